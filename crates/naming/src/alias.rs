@@ -1,0 +1,114 @@
+//! The record that a Pod's host interface carries in its alias (`ip link` shows it): whose it is.
+//! The kernel keeps it through every restart, so that there is no database to lose.
+
+use crate::PodKey;
+
+/// The kernel's limit for an alias, less its terminating zero (IFALIASZ - 1).
+const MAX_LEN: usize = 255;
+
+/// Written for what is not known or did not fit.
+const UNKNOWN: &str = "-";
+
+/// Whose a host interface is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortAlias {
+    /// The Pod.
+    pub pod: PodKey,
+    /// The CNI container id of the sandbox.
+    pub container_id: String,
+    /// The interface's name inside the Pod.
+    pub ifname: String,
+    /// The Pod's Kubernetes UID, when the runtime told it.
+    pub pod_uid: Option<String>,
+}
+
+impl PortAlias {
+    /// The text for the kernel: `namespace/name containerid ifname uid`.
+    ///
+    /// At most 255 bytes. If that is not enough (a Pod's name alone may have 253 characters), first
+    /// the UID and then the end of the name is left out; a shortened name ends in `~`.
+    pub fn encode(&self) -> String {
+        let tail = format!(" {} {}", self.container_id, self.ifname);
+        let uid = self.pod_uid.as_deref().unwrap_or(UNKNOWN);
+        let whole = format!("{}{tail} {uid}", self.pod);
+        if whole.len() <= MAX_LEN {
+            return whole;
+        }
+        let mut key = self.pod.to_string();
+        let room = MAX_LEN.saturating_sub(tail.len() + UNKNOWN.len() + 1);
+        if key.len() > room {
+            let mut end = room.saturating_sub(1);
+            while !key.is_char_boundary(end) {
+                end -= 1;
+            }
+            key.truncate(end);
+            key.push('~');
+        }
+        format!("{key}{tail} {UNKNOWN}")
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote; `None` for an alias that is not ours.
+    pub fn parse(alias: &str) -> Option<Self> {
+        let mut words = alias.split(' ');
+        let (key, container_id, ifname, uid) = (words.next()?, words.next()?, words.next()?, words.next()?);
+        if words.next().is_some() || container_id.is_empty() || ifname.is_empty() || uid.is_empty() {
+            return None;
+        }
+        Some(Self {
+            pod: key.parse().ok()?,
+            container_id: container_id.to_owned(),
+            ifname: ifname.to_owned(),
+            pod_uid: (uid != UNKNOWN).then(|| uid.to_owned()),
+        })
+    }
+
+    /// Whether the Pod's name is the whole one, so that the Pod can be found at the API server.
+    pub fn is_whole(&self) -> bool {
+        !self.pod.name.ends_with('~')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn alias(namespace: &str, name: &str, uid: Option<&str>) -> PortAlias {
+        PortAlias {
+            pod: PodKey::new(namespace, name),
+            container_id: "c".repeat(64),
+            ifname: "eth0".into(),
+            pod_uid: uid.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_long_name_loses_the_uid_first_and_then_its_end() {
+        let uid = Some("0e646980-2007-550e-bb96-44dc505bd784");
+        let long = alias("default", &"n".repeat(150), uid);
+        assert_eq!(PortAlias::parse(&long.encode()), Some(PortAlias { pod_uid: None, ..long }));
+
+        let longest = alias(&"s".repeat(63), &"n".repeat(253), uid);
+        let text = longest.encode();
+        assert_eq!(text.len(), MAX_LEN);
+        let read = PortAlias::parse(&text).unwrap();
+        assert!(!read.is_whole());
+        assert_eq!(read.container_id, longest.container_id);
+    }
+
+    #[test]
+    fn what_is_not_ours_is_no_record() {
+        for text in ["", "uplink", "to the switch, port 3 x", "a/b c eth0", "a/b c eth0 - x", "a/b  eth0 -"] {
+            assert_eq!(PortAlias::parse(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_fits_is_read_back(ns in "[a-z0-9]{1,20}", name in "[a-z0-9.-]{1,60}", uid in proptest::option::of("[a-f0-9-]{36}")) {
+            let record = alias(&ns, &name, uid.as_deref());
+            prop_assert_eq!(PortAlias::parse(&record.encode()), Some(record));
+        }
+    }
+}

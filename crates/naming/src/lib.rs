@@ -1,0 +1,26 @@
+//! Names and numbers that must come out the same everywhere: on every node, in every log, and in the
+//! original midonet-kubernetes. Pure functions; the vectors of the original are the tests.
+
+pub mod alias;
+mod id;
+pub mod interface;
+mod mac;
+mod pod;
+pub mod subnet;
+
+pub use id::{DEFAULT_TENANT, Tenant, node_port_id, pod_port_id};
+pub use interface::for_pod as pod_host_interface;
+pub use mac::{GATEWAY_MAC, Mac, OVERLAY_MAC, ParseMacError, attachment_mac, key_mac};
+pub use pod::{ParsePodKeyError, PodKey};
+
+/// Annotation keys on Pods and Nodes.
+pub mod annotation {
+    /// The Pod's (or Node's) MAC address, lower-case, colon-separated.
+    pub const MAC_ADDRESS: &str = "midonet.org/mac-address";
+    /// The Pod's addresses, comma-separated, without prefix lengths.
+    pub const IP_ADDRESSES: &str = "midonet.org/ip-addresses";
+    /// The id of the Pod's port, see [`crate::pod_port_id`].
+    pub const PORT_ID: &str = "midonet.org/port-id";
+    /// The underlay address that a Node's tunnels end at.
+    pub const TUNNEL_ENDPOINT_IP: &str = "midonet.org/tunnel-endpoint-ip";
+}
