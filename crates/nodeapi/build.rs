@@ -1,0 +1,8 @@
+//! Generates the gRPC code; the compiler for `.proto` files is a library, so no `protoc` is needed.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo::rerun-if-changed=proto");
+    let files = protox::compile(["proto/nodeapi.proto", "proto/node.proto"], ["proto"])?;
+    tonic_prost_build::configure().compile_fds(files)?;
+    Ok(())
+}
