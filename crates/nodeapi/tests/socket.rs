@@ -1,5 +1,7 @@
 //! Both ends of the socket: a call goes through, only root is heard, an absent agent is said so.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;

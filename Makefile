@@ -1,0 +1,56 @@
+# midonet-kube: what people run. `make help` lists it.
+# Only a Rust toolchain is presumed (rustup reads rust-toolchain.toml); everything else a target needs
+# it installs, when root on Debian, or names.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help rust packages-build packages-test build image demo test test-programs cluster cluster-down lint fmt
+
+BINARIES := midonet-kube-cni midonet-kube-node midokube
+HOST = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+OUT = target/$(HOST)/release
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+
+rust:
+	@command -v cargo >/dev/null || { echo "no Rust toolchain: install rustup (https://rustup.rs), then run make again" >&2; exit 1; }
+
+packages-build: rust
+	@tests/cluster/packages install build
+
+packages-test: rust
+	@tests/cluster/packages install test
+
+build: packages-build ## Build the programs into target/release
+	cargo build --release --locked $(BINARIES:%=-p %)
+	@mkdir -p target/release
+	@for b in $(BINARIES); do cp -f "$(OUT)/$$b" target/release/; done
+	@cp -f target/release/midonet-kube-cni target/release/midonet-kube-ipam
+
+image: build ## Build the container image, target/midonet-kube.tar
+	deploy/image target/release target/midonet-kube.tar
+
+demo: packages-test build ## Three nodes on this machine, Pods, and every path between them (root)
+	target/release/midokube lab demo
+
+test-programs: packages-test
+	tests/cluster/build
+
+test: test-programs build image ## Everything, a real three-node Kubernetes included (root)
+	cargo test --release --locked --workspace
+
+cluster: test-programs image ## A real Kubernetes of three nodes with this network (root)
+	tests/cluster/cluster up
+
+cluster-down: ## End it
+	tests/cluster/cluster down
+
+lint: packages-build ## Format, lints, licences and advisories
+	cargo fmt --all --check
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
+	cargo deny --all-features check bans licenses sources
+
+fmt: rust ## Format the sources
+	cargo fmt --all

@@ -1,0 +1,167 @@
+//! What the parts of the running agent share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use anyhow::Result;
+use objects::PodRef;
+use tokio::sync::watch;
+use tracing::warn;
+
+use crate::annotate::{Mailbox, port_annotations};
+use crate::desired::Peer;
+use crate::network::{BindError, BindRequest, Network, PortRecord};
+
+/// The agent's shared state. Clones are handles on one agent.
+#[derive(Debug, Clone)]
+pub struct Agent(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    node_name: String,
+    started: Instant,
+    network: Mutex<Network>,
+    peers: Mutex<Vec<(String, Peer)>>,
+    mailbox: Mailbox,
+    readiness: watch::Sender<Readiness>,
+    source: objects::Health,
+    source_name: String,
+}
+
+/// Whether Pods can be served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    /// Everything is in place.
+    Ready,
+    /// Not yet, for this reason.
+    Waiting(String),
+}
+
+impl Agent {
+    /// An agent that waits for its first objects.
+    pub fn new(
+        node_name: &str,
+        network: Network,
+        mailbox: Mailbox,
+        source_name: String,
+        source: objects::Health,
+    ) -> Self {
+        let waiting = Readiness::Waiting("waiting for the first complete list of Nodes".into());
+        Self(Arc::new(Inner {
+            node_name: node_name.to_owned(),
+            started: Instant::now(),
+            network: Mutex::new(network),
+            peers: Mutex::default(),
+            mailbox,
+            readiness: watch::Sender::new(waiting),
+            source,
+            source_name,
+        }))
+    }
+
+    /// This node's name.
+    pub fn node_name(&self) -> &str {
+        &self.0.node_name
+    }
+
+    /// How long this agent runs.
+    pub fn uptime(&self) -> std::time::Duration {
+        self.0.started.elapsed()
+    }
+
+    /// Works with the network; short system calls only, since everything else waits meanwhile.
+    pub fn with_network<T>(&self, work: impl FnOnce(&mut Network) -> T) -> T {
+        work(&mut self.0.network.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Works with the network where it may take long, away from the threads that serve calls.
+    ///
+    /// # Errors
+    /// What `work` gives, or that it panicked.
+    pub async fn with_network_slowly<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Network) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let agent = self.clone();
+        tokio::task::spawn_blocking(move || agent.with_network(work)).await?
+    }
+
+    /// The other nodes, by name.
+    pub fn peers(&self) -> Vec<(String, Peer)> {
+        self.0.peers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes the other nodes, for those who ask.
+    pub fn set_peers(&self, peers: Vec<(String, Peer)>) {
+        *self.0.peers.lock().unwrap_or_else(PoisonError::into_inner) = peers;
+    }
+
+    /// Whether Pods can be served.
+    pub fn readiness(&self) -> Readiness {
+        self.0.readiness.borrow().clone()
+    }
+
+    /// Notes whether Pods can be served; says so in the log when that changed.
+    pub fn set_readiness(&self, readiness: Readiness) {
+        self.0.readiness.send_if_modified(|now| {
+            let changed = *now != readiness;
+            if changed {
+                match &readiness {
+                    Readiness::Ready => tracing::info!("ready: Pods can be served"),
+                    Readiness::Waiting(reason) => warn!(reason, "not ready"),
+                }
+                *now = readiness;
+            }
+            changed
+        });
+    }
+
+    /// Where objects come from, and what is wrong with that.
+    pub fn source(&self) -> (&str, Option<String>) {
+        (&self.0.source_name, self.0.source.error())
+    }
+
+    /// The annotations that still have to be written.
+    pub fn mailbox(&self) -> &Mailbox {
+        &self.0.mailbox
+    }
+
+    /// Commits a port and sees to it that the Pod is annotated.
+    ///
+    /// # Errors
+    /// Those of [`Network::bind`].
+    pub fn bind(&self, request: BindRequest) -> Result<(), BindError> {
+        self.with_network(|network| network.bind(request.clone()))?;
+        self.annotate(&request);
+        Ok(())
+    }
+
+    /// Takes a port out of the network and forgets what waits for the Pod.
+    ///
+    /// # Errors
+    /// Those of [`Network::release`].
+    pub fn release(&self, host_ifname: &str, container_id: &str) -> Result<Option<PortRecord>> {
+        let record = self.with_network(|network| network.release(host_ifname, container_id))?;
+        if let Some(record) = &record {
+            self.0.mailbox.cancel(record.pod());
+        }
+        Ok(record)
+    }
+
+    /// Queues a port's annotations. A Pod whose name did not fit into its interface's alias cannot be
+    /// found again; it was annotated when it was added.
+    pub fn annotate(&self, port: &PortRecord) {
+        if !port.alias.is_whole() {
+            return;
+        }
+        let pod = PodRef {
+            namespace: port.pod().namespace.clone(),
+            name: port.pod().name.clone(),
+            uid: port.alias.pod_uid.clone(),
+        };
+        let annotations = port_annotations(port.pod(), port.mac, &port.addresses);
+        if let Err(error) = self.0.mailbox.post(pod, annotations) {
+            warn!(pod = %port.pod(), %error, "the Pod will not be annotated");
+        }
+    }
+}

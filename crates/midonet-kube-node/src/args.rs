@@ -1,0 +1,211 @@
+//! What the agent is told on its command line and in its environment.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+
+/// The node agent of midonet-kube: the Pod network of one Kubernetes node.
+#[derive(Debug, Parser)]
+#[command(name = "midonet-kube-node", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do; without one the agent runs.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The agent's settings.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  In a DaemonSet (the service account's token, an explicit API server, since no ClusterIP works yet):
+    midonet-kube-node --node-name $(NODE) --cluster-cidr 10.244.0.0/16 --api-server https://192.0.2.10:6443
+  Without Kubernetes, Nodes from a folder of manifests:
+    midonet-kube-node --node-name node1 --cluster-cidr 10.244.0.0/16,fd44::/48 --manifests /etc/midonet-kube/objects
+  Every flag can also be given in the environment, as MIDONETKUBE_ and the flag's name without dashes.";
+
+/// What the program can do besides running the agent.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Copy the CNI plugin that lies beside this program into the runtime's folder of plugins.
+    Install {
+        /// Where the container runtime looks for CNI plugins.
+        #[arg(long, env = "MIDONETKUBE_CNIBINDIR", default_value = "/opt/cni/bin")]
+        cni_bin_dir: PathBuf,
+    },
+}
+
+/// Settings of the running agent.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// This node's name in Kubernetes.
+    #[arg(long, env = "MIDONETKUBE_NODENAME", default_value = "", hide_default_value = true)]
+    pub node_name: String,
+
+    /// Where all Pods' addresses are from, one CIDR a family, as the controller manager has it.
+    #[arg(long, env = "MIDONETKUBE_CLUSTERCIDR", value_delimiter = ',')]
+    pub cluster_cidr: Vec<IpNet>,
+
+    /// Where Services' addresses are from; the node's own traffic to them then enters the network.
+    #[arg(long, env = "MIDONETKUBE_SERVICECIDR", value_delimiter = ',')]
+    pub service_cidr: Vec<IpNet>,
+
+    /// Which network carries the Pods' packets.
+    #[arg(long, env = "MIDONETKUBE_NETWORK", value_enum, default_value_t = NetworkKind::Embedded)]
+    pub network: NetworkKind,
+
+    /// A kubeconfig file; without it, and without --manifests, the Pod's service account is used.
+    #[arg(long, env = "MIDONETKUBE_KUBECONFIG", conflicts_with = "manifests")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// The API server's own address, for example https://192.0.2.10:6443.
+    #[arg(long, env = "MIDONETKUBE_APISERVER", conflicts_with = "manifests")]
+    pub api_server: Option<String>,
+
+    /// Take objects from the Kubernetes manifests in this folder instead of an API server.
+    #[arg(long, env = "MIDONETKUBE_MANIFESTS")]
+    pub manifests: Option<PathBuf>,
+
+    /// Where the CNI configuration is written once Pods can be served.
+    #[arg(long, env = "MIDONETKUBE_CNICONFIGPATH", default_value = "/etc/cni/net.d/10-midonet.conflist")]
+    pub cni_config_path: PathBuf,
+
+    /// The IPAM plugin in that configuration: midonet-kube-ipam runs inside the plugin, any other, like
+    /// host-local, is executed.
+    #[arg(long, env = "MIDONETKUBE_IPAMTYPE", default_value = "midonet-kube-ipam")]
+    pub ipam_type: String,
+
+    /// The largest packet of a Pod in bytes, instead of the uplink's less the tunnel's overhead.
+    #[arg(long, env = "MIDONETKUBE_MTU", value_parser = clap::value_parser!(u32).range(1280..=65535))]
+    pub mtu: Option<u32>,
+
+    /// How many Pods this node may have at most: sizes the datapath's tables.
+    #[arg(long, env = "MIDONETKUBE_MAXPODS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub max_pods: u32,
+
+    /// How many nodes the cluster may have at most: sizes the datapath's tables.
+    #[arg(long, env = "MIDONETKUBE_MAXNODES", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_nodes: u32,
+
+    /// The Unix socket for the CNI plugin and midokube.
+    #[arg(long, env = "MIDONETKUBE_SOCKET", default_value = nodeapi::SOCKET)]
+    pub socket: PathBuf,
+
+    /// The agent's own folder; it need not survive a reboot.
+    #[arg(long, env = "MIDONETKUBE_STATEDIR", default_value = "/run/midonet-kube-node")]
+    pub state_dir: PathBuf,
+
+    /// Where eBPF programs and maps are pinned; on a bpf file system.
+    #[arg(long, env = "MIDONETKUBE_BPFDIR", default_value = "/sys/fs/bpf/midonet-kube")]
+    pub bpf_dir: PathBuf,
+
+    /// Where /metrics, /healthz and /readyz are served.
+    #[arg(long, env = "MIDONETKUBE_HTTPLISTEN", default_value = "127.0.0.1:9454")]
+    pub http_listen: SocketAddr,
+
+    /// What to log: a level (error, warn, info, debug, trace) or a filter like info,objects=debug.
+    #[arg(long, env = "MIDONETKUBE_LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+
+    /// How to log.
+    #[arg(long, env = "MIDONETKUBE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// Which network carries the Pods' packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NetworkKind {
+    /// The eBPF datapath of this program.
+    Embedded,
+    /// A MidoNet that runs elsewhere.
+    Midonet,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl RunArgs {
+    /// Everything that is wrong with the settings and can be seen without touching the node.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.node_name.is_empty() {
+            problems.push("--node-name (MIDONETKUBE_NODENAME) is missing: give this node's name in Kubernetes".into());
+        }
+        if self.cluster_cidr.is_empty() {
+            problems.push(
+                "--cluster-cidr (MIDONETKUBE_CLUSTERCIDR) is missing: give the controller manager's --cluster-cidr"
+                    .into(),
+            );
+        }
+        for (flag, cidrs) in [("--cluster-cidr", &self.cluster_cidr), ("--service-cidr", &self.service_cidr)] {
+            problems.extend(problems_of_cidrs(flag, cidrs));
+        }
+        for cluster in &self.cluster_cidr {
+            for service in self.service_cidr.iter().filter(|s| overlap(s, cluster)) {
+                problems.push(format!("--service-cidr {service} overlaps --cluster-cidr {cluster}"));
+            }
+        }
+        if self.network == NetworkKind::Midonet {
+            problems.push("--network midonet is not supported yet: use --network embedded".into());
+        }
+        problems
+    }
+}
+
+fn problems_of_cidrs(flag: &str, cidrs: &[IpNet]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for cidr in cidrs.iter().filter(|c| c.addr() != c.network()) {
+        problems.push(format!("{flag} {cidr} has bits set behind its prefix: write {}", cidr.trunc()));
+    }
+    for (i, a) in cidrs.iter().enumerate() {
+        for b in cidrs.iter().skip(i + 1).filter(|b| overlap(a, b)) {
+            problems.push(format!("{flag} has {a} and {b}, which overlap"));
+        }
+    }
+    problems
+}
+
+fn overlap(a: &IpNet, b: &IpNet) -> bool {
+    a.contains(b) || b.contains(a)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &str) -> RunArgs {
+        Cli::try_parse_from(["midonet-kube-node"].into_iter().chain(args.split_whitespace())).unwrap().run
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once() {
+        let problems = parse("--service-cidr 10.96.0.1/16 --network midonet").problems();
+        let all = problems.join("\n");
+        for part in ["--node-name", "--cluster-cidr", "10.96.0.0/16", "--network midonet"] {
+            assert!(all.contains(part), "{part} in {all}");
+        }
+        assert_eq!(problems.len(), 4);
+    }
+
+    #[test]
+    fn cidrs_must_not_overlap() {
+        let all = |args: &str| parse(&format!("--node-name n {args}")).problems().join("\n");
+        assert_eq!(all("--cluster-cidr 10.244.0.0/16,fd44::/48 --service-cidr 10.96.0.0/16"), "");
+        assert!(all("--cluster-cidr 10.0.0.0/8,10.244.0.0/16").contains("overlap"));
+        assert!(all("--cluster-cidr 10.0.0.0/8 --service-cidr 10.96.0.0/16").contains("overlaps --cluster-cidr"));
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

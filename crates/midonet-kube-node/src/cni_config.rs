@@ -1,0 +1,153 @@
+//! The CNI configuration that tells the container runtime to call the plugin: the last thing the agent
+//! writes, since the runtime calls as soon as it is there.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use ipnet::IpNet;
+use naming::subnet;
+use serde_json::{Value, json};
+
+/// The network's name in CNI, and host-local's folder of addresses.
+pub const NETWORK_NAME: &str = "midonet-pod-network";
+
+/// What the plugin has to know about this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CniConfig<'a> {
+    /// This node's podCIDRs.
+    pub pod_cidrs: &'a [IpNet],
+    /// The largest packet of a Pod, in bytes.
+    pub mtu: u32,
+    /// The agent's socket.
+    pub socket: &'a Path,
+    /// The IPAM plugin's type.
+    pub ipam_type: &'a str,
+}
+
+impl CniConfig<'_> {
+    /// The file's contents.
+    ///
+    /// # Errors
+    /// A podCIDR without room for a Pod.
+    pub fn render(&self) -> Result<String> {
+        let ranges = self.pod_cidrs.iter().map(range).collect::<Result<Vec<_>>>()?;
+        let routes: Vec<Value> = self.pod_cidrs.iter().map(|cidr| json!({"dst": default_route(cidr)})).collect();
+        let config = json!({
+            "cniVersion": "1.1.0",
+            "name": NETWORK_NAME,
+            "plugins": [{
+                "type": "midonet-kube-cni",
+                "mtu": self.mtu,
+                "socket": self.socket,
+                "ipam": {"type": self.ipam_type, "ranges": ranges, "routes": routes},
+            }],
+        });
+        Ok(format!("{config:#}\n"))
+    }
+
+    /// Writes the file unless it already says this; returns whether it did.
+    ///
+    /// # Errors
+    /// Names the file and what could not be done with it.
+    pub fn write(&self, path: &Path) -> Result<bool> {
+        let contents = self.render()?;
+        if std::fs::read_to_string(path).is_ok_and(|now| now == contents) {
+            return Ok(false);
+        }
+        replace_file(path, contents.as_bytes(), 0o600)?;
+        Ok(true)
+    }
+}
+
+/// host-local's "range set" of one podCIDR: the gateway's and the node's addresses are left out.
+fn range(cidr: &IpNet) -> Result<Value> {
+    Ok(json!([{
+        "subnet": cidr.trunc(),
+        "rangeStart": subnet::first_pod(*cidr)?,
+        "gateway": subnet::gateway(*cidr)?,
+    }]))
+}
+
+fn default_route(cidr: &IpNet) -> &'static str {
+    match cidr.addr() {
+        IpAddr::V4(_) => "0.0.0.0/0",
+        IpAddr::V6(_) => "::/0",
+    }
+}
+
+/// Replaces a file in one step, durably: a reader sees the old or the new contents, never a part.
+///
+/// # Errors
+/// Names the file and the step that failed.
+pub fn replace_file(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
+    // The name's end keeps the runtime from taking the half-written file for a configuration.
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = folder.join(format!(".{name}.{}.new", std::process::id()));
+    let written = (|| {
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+        file.write_all(contents)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)?;
+        std::fs::File::open(folder)?.sync_all()
+    })();
+    written.map_err(|error| {
+        let _ = std::fs::remove_file(&temporary);
+        anyhow::Error::new(error).context(format!("cannot write {}", path.display()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn config(pod_cidrs: &[IpNet]) -> CniConfig<'_> {
+        CniConfig { pod_cidrs, mtu: 1450, socket: Path::new("/run/api"), ipam_type: "midonet-kube-ipam" }
+    }
+
+    #[test]
+    fn both_families_get_a_range_and_a_default_route() {
+        let cidrs = ["10.244.1.0/24", "fd44:0:0:1::/64"].map(|c| c.parse().unwrap());
+        let config: Value = serde_json::from_str(&config(&cidrs).render().unwrap()).unwrap();
+        assert_eq!(config["name"], "midonet-pod-network");
+        assert_eq!(config["plugins"][0]["mtu"], 1450);
+        let ipam = &config["plugins"][0]["ipam"];
+        assert_eq!(
+            ipam["ranges"],
+            json!([
+                [{"subnet": "10.244.1.0/24", "rangeStart": "10.244.1.3", "gateway": "10.244.1.1"}],
+                [{"subnet": "fd44:0:0:1::/64", "rangeStart": "fd44:0:0:1::3", "gateway": "fd44:0:0:1::1"}],
+            ])
+        );
+        assert_eq!(ipam["routes"], json!([{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]));
+    }
+
+    #[test]
+    fn is_written_once_whole_and_for_root_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("net.d/10-midonet.conflist");
+        let cidrs = ["10.244.1.0/24".parse().unwrap()];
+        assert!(config(&cidrs).write(&path).unwrap());
+        assert!(!config(&cidrs).write(&path).unwrap());
+        assert!(CniConfig { mtu: 1430, ..config(&cidrs) }.write(&path).unwrap());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file/10-midonet.conflist");
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let error = config(&["10.244.1.0/24".parse().unwrap()]).write(&path).unwrap_err().to_string();
+        assert!(error.contains(&folder.path().join("file").display().to_string()), "{error}");
+    }
+}

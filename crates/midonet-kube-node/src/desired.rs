@@ -1,0 +1,148 @@
+//! What this node's network should be, computed from the cluster's objects: no I/O.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use datapath::Route;
+use ipnet::IpNet;
+use naming::{annotation, subnet};
+use objects::Node;
+
+/// The whole of it. Two equal values need the same kernel state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// This node's own part.
+    pub local: Local,
+    /// The other nodes, by name.
+    pub peers: BTreeMap<String, Peer>,
+    /// Where the datapath sends what is for no local Pod.
+    pub routes: BTreeMap<IpNet, Route>,
+}
+
+/// This node's own addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Local {
+    /// The node's podCIDRs, one a family.
+    pub pod_cidrs: Vec<IpNet>,
+    /// The virtual gateway in each of them.
+    pub gateways: Vec<IpAddr>,
+    /// The node's own address in each of them, with the podCIDR's prefix length.
+    pub node_addresses: Vec<IpNet>,
+    /// The underlay address that tunnels to this node end at.
+    pub tunnel_address: IpAddr,
+}
+
+/// Another node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its podCIDRs, less those that cannot be taken.
+    pub pod_cidrs: Vec<IpNet>,
+    /// The underlay address that tunnels to it end at.
+    pub tunnel_address: IpAddr,
+}
+
+/// Why the network cannot be made yet. Another state of the objects may change that.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotYet {
+    #[error("there is no Node {0}: is --node-name right, and has the kubelet registered?")]
+    NoNode(String),
+    #[error(
+        "Node {0} has no podCIDR: does the controller manager run with --allocate-node-cidrs and --cluster-cidr?"
+    )]
+    NoPodCidr(String),
+    #[error("Node {0} has no InternalIP: does the kubelet run with a --node-ip?")]
+    NoAddress(String),
+    #[error("Node {node}: {source}")]
+    PodCidr { node: String, source: subnet::TooSmall },
+    #[error("Node {node}'s podCIDR {cidr} lies outside --cluster-cidr: the two must agree")]
+    OutsideCluster { node: String, cidr: IpNet },
+}
+
+/// Computes what should be, and what of the other nodes had to be left out and why.
+///
+/// # Errors
+/// [`NotYet`] while this node's own object lacks something.
+pub fn desired<'a>(
+    nodes: impl IntoIterator<Item = &'a Node>,
+    me: &str,
+    cluster_cidrs: &[IpNet],
+) -> Result<(Desired, Vec<String>), NotYet> {
+    let (mine, others): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|node| node.name == me);
+    let mine = mine.first().ok_or_else(|| NotYet::NoNode(me.to_owned()))?;
+    let local = local(mine, cluster_cidrs)?;
+
+    let mut routes: BTreeMap<IpNet, Route> =
+        cluster_cidrs.iter().map(|cidr| (cidr.trunc(), Route::Unreachable)).collect();
+    routes.extend(local.pod_cidrs.iter().map(|cidr| (cidr.trunc(), Route::Local)));
+
+    let mut taken: Vec<(IpNet, &str)> = local.pod_cidrs.iter().map(|cidr| (*cidr, me)).collect();
+    let mut peers = BTreeMap::new();
+    let mut problems = Vec::new();
+    for node in others {
+        if node.pod_cidrs.is_empty() {
+            continue; // nothing to reach there yet: normal while a node joins
+        }
+        let Some(tunnel_address) = tunnel_address(node, Some(local.tunnel_address)) else {
+            problems.push(format!(
+                "Node {} is left out: it has no InternalIP of the family of this node's {}",
+                node.name, local.tunnel_address
+            ));
+            continue;
+        };
+        let mut pod_cidrs = Vec::new();
+        for cidr in &node.pod_cidrs {
+            if let Some((other, owner)) = taken.iter().find(|(t, _)| t.contains(cidr) || cidr.contains(t)) {
+                problems.push(format!(
+                    "Node {}'s podCIDR {cidr} is left out: it overlaps {other} of Node {owner}",
+                    node.name
+                ));
+                continue;
+            }
+            taken.push((*cidr, &node.name));
+            pod_cidrs.push(*cidr);
+            routes.insert(cidr.trunc(), Route::Tunnel(tunnel_address));
+        }
+        peers.insert(node.name.clone(), Peer { pod_cidrs, tunnel_address });
+    }
+    Ok((Desired { local, peers, routes }, problems))
+}
+
+fn local(node: &Node, cluster_cidrs: &[IpNet]) -> Result<Local, NotYet> {
+    if node.pod_cidrs.is_empty() {
+        return Err(NotYet::NoPodCidr(node.name.clone()));
+    }
+    let too_small = |source| NotYet::PodCidr { node: node.name.clone(), source };
+    let mut gateways = Vec::new();
+    let mut node_addresses = Vec::new();
+    for cidr in &node.pod_cidrs {
+        if !cluster_cidrs.iter().any(|cluster| cluster.contains(cidr)) {
+            return Err(NotYet::OutsideCluster { node: node.name.clone(), cidr: *cidr });
+        }
+        subnet::first_pod(*cidr).map_err(too_small)?;
+        gateways.push(subnet::gateway(*cidr).map_err(too_small)?);
+        let address = subnet::node(*cidr).map_err(too_small)?;
+        node_addresses.extend(IpNet::new(address, cidr.prefix_len()));
+    }
+    let tunnel_address = tunnel_address(node, None).ok_or_else(|| NotYet::NoAddress(node.name.clone()))?;
+    Ok(Local { pod_cidrs: node.pod_cidrs.clone(), gateways, node_addresses, tunnel_address })
+}
+
+/// Where tunnels to a node end: what its annotation says, else its first InternalIP, of the same
+/// family as `like` if that is given.
+fn tunnel_address(node: &Node, like: Option<IpAddr>) -> Option<IpAddr> {
+    let fits = |address: &IpAddr| like.is_none_or(|l| l.is_ipv4() == address.is_ipv4());
+    let annotated = node.annotations.get(annotation::TUNNEL_ENDPOINT_IP).and_then(|text| text.parse().ok());
+    annotated.into_iter().chain(node.internal_ips.iter().copied()).find(fits)
+}
+
+/// What a tunnel between these nodes adds to a packet, in bytes: outer IP header, UDP, VXLAN and the
+/// inner Ethernet header (RFC 7348, section 5).
+pub fn tunnel_overhead(tunnel_address: IpAddr) -> u32 {
+    match tunnel_address {
+        IpAddr::V4(_) => 20 + 8 + 8 + 14,
+        IpAddr::V6(_) => 40 + 8 + 8 + 14,
+    }
+}
+
+#[cfg(test)]
+mod tests;

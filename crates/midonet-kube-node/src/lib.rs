@@ -1,0 +1,19 @@
+//! The node agent: the objects of the cluster in, the network of this node out.
+//!
+//! `objects` -> [`desired`] (pure) -> [`network`] (the kernel) and, beside it, the gRPC [`service`] for the
+//! CNI plugin, the [`annotate`] queue back to the API server, and [`http`] for probes and metrics.
+//! [`run`] joins them.
+
+pub mod agent;
+pub mod annotate;
+pub mod args;
+pub mod cni_config;
+pub mod desired;
+pub mod http;
+pub mod install;
+pub mod lock;
+pub mod metrics;
+pub mod network;
+pub mod run;
+pub mod service;
+pub mod status;

@@ -1,0 +1,36 @@
+//! `midonet-kube-node`: parse, build, run, drain.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use midonet_kube_node::args::{Cli, Command, LogFormat, RunArgs};
+use midonet_kube_node::{install, run};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Some(Command::Install { cni_bin_dir }) => install::install(&cni_bin_dir),
+        None => start(cli.run),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("midonet-kube-node: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: RunArgs) -> anyhow::Result<()> {
+    let problems = args.problems();
+    anyhow::ensure!(problems.is_empty(), "{}", problems.join("\n"));
+    let filter = EnvFilter::try_new(&args.log_level)
+        .map_err(|error| anyhow::anyhow!("--log-level {:?} is no filter: {error}", args.log_level))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match args.log_format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(run::run(args))
+}

@@ -1,0 +1,149 @@
+//! The embedded network of this node: makes the kernel agree with what is desired, and commits Pods'
+//! ports. Everything here is repeatable; a call that failed half-way is simply made again.
+
+mod local;
+mod ports;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use datapath::{Counter, Datapath, Route};
+use ipnet::IpNet;
+use tracing::{info, warn};
+
+use crate::desired::{Desired, Local};
+
+pub use local::Underlay;
+pub use ports::{BindError, BindRequest, PortRecord};
+
+/// The UDP port of the tunnels (RFC 7348, section 5).
+pub const OVERLAY_PORT: u16 = 4789;
+
+/// The VXLAN network identifier of the tunnels.
+pub const VNI: u32 = 1;
+
+/// What does not change while the agent runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// This node's name.
+    pub node_name: String,
+    /// Where all Pods' addresses are from.
+    pub cluster_cidrs: Vec<IpNet>,
+    /// Where Services' addresses are from.
+    pub service_cidrs: Vec<IpNet>,
+    /// The Pods' MTU, instead of the one that follows from the uplink.
+    pub mtu: Option<u32>,
+    /// Where eBPF objects are pinned.
+    pub bpf_dir: PathBuf,
+    /// The most Pods of this node.
+    pub max_pods: u32,
+    /// The most nodes of the cluster.
+    pub max_nodes: u32,
+}
+
+/// The network of this node.
+#[derive(Debug)]
+pub struct Network {
+    settings: Settings,
+    datapath: Datapath,
+    ports: BTreeMap<String, PortRecord>,
+    applied: Option<Applied>,
+}
+
+/// What the kernel was last made to agree with.
+#[derive(Debug, Clone)]
+pub struct Applied {
+    /// This node's own part of it.
+    pub local: Local,
+    /// What carries the tunnels.
+    pub underlay: Underlay,
+    /// The largest packet of a Pod, in bytes.
+    pub mtu: u32,
+}
+
+impl Network {
+    /// Takes over what an earlier agent left in the kernel: programs, tables and ports go on.
+    ///
+    /// # Errors
+    /// Says what the kernel refused and what may be missing.
+    pub fn open(settings: Settings) -> Result<Self> {
+        let datapath = Datapath::open(&datapath::Options {
+            pin_dir: settings.bpf_dir.clone(),
+            max_endpoints: settings.max_pods.saturating_mul(4).saturating_add(16),
+            max_routes: settings.max_nodes.saturating_mul(2).saturating_add(16),
+        })
+        .context("cannot open the eBPF datapath")?;
+        let mut network = Self { settings, datapath, ports: BTreeMap::new(), applied: None };
+        network.adopt_ports()?;
+        Ok(network)
+    }
+
+    /// Makes the kernel agree. `Desired` must come from a complete sync: what is not in it is removed.
+    ///
+    /// # Errors
+    /// Names the step that failed; the earlier ones hold.
+    pub fn apply(&mut self, desired: &Desired) -> Result<&Applied> {
+        let same = self.applied.take().filter(|applied| applied.local == desired.local);
+        let applied = match same {
+            Some(applied) => applied,
+            None => self.apply_local(&desired.local)?,
+        };
+        self.apply_routes(&desired.routes)?;
+        Ok(self.applied.insert(applied))
+    }
+
+    /// What the kernel was last made to agree with; `None` before the first time.
+    pub fn applied(&self) -> Option<&Applied> {
+        self.applied.as_ref()
+    }
+
+    /// The datapath's counters.
+    ///
+    /// # Errors
+    /// The kernel does not give them.
+    pub fn counters(&self) -> Result<Vec<Counter>> {
+        Ok(self.datapath.counters()?)
+    }
+
+    /// The committed ports of Pods.
+    pub fn ports(&self) -> impl Iterator<Item = &PortRecord> {
+        self.ports.values()
+    }
+
+    /// This node's name.
+    pub fn node_name(&self) -> &str {
+        &self.settings.node_name
+    }
+
+    /// Where all Pods' addresses are from.
+    pub fn cluster_cidrs(&self) -> &[IpNet] {
+        &self.settings.cluster_cidrs
+    }
+
+    fn apply_routes(&mut self, desired: &BTreeMap<IpNet, Route>) -> Result<()> {
+        let current = self.datapath.routes().context("cannot read the datapath's routes")?;
+        // New ones first: a podCIDR that moves to another node is never without a route.
+        for (cidr, route) in desired.iter().filter(|(cidr, route)| current.get(*cidr) != Some(*route)) {
+            self.datapath.set_route(*cidr, *route).with_context(|| format!("cannot set the route to {cidr}"))?;
+            info!(%cidr, ?route, "route set");
+        }
+        for cidr in current.keys().filter(|cidr| !desired.contains_key(*cidr)) {
+            self.datapath.remove_route(*cidr).with_context(|| format!("cannot remove the route to {cidr}"))?;
+            info!(%cidr, "route removed");
+        }
+        Ok(())
+    }
+
+    /// Releases the ports whose interface is gone or dead without anybody having said so. Returns them.
+    pub fn sweep(&mut self) -> Vec<PortRecord> {
+        let dropped = self.drop_dead_ports().unwrap_or_else(|error| {
+            warn!(error = format!("{error:#}"), "cannot look for ports without an interface");
+            Vec::new()
+        });
+        for record in &dropped {
+            info!(pod = %record.alias.pod, interface = record.host_ifname, "interface is gone: port released");
+        }
+        dropped
+    }
+}

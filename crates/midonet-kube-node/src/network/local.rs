@@ -1,0 +1,120 @@
+//! This node's own part: the overlay device, the node's pair, kernel routes, masquerading.
+
+use std::net::IpAddr;
+
+use anyhow::{Context, Result};
+use datapath::{NodeConfig, Port, Role};
+use ipnet::IpNet;
+use naming::{GATEWAY_MAC, OVERLAY_MAC, attachment_mac, interface};
+use plumbing::{Attachment, tc};
+use tracing::{info, warn};
+
+use super::{Applied, Network, OVERLAY_PORT, VNI};
+use crate::desired::{Local, tunnel_overhead};
+
+pub use plumbing::underlay::Underlay;
+
+impl Network {
+    pub(super) fn apply_local(&mut self, local: &Local) -> Result<Applied> {
+        let underlay = plumbing::underlay::find(local.tunnel_address).with_context(|| {
+            format!(
+                "no interface holds this node's tunnel address {}: is the Node's InternalIP right?",
+                local.tunnel_address
+            )
+        })?;
+        let mtu = match self.settings.mtu {
+            Some(mtu) => mtu,
+            None => pod_mtu(&underlay, local.tunnel_address)?,
+        };
+        plumbing::sysctl::enable_forwarding(&families(&local.gateways)).context("cannot make the node a router")?;
+
+        let overlay = plumbing::overlay::ensure(interface::OVERLAY, OVERLAY_MAC.0, mtu, OVERLAY_PORT)
+            .context("cannot make the overlay device")?;
+        let node = self.ensure_node_pair(local, mtu)?;
+        tc::set_block_program(tc::INGRESS_BLOCK, self.datapath.endpoint_program(), "from_endpoint")
+            .context("cannot attach the datapath to Pods' interfaces")?;
+        self.datapath.attach_overlay(overlay).context("cannot attach the datapath to the overlay device")?;
+        self.datapath.set_config(&NodeConfig {
+            gateways: local.gateways.clone(),
+            gateway_mac: GATEWAY_MAC.0,
+            overlay_mac: OVERLAY_MAC.0,
+            node_ifindex: node.inner_ifindex,
+            node_mac: self.node_mac().0,
+            mido_ifindex: node.outer_ifindex,
+            overlay_ifindex: overlay,
+            vni: VNI,
+            overlay_mtu: mtu,
+        })?;
+        self.datapath.bind(&Port {
+            ifindex: node.outer_ifindex,
+            mac: self.node_mac().0,
+            addresses: local.node_addresses.iter().map(IpNet::addr).collect(),
+            role: Role::Node,
+        })?;
+        plumbing::set_up(interface::MIDO).context("cannot set the node's port up")?;
+        plumbing::nft::Masquerade { pod_cidrs: local.pod_cidrs.clone(), inside: interface::NODE.into() }
+            .apply()
+            .context("cannot set up masquerading of what leaves the cluster")?;
+        info!(
+            pod_cidrs = ?local.pod_cidrs, uplink = underlay.ifname, tunnel_address = %local.tunnel_address, mtu,
+            "the node's network is set up"
+        );
+        Ok(Applied { local: local.clone(), underlay, mtu })
+    }
+
+    /// The node's row of the table whose other row is the Pod.
+    fn ensure_node_pair(&self, local: &Local, mtu: u32) -> Result<plumbing::Attached> {
+        let inside = self.settings.cluster_cidrs.iter().chain(&self.settings.service_cidrs);
+        let routes = inside.filter_map(|cidr| {
+            let gateway = local.gateways.iter().find(|gateway| gateway.is_ipv4() == cidr.addr().is_ipv4())?;
+            Some(plumbing::Route { dst: *cidr, via: *gateway })
+        });
+        let pair = Attachment {
+            netns: None,
+            inner: interface::NODE.into(),
+            inner_mac: self.node_mac().0,
+            outer: interface::MIDO.into(),
+            outer_mac: GATEWAY_MAC.0,
+            alias: format!("node {}", self.settings.node_name),
+            mtu,
+            addresses: local.node_addresses.clone(),
+            gateways: local.gateways.clone(),
+            routes: routes.collect(),
+            forwarding: Some(true),
+            replace_stale: true,
+        };
+        let differences = plumbing::check(&pair).context("cannot look at the node's pair")?;
+        if differences.is_empty() {
+            return plumbing::find(&pair).context("cannot look at the node's pair");
+        }
+        if plumbing::find(&pair).is_ok() {
+            warn!(?differences, "the node's pair is not as it should be: making it anew");
+        }
+        plumbing::remove(interface::MIDO).context("cannot remove the node's old pair")?;
+        plumbing::attach(&pair).context("cannot make the node's pair")
+    }
+
+    /// The MAC of `midokube-node`.
+    pub fn node_mac(&self) -> naming::Mac {
+        attachment_mac(&self.settings.node_name, interface::NODE)
+    }
+}
+
+fn pod_mtu(underlay: &Underlay, tunnel_address: IpAddr) -> Result<u32> {
+    let overhead = tunnel_overhead(tunnel_address);
+    let mtu = underlay.mtu.saturating_sub(overhead);
+    anyhow::ensure!(
+        mtu >= 1280,
+        "the uplink {} has an MTU of {}: less the tunnel's {overhead} bytes it leaves {mtu} for Pods, and IPv6 \
+         needs 1280; raise the uplink's MTU, or set --mtu if Pods use IPv4 alone",
+        underlay.ifname,
+        underlay.mtu
+    );
+    Ok(mtu)
+}
+
+fn families(addresses: &[IpAddr]) -> Vec<plumbing::Family> {
+    let mut families: Vec<_> = addresses.iter().map(|address| plumbing::Family::of(*address)).collect();
+    families.dedup();
+    families
+}

@@ -1,0 +1,177 @@
+//! The agent's life: take over, follow the objects, serve, and stop without anybody noticing.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures::StreamExt;
+use nodeapi::original::mido_net_kube_node_server::MidoNetKubeNodeServer;
+use nodeapi::v1::node_server::NodeServer;
+use objects::{ApiOptions, Change, Connection, Snapshot, Source};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tracing::{info, warn};
+
+use crate::agent::{Agent, Readiness};
+use crate::annotate::Mailbox;
+use crate::args::RunArgs;
+use crate::cni_config::CniConfig;
+use crate::desired::desired;
+use crate::network::{Network, Settings};
+use crate::service::{NodeService, OriginalService};
+use crate::{http, lock};
+
+/// What failed is tried again after so long, besides on every change.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// How often dead interfaces are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// How many dead interfaces are deleted at once: bounds how long the kernel holds the RTNL lock.
+const SWEEP_SLICE: usize = 32;
+
+/// How long calls under way may take when the agent stops.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What makes it impossible to start, or to go on.
+pub async fn run(args: RunArgs) -> Result<()> {
+    info!(version = env!("CARGO_PKG_VERSION"), node = args.node_name, "starting");
+    let _lock = lock::take(&args.state_dir)?;
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+
+    let source = source(&args);
+    let connection = source.connect().await.context("cannot use the source of objects")?;
+    let annotator = connection.annotator();
+    let mailbox = Mailbox::new(usize::try_from(args.max_pods)?);
+    let network = Network::open(settings(&args))?;
+    let agent = Agent::new(&args.node_name, network, mailbox.clone(), source.to_string(), connection.health());
+
+    let listener = http::listen(args.http_listen).await?;
+    let refused = |uid| warn!(uid, "refused a connection to the socket: only root may");
+    let incoming = nodeapi::incoming(nodeapi::listen(&args.socket)?, refused);
+    let grpc = Server::builder()
+        .add_service(NodeServer::new(NodeService::new(agent.clone())))
+        .add_service(MidoNetKubeNodeServer::new(OriginalService::new(annotator.clone())))
+        .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+    let mut grpc = tokio::spawn(grpc);
+    for port in agent.with_network(|network| network.ports().cloned().collect::<Vec<_>>()) {
+        agent.annotate(&port);
+    }
+
+    let result = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        ended = http::serve(listener, agent.clone()) => ended,
+        ended = &mut grpc => ended.context("the gRPC server ended")?.context("the gRPC server failed"),
+        () = mailbox.deliver(annotator) => Ok(()),
+        ended = follow(&args, &agent, connection) => ended,
+        () = sweep(&agent) => Ok(()),
+    };
+    // Pods' packets go on through the pinned programs; only calls under way have to end.
+    info!("stopping");
+    stop.cancel();
+    if !grpc.is_finished() && tokio::time::timeout(DRAIN, &mut grpc).await.is_err() {
+        warn!("calls under way took too long: cut off");
+    }
+    result
+}
+
+fn source(args: &RunArgs) -> Source {
+    match &args.manifests {
+        Some(folder) => Source::Folder(folder.clone()),
+        None => {
+            Source::Api(ApiOptions { kubeconfig: args.kubeconfig.clone(), server: args.api_server.clone() })
+        }
+    }
+}
+
+fn settings(args: &RunArgs) -> Settings {
+    Settings {
+        node_name: args.node_name.clone(),
+        cluster_cidrs: args.cluster_cidr.clone(),
+        service_cidrs: args.service_cidr.clone(),
+        mtu: args.mtu,
+        bpf_dir: args.bpf_dir.clone(),
+        max_pods: args.max_pods,
+        max_nodes: args.max_nodes,
+    }
+}
+
+/// Keeps the network as the objects want it.
+async fn follow(args: &RunArgs, agent: &Agent, connection: Connection) -> Result<()> {
+    let mut snapshot = Snapshot::default();
+    let mut changes = std::pin::pin!(connection.changes());
+    let mut told = Vec::new();
+    let mut retry = tokio::time::interval(RETRY);
+    retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            change = changes.next() => {
+                let change: Change = change.context("the source of objects ended")?;
+                if !snapshot.apply(change) {
+                    continue;
+                }
+            }
+            _ = retry.tick() => {
+                if agent.readiness() == Readiness::Ready {
+                    continue;
+                }
+            }
+        }
+        if !snapshot.is_synced() {
+            continue; // what is missing may only not have arrived yet: nothing may be removed
+        }
+        let readiness = match reconcile(args, agent, &snapshot, &mut told).await {
+            Ok(()) => Readiness::Ready,
+            Err(error) => Readiness::Waiting(format!("{error:#}")),
+        };
+        agent.set_readiness(readiness);
+    }
+}
+
+/// Makes the network what the objects want now, and the CNI configuration with it.
+async fn reconcile(args: &RunArgs, agent: &Agent, snapshot: &Snapshot, told: &mut Vec<String>) -> Result<()> {
+    let (desired, problems) = desired(snapshot.nodes(), &args.node_name, &args.cluster_cidr)?;
+    for problem in problems.iter().filter(|problem| !told.contains(problem)) {
+        warn!("{problem}");
+    }
+    *told = problems;
+    let (network, peers) = (desired.clone(), desired.peers);
+    let mtu = agent.with_network_slowly(move |kernel| Ok(kernel.apply(&network)?.mtu)).await?;
+    agent.set_peers(peers.into_iter().collect());
+
+    let config = CniConfig {
+        pod_cidrs: &desired.local.pod_cidrs,
+        mtu,
+        socket: &args.socket,
+        ipam_type: &args.ipam_type,
+    };
+    if config.write(&args.cni_config_path)? {
+        info!(path = %args.cni_config_path.display(), "wrote the CNI configuration");
+    }
+    Ok(())
+}
+
+/// Finishes what Pods' deletion left to be done later.
+async fn sweep(agent: &Agent) {
+    let mut tick = tokio::time::interval(SWEEP);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        for port in agent.with_network(Network::sweep) {
+            agent.mailbox().cancel(port.pod());
+        }
+        match tokio::task::spawn_blocking(|| plumbing::reap_dead(SWEEP_SLICE)).await {
+            Ok(Err(error)) => warn!(%error, "cannot delete dead interfaces"),
+            Err(error) => warn!(%error, "cannot delete dead interfaces"),
+            Ok(Ok(0)) => {}
+            Ok(Ok(count)) => info!(count, "deleted dead interfaces"),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The original's two calls, answered as its agent answers them.
+
+use std::time::Duration;
+
+use naming::annotation;
+use nodeapi::original::mido_net_kube_node_server::MidoNetKubeNode;
+use nodeapi::original::{
+    AddPodAnnotationReply, AddPodAnnotationRequest, DeletePodAnnotationReply, DeletePodAnnotationRequest,
+};
+use objects::{AnnotateError, Annotator, PodRef};
+use tonic::{Request, Response, Status};
+
+/// The original's plugin waits for the answer; this bounds it.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// What it says to any other key than the MAC address's.
+const REJECTED: &str = "Rejected";
+
+/// Serves `nodeapi.MidoNetKubeNode`.
+#[derive(Debug)]
+pub struct OriginalService {
+    annotator: Annotator,
+}
+
+impl OriginalService {
+    /// A service that writes annotations by this annotator.
+    pub fn new(annotator: Annotator) -> Self {
+        Self { annotator }
+    }
+
+    /// Sets or removes one annotation; the error and its reason as the original words them.
+    async fn annotate(&self, namespace: String, name: String, key: String, value: Option<String>) -> (String, String) {
+        if key != annotation::MAC_ADDRESS {
+            return (REJECTED.into(), String::new());
+        }
+        let pod = PodRef { namespace, name, uid: None };
+        let annotations = [(key, value)].into();
+        let write = self.annotator.annotate_pod(&pod, &annotations);
+        match tokio::time::timeout(DEADLINE, write).await.unwrap_or_else(|_| Err(AnnotateError::timeout(DEADLINE))) {
+            Ok(()) => Default::default(),
+            Err(error) => (error.to_string(), error.reason().to_owned()),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl MidoNetKubeNode for OriginalService {
+    async fn add_pod_annotation(
+        &self,
+        request: Request<AddPodAnnotationRequest>,
+    ) -> Result<Response<AddPodAnnotationReply>, Status> {
+        let AddPodAnnotationRequest { namespace, name, key, value } = request.into_inner();
+        let (error, metav1_status_reason) = self.annotate(namespace, name, key, Some(value)).await;
+        Ok(Response::new(AddPodAnnotationReply { error, metav1_status_reason }))
+    }
+
+    async fn delete_pod_annotation(
+        &self,
+        request: Request<DeletePodAnnotationRequest>,
+    ) -> Result<Response<DeletePodAnnotationReply>, Status> {
+        let DeletePodAnnotationRequest { namespace, name, key } = request.into_inner();
+        let (error, metav1_status_reason) = self.annotate(namespace, name, key, None).await;
+        Ok(Response::new(DeletePodAnnotationReply { error, metav1_status_reason }))
+    }
+}

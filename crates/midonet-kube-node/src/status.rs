@@ -1,0 +1,108 @@
+//! Everything there is to know about this node's network, as one message.
+
+use std::collections::HashMap;
+
+use anyhow::Result;
+use nodeapi::v1;
+
+use crate::agent::{Agent, Readiness};
+use crate::network::{Network, OVERLAY_PORT, PortRecord, VNI};
+
+/// Gathers the answer to `Status`.
+///
+/// # Errors
+/// The kernel does not give its links or the datapath's counters.
+pub fn report(agent: &Agent) -> Result<v1::StatusReply> {
+    let links: HashMap<u32, plumbing::Link> =
+        plumbing::list_ports()?.into_iter().map(|link| (link.ifindex, link)).collect();
+    let (network, ports, counters) = agent.with_network(|network| {
+        let ports = network.ports().map(|port| port_message(port, links.get(&port.host_ifindex))).collect();
+        network.counters().map(|counters| (network_message(network), ports, counters))
+    })?;
+    Ok(v1::StatusReply {
+        agent: Some(agent_message(agent)),
+        network: Some(network),
+        ports,
+        peers: agent
+            .peers()
+            .into_iter()
+            .map(|(node, peer)| v1::Peer {
+                node,
+                pod_cidrs: texts(&peer.pod_cidrs),
+                tunnel_address: peer.tunnel_address.to_string(),
+            })
+            .collect(),
+        counters: counters
+            .into_iter()
+            .map(|counter| v1::Counter {
+                name: counter.name.to_owned(),
+                help: counter.help.to_owned(),
+                drop: counter.drop,
+                packets: counter.packets,
+                bytes: counter.bytes,
+            })
+            .collect(),
+    })
+}
+
+fn agent_message(agent: &Agent) -> v1::Agent {
+    let readiness = agent.readiness();
+    let (source, source_error) = agent.source();
+    v1::Agent {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node: agent.node_name().to_owned(),
+        uptime_seconds: agent.uptime().as_secs(),
+        ready: readiness == Readiness::Ready,
+        not_ready_reason: match readiness {
+            Readiness::Ready => String::new(),
+            Readiness::Waiting(reason) => reason,
+        },
+        source: source.to_owned(),
+        source_error: source_error.unwrap_or_default(),
+        pending_annotations: agent.mailbox().waiting().try_into().unwrap_or(u64::MAX),
+    }
+}
+
+fn network_message(network: &Network) -> v1::Network {
+    let mut message = v1::Network {
+        kind: "embedded".to_owned(),
+        overlay_port: OVERLAY_PORT.into(),
+        vni: VNI,
+        cluster_cidrs: texts(network.cluster_cidrs()),
+        ..Default::default()
+    };
+    if let Some(applied) = network.applied() {
+        let local = &applied.local;
+        message.pod_cidrs = texts(&local.pod_cidrs);
+        message.gateways = texts(&local.gateways);
+        message.node_addresses = local.node_addresses.iter().map(|net| net.addr().to_string()).collect();
+        message.node_mac = network.node_mac().to_string();
+        message.node_port_id = naming::node_port_id(network.node_name()).to_string();
+        message.mtu = applied.mtu;
+        message.uplink = applied.underlay.ifname.clone();
+        message.tunnel_address = local.tunnel_address.to_string();
+    }
+    message
+}
+
+fn port_message(port: &PortRecord, link: Option<&plumbing::Link>) -> v1::Port {
+    // What the Pod sends, its host interface receives.
+    let traffic = |packets, bytes| Some(v1::Traffic { packets, bytes });
+    v1::Port {
+        namespace: port.pod().namespace.clone(),
+        name: port.pod().name.clone(),
+        container_id: port.alias.container_id.clone(),
+        ifname: port.alias.ifname.clone(),
+        host_ifname: port.host_ifname.clone(),
+        host_ifindex: port.host_ifindex,
+        mac: port.mac.to_string(),
+        addresses: texts(&port.addresses),
+        port_id: naming::pod_port_id(port.pod()).to_string(),
+        sent: link.and_then(|link| traffic(link.stats.rx_packets, link.stats.rx_bytes)),
+        received: link.and_then(|link| traffic(link.stats.tx_packets, link.stats.tx_bytes)),
+    }
+}
+
+fn texts<T: ToString>(values: &[T]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
+}
