@@ -1,0 +1,120 @@
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::*;
+
+/// A plugin that is a shell script.
+fn plugin(folder: &Path, name: &str, script: &str) {
+    let path = folder.join(name);
+    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+fn call<'a>(path: &'a str, config: &'a [u8]) -> Call<'a> {
+    Call { container_id: "c1", netns: None, ifname: "eth0", args: "IP=10.0.0.9", path, config }
+}
+
+#[test]
+fn gets_the_callers_configuration_and_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!("/nonexistent::{}", folder.path().display());
+    plugin(
+        folder.path(),
+        "echoing",
+        r#"echo "$CNI_COMMAND $CNI_CONTAINERID $CNI_IFNAME $CNI_ARGS ${CNI_NETNS-none} $CNI_PATH $(cat)""#,
+    );
+    // Larger than any pipe.
+    let config = vec![b'x'; 300_000];
+    let stdout = String::from_utf8(run("echoing", "DEL", &call(&path, &config)).unwrap()).unwrap();
+    let want = format!("DEL c1 eth0 IP=10.0.0.9 none {path} xxx");
+    assert!(stdout.starts_with(&want), "{}", &stdout[..100]);
+    assert_eq!(stdout.len(), want.len() - 3 + config.len() + 1);
+}
+
+#[test]
+fn reads_results_of_every_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap().to_owned();
+    plugin(
+        folder.path(),
+        "old",
+        r#"echo '{"cniVersion":"0.4.0","ips":[{"version":"4","address":"10.0.0.5/24","gateway":"10.0.0.1"}],
+            "routes":null,"dns":{}}'"#,
+    );
+    plugin(
+        folder.path(),
+        "new",
+        r#"echo '{"ips":[{"address":"fd00::5/64"}],"routes":[{"dst":"::/0","mtu":1400}],"dns":{"domain":"x"}}'"#,
+    );
+    let old = add("old", &call(&path, b"{}")).unwrap();
+    assert_eq!(old.ips[0].address.to_string(), "10.0.0.5/24");
+    assert_eq!(old.ips[0].gateway, Some("10.0.0.1".parse().unwrap()));
+    let new = add("new", &call(&path, b"{}")).unwrap();
+    assert_eq!((new.ips[0].gateway, new.routes[0].mtu, new.dns.domain.as_str()), (None, Some(1400), "x"));
+}
+
+#[test]
+fn errors_are_passed_on_and_nonsense_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap().to_owned();
+    std::fs::create_dir(folder.path().join("folder")).unwrap();
+    let error = r#"{"cniVersion":"1.0.0","code":123,"msg":"full","details":"of water"}"#;
+    plugin(folder.path(), "failing", &format!("echo '{error}'; exit 1"));
+    plugin(folder.path(), "mute", "exit 3");
+    plugin(folder.path(), "talking", "echo oh no >&2; exit 1");
+    plugin(folder.path(), "garbage", "echo all is well");
+    plugin(folder.path(), "empty", "echo '{\"ips\":[]}'");
+    plugin(folder.path(), "killed", "kill -9 $$");
+    for (name, code, want) in [
+        ("failing", 123, "IPAM plugin failing: full"),
+        ("mute", 100, "it failed without a message (exit status: 3)"),
+        ("talking", 100, "reported no CNI error, but: oh no"),
+        ("garbage", 100, "its answer to ADD is no CNI result"),
+        ("empty", 100, "it has no ips"),
+        ("killed", 100, "signal: 9"),
+        ("absent", 100, "there is no such file in CNI_PATH"),
+        ("folder", 100, "there is no such file in CNI_PATH"),
+        ("../failing", 7, "is no plugin's name"),
+    ] {
+        let error = add(name, &call(&path, b"{}")).unwrap_err();
+        assert_eq!(error.code(), code, "{name}: {error}");
+        assert!(error.to_string().contains(want), "{name}: {error}");
+    }
+    assert_eq!(add("failing", &call("", b"{}")).unwrap_err().code(), 4);
+}
+
+#[test]
+fn a_hung_plugin_is_killed_with_its_children() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap().to_owned();
+    plugin(folder.path(), "hung", &format!("sleep 1000 & echo $! > {path}/pid; wait"));
+    let start = Instant::now();
+    let error = run_within("hung", "ADD", &call(&path, b"{}"), Duration::from_millis(500)).unwrap_err();
+    assert!(start.elapsed() < Duration::from_secs(10));
+    assert_eq!(error.code(), 11, "{error}");
+    let pid = std::fs::read_to_string(folder.path().join("pid")).unwrap();
+    let gone = || match std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())) {
+        Err(_) => true,
+        // Nobody reaps an orphan in a container without an init: dead is enough.
+        Ok(stat) => stat.contains(") Z "),
+    };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !gone() {
+        assert!(Instant::now() < deadline, "the plugin's child survived");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn waits_for_a_file_that_is_being_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap().to_owned();
+    plugin(folder.path(), "busy", "true");
+    let writer = std::fs::OpenOptions::new().append(true).open(folder.path().join("busy")).unwrap();
+    let closer = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(300));
+        drop(writer);
+    });
+    run("busy", "DEL", &call(&path, b"{}")).unwrap();
+    closer.join().unwrap();
+}
