@@ -1,0 +1,73 @@
+# Nodes: containerd, kubelet, kube-proxy, and the reference Pod network. Sourced by `cluster`.
+# shellcheck shell=bash source=lib.sh
+
+start_runtime() { # start_runtime NODE
+  enter "$1" cp "$HERE/conf/containerd.toml" /etc/containerd/config.toml
+  # The runtime adds the loopback device by itself; portmap serves whoever puts it into a chain.
+  enter "$1" cp -r "$CACHE/bin/cni/." /opt/cni/bin/
+  start "$1" containerd containerd --config /etc/containerd/config.toml
+}
+
+start_kubelet() { # start_kubelet NODE
+  local node=$1 address
+  case $FAMILY in
+  4) address=$NET4${NUMBER[$node]} ;;
+  6) address=$NET6${NUMBER[$node]} ;;
+  46) address=$NET4${NUMBER[$node]},$NET6${NUMBER[$node]} ;;
+  esac
+  enter "$node" cp "$DIR/pki/ca.crt" /etc/kubernetes/
+  enter "$node" cp "$DIR/pki/$node.conf" /etc/kubernetes/kubelet.conf
+  sed "s/@DNS@/$DNS/" "$HERE/conf/kubelet.yaml" | enter "$node" cp /dev/stdin /etc/kubernetes/kubelet.yaml
+  start "$node" kubelet kubelet --config=/etc/kubernetes/kubelet.yaml --kubeconfig=/etc/kubernetes/kubelet.conf \
+    --hostname-override="$node" --node-ip="$address" --root-dir=/var/lib/kubelet --v=2
+}
+
+start_proxy() { # start_proxy NODE
+  enter "$1" cp "$DIR/pki/kube-proxy.conf" /etc/kubernetes/proxy.conf
+  sed "s/@MODE@/$PROXY/; s|@PODS@|$POD_CIDR|" "$HERE/conf/kube-proxy.yaml" | enter "$1" cp /dev/stdin /etc/kubernetes/kube-proxy.yaml
+  start "$1" kube-proxy kube-proxy --config=/etc/kubernetes/kube-proxy.yaml --hostname-override="$1"
+}
+
+start_nodes() {
+  local node
+  for node in "${NODES[@]}"; do start_runtime "$node"; done
+  for node in "${NODES[@]}"; do
+    wait_for 30 "$DIR/$node/log/containerd.log" "containerd of $node answers" enter "$node" ctr version
+  done
+  local image
+  for image in "$CACHE"/images/*.tar; do
+    "$DIR/load" "$image" || fail "$DIR/${NODES[0]}/log/containerd.log" "no node can do without $image"
+  done
+  say "images loaded"
+  for node in "${NODES[@]}"; do start_kubelet "$node"; done
+  for node in "${NODES[@]}"; do
+    wait_for 60 "$DIR/$node/log/kubelet.log" "$node has registered and has its podCIDR" has_pod_cidr "$node"
+    [ "$PROXY" = none ] || start_proxy "$node"
+  done
+}
+
+pod_cidrs() { kubectl get node "$1" -o 'jsonpath={.spec.podCIDRs[*]}'; }
+has_pod_cidr() { [ -n "$(pod_cidrs "$1")" ]; }
+
+# Upstream's ptp and host-local plugins and static routes: a Pod network to compare with.
+install_reference() {
+  local node cidr other ranges routes ip
+  for node in "${NODES[@]}"; do
+    ranges='' routes=''
+    for cidr in $(pod_cidrs "$node"); do
+      case $cidr in
+      *:*) ip="ip -6" routes+=',{"dst":"::/0"}' other=$NET6${NUMBER[$node]} ;;
+      *) ip="ip -4" routes+=',{"dst":"0.0.0.0/0"}' other=$NET4${NUMBER[$node]} ;;
+      esac
+      ranges+=",[{\"subnet\":\"$cidr\"}]"
+      for place in "${PLACES[@]}"; do
+        [ "$place" = "$node" ] || enter "$place" $ip route replace "$cidr" via "$other"
+      done
+    done
+    enter "$node" sh -c 'cat >/run/10-reference.conflist && mv /run/10-reference.conflist /etc/cni/net.d/' <<K
+{"cniVersion": "1.0.0", "name": "reference", "plugins": [
+  {"type": "ptp", "mtu": 1500, "ipam": {"type": "host-local", "ranges": [${ranges#,}], "routes": [${routes#,}]}},
+  {"type": "portmap", "capabilities": {"portMappings": true}, "snat": true}]}
+K
+  done
+}
