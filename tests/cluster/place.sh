@@ -74,32 +74,31 @@ plug_in() { # plug_in PLACE: its eth0, on the fabric
     ip -6 route add default via ${NET6}1"
 }
 
+# cgroups_of PLACE: as recorded; without a record (say, after a `cargo clean`) as they would be made now.
+cgroups_of() { cat "$DIR/$1/cgroups" 2>/dev/null || cgroup_dirs "midokube-$TAG-$1"; }
+
+remaining() { # remaining PLACE: its cgroups that exist
+  local cgroup
+  cgroups_of "$1" | while read -r cgroup; do [ ! -d "$cgroup" ] || echo "$cgroup"; done
+}
+
 # kill_place PLACE: its PID 1, with which the kernel ends every process of the place, and then whatever
 # its cgroups still hold (from an `up` that was killed before it could record a PID 1).
 kill_place() {
-  local place=$1 cgroup pid tries
+  local place=$1 tries cgroups pid
   if alive "$place"; then kill -9 "$(cat "$DIR/$place/pid")" || true; fi
-  [ -s "$DIR/$place/cgroups" ] || return 0
   for tries in $(seq 100); do
-    while read -r cgroup; do
-      [ -d "$cgroup" ] || continue
-      for pid in $(find "$cgroup" -name cgroup.procs -exec cat {} + 2>/dev/null); do
-        [ "$pid" = 0 ] || kill -9 "$pid" 2>/dev/null || true
-      done
-      find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || true
-    done <"$DIR/$place/cgroups"
-    remaining "$place" >/dev/null || break
-    sleep 0.1
+    mapfile -t cgroups < <(remaining "$place")
+    [ ${#cgroups[@]} -gt 0 ] || break
+    [ "$tries" = 1 ] || sleep 0.1
+    for pid in $(find "${cgroups[@]}" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -un); do
+      [ "$pid" = 0 ] || kill -9 "$pid" 2>/dev/null || true
+    done
+    find "${cgroups[@]}" -depth -type d -exec rmdir {} + 2>/dev/null || true
   done
-  if remaining "$place" >&2; then
-    echo "cluster: these cgroups of $place are still in use; 'cluster down' tries again" >&2
+  if [ -n "$(remaining "$place")" ]; then
+    echo "cluster: still in use after 10 s: $(remaining "$place" | tr '\n' ' '); 'cluster down' tries again" >&2
     return 1
   fi
-  rm -f "$DIR/$place/pid" "$DIR/$place/ready" "$DIR/$place/cgroups"
-}
-
-remaining() { # remaining PLACE: its cgroups that still exist
-  local cgroup found=1
-  while read -r cgroup; do [ ! -d "$cgroup" ] || { echo "$cgroup"; found=0; }; done <"$DIR/$1/cgroups"
-  return $found
+  rm -f "$DIR/$place"/{pid,ready,cgroups}
 }

@@ -1,16 +1,16 @@
+// Every program of the test cluster, in one module: see upgrade.
 module midonet.org/midonet-kube/tests/cluster/kube
 
 go 1.26.6
 
 godebug default=go1.26
 
-require k8s.io/kubernetes v1.37.2
-
-require go.etcd.io/etcd/server/v3 v3.7.0
-
-require github.com/containerd/containerd/v2 v2.4.2
-
-require github.com/containernetworking/plugins v1.9.1 // indirect
+require (
+	github.com/containerd/containerd/v2 v2.4.2
+	github.com/containernetworking/plugins v1.9.1 // indirect
+	go.etcd.io/etcd/server/v3 v3.7.0
+	k8s.io/kubernetes v1.37.2
+)
 
 require (
 	github.com/spf13/cobra v1.10.2
