@@ -36,7 +36,8 @@ make_cgroups() { # make_cgroups PLACE
 
 # alive PLACE: whether the recorded process is there and still ours (numbers are used again).
 alive() {
-  [ -s "$DIR/$1/pid" ] && tr '\0' '\n' 2>/dev/null <"/proc/$(cat "$DIR/$1/pid")/cmdline" | grep -qxF "$DIR/$1"
+  local pid
+  pid=$(cat "$DIR/$1/pid") && grep -qzxF "$DIR/$1" "/proc/$pid/cmdline"
 } 2>/dev/null
 
 make_place() { # make_place PLACE
