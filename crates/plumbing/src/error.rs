@@ -1,0 +1,63 @@
+use std::fmt;
+use std::io;
+
+/// Something that the kernel, or a look at it, refused: what was tried, on what, and why not.
+#[derive(Debug)]
+pub struct Error {
+    what: String,
+    source: io::Error,
+    /// The kernel's own words (NLMSGERR_ATTR_MSG), where it had any.
+    hint: Option<String>,
+}
+
+/// What this crate's functions give.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub(crate) fn new(what: impl Into<String>, source: io::Error) -> Self {
+        Self { what: what.into(), source, hint: None }
+    }
+
+    pub(crate) fn with_hint(what: impl Into<String>, source: io::Error, hint: Option<String>) -> Self {
+        Self { what: what.into(), source, hint }
+    }
+
+    pub(crate) fn other(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::new(what, io::Error::other(why.into()))
+    }
+
+    /// Which error the kernel gave, for those who treat some as success.
+    pub fn errno(&self) -> Option<i32> {
+        self.source.raw_os_error()
+    }
+
+    pub(crate) fn is(&self, errno: i32) -> bool {
+        self.errno() == Some(errno)
+    }
+
+    /// Whether what was asked for, or after, exists already.
+    pub fn is_exists(&self) -> bool {
+        self.is(libc::EEXIST)
+    }
+
+    /// Whether what was asked for does not exist.
+    pub fn is_missing(&self) -> bool {
+        self.is(libc::ENODEV) || self.is(libc::ENOENT) || self.is(libc::ESRCH)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {}: {}", self.what, self.source)?;
+        match &self.hint {
+            Some(hint) => write!(f, " ({hint})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}

@@ -1,0 +1,41 @@
+//! The kernel's networking, and the only netlink of this project: namespaces, links, addresses, routes,
+//! sysctls, traffic control, nftables. Synchronous throughout; whoever is asynchronous calls it on a
+//! thread that may block.
+//!
+//! The Pod and the Node are two rows of one table, and [`Attachment`] is that table: [`attach`] makes either.
+
+mod address;
+mod attachment;
+mod error;
+mod link;
+mod netlink;
+mod netns;
+pub mod nft;
+pub mod overlay;
+mod route;
+pub mod sysctl;
+pub mod tc;
+pub mod underlay;
+
+pub use attachment::{Attached, Attachment, Difference, attach, check, detach, find, remove, set_up};
+pub use error::{Error, Result};
+pub use link::{DEAD_GROUP, Link, Stats, find_port, list_ports, reap_dead};
+pub use netlink::Netlink;
+pub use netns::NetNs;
+pub use route::Route;
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub fn of(address: std::net::IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+}

@@ -1,0 +1,217 @@
+//! Links: what there is, and the messages that make and change them.
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage,
+};
+
+use crate::netlink::Request;
+use crate::{Netlink, Result};
+
+/// The link group of interfaces that only wait to be deleted (`ip link show group 7021`).
+pub const DEAD_GROUP: u32 = 7021;
+
+/// The link group of the interfaces that are being deleted now.
+const REAP_GROUP: u32 = 7022;
+
+/// The name of a dead interface; the kernel puts a number in.
+pub(crate) const DEAD_NAME: &str = "midodead%d";
+
+/// One network interface.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Link {
+    /// Its number in its namespace.
+    pub ifindex: u32,
+    /// Its name.
+    pub name: String,
+    /// Its MAC address; zero if it has none.
+    pub mac: [u8; 6],
+    /// In bytes.
+    pub mtu: u32,
+    /// Its alias (`ip link set DEV alias TEXT`); empty if it has none.
+    pub alias: String,
+    /// Its group.
+    pub group: u32,
+    /// Whether it is administratively up.
+    pub up: bool,
+    /// What passed it.
+    pub stats: Stats,
+}
+
+/// What passed an interface, from the interface's view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Packets received.
+    pub rx_packets: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+}
+
+impl Link {
+    fn read(message: LinkMessage) -> Self {
+        let mut link = Self {
+            ifindex: message.header.index,
+            up: message.header.flags.contains(LinkFlags::Up),
+            ..Self::default()
+        };
+        for attribute in message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => link.name = name,
+                LinkAttribute::Address(mac) => link.mac = mac.try_into().unwrap_or_default(),
+                LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+                LinkAttribute::IfAlias(alias) => link.alias = alias,
+                LinkAttribute::Group(group) => link.group = group,
+                LinkAttribute::Stats64(stats) => {
+                    link.stats = Stats {
+                        rx_packets: stats.rx_packets,
+                        rx_bytes: stats.rx_bytes,
+                        tx_packets: stats.tx_packets,
+                        tx_bytes: stats.tx_bytes,
+                    };
+                }
+                _ => {}
+            }
+        }
+        link
+    }
+}
+
+/// The interfaces of this thread's namespace.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn list_ports() -> Result<Vec<Link>> {
+    list(&mut Netlink::here()?)
+}
+
+/// The interface of that name in this thread's namespace, if there is one.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn find_port(name: &str) -> Result<Option<Link>> {
+    find(&mut Netlink::here()?, name)
+}
+
+pub(crate) fn list(netlink: &mut Netlink) -> Result<Vec<Link>> {
+    let messages = netlink.dump("list interfaces", &RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+    Ok(messages
+        .into_iter()
+        .filter_map(|message| match message {
+            RouteNetlinkMessage::NewLink(link) => Some(Link::read(link)),
+            _ => None,
+        })
+        .collect())
+}
+
+pub(crate) fn find(netlink: &mut Netlink, name: &str) -> Result<Option<Link>> {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    match netlink.get(&format!("look up interface {name}"), RouteNetlinkMessage::GetLink(message)) {
+        Ok(RouteNetlinkMessage::NewLink(link)) => Ok(Some(Link::read(link))),
+        Ok(_) => Ok(None),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes at most `most` dead interfaces of this thread's namespace, all in one go: the kernel waits for
+/// RCU once for all of them, and holds its lock for as long as that takes. Returns how many they were.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn reap_dead(most: usize) -> Result<usize> {
+    let mut netlink = Netlink::here()?;
+    let dead: Vec<Link> = list(&mut netlink)?
+        .into_iter()
+        .filter(|link| link.group == DEAD_GROUP || link.group == REAP_GROUP)
+        .take(most)
+        .collect();
+    if dead.is_empty() {
+        return Ok(0);
+    }
+    let moves = dead.iter().filter(|link| link.group == DEAD_GROUP).map(|link| {
+        change(
+            link.ifindex,
+            &format!("mark interface {} for deletion", link.name),
+            [LinkAttribute::Group(REAP_GROUP)],
+        )
+    });
+    // One that vanishes meanwhile (its namespace ended) is what was wanted.
+    ignore_missing(netlink.requests(moves.collect()))?;
+    let mut group = LinkMessage::default();
+    group.attributes.push(LinkAttribute::Group(REAP_GROUP));
+    ignore_missing(netlink.request(Request {
+        what: "delete dead interfaces".into(),
+        message: RouteNetlinkMessage::DelLink(group),
+        flags: 0,
+    }))?;
+    Ok(dead.len())
+}
+
+pub(crate) fn ignore_missing(result: Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.is_missing() => Ok(()),
+        other => other,
+    }
+}
+
+/// Makes a new link of these attributes.
+pub(crate) fn create(name: &str, attributes: Vec<LinkAttribute>) -> Request {
+    let mut message = LinkMessage::default();
+    message.attributes = attributes;
+    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    Request {
+        what: format!("create interface {name}"),
+        message: RouteNetlinkMessage::NewLink(message),
+        flags: NLM_F_CREATE | NLM_F_EXCL,
+    }
+}
+
+/// Changes a link's attributes.
+pub(crate) fn change(
+    ifindex: u32,
+    what: &str,
+    attributes: impl IntoIterator<Item = LinkAttribute>,
+) -> Request {
+    let mut message = LinkMessage::default();
+    message.header.index = ifindex;
+    message.attributes = attributes.into_iter().collect();
+    Request { what: what.to_owned(), message: RouteNetlinkMessage::SetLink(message), flags: 0 }
+}
+
+/// Sets a link up or down, and changes attributes in the same go.
+pub(crate) fn switch(
+    ifindex: u32,
+    up: bool,
+    what: &str,
+    attributes: impl IntoIterator<Item = LinkAttribute>,
+) -> Request {
+    let mut request = change(ifindex, what, attributes);
+    if let RouteNetlinkMessage::SetLink(message) = &mut request.message {
+        message.header.change_mask = LinkFlags::Up;
+        message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+    }
+    request
+}
+
+pub(crate) fn delete(ifindex: u32, name: &str) -> Request {
+    let mut message = LinkMessage::default();
+    message.header.index = ifindex;
+    Request {
+        what: format!("delete interface {name}"),
+        message: RouteNetlinkMessage::DelLink(message),
+        flags: 0,
+    }
+}
+
+/// No IPv6 address of its own: on an interface that only leads into the network it would answer for the
+/// node, and its router solicitations would be noise.
+pub(crate) fn no_link_local() -> LinkAttribute {
+    let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+    LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])])
+}

@@ -1,0 +1,71 @@
+//! The flow-based VXLAN device: one for all tunnels, the datapath says for each packet where to.
+
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkInfo, LinkMessage};
+
+use crate::{Netlink, Result, link};
+
+/// Makes the device what it should be, and returns its number. One of another kind or with another port
+/// is replaced; one that fits stays, with what is attached to it.
+///
+/// # Errors
+/// The kernel refuses; most often another device has the UDP port.
+pub fn ensure(name: &str, mac: [u8; 6], mtu: u32, port: u16) -> Result<u32> {
+    let mut netlink = Netlink::here()?;
+    if let Some(existing) = link::find(&mut netlink, name)?
+        && !fits(&mut netlink, existing.ifindex, port)?
+    {
+        netlink.request(link::delete(existing.ifindex, name))?;
+    }
+    let device = match link::find(&mut netlink, name)? {
+        Some(device) => device,
+        None => {
+            netlink.request(link::create(name, vec![LinkAttribute::LinkInfo(info(port))]))?;
+            link::find(&mut netlink, name)?
+                .ok_or_else(|| crate::Error::other(format!("create {name}"), "it has gone"))?
+        }
+    };
+    let mut requests = Vec::new();
+    if device.mac != mac || device.mtu != mtu {
+        let attributes =
+            [LinkAttribute::Address(mac.to_vec()), LinkAttribute::Mtu(mtu), link::no_link_local()];
+        requests.push(link::change(device.ifindex, &format!("set up {name}"), attributes));
+    }
+    if !device.up {
+        requests.push(link::switch(device.ifindex, true, &format!("set {name} up"), []));
+    }
+    if !requests.is_empty() {
+        netlink.requests(requests)?;
+    }
+    Ok(device.ifindex)
+}
+
+/// Outer UDP checksums are left out (RFC 7348, section 5; RFC 6935 for IPv6): the inner packet has its own.
+fn info(port: u16) -> Vec<LinkInfo> {
+    let data = vec![
+        InfoVxlan::CollectMetadata(true),
+        InfoVxlan::Port(port),
+        InfoVxlan::Learning(false),
+        InfoVxlan::UDPCsum(false),
+        InfoVxlan::UDPZeroCsumTX(true),
+        InfoVxlan::UDPZeroCsumRX(true),
+    ];
+    vec![LinkInfo::Kind(InfoKind::Vxlan), LinkInfo::Data(InfoData::Vxlan(data))]
+}
+
+fn fits(netlink: &mut Netlink, ifindex: u32, port: u16) -> Result<bool> {
+    let mut message = LinkMessage::default();
+    message.header.index = ifindex;
+    let answer = netlink.get("look at the overlay device", RouteNetlinkMessage::GetLink(message))?;
+    let RouteNetlinkMessage::NewLink(device) = answer else { return Ok(false) };
+    let data = device.attributes.into_iter().find_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(info) => info.into_iter().find_map(|info| match info {
+            LinkInfo::Data(InfoData::Vxlan(data)) => Some(data),
+            _ => None,
+        }),
+        _ => None,
+    });
+    Ok(data.is_some_and(|data| {
+        data.contains(&InfoVxlan::CollectMetadata(true)) && data.contains(&InfoVxlan::Port(port))
+    }))
+}

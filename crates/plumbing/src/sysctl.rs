@@ -1,0 +1,55 @@
+//! Settings under /proc/sys/net, of the namespace that the calling thread is in.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Family, Result};
+
+const ROOT: &str = "/proc/sys/net";
+
+/// Makes a setting have a value. Nothing is written when it has it already: where the settings can only
+/// be read, that is often enough.
+///
+/// # Errors
+/// There is no such setting, or it cannot be written.
+pub fn set(setting: &str, value: &str) -> Result<()> {
+    let path = Path::new(ROOT).join(setting);
+    let what = || format!("set {} to {value}", path.display());
+    let now = fs::read_to_string(&path).map_err(|error| Error::new(what(), error))?;
+    if now.trim() == value {
+        return Ok(());
+    }
+    fs::write(&path, value).map_err(|error| Error::new(what(), error))
+}
+
+/// Makes this namespace a router.
+///
+/// An interface that learns its IPv6 routes from router advertisements would stop to when the node
+/// becomes a router itself: where it does (accept_ra = 1), it is told to go on (2).
+///
+/// # Errors
+/// A setting cannot be written.
+pub fn enable_forwarding(families: &[Family]) -> Result<()> {
+    for family in families {
+        match family {
+            Family::V4 => set("ipv4/ip_forward", "1")?,
+            Family::V6 => {
+                for interface in interfaces()? {
+                    let accepts = interface.join("accept_ra");
+                    if fs::read_to_string(&accepts).is_ok_and(|now| now.trim() == "1") {
+                        fs::write(&accepts, "2")
+                            .map_err(|error| Error::new(format!("set {} to 2", accepts.display()), error))?;
+                    }
+                }
+                set("ipv6/conf/all/forwarding", "1")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn interfaces() -> Result<Vec<PathBuf>> {
+    let root = Path::new(ROOT).join("ipv6/conf");
+    let list = fs::read_dir(&root).map_err(|error| Error::new(format!("list {}", root.display()), error))?;
+    Ok(list.flatten().map(|entry| entry.path()).collect())
+}

@@ -1,0 +1,232 @@
+//! Both rows of the table, in namespaces.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use plumbing::{Attachment, NetNs, Route, attach, check, detach, find_port, list_ports, reap_dead, set_up};
+use testkit::Namespace;
+
+const GATEWAY_MAC: [u8; 6] = [2, 0x6d, 0x69, 0x64, 0x6f, 1];
+
+fn texts<T: std::str::FromStr<Err: std::fmt::Debug>>(all: &[&str]) -> Vec<T> {
+    all.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+/// A Pod's row; `families` is "4", "6" or "46".
+fn pod<'a>(netns: &'a NetNs, outer: &str, families: &str) -> Attachment<'a> {
+    let (mut addresses, mut gateways, mut routes) = (vec![], vec![], vec![]);
+    for (family, address, gateway, all) in [
+        ("4", "10.244.1.3/24", "10.244.1.1", "0.0.0.0/0"),
+        ("6", "fd44:0:0:1::3/64", "fd44:0:0:1::1", "::/0"),
+    ] {
+        if families.contains(family) {
+            addresses.push(address.parse().unwrap());
+            gateways.push(gateway.parse().unwrap());
+            routes.push(Route { dst: all.parse().unwrap(), via: gateway.parse().unwrap() });
+        }
+    }
+    Attachment {
+        netns: Some(netns),
+        inner: "eth0".into(),
+        inner_mac: [2, 0, 0, 0, 0, 3],
+        outer: outer.into(),
+        outer_mac: GATEWAY_MAC,
+        alias: "default/a container eth0 uid".into(),
+        mtu: 1430,
+        addresses,
+        gateways,
+        routes,
+        forwarding: Some(false),
+        replace_stale: true,
+    }
+}
+
+/// A node's namespace and a Pod's.
+fn pair() -> (Namespace, Namespace, NetNs) {
+    let (node, inside) = (Namespace::new(), Namespace::new());
+    let netns = NetNs::open(inside.path()).unwrap();
+    (node, inside, netns)
+}
+
+#[test]
+fn a_pod_gets_what_it_should_in_every_family() {
+    for families in ["4", "6", "46"] {
+        let (node, inside, netns) = pair();
+        let row = pod(&netns, "midoa", families);
+        let made = node.run(|| attach(&row)).unwrap();
+        let outer = node.run(|| find_port("midoa")).unwrap().unwrap();
+        assert_eq!(outer.ifindex, made.outer_ifindex);
+        assert!(!outer.up, "nothing may pass before the port is committed");
+        assert_eq!(outer.alias, "default/a container eth0 uid");
+        node.run(|| set_up("midoa")).unwrap();
+        assert_eq!(node.run(|| check(&row)).unwrap(), []);
+        let shown = inside.ip("addr show dev eth0");
+        assert!(shown.contains("mtu 1430") && shown.contains("02:00:00:00:00:03"), "{shown}");
+        assert_eq!(shown.contains("inet 10.244.1.3/24"), families.contains('4'), "{shown}");
+        assert_eq!(shown.contains("inet6 fd44:0:0:1::3/64"), families.contains('6'), "{shown}");
+        assert!(!families.contains('6') || !shown.contains("tentative"), "{shown}");
+        if families.contains('4') {
+            let routes = inside.ip("-4 route");
+            assert!(routes.contains("default via 10.244.1.1 dev eth0"), "{routes}");
+            assert!(
+                !routes.contains("10.244.1.0/24"),
+                "neighbours are reached through the gateway: {routes}"
+            );
+        }
+        if families.contains('6') {
+            let routes = inside.ip("-6 route");
+            assert!(routes.contains("default via fd44:0:0:1::1 dev eth0"), "{routes}");
+        }
+        let host = node.ip("-6 addr show dev midoa");
+        assert!(!host.contains("fe80"), "the outer end answers for nobody: {host}");
+        let block = node.run(|| testkit::run(node.command("tc").args(["qdisc", "show", "dev", "midoa"])));
+        assert!(
+            block.contains("clsact")
+                && block.contains(&format!("ingress_block {}", plumbing::tc::INGRESS_BLOCK)),
+            "{block}"
+        );
+    }
+}
+
+#[test]
+fn a_node_is_the_other_row() {
+    let node = Namespace::new();
+    let row = Attachment {
+        netns: None,
+        inner: "midokube-node".into(),
+        outer: "midokube-mido".into(),
+        alias: "node node1".into(),
+        addresses: texts(&["10.244.1.2/24", "fd44:0:0:1::2/64"]),
+        gateways: texts(&["10.244.1.1", "fd44:0:0:1::1"]),
+        routes: vec![
+            Route { dst: "10.244.0.0/16".parse().unwrap(), via: "10.244.1.1".parse().unwrap() },
+            Route { dst: "fd44::/48".parse().unwrap(), via: "fd44:0:0:1::1".parse().unwrap() },
+        ],
+        forwarding: Some(true),
+        ..pod(&node.run(NetNs::current).unwrap(), "", "")
+    };
+    node.run(|| attach(&row).and_then(|_| set_up("midokube-mido"))).unwrap();
+    assert_eq!(node.run(|| check(&row)).unwrap(), []);
+    assert!(node.ip("-4 route").contains("10.244.0.0/16 via 10.244.1.1 dev midokube-node proto 109"));
+    assert!(node.ip("-6 route").contains("fd44::/48 via fd44:0:0:1::1 dev midokube-node proto 109"));
+    let forwards = node.run(|| std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward")).unwrap();
+    assert_eq!(forwards.trim(), "1");
+}
+
+#[test]
+fn a_failure_leaves_nothing() {
+    let (node, inside, netns) = pair();
+    // The inner name is taken.
+    inside.ip("link add eth0 type veth peer name other");
+    let error = node.run(|| attach(&pod(&netns, "midoa", "46"))).unwrap_err();
+    assert!(error.is_exists() && error.to_string().contains("eth0"), "{error}");
+    assert_eq!(node.run(|| find_port("midoa")).unwrap(), None);
+    inside.ip("link del eth0");
+    // The same address twice: the pair exists by then.
+    let mut row = pod(&netns, "midoa", "46");
+    row.addresses.push(row.addresses[0]);
+    let error = node.run(|| attach(&row)).unwrap_err();
+    assert!(error.to_string().contains("10.244.1.3/24"), "{error}");
+    assert_eq!(node.run(|| find_port("midoa")).unwrap(), None);
+    testkit::wait_until(Duration::from_secs(5), "the inner end goes too", || {
+        !inside.ip("-br link").contains("eth0")
+    });
+    // And after all that it works.
+    node.run(|| attach(&pod(&netns, "midoa", "46"))).unwrap();
+}
+
+#[test]
+fn a_stale_outer_end_gives_way_only_when_told() {
+    let (node, _inside, netns) = pair();
+    node.ip("link add midoa type veth peer name other");
+    let row = Attachment { replace_stale: false, ..pod(&netns, "midoa", "4") };
+    let error = node.run(|| attach(&row)).unwrap_err();
+    assert!(error.is_exists() && error.to_string().contains("midoa"), "{error}");
+    node.run(|| attach(&pod(&netns, "midoa", "4"))).unwrap();
+}
+
+#[test]
+fn every_difference_is_found() {
+    let (node, inside, netns) = pair();
+    let row = pod(&netns, "midoa", "46");
+    node.run(|| attach(&row).and_then(|_| set_up("midoa"))).unwrap();
+    let found = |want: &str| {
+        let all = node.run(|| check(&row)).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(all.iter().any(|one| one.contains(want)), "{want} in {all:?}");
+    };
+    inside.ip("addr del 10.244.1.3/24 dev eth0");
+    found("eth0 lacks the address 10.244.1.3/24");
+    inside.ip("-6 route del default");
+    found("the route to ::/0 via fd44:0:0:1::1 on eth0 is missing");
+    inside.ip("link set eth0 mtu 1400");
+    found("eth0 has an MTU of 1400, not 1430");
+    inside.ip("link set eth0 address 02:00:00:00:00:04");
+    found("eth0 has the MAC address 02:00:00:00:00:04");
+    node.ip("link set midoa alias nobody");
+    found("alias \"nobody\"");
+    node.ip("link set midoa down");
+    found("midoa is down");
+    testkit::run(node.command("tc").args(["qdisc", "del", "dev", "midoa", "clsact"]));
+    found("midoa is not in the datapath's block");
+    inside.ip("link set eth0 down");
+    inside.ip("link set eth0 name eth1");
+    found("interface eth0 does not exist");
+    node.ip("link del midoa");
+    found("interface midoa does not exist");
+}
+
+#[test]
+fn a_detached_pair_is_out_of_the_way_at_once_and_deleted_later() {
+    let (node, inside, netns) = pair();
+    for _ in 0..3 {
+        node.run(|| attach(&pod(&netns, "midoa", "46")).and_then(|_| set_up("midoa"))).unwrap();
+        node.run(|| detach("midoa", Some((&netns, "eth0")))).unwrap();
+        assert_eq!(node.run(|| find_port("midoa")).unwrap(), None);
+        assert!(!inside.ip("-br link").contains("eth0"));
+    }
+    node.run(|| detach("midoa", Some((&netns, "eth0")))).unwrap();
+    let dead =
+        || node.run(list_ports).unwrap().iter().filter(|link| link.group == plumbing::DEAD_GROUP).count();
+    assert_eq!(dead(), 3);
+    assert!(node.run(list_ports).unwrap().iter().all(|link| !link.up || link.name == "lo"));
+    assert_eq!(node.run(|| reap_dead(2)).unwrap(), 2);
+    assert_eq!(dead(), 1);
+    assert_eq!(node.run(|| reap_dead(2)).unwrap(), 1);
+    assert_eq!(node.run(|| reap_dead(2)).unwrap(), 0);
+    assert_eq!(inside.ip("-br link").lines().count(), 1, "only the loopback device is left");
+}
+
+#[test]
+fn many_at_once() {
+    let node = Namespace::new();
+    std::thread::scope(|scope| {
+        for i in 0..20 {
+            let node = &node;
+            scope.spawn(move || {
+                let inside = Namespace::new();
+                let netns = NetNs::open(inside.path()).unwrap();
+                let name = format!("mido{i}");
+                let row = pod(&netns, &name, "46");
+                node.run(|| attach(&row).and_then(|_| set_up(&name))).unwrap();
+                assert_eq!(node.run(|| check(&row)).unwrap(), []);
+            });
+        }
+    });
+}
+
+#[test]
+fn a_namespace_is_opened_only_if_it_is_one() {
+    for (path, want) in [
+        ("/nowhere/net", "No such file"),
+        ("/proc/self/ns/mnt", "no network namespace"),
+        ("/etc/passwd", "no network namespace"),
+    ] {
+        let error = NetNs::open(path.as_ref()).unwrap_err().to_string();
+        assert!(error.contains(path) && error.contains(want), "{error}");
+    }
+    let namespace = Namespace::new();
+    let opened = NetNs::open(namespace.path()).unwrap();
+    assert_eq!(opened.identity().unwrap(), namespace.run(|| NetNs::current().unwrap().identity().unwrap()));
+    assert_ne!(opened.identity().unwrap(), NetNs::current().unwrap().identity().unwrap());
+}

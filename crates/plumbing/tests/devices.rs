@@ -1,0 +1,123 @@
+//! The overlay device, the uplink, the node's settings, masquerading.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use plumbing::nft::{self, Masquerade};
+use plumbing::{Family, overlay, sysctl, underlay};
+use testkit::Namespace;
+
+const MAC: [u8; 6] = [2, 0x6d, 0x69, 0x64, 0x6f, 2];
+
+#[test]
+fn the_overlay_device_is_made_kept_repaired_and_replaced() {
+    let node = Namespace::new();
+    let ensure = |mtu, port| node.run(|| overlay::ensure("midokube-vxlan", MAC, mtu, port)).unwrap();
+    let first = ensure(1450, 4789);
+    let shown = node.ip("-d link show midokube-vxlan");
+    for part in ["external", "dstport 4789", "02:6d:69:64:6f:02", "mtu 1450", "nolearning", "udp6zerocsumrx"]
+    {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    assert!(shown.contains(",UP"), "{shown}");
+    assert_eq!(ensure(1450, 4789), first, "what fits stays");
+    node.ip("link set midokube-vxlan down");
+    assert_eq!(ensure(1400, 4789), first, "what can be changed is changed");
+    assert!(node.ip("link show midokube-vxlan").contains("mtu 1400"));
+    assert_ne!(ensure(1400, 8472), first, "another port needs another device");
+    node.ip("link del midokube-vxlan");
+    node.ip("link add midokube-vxlan type vxlan id 7 dstport 4789");
+    ensure(1450, 4789);
+    assert!(node.ip("-d link show midokube-vxlan").contains("external"));
+    assert_eq!(node.ip("-6 addr show dev midokube-vxlan"), "");
+}
+
+#[test]
+fn the_uplink_is_the_interface_with_the_address() {
+    let node = Namespace::new();
+    node.ip("link add up0 type veth peer name other");
+    node.ip("link set up0 mtu 1400 up");
+    node.ip("addr add 192.0.2.5/24 dev up0");
+    node.ip("addr add 2001:db8::5/64 dev up0 nodad");
+    for address in ["192.0.2.5", "2001:db8::5"] {
+        let found = node.run(|| underlay::find(address.parse().unwrap())).unwrap();
+        assert_eq!((found.ifname.as_str(), found.mtu), ("up0", 1400));
+    }
+    let error = node.run(|| underlay::find("192.0.2.6".parse().unwrap())).unwrap_err().to_string();
+    assert!(error.contains("192.0.2.6"), "{error}");
+}
+
+#[test]
+fn a_node_that_becomes_a_router_still_learns_its_own_routes() {
+    let node = Namespace::new();
+    node.ip("link add up0 type veth peer name other");
+    let read =
+        |setting: &str| node.run(|| std::fs::read_to_string(format!("/proc/sys/net/{setting}"))).unwrap();
+    node.run(|| sysctl::set("ipv6/conf/up0/accept_ra", "1")).unwrap();
+    node.run(|| sysctl::enable_forwarding(&[Family::V4, Family::V6])).unwrap();
+    assert_eq!(read("ipv6/conf/up0/accept_ra").trim(), "2");
+    assert_eq!((read("ipv4/ip_forward").trim(), read("ipv6/conf/all/forwarding").trim()), ("1", "1"));
+    let error = node.run(|| sysctl::set("ipv4/no_such_setting", "1")).unwrap_err().to_string();
+    assert!(error.contains("ipv4/no_such_setting"), "{error}");
+}
+
+/// pod -- node -- outside; the outside knows no way back to the Pod.
+fn three() -> (Namespace, Namespace, Namespace) {
+    let (pod, node, outside) = (Namespace::new(), Namespace::new(), Namespace::new());
+    for (inside, name, net4, net6) in
+        [(&pod, "in0", "10.244.1", "fd44:0:0:1"), (&outside, "out0", "192.0.2", "2001:db8")]
+    {
+        node.ip(&format!("link add {name} type veth peer name eth0 netns {}", process_of(inside)));
+        node.ip(&format!("link set {name} up"));
+        node.ip(&format!("addr add {net4}.1/24 dev {name}"));
+        node.ip(&format!("addr add {net6}::1/64 dev {name} nodad"));
+        inside.ip("link set eth0 up");
+        inside.ip(&format!("addr add {net4}.9/24 dev eth0"));
+        inside.ip(&format!("addr add {net6}::9/64 dev eth0 nodad"));
+    }
+    pod.ip("route add default via 10.244.1.1");
+    pod.ip("-6 route add default via fd44:0:0:1::1");
+    node.run(|| sysctl::enable_forwarding(&[Family::V4, Family::V6])).unwrap();
+    (pod, node, outside)
+}
+
+/// `ip link ... netns` takes a path too.
+fn process_of(namespace: &Namespace) -> String {
+    namespace.path().display().to_string()
+}
+
+#[test]
+fn what_leaves_the_cluster_is_masqueraded() {
+    let (pod, node, outside) = three();
+    let ping = |from: &Namespace, to: &str| {
+        from.command("ping").args(["-c1", "-W1", to]).output().unwrap().status.success()
+    };
+    for to in ["192.0.2.9", "2001:db8::9"] {
+        testkit::wait_until(std::time::Duration::from_secs(3), "the links carry", || {
+            ping(&outside, &to.replace('9', "1"))
+        });
+        assert!(!ping(&pod, to), "the outside has no way back yet");
+    }
+    let rules = Masquerade {
+        pod_cidrs: vec!["10.244.1.0/24".parse().unwrap(), "fd44:0:0:1::/64".parse().unwrap()],
+        inside: "in0".into(),
+    };
+    for _ in 0..2 {
+        node.run(|| rules.apply()).unwrap();
+        for to in ["192.0.2.9", "2001:db8::9"] {
+            assert!(ping(&pod, to), "{to}");
+        }
+    }
+    let shown = testkit::run(node.command("nft").args(["list", "table", "inet", nft::TABLE]));
+    assert_eq!(shown.matches("masquerade fully-random").count(), 2, "{shown}");
+    for part in [
+        "ip saddr 10.244.1.0/24",
+        "ip6 saddr fd44:0:0:1::/64",
+        "oifname != \"in0\"",
+        "type nat hook postrouting priority srcnat",
+    ] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    node.run(nft::remove).unwrap();
+    node.run(nft::remove).unwrap();
+    assert!(!ping(&pod, "192.0.2.9"));
+}
