@@ -1,0 +1,256 @@
+//! A lab that is up: looking into it, running things in it, ending it.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use naming::PodKey;
+use plumbing::NetNs;
+
+use crate::agent;
+use crate::enter::Namespaces;
+use crate::fabric;
+use crate::process::Process;
+use crate::state::{Lock, Pod, State};
+
+/// Where a lab is unless it is told otherwise.
+pub const DEFAULT_DIR: &str = "/run/midokube-lab";
+
+/// How long a machine may take to end.
+const END: Duration = Duration::from_secs(15);
+
+/// A place in a lab.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A node, by name.
+    Node(String),
+    /// A Pod: its own network, its node's files and processes.
+    Pod(PodKey),
+    /// The underlay's switch and router.
+    Fabric,
+    /// The host behind the router.
+    Outside,
+}
+
+/// A lab, by its directory. Everything else is read from there, so that several programs can use one.
+#[derive(Debug, Clone)]
+pub struct Lab {
+    dir: PathBuf,
+}
+
+impl Lab {
+    pub(crate) fn at(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    /// The lab in `dir`.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let none = || {
+            format!(
+                "there is no lab in {}: make one with `midokube lab up`, or name its --dir",
+                dir.display()
+            )
+        };
+        let dir = fs::canonicalize(dir).with_context(none)?;
+        State::load(&dir)?.with_context(none)?;
+        Ok(Self { dir })
+    }
+
+    /// Its directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the agents read their objects.
+    pub fn manifests(&self) -> PathBuf {
+        self.dir.join("manifests")
+    }
+
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.dir.join("logs")
+    }
+
+    /// The log of a node's agent.
+    pub fn log(&self, node: &str) -> PathBuf {
+        self.logs().join(format!("{node}.log"))
+    }
+
+    /// What the lab has, as of now.
+    pub fn state(&self) -> Result<State> {
+        State::load(&self.dir)?.with_context(|| format!("the lab in {} has ended", self.dir.display()))
+    }
+
+    /// Changes the record, alone.
+    pub(crate) fn update<T>(&self, change: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        let _lock = Lock::take(&self.dir)?;
+        let mut state = self.state()?;
+        let result = change(&mut state)?;
+        state.store(&self.dir)?;
+        Ok(result)
+    }
+
+    /// The place that a person means: `outside`, `fabric`, a node, or a Pod with or without its
+    /// namespace.
+    pub fn find(&self, name: &str) -> Result<Target> {
+        let state = self.state()?;
+        if let Ok(key) = name.parse::<PodKey>() {
+            return state.pod(&key).map(|pod| Target::Pod(pod.key.clone()));
+        }
+        match name {
+            "outside" => return Ok(Target::Outside),
+            "fabric" => return Ok(Target::Fabric),
+            _ if state.nodes.iter().any(|n| n.name == name) => return Ok(Target::Node(name.into())),
+            _ => {}
+        }
+        let pods: Vec<&Pod> = state.pods.iter().filter(|p| p.key.name == name).collect();
+        match pods.as_slice() {
+            [pod] => Ok(Target::Pod(pod.key.clone())),
+            [] => bail!("the lab has nothing called {name}: name a node, a Pod, outside or fabric"),
+            _ => bail!("the lab has several Pods called {name}: write namespace/name"),
+        }
+    }
+
+    /// The PID 1 of a place's machine, and the network namespace's file if it is not the machine's.
+    fn place(&self, target: &Target) -> Result<(Process, Option<PathBuf>)> {
+        let state = self.state()?;
+        let ended = || format!("the lab in {} has no such machine", self.dir.display());
+        Ok(match target {
+            Target::Node(name) => (state.node(name)?.init, None),
+            Target::Fabric => (state.fabric.with_context(ended)?, None),
+            Target::Outside => (state.outside.with_context(ended)?, None),
+            Target::Pod(key) => {
+                let pod = state.pod(key)?;
+                let init = state.node(&pod.node)?.init;
+                let file = format!("/proc/{}/root{}", init.pid, pod.netns().display());
+                (init, Some(file.into()))
+            }
+        })
+    }
+
+    /// Starts a program at a place, with that place's network, files, processes and hostname. Wait for
+    /// it: [`Lab::down`] ends it, but cannot reap another one's child.
+    pub fn enter(&self, target: &Target, command: &mut Command) -> Result<Child> {
+        let (init, net) = self.place(target)?;
+        Namespaces::open(init, net)?.spawn(command)
+    }
+
+    /// The network namespace of a place, for work by threads of this program.
+    pub fn netns(&self, target: &Target) -> Result<NetNs> {
+        match self.place(target)? {
+            (init, None) => fabric::netns(init),
+            (_, Some(file)) => Ok(NetNs::open(&file)?),
+        }
+    }
+
+    /// The socket of a node's agent, as a path of the host.
+    pub fn socket(&self, node: &str) -> Result<PathBuf> {
+        Ok(agent::socket(self.state()?.node(node)?.init))
+    }
+
+    /// Ends a node's agent, starts it again, and waits until it is ready.
+    pub fn restart_agent(&self, node: &str) -> Result<()> {
+        self.stop_agent(node)?;
+        self.start_agent(node)
+    }
+
+    /// Ends a node's agent: SIGTERM, and SIGKILL if it takes longer than 10 s.
+    pub fn stop_agent(&self, node: &str) -> Result<()> {
+        if let Some(agent) = self.update(|state| Ok(state.node_mut(node)?.agent.take()))? {
+            agent.terminate(Duration::from_secs(10))?;
+        }
+        Ok(())
+    }
+
+    /// Starts a node's agent, which must not run, and waits until it is ready.
+    pub fn start_agent(&self, node: &str) -> Result<()> {
+        let log = self.log(node);
+        let (node, agent) = self.update(|state| {
+            let known = state.node(node)?.clone();
+            if known.agent.is_some_and(Process::alive) {
+                bail!("the agent of {node} runs already");
+            }
+            let agent = agent::start(&known, state, &self.manifests(), &log)?;
+            state.node_mut(node)?.agent = Some(agent);
+            Ok((known, agent))
+        })?;
+        agent::wait_ready(&node, agent, &log, Duration::from_secs(20), &|| false)
+    }
+
+    /// Ends the lab: every process, namespace, mount and file of it. Success when there is none.
+    pub fn down(&self) -> Result<()> {
+        if !self.dir.exists() {
+            return Ok(());
+        }
+        // No record: made by nobody, or by an `up` that had not begun.
+        let Some(state) = State::load(&self.dir)? else { return Ok(()) };
+        let lock = Lock::take(&self.dir)?;
+        // Read again: it may have grown while the lock was somebody's.
+        let state = State::load(&self.dir)?.unwrap_or(state);
+        // Agents first: they may be this program's children, and a machine's PID 1 does not end before
+        // everybody in the machine has been reaped.
+        for process in state.processes() {
+            process.kill(END).context(
+                "cannot end a machine of the lab; does the parent of a program in it not wait for that program?",
+            )?;
+        }
+        for part in [self.manifests(), self.logs()] {
+            gone(fs::remove_dir_all(&part)).with_context(|| format!("cannot remove {}", part.display()))?;
+        }
+        for part in ["lab.json", "lock"].map(|name| self.dir.join(name)) {
+            gone(fs::remove_file(&part)).with_context(|| format!("cannot remove {}", part.display()))?;
+        }
+        drop(lock);
+        gone(fs::remove_dir(&self.dir)).with_context(|| {
+            format!("the lab is down, but {} holds files that are not its own", self.dir.display())
+        })
+    }
+
+    /// This lab, ended when the guard is dropped.
+    pub fn guarded(self) -> Guard {
+        Guard { lab: self, ends: true }
+    }
+}
+
+fn gone(result: std::io::Result<()>) -> std::io::Result<()> {
+    match result {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// A lab that ends with its variable: for tests, and for whoever must clean up on every way out.
+#[derive(Debug)]
+pub struct Guard {
+    lab: Lab,
+    ends: bool,
+}
+
+impl Guard {
+    /// The lab itself; it stays.
+    pub fn keep(mut self) -> Lab {
+        self.ends = false;
+        self.lab.clone()
+    }
+}
+
+impl Deref for Guard {
+    type Target = Lab;
+
+    fn deref(&self) -> &Lab {
+        &self.lab
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.ends
+            && let Err(error) = self.lab.down()
+        {
+            eprintln!("cannot end the lab in {}: {error:#}", self.lab.dir.display());
+        }
+    }
+}

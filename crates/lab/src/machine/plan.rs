@@ -1,0 +1,150 @@
+//! What a machine mounts so that its programs may use their real paths and nothing reaches the host:
+//! decided here, without touching anything.
+
+use std::path::{Path, PathBuf};
+
+/// Directories that every machine has for itself, empty at first.
+const PRIVATE: [&str; 4] = ["/run", "/var/lib/cni", "/etc/cni/net.d", "/opt/cni/bin"];
+
+/// Directories made inside `/run`: what a running system has there.
+const RUN_DIRS: [&str; 2] = ["/run/netns", "/run/lock"];
+
+/// One step of setting a machine up, in its own mount namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// No mount made from here on reaches the host.
+    MakePrivate,
+    /// Takes hold of a directory (slot of [`KEPT_MAX`]) before something is mounted over it.
+    Hold(usize, PathBuf),
+    /// Puts the directory of a slot back at its path.
+    Restore(usize, PathBuf),
+    /// Makes a directory; there already is fine.
+    Mkdir(PathBuf),
+    /// Mounts a file system.
+    Mount { fstype: &'static str, target: PathBuf, data: String },
+    /// Shows a directory at a second place.
+    Bind(PathBuf, PathBuf),
+}
+
+/// How many directories of the host a machine may hold on to.
+pub(crate) const KEPT_MAX: usize = 4;
+
+/// The steps for a machine. `kept` are absolute directories of the host that must stay visible at their
+/// own paths, writable; `is_dir` tells what the host has, and `run_is_var_run` whether its `/var/run`
+/// leads to `/run`.
+pub(crate) fn plan(kept: &[PathBuf], is_dir: impl Fn(&Path) -> bool, run_is_var_run: bool) -> Vec<Step> {
+    let mut steps = vec![Step::MakePrivate];
+    let kept: Vec<_> = kept.iter().take(KEPT_MAX).cloned().enumerate().collect();
+    steps.extend(kept.iter().map(|(slot, dir)| Step::Hold(*slot, dir.clone())));
+    steps.push(mount("proc", "/proc", ""));
+    steps.push(mount("sysfs", "/sys", ""));
+    steps.push(mount("bpf", "/sys/fs/bpf", "mode=700"));
+    steps.push(mount("tmpfs", "/run", "mode=755"));
+    steps.extend(RUN_DIRS.map(|dir| Step::Mkdir(dir.into())));
+    if !run_is_var_run {
+        steps.push(Step::Bind("/run".into(), "/var/run".into()));
+    }
+
+    // A mount needs a directory to sit on. Where the host has none it is made in a layer over the
+    // nearest directory that exists, so that the host does not get it.
+    let mut layered: Vec<PathBuf> = Vec::new();
+    for dir in PRIVATE.iter().map(Path::new).filter(|dir| *dir != Path::new("/run")) {
+        if !is_dir(dir) {
+            let base = dir.ancestors().skip(1).find(|a| is_dir(a)).unwrap_or(Path::new("/")).to_owned();
+            if !layered.contains(&base) {
+                steps.extend(layer(&base, layered.len()));
+                layered.push(base.clone());
+            }
+            steps.extend(missing(dir, &base));
+        }
+        steps.push(Step::Mount { fstype: "tmpfs", target: dir.into(), data: "mode=755".into() });
+    }
+
+    for (slot, dir) in kept {
+        steps.extend(missing(&dir, Path::new("/")));
+        steps.push(Step::Restore(slot, dir));
+    }
+    steps
+}
+
+fn mount(fstype: &'static str, target: &str, data: &str) -> Step {
+    Step::Mount { fstype, target: target.into(), data: data.into() }
+}
+
+/// A writable layer over `base` that lives in the machine's memory.
+fn layer(base: &Path, number: usize) -> [Step; 5] {
+    let store = PathBuf::from(format!("/run/.layers/{number}"));
+    let (upper, work) = (store.join("upper"), store.join("work"));
+    let data = format!("lowerdir={},upperdir={},workdir={}", base.display(), upper.display(), work.display());
+    [
+        Step::Mkdir("/run/.layers".into()),
+        Step::Mkdir(store),
+        Step::Mkdir(upper),
+        Step::Mkdir(work),
+        Step::Mount { fstype: "overlay", target: base.to_owned(), data },
+    ]
+}
+
+/// Makes every directory below `base` on the way to `dir`.
+fn missing(dir: &Path, base: &Path) -> Vec<Step> {
+    let mut steps: Vec<_> =
+        dir.ancestors().take_while(|a| *a != base).map(|a| Step::Mkdir(a.to_owned())).collect();
+    steps.reverse();
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position(steps: &[Step], want: impl Fn(&Step) -> bool) -> usize {
+        steps.iter().position(want).unwrap_or_else(|| panic!("not in {steps:#?}"))
+    }
+
+    fn mounts_on(target: &'static str) -> impl Fn(&Step) -> bool {
+        move |step| matches!(step, Step::Mount { target: t, .. } if t == Path::new(target))
+    }
+
+    #[test]
+    fn nothing_comes_before_the_cut_from_the_host() {
+        assert_eq!(plan(&[], |_| true, true).first(), Some(&Step::MakePrivate));
+    }
+
+    #[test]
+    fn no_layer_where_the_host_has_the_directories() {
+        let steps = plan(&[], |_| true, true);
+        assert!(!steps.iter().any(|s| matches!(s, Step::Mount { fstype: "overlay", .. })), "{steps:#?}");
+        for dir in PRIVATE {
+            assert!(steps.iter().any(|s| mounts_on(dir)(s)), "{dir}");
+        }
+    }
+
+    #[test]
+    fn a_missing_directory_is_made_in_a_layer_never_on_the_host() {
+        let host = ["/", "/etc", "/opt", "/var", "/var/lib", "/run"].map(Path::new);
+        let steps = plan(&[], |dir| host.contains(&dir), true);
+        for (dir, base) in
+            [("/etc/cni/net.d", "/etc"), ("/opt/cni/bin", "/opt"), ("/var/lib/cni", "/var/lib")]
+        {
+            let layer = position(&steps, mounts_on(base));
+            let made = position(&steps, |s| s == &Step::Mkdir(dir.into()));
+            let mounted = position(&steps, mounts_on(dir));
+            assert!(layer < made && made < mounted, "{dir}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_held_before_and_restored_after_run_is_hidden() {
+        let dir = PathBuf::from("/run/midokube-lab");
+        let steps = plan(std::slice::from_ref(&dir), |_| true, true);
+        let hidden = position(&steps, mounts_on("/run"));
+        assert!(position(&steps, |s| s == &Step::Hold(0, dir.clone())) < hidden);
+        assert!(position(&steps, |s| s == &Step::Mkdir(dir.clone())) > hidden);
+        assert!(matches!(steps.last(), Some(Step::Restore(0, d)) if *d == dir));
+    }
+
+    #[test]
+    fn a_var_run_of_its_own_is_private_too() {
+        assert!(plan(&[], |_| true, false).contains(&Step::Bind("/run".into(), "/var/run".into())));
+    }
+}

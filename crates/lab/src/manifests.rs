@@ -1,0 +1,83 @@
+//! The cluster's objects as files, which the agents read in an API server's place.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::state::{Node, Pod};
+
+/// The Node object of a node.
+pub(crate) fn node(node: &Node) -> Value {
+    let mut addresses: Vec<Value> =
+        node.addresses.iter().map(|a| json!({"type": "InternalIP", "address": a})).collect();
+    addresses.push(json!({"type": "Hostname", "address": node.name}));
+    json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": node.name, "labels": {"kubernetes.io/hostname": node.name}},
+        "spec": {"podCIDR": node.pod_cidrs.first(), "podCIDRs": node.pod_cidrs},
+        "status": {"addresses": addresses},
+    })
+}
+
+/// The Pod object of a Pod, as it stands when its sandbox is made.
+pub(crate) fn pod(pod: &Pod) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"namespace": pod.key.namespace, "name": pod.key.name, "uid": pod.uid},
+        "spec": {"nodeName": pod.node, "containers": [{"name": "main", "image": "none"}]},
+    })
+}
+
+/// The file of a Node object.
+pub(crate) fn node_file(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("node-{name}.yaml"))
+}
+
+/// The file of a Pod object. Neither part of a key can hold an underscore.
+pub(crate) fn pod_file(dir: &Path, pod: &Pod) -> PathBuf {
+    dir.join(format!("pod-{}_{}.yaml", pod.key.namespace, pod.key.name))
+}
+
+/// Writes an object in one step: a reader sees all of it or nothing.
+pub(crate) fn write(path: &Path, object: &Value) -> Result<()> {
+    let temporary = path.with_extension("tmp");
+    let text = serde_yaml_ng::to_string(object)?;
+    fs::write(&temporary, text)
+        .and_then(|()| fs::rename(&temporary, path))
+        .with_context(|| format!("cannot write manifest {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Process;
+    use crate::topology::{Family, addresses};
+
+    #[test]
+    fn a_node_has_its_cidrs_and_internal_addresses() {
+        let object = node(&Node {
+            name: "node2".into(),
+            init: Process { pid: 1, start: 1 },
+            agent: None,
+            addresses: addresses(&Family::Dual.underlay(2)),
+            pod_cidrs: Family::Dual.pod_cidrs(2),
+        });
+        assert_eq!(object["spec"]["podCIDR"], "10.244.2.0/24");
+        assert_eq!(object["spec"]["podCIDRs"], json!(["10.244.2.0/24", "fd44:0:0:2::/64"]));
+        assert_eq!(object["status"]["addresses"][1], json!({"type": "InternalIP", "address": "fd30::c"}));
+    }
+
+    #[test]
+    fn a_manifest_is_yaml_of_the_same_object() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = node_file(dir.path(), "n");
+        write(&path, &json!({"kind": "Node", "metadata": {"name": "n"}})).unwrap();
+        let text = fs::read_to_string(path).unwrap();
+        assert!(text.contains("kind: Node"), "{text}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "a temporary file is left");
+    }
+}
