@@ -1,0 +1,171 @@
+//! `midokube lab demo`: from nothing to a cluster on this machine, every path tried, all removed.
+
+mod check;
+mod paths;
+mod progress;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use lab::{Lab, State, Target, probe};
+
+use crate::cli::Size;
+use crate::lab_commands::{add_pods, options};
+use crate::output::bytes;
+use crate::signals;
+use crate::status::{self, Counter};
+use check::Outcome;
+pub(crate) use progress::Progress;
+pub(crate) use report::pods as pods_table;
+
+/// How long each connection sends when throughput is measured.
+const MEASURE: Duration = Duration::from_secs(1);
+
+/// A shell's exit status for a program ended by SIGINT.
+const INTERRUPTED: u8 = 130;
+
+/// What the demo found.
+struct Findings {
+    state: State,
+    outcomes: Vec<Outcome>,
+    throughput: Vec<String>,
+    /// By node.
+    counters: BTreeMap<String, Vec<Counter>>,
+}
+
+pub(crate) fn run(dir: &Path, size: &Size, keep: bool) -> Result<ExitCode> {
+    let cancelled = signals::interrupted()?;
+    let progress = Progress::new();
+    let options = lab::Options { cancelled: Arc::clone(&cancelled), ..options(dir, size) };
+    let result = Lab::up(&options, &mut |step| progress.step(step)).and_then(|lab| {
+        // On every way out from here, a panic included, the guard ends the lab.
+        let guard = (!keep).then(|| lab.clone().guarded());
+        let findings = explore(&lab, size, &cancelled, &progress);
+        if guard.is_some() {
+            progress.step("removing everything");
+            lab.down()?;
+        }
+        findings
+    });
+    let elapsed = progress.finish();
+    if cancelled.load(Ordering::Relaxed) {
+        eprintln!("midokube: interrupted{}", if keep { "" } else { "; everything was removed" });
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    let findings = result?;
+    println!("{}", findings.text());
+    println!("\nTook {:.1} s.", elapsed.as_secs_f64());
+    if keep {
+        println!("\n{}", look_around(dir, &findings.state));
+    }
+    println!("{}", report::verdict(&findings.outcomes));
+    let all_work = findings.outcomes.iter().all(Outcome::works) && !findings.outcomes.is_empty();
+    Ok(if all_work { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn explore(lab: &Lab, size: &Size, cancelled: &AtomicBool, progress: &Progress) -> Result<Findings> {
+    progress.step("the Pods");
+    add_pods(lab, size.pods_per_node, cancelled)?;
+    let state = lab.state()?;
+    let paths = paths::paths(&state)?;
+    let count = paths.len();
+    let step = |done: usize| format!("every path by TCP, UDP and ICMP: {done} of {count}");
+    progress.step(&format!("every path by TCP, UDP and ICMP: {count}"));
+    let servers = check::serve(lab, &state).context("cannot answer in the lab")?;
+    let outcomes = check::check(lab, paths, cancelled, &|done| progress.detail(&step(done)))?;
+    drop(servers);
+    progress.step("throughput");
+    let throughput = throughput(lab, &state, cancelled)?;
+    let mut counters = BTreeMap::new();
+    for node in &state.nodes {
+        let status =
+            status::fetch(&lab.socket(&node.name)?).with_context(|| format!("node {}", node.name))?;
+        counters.insert(node.name.clone(), status.counters);
+    }
+    Ok(Findings { state, outcomes, throughput, counters })
+}
+
+/// One path on a node and one across nodes, as far as there are such. A path that does not work is
+/// told here and counted elsewhere.
+fn throughput(lab: &Lab, state: &State, cancelled: &AtomicBool) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    let Some(from) = state.pods.first() else { return Ok(lines) };
+    for (what, same) in [("same node", true), ("across nodes", false)] {
+        ensure!(!cancelled.load(Ordering::Relaxed), "interrupted");
+        let others = state.pods.iter().filter(|pod| pod.key != from.key);
+        let Some(to) = others.into_iter().find(|pod| (pod.node == from.node) == same) else { continue };
+        let Some(address) = to.addresses().first().copied() else { continue };
+        let ends = [from, to].map(|pod| lab.netns(&Target::Pod(pod.key.clone())));
+        let [near, far] = ends;
+        let measured = probe::throughput(&near?, &far?, address, MEASURE);
+        let result = match measured {
+            Ok(t) => {
+                format!("{:.1} Gbit/s ({} in {:.1} s)", t.gigabits(), bytes(t.bytes), t.elapsed.as_secs_f64())
+            }
+            Err(error) => format!("not measured: {error:#}"),
+        };
+        lines.push(format!(" {what:12}  {} -> {}: {result}", from.key.name, to.key.name));
+    }
+    Ok(lines)
+}
+
+impl Findings {
+    fn text(&self) -> String {
+        let mut sections = vec![
+            format!("Pods\n{}", report::pods(&self.state.pods)),
+            format!("From whom to whom, over which family\n{}", report::matrix(&self.state, &self.outcomes)),
+            report::kinds(&self.outcomes),
+        ];
+        if !self.throughput.is_empty() {
+            sections.push(format!(
+                "Throughput of one TCP connection, this machine only\n{}",
+                self.throughput.join("\n")
+            ));
+        }
+        let times = self.state.pods.iter().map(|pod| pod.add_microseconds);
+        sections.push(format!("ADD took {} (min / median / max)", report::spread(times)));
+        sections.push(drops("Drops of all nodes", self.counters.values().flatten()));
+        let failed: Vec<_> = self.outcomes.iter().filter(|o| !o.works()).collect();
+        if !failed.is_empty() {
+            sections.push(format!("Paths that do not work\n{}", report::failures(&self.outcomes)));
+            let involved = |node: &&String| failed.iter().any(|o| o.path.nodes.contains(node));
+            for node in self.counters.keys().filter(involved) {
+                sections
+                    .push(drops(&format!("Drops of {node}"), self.counters.get(node).into_iter().flatten()));
+            }
+        }
+        sections.join("\n\n")
+    }
+}
+
+fn drops<'a>(title: &str, counters: impl Iterator<Item = &'a Counter>) -> String {
+    let drops = report::drops(counters);
+    if drops.is_empty() {
+        return format!("{title}: none");
+    }
+    format!("{title}\n{}", status::counters_table(drops.iter()))
+}
+
+fn look_around(dir: &Path, state: &State) -> String {
+    let flag =
+        if dir == Path::new(lab::DEFAULT_DIR) { String::new() } else { format!(" --dir {}", dir.display()) };
+    let pod = state.pods.first().map_or("pod1-1", |pod| pod.key.name.as_str());
+    format!(
+        "The lab stays. Look around:\n  \
+           midokube lab{flag} status\n  \
+           midokube lab{flag} exec node1 midokube status\n  \
+           midokube lab{flag} exec {pod} sh\n  \
+           less {}\n\
+         End it:\n  \
+           midokube lab{flag} down",
+        dir.join("logs/node1.log").display()
+    )
+}
