@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Where a packet goes: a Pod of this node, its node, another node, or out of the cluster. */
+#pragma once
+#include "icmp.h"
+
+/* SCTP's mark for a packet that is a list of ready ones: their sizes are not known here. */
+#define GSO_BY_FRAGS 0xffff
+
+INLINE int icmp_error(struct __sk_buff *skb, const struct config *cfg, const struct packet *p, __u32 error4,
+		      __u32 error6, __u32 reason)
+{
+	if (p->version == 4)
+		return icmp4_error(skb, cfg, p, error4, reason);
+	return icmp6_error(skb, cfg, p, error6, reason);
+}
+
+/* Into the node's network stack, as if midokube-node had received it. */
+INLINE int to_node(struct __sk_buff *skb, const struct config *cfg, const struct packet *p, bool routed,
+		   __u32 reason)
+{
+	if (!next_hop(skb, p->version, cfg->node_mac, cfg->gateway_mac, routed))
+		return drop(skb, REASON_malformed);
+	count(reason, skb->len);
+	return bpf_redirect(cfg->node_ifindex, BPF_F_INGRESS);
+}
+
+INLINE int to_pod(struct __sk_buff *skb, const struct config *cfg, const struct packet *p,
+		  const struct endpoint *endpoint, bool routed, __u32 reason)
+{
+	if (!next_hop(skb, p->version, endpoint->mac, cfg->gateway_mac, routed))
+		return drop(skb, REASON_malformed);
+	count(reason, skb->len);
+	return bpf_redirect_peer(endpoint->ifindex, 0);
+}
+
+/* The largest IP packet that will be on the wire: a packet for segmentation offload is many. */
+NOINLINE __u32 segment_size(struct __sk_buff *skb, const struct packet *p)
+{
+	__u32 gso_size = skb->gso_size, offset;
+	int protocol;
+
+	if (!p)
+		return 0;
+	offset = p->transport;
+	if (!gso_size)
+		return skb->len - ETHERNET_SIZE;
+	if (gso_size == GSO_BY_FRAGS)
+		return 0;
+	protocol = p->version == 4 ? p->protocol : transport6(skb, p, &offset);
+	if (protocol == IPPROTO_TCP) {
+		__u8 data_offset;
+
+		if (!bpf_skb_load_bytes(skb, offset + 12, &data_offset, 1))
+			offset += (data_offset >> 4) * 4;
+	} else {
+		offset += 8; /* UDP */
+	}
+	return offset - ETHERNET_SIZE + gso_size;
+}
+
+INLINE int to_tunnel(struct __sk_buff *skb, const struct config *cfg, const struct packet *p,
+		     const struct route *route)
+{
+	struct bpf_tunnel_key key = {
+		.tunnel_id = cfg->vni,
+		.tunnel_ttl = GATEWAY_HOPS,
+	};
+	__u64 flags = BPF_F_ZERO_CSUM_TX;
+
+	/* Without "don't fragment", IPv4 goes on: the kernel fragments the outer packet. */
+	if (skb->len - ETHERNET_SIZE > cfg->overlay_mtu &&
+	    (p->version == 6 || p->fragment & IPV4_DONT_FRAGMENT) && segment_size(skb, p) > cfg->overlay_mtu)
+		return icmp_error(skb, cfg, p, ICMP4_TOO_BIG, ICMP6_TOO_BIG, REASON_too_big);
+	if (!next_hop(skb, p->version, cfg->overlay_mac, cfg->overlay_mac, true))
+		return drop(skb, REASON_malformed);
+	if (is_mapped(&route->tunnel)) {
+		key.remote_ipv4 = ntohl(route->tunnel.word[3]);
+	} else {
+		copy(key.remote_ipv6, &route->tunnel, sizeof(key.remote_ipv6));
+		flags |= BPF_F_TUNINFO_IPV6;
+	}
+	if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), flags))
+		return drop(skb, REASON_tunnel_failed);
+	count(REASON_overlay_out, skb->len);
+	return bpf_redirect(cfg->overlay_ifindex, 0);
+}
+
+/* Not somewhere a router sends packets: REASON_no_route stands for "it is". */
+INLINE __u32 not_routable(const struct packet *p)
+{
+	const struct address *to = &p->destination;
+
+	if (p->version == 4) {
+		__u32 top = ntohl(to->word[3]) >> 24;
+
+		return is_unicast4(to->word[3]) ? REASON_no_route :
+		       top >= 224               ? REASON_multicast :
+						  REASON_not_routable;
+	}
+	if ((to->word[0] & htonl(0xff000000)) == htonl(0xff000000))
+		return REASON_multicast;
+	return is_unicast6(to) && !is_link_local6(to) && !is_mapped(to) ? REASON_no_route : REASON_not_routable;
+}
+
+INLINE int route_packet(struct __sk_buff *skb, const struct config *cfg, const struct packet *p, bool from_node)
+{
+	struct route_key key = { .prefix_length = 128, .address = p->destination };
+	struct route *route = bpf_map_lookup_elem(&routes, &key);
+
+	if (route && route->kind == ROUTE_TUNNEL)
+		return to_tunnel(skb, cfg, p, route);
+	if (route && route->kind == ROUTE_LOCAL)
+		return icmp_error(skb, cfg, p, ICMP4_HOST_UNREACHABLE, ICMP6_ADDRESS_UNREACHABLE,
+				  REASON_no_endpoint);
+	if (route)
+		return icmp_error(skb, cfg, p, ICMP4_NET_UNREACHABLE, ICMP6_NO_ROUTE, REASON_unreachable);
+	__u32 reason = not_routable(p);
+
+	if (from_node || reason != REASON_no_route)
+		return drop(skb, reason);
+	return to_node(skb, cfg, p, true, REASON_external);
+}
+
+/* Why a Pod's packet is refused whose source is not an address of the port with that MAC. */
+NOINLINE int refuse_source(struct __sk_buff *skb)
+{
+	struct ethernet *ethernet = frame(skb, ETHERNET_SIZE);
+	__u32 ifindex = skb->ifindex;
+	struct port *port = bpf_map_lookup_elem(&ports, &ifindex);
+
+	if (!ethernet)
+		return drop(skb, REASON_malformed);
+	if (!port)
+		return drop(skb, REASON_port_not_bound);
+	return drop(skb, same_mac(port->mac, ethernet->source) ? REASON_source_ip : REASON_source_mac);
+}
+
+/* Why a frame is refused that is not for the gateway's MAC. */
+NOINLINE int refuse_destination(struct __sk_buff *skb, bool from_node)
+{
+	struct ethernet *ethernet = frame(skb, ETHERNET_SIZE);
+	__u32 ifindex = skb->ifindex;
+
+	if (!ethernet)
+		return drop(skb, REASON_malformed);
+	if (!from_node && !bpf_map_lookup_elem(&ports, &ifindex))
+		return drop(skb, REASON_port_not_bound);
+	return drop(skb, is_multicast_mac(ethernet->destination) ? REASON_multicast : REASON_destination_mac);
+}
+
+/* From a Pod, or from the node through midokube-mido. */
+INLINE int from_endpoint_ip(struct __sk_buff *skb, const struct config *cfg, __u8 version)
+{
+	bool from_node = skb->ifindex == cfg->mido_ifindex;
+	struct endpoint *endpoint;
+	struct ethernet *ethernet;
+	struct packet p;
+
+	if (!(version == 4 ? parse_ipv4(skb, &p) : parse_ipv6(skb, &p)))
+		return drop(skb, REASON_malformed);
+	if (version == 6 && p.protocol == IPPROTO_ICMPV6) {
+		__u8 type;
+
+		if (bpf_skb_load_bytes(skb, p.transport, &type, 1))
+			return drop(skb, REASON_malformed);
+		if (type >= NDP_FIRST && type <= NDP_LAST)
+			return from_endpoint_ndp(skb, cfg, &p);
+	}
+	ethernet = frame(skb, ETHERNET_SIZE);
+	if (!ethernet)
+		return drop(skb, REASON_malformed);
+	if (!same_mac(ethernet->destination, cfg->gateway_mac))
+		return refuse_destination(skb, from_node);
+	if (!from_node) {
+		endpoint = bpf_map_lookup_elem(&endpoints, &p.source);
+		if (!endpoint || endpoint->ifindex != skb->ifindex || !same_mac(endpoint->mac, ethernet->source))
+			return refuse_source(skb);
+	}
+	if (version == 4 && same_address(&p.destination, &cfg->gateway4))
+		return gateway_ipv4(skb, cfg, &p);
+	if (version == 6 && same_address(&p.destination, &cfg->gateway6))
+		return gateway_ipv6(skb, cfg, &p);
+	if (p.hops <= 1)
+		return icmp_error(skb, cfg, &p, ICMP4_TTL_EXCEEDED, ICMP6_HOPS_EXCEEDED, REASON_ttl_exceeded);
+	endpoint = bpf_map_lookup_elem(&endpoints, &p.destination);
+	if (!endpoint)
+		return route_packet(skb, cfg, &p, from_node);
+	if (endpoint->role == ROLE_POD)
+		return to_pod(skb, cfg, &p, endpoint, true, REASON_local);
+	if (from_node)
+		return drop(skb, REASON_node_loop);
+	return to_node(skb, cfg, &p, true, REASON_to_node);
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The maps: what the agent writes and the programs read. src/layout.rs is the same in Rust, and a
+ * test compares the two, member by member.
+ *
+ * The directory that holds the pins is named after a hash of this file without its comments, so
+ * that programs never meet maps of another shape. Keys are multiples of four bytes and have no
+ * hidden padding; addresses have 16 bytes, IPv4 as ::ffff:a.b.c.d; all in network order.
+ */
+#pragma once
+#include "kernel.h"
+
+struct address {
+	__u32 word[4];
+};
+
+/* What this node is; index 0 of an array of one. Without it (mido_ifindex 0) nothing passes. */
+struct config {
+	struct address gateway4; /* zero when the node has no such family */
+	struct address gateway6;
+	__u8 gateway_mac[MAC_SIZE];
+	__u8 overlay_mac[MAC_SIZE];
+	__u8 node_mac[MAC_SIZE];
+	__u8 pad[2];
+	__u32 node_ifindex;
+	__u32 mido_ifindex;
+	__u32 overlay_ifindex;
+	__u32 vni;
+	__u32 overlay_mtu; /* the largest IP packet that fits into the tunnel */
+};
+
+#define ROLE_POD 1
+#define ROLE_NODE 2
+
+/* Who has an address on this node: where to deliver, and who may send with it. */
+struct endpoint {
+	__u32 ifindex; /* the outer end: where its packets come in */
+	__u32 role;
+	__u8 mac[MAC_SIZE]; /* of the inner end */
+	__u8 pad[2];
+};
+
+#define PORT_ADDRESSES 4
+
+/* What is bound to an interface: the record the agent reads back, and who may ask for the gateway. */
+struct port {
+	__u32 role;
+	__u32 count; /* of addresses */
+	__u8 mac[MAC_SIZE];
+	__u8 pad[2];
+	struct address addresses[PORT_ADDRESSES];
+};
+
+struct route_key {
+	__u32 prefix_length; /* of the 16 bytes: an IPv4 prefix is 96 longer */
+	struct address address;
+};
+
+#define ROUTE_TUNNEL 1
+#define ROUTE_LOCAL 2
+#define ROUTE_UNREACHABLE 3
+
+struct route {
+	__u32 kind;
+	struct address tunnel; /* the other node's address on the underlay */
+};
+
+/* Room for reasons, so that a new one changes no layout. */
+#define REASON_ROOM 128
+
+struct counter {
+	__u64 packets;
+	__u64 bytes;
+};
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct config);
+} config SEC(".maps");
+
+/* The agent sets the sizes of the next three. */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_HASH);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, struct address);
+	MAP_TYPE(value, struct endpoint);
+} endpoints SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_HASH);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct port);
+} ports SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LPM_TRIE);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, struct route_key);
+	MAP_TYPE(value, struct route);
+} routes SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	MAP_UINT(max_entries, REASON_ROOM);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct counter);
+} counters SEC(".maps");

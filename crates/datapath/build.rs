@@ -1,0 +1,116 @@
+//! Compiles the eBPF programs and turns the list of reasons into a Rust table.
+
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+fn main() -> Result<()> {
+    println!("cargo::rerun-if-changed=bpf");
+    println!("cargo::rerun-if-changed=tests/bpf");
+    println!("cargo::rerun-if-env-changed=CLANG");
+    println!("cargo::rerun-if-env-changed=PATH");
+    let out = PathBuf::from(env::var("OUT_DIR").context("OUT_DIR")?);
+    let clang = match find_clang() {
+        Ok(clang) => clang,
+        Err(error) => {
+            println!("cargo::error={error}");
+            return Ok(());
+        }
+    };
+    compile(&clang, Path::new("bpf/midokube.bpf.c"), &out.join("midokube.bpf.o"))?;
+    // Only for the tests: test_run has no tunnel device, so a program stands in for it.
+    compile(&clang, Path::new("tests/bpf/tunnel.bpf.c"), &out.join("tunnel.bpf.o"))?;
+    println!("cargo::rustc-env=DATAPATH_TUNNEL_OBJECT={}", out.join("tunnel.bpf.o").display());
+
+    let layout = fs::read_to_string("bpf/layout.h").context("bpf/layout.h")?;
+    println!("cargo::rustc-env=DATAPATH_LAYOUT={:016x}", hash(&without_comments(&layout)));
+    let reasons = fs::read_to_string("bpf/reasons.def").context("bpf/reasons.def")?;
+    fs::write(out.join("reasons.rs"), reasons_table(&reasons)?).context("reasons.rs")?;
+    Ok(())
+}
+
+fn find_clang() -> Result<String> {
+    if let Ok(clang) = env::var("CLANG") {
+        if runs(&clang) {
+            return Ok(clang);
+        }
+        bail!("CLANG={clang} does not run: set it to a clang of version 14 or later, or unset it");
+    }
+    let versions = (14..=19).rev().map(|version| format!("clang-{version}"));
+    std::iter::once("clang".to_owned()).chain(versions).find(|name| runs(name)).context(
+        "no clang found: the eBPF programs need one of version 14 or later; on Debian and Ubuntu: \
+         apt-get install clang",
+    )
+}
+
+fn runs(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+fn compile(clang: &str, source: &Path, object: &Path) -> Result<()> {
+    let output = Command::new(clang)
+        .args(["-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Wextra", "-Werror"])
+        .args(["-Wno-unused-parameter", "-Wno-unused-const-variable", "-Ibpf", "-c"])
+        .arg(source)
+        .arg("-o")
+        .arg(object)
+        .output()
+        .with_context(|| format!("running {clang}"))?;
+    if !output.status.success() {
+        bail!("{clang} refused {}:\n{}", source.display(), String::from_utf8_lossy(&output.stderr));
+    }
+    strip(clang, object);
+    Ok(())
+}
+
+/// Removes DWARF, which only makes the object larger; `.BTF` stays. Without the tool, it stays too.
+fn strip(clang: &str, object: &Path) {
+    let suffix = clang.rsplit('/').next().and_then(|name| name.strip_prefix("clang")).unwrap_or_default();
+    let tools = ["llvm-strip", "llvm-objcopy"].map(|tool| [format!("{tool}{suffix}"), tool.to_owned()]);
+    for tool in tools.as_flattened() {
+        let stripped = Command::new(tool).arg("--strip-debug").arg(object).output();
+        if stripped.is_ok_and(|output| output.status.success()) {
+            return;
+        }
+    }
+}
+
+/// The text with every comment gone and every run of white space as one space.
+fn without_comments(source: &str) -> String {
+    let mut code = String::new();
+    let mut rest = source;
+    while let Some((before, comment)) = rest.split_once("/*") {
+        code.push_str(before);
+        rest = comment.split_once("*/").map_or("", |(_, after)| after);
+    }
+    code.push_str(rest);
+    code.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// FNV-1a: the same everywhere and for ever, and nobody attacks it here.
+fn hash(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// The `REASON(name, fate, "help")` lines as the elements of an array of `Reason`.
+fn reasons_table(definitions: &str) -> Result<String> {
+    let mut table = String::from("&[\n");
+    for line in definitions.lines().filter(|line| line.starts_with("REASON(")) {
+        let parts = line
+            .strip_prefix("REASON(")
+            .and_then(|line| line.strip_suffix(')'))
+            .and_then(|line| line.split_once(", "))
+            .and_then(|(name, rest)| rest.split_once(", ").map(|(fate, help)| (name, fate, help)));
+        let Some((name, fate @ ("FORWARD" | "DROP"), help)) = parts else {
+            bail!("bpf/reasons.def: expected REASON(name, FORWARD|DROP, \"help\"), found: {line}");
+        };
+        writeln!(table, "    Reason {{ name: \"{name}\", drop: {}, help: {help} }},", fate == "DROP")?;
+    }
+    table.push(']');
+    Ok(table)
+}

@@ -1,0 +1,49 @@
+//! Reading the counters, with the names that `bpf/reasons.def` gives them.
+
+use aya::maps::{Map, MapData, PerCpuArray};
+
+use crate::error::{Error, Result};
+use crate::layout;
+use crate::model::Counter;
+
+/// A way in which a packet can end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// A word for it.
+    pub name: &'static str,
+    /// Whether the packet is lost.
+    pub drop: bool,
+    /// What it means.
+    pub help: &'static str,
+}
+
+/// Every reason, in the order of the counters.
+pub fn reasons() -> &'static [Reason] {
+    include!(concat!(env!("OUT_DIR"), "/reasons.rs"))
+}
+
+/// The map of counters, one set for each CPU.
+pub(crate) struct Counters(PerCpuArray<MapData, layout::Counter>);
+
+impl Counters {
+    const MAP: &'static str = "counters";
+
+    pub(crate) fn new(map: Map) -> Result<Self> {
+        let error = |source| Error::Map { action: "open", map: Self::MAP, source };
+        map.try_into().map(Self).map_err(error)
+    }
+
+    pub(crate) fn read(&self) -> Result<Vec<Counter>> {
+        (0u32..)
+            .zip(reasons())
+            .map(|(index, reason)| {
+                let error = |source| Error::Map { action: "read", map: Self::MAP, source };
+                let per_cpu = self.0.get(&index, 0).map_err(error)?;
+                let (packets, bytes) = per_cpu.iter().fold((0u64, 0u64), |(packets, bytes), cpu| {
+                    (packets.wrapping_add(cpu.packets), bytes.wrapping_add(cpu.bytes))
+                });
+                Ok(Counter { name: reason.name, help: reason.help, drop: reason.drop, packets, bytes })
+            })
+            .collect()
+    }
+}

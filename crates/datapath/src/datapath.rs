@@ -1,0 +1,243 @@
+//! Opening the datapath, and everything the agent does with it.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use aya::maps::{Array, Map, MapData};
+use aya::programs::SchedClassifier;
+use aya::{Ebpf, EbpfLoader};
+use ipnet::IpNet;
+
+use crate::counters::Counters;
+use crate::error::{Error, Result, chain};
+use crate::layout;
+use crate::model::{Counter, NodeConfig, Options, Port, Route};
+use crate::overlay;
+use crate::pins::Pins;
+use crate::ports::Ports;
+use crate::routes::Routes;
+
+const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/midokube.bpf.o"));
+const FROM_ENDPOINT: &str = "from_endpoint";
+const FROM_OVERLAY: &str = "from_overlay";
+
+/// The network's programs and maps in the kernel.
+///
+/// Dropping it changes nothing: what it made is pinned, and packets go on. There must be only one
+/// writer to a pin directory at a time: the agent.
+pub struct Datapath {
+    ebpf: Ebpf,
+    pins: Pins,
+    from_endpoint: OwnedFd,
+    config: Array<MapData, layout::Config>,
+    ports: Ports,
+    routes: Routes,
+    counters: Counters,
+}
+
+impl Datapath {
+    /// Adopts the pinned maps of this layout with all that is in them, or creates them; then loads
+    /// the programs and pins them in the place of the former ones.
+    ///
+    /// What is attached goes on with the former programs until
+    /// [`endpoint_program`](Self::endpoint_program) is put into the block and
+    /// [`attach_overlay`](Self::attach_overlay) is called.
+    ///
+    /// # Errors
+    ///
+    /// If the directory is not on a BPF file system, a pinned map has another shape, or the kernel
+    /// refuses the maps or the programs.
+    pub fn open(options: &Options) -> Result<Self> {
+        let sizes = Sizes::new(options)?;
+        let shapes = layout::map_shapes(sizes.ports, sizes.endpoints, sizes.routes);
+        let pins = Pins::create(&options.pin_dir, &sizes.layout())?;
+        let mut loader = EbpfLoader::new();
+        // Nothing in the object is relocated against the kernel's own types.
+        loader.btf(None);
+        for shape in &shapes {
+            pins.check_map(shape)?;
+            loader.map_max_entries(shape.name, shape.max_entries);
+            loader.map_pin_path(shape.name, pins.map(shape.name));
+        }
+        let mut ebpf =
+            loader.load(OBJECT).map_err(|error| Error::Load { what: "maps", reason: chain(&error) })?;
+        for name in [FROM_ENDPOINT, FROM_OVERLAY] {
+            let program = program(&mut ebpf, name)?;
+            program.load().map_err(|error| load_error(name, &error))?;
+            pins.replace_program(name, program)?;
+        }
+        let from_endpoint = program(&mut ebpf, FROM_ENDPOINT)?;
+        let from_endpoint = from_endpoint.fd().map_err(|error| load_error(FROM_ENDPOINT, &error))?;
+        let from_endpoint = from_endpoint.as_fd().try_clone_to_owned();
+        let from_endpoint = from_endpoint.map_err(|error| load_error(FROM_ENDPOINT, &error))?;
+        let config = take(&mut ebpf, "config")?;
+        let config =
+            config.try_into().map_err(|source| Error::Map { action: "open", map: "config", source })?;
+        let (ports, endpoints) = (take(&mut ebpf, "ports")?, take(&mut ebpf, "endpoints")?);
+        tracing::debug!(directory = %pins.map("").display(), "datapath is open");
+        Ok(Self {
+            from_endpoint,
+            config,
+            ports: Ports::new(ports, endpoints, sizes.ports)?,
+            routes: Routes::new(take(&mut ebpf, "routes")?, sizes.routes)?,
+            counters: Counters::new(take(&mut ebpf, "counters")?)?,
+            pins,
+            ebpf,
+        })
+    }
+
+    /// The program for the shared ingress block of all Pods' outer ends and `midokube-mido`, to be
+    /// attached as a direct-action classifier.
+    pub fn endpoint_program(&self) -> BorrowedFd<'_> {
+        self.from_endpoint.as_fd()
+    }
+
+    /// Attaches the overlay's program to the ingress of the VXLAN device by a pinned tcx link, or
+    /// replaces the program of the link that is there in one step.
+    ///
+    /// Creating a link holds the kernel's RTNL for some 7-30 ms; replacing takes microseconds.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such interface, or the kernel refuses the link.
+    pub fn attach_overlay(&mut self, ifindex: u32) -> Result<()> {
+        overlay::attach(program(&mut self.ebpf, FROM_OVERLAY)?, ifindex, &self.pins)
+    }
+
+    /// Removes the pins that agents with other map layouts or sizes left in the pin directory.
+    ///
+    /// To be called when both programs are attached: until then the old ones do the work.
+    ///
+    /// # Errors
+    ///
+    /// If a pin cannot be removed.
+    pub fn remove_other_layouts(&self) -> Result<()> {
+        self.pins.remove_other_layouts()
+    }
+
+    /// Tells the programs what this node is. Before the first time every packet is dropped.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration cannot be right, or the map cannot be written.
+    pub fn set_config(&mut self, config: &NodeConfig) -> Result<()> {
+        let config = layout::Config::try_from(config)?;
+        self.config.set(0, config, 0).map_err(|source| Error::Map { action: "write", map: "config", source })
+    }
+
+    /// Lets packets pass between an interface's addresses and the network.
+    ///
+    /// What the interface had before is replaced, and its addresses are taken from whoever had them.
+    /// Binding the same port again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the port cannot be right, or there is no room: then everything is as before. If the kernel
+    /// fails in between, the interface is left without any address.
+    pub fn bind(&mut self, port: &Port) -> Result<()> {
+        self.ports.bind(port)
+    }
+
+    /// Lets no more packets pass through an interface. One that is not bound is released already.
+    ///
+    /// # Errors
+    ///
+    /// If a map cannot be read or written.
+    pub fn release(&mut self, ifindex: u32) -> Result<()> {
+        self.ports.release(ifindex)
+    }
+
+    /// Every port as the kernel has it, by interface index.
+    ///
+    /// # Errors
+    ///
+    /// If a map cannot be read, or holds what this program does not write.
+    pub fn ports(&self) -> Result<Vec<Port>> {
+        self.ports.all()
+    }
+
+    /// Every route as the kernel has it.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be read, or holds what this program does not write.
+    pub fn routes(&self) -> Result<BTreeMap<IpNet, Route>> {
+        self.routes.all()
+    }
+
+    /// Adds or replaces the route of a prefix; bits of its address beyond its length do not count.
+    ///
+    /// # Errors
+    ///
+    /// If the route cannot be right, there is no room, or the map cannot be written.
+    pub fn set_route(&mut self, prefix: IpNet, route: Route) -> Result<()> {
+        self.routes.set(prefix, route)
+    }
+
+    /// Removes the route of a prefix, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be written.
+    pub fn remove_route(&mut self, prefix: IpNet) -> Result<()> {
+        self.routes.remove(prefix)
+    }
+
+    /// What became of the packets so far, in the order of `bpf/reasons.def`, of all CPUs together.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be read.
+    pub fn counters(&self) -> Result<Vec<Counter>> {
+        self.counters.read()
+    }
+}
+
+/// How many entries the maps have.
+struct Sizes {
+    ports: u32,
+    endpoints: u32,
+    routes: u32,
+}
+
+impl Sizes {
+    /// Far more than a node can run or a cluster can have, and still no harm to the kernel's memory.
+    const MOST: u32 = 1 << 20;
+
+    fn new(options: &Options) -> Result<Self> {
+        let Options { max_endpoints, max_routes, .. } = *options;
+        if !(1..=Self::MOST).contains(&max_endpoints) || !(1..=Self::MOST).contains(&max_routes) {
+            return Err(Error::Sizes {
+                max_endpoints,
+                max_routes,
+                limit: "each must be between 1 and 1048576",
+            });
+        }
+        // With room for every address of every port, only one map can ever be full.
+        let addresses = u32::try_from(layout::PORT_ADDRESSES).unwrap_or(u32::MAX);
+        Ok(Self {
+            ports: max_endpoints,
+            endpoints: max_endpoints.saturating_mul(addresses),
+            routes: max_routes,
+        })
+    }
+
+    /// The name of the directory of maps of this shape and these sizes.
+    fn layout(&self) -> String {
+        format!("{}-{}-{}", env!("DATAPATH_LAYOUT"), self.ports, self.routes)
+    }
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier> {
+    let program =
+        ebpf.program_mut(name).ok_or_else(|| Error::Load { what: name, reason: "it is missing".into() })?;
+    program.try_into().map_err(|error| load_error(name, &error))
+}
+
+fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map> {
+    ebpf.take_map(name).ok_or_else(|| Error::Load { what: "maps", reason: format!("map {name} is missing") })
+}
+
+fn load_error(what: &'static str, error: &dyn std::error::Error) -> Error {
+    Error::Load { what, reason: chain(error) }
+}

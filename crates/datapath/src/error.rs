@@ -1,0 +1,146 @@
+//! What can go wrong.
+
+use std::io;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+/// A failure of the datapath: what, on which object, why, and what helps.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The pin directory is not on a BPF file system, so nothing can be pinned in it.
+    #[error("{path} is not on a bpf file system: mount one, with `mount -t bpf bpf {}`, or choose another directory with --bpf-dir",
+        mount.display(), path = path.display())]
+    NotBpffs {
+        /// The pin directory.
+        path: PathBuf,
+        /// The deepest directory of it that exists.
+        mount: PathBuf,
+    },
+    /// A file operation in the pin directory.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A pinned map is not of the shape that its directory's name promises.
+    #[error(
+        "pinned map {} has another shape ({found}) than this program's ({wanted}): it was not made by this \
+         program; stop the agent, remove the directory above it, and start the agent again",
+        path.display()
+    )]
+    Shape {
+        /// The map's pin.
+        path: PathBuf,
+        /// What the kernel says of it.
+        found: String,
+        /// What it must be.
+        wanted: String,
+    },
+    /// The kernel does not take the object or one of its programs.
+    #[error("cannot load the eBPF {what}: {reason} (needs CAP_BPF, CAP_NET_ADMIN and Linux 6.6 or later)")]
+    Load {
+        /// The object, or a program's name.
+        what: &'static str,
+        /// The kernel's or the loader's words.
+        reason: String,
+    },
+    /// A program could not be pinned or attached.
+    #[error("cannot {action}: {reason}")]
+    Attach {
+        /// What was tried, on what.
+        action: String,
+        /// The kernel's or the loader's words.
+        reason: String,
+    },
+    /// There is no such interface in this network namespace.
+    #[error("no interface with index {ifindex} in this network namespace: {source}")]
+    NoInterface {
+        /// The index asked for.
+        ifindex: u32,
+        /// Why it was not found.
+        source: io::Error,
+    },
+    /// Reading or writing a map.
+    #[error("cannot {action} map {map}: {source}")]
+    Map {
+        /// What was tried.
+        action: &'static str,
+        /// The map's name.
+        map: &'static str,
+        /// Why it failed.
+        source: aya::maps::MapError,
+    },
+    /// A map has no room for another entry.
+    #[error("no room for {what}: all {limit} entries are in use; raise {setting} and restart the agent")]
+    Full {
+        /// What was to be added.
+        what: String,
+        /// How many fit.
+        limit: u32,
+        /// The agent's flag that sets the size.
+        setting: &'static str,
+    },
+    /// A port that cannot be bound as it is.
+    #[error("cannot bind interface {ifindex}: {reason}")]
+    Port {
+        /// The port's interface.
+        ifindex: u32,
+        /// What is wrong with it, and what would be right.
+        reason: String,
+    },
+    /// A configuration that cannot be right.
+    #[error("cannot configure the datapath: {0}")]
+    Config(String),
+    /// A route that cannot be right.
+    #[error("cannot route {prefix}: {reason}")]
+    Route {
+        /// The route's prefix.
+        prefix: IpNet,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Sizes with which there is nothing to do.
+    #[error("cannot make maps for {max_endpoints} endpoints and {max_routes} routes: {limit}")]
+    Sizes {
+        /// As asked.
+        max_endpoints: u32,
+        /// As asked.
+        max_routes: u32,
+        /// What is allowed.
+        limit: &'static str,
+    },
+    /// A map holds a value that this program never writes.
+    #[error(
+        "map {map} holds a value that is not this program's: {value}; remove the entry, or restart the agent"
+    )]
+    Foreign {
+        /// The map's name.
+        map: &'static str,
+        /// The value, or its key.
+        value: String,
+    },
+}
+
+/// The result of a datapath operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The message of an error and of everything that caused it: aya's errors keep the kernel's below.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}

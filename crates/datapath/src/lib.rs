@@ -1,0 +1,37 @@
+//! The network itself: eBPF programs at the doors of a node, the maps they read, and their loader.
+//!
+//! Two programs decide about every packet (`bpf/midokube.bpf.c`): `from_endpoint` at the outer end of
+//! every Pod's veth pair and at `midokube-mido`, and `from_overlay` at `midokube-vxlan`. They are
+//! stateless: a packet is judged by its addresses alone. Every packet ends under exactly one
+//! [`Counter`], and every drop has a reason (`bpf/reasons.def`).
+//!
+//! The kernel is the record. Programs, maps and the overlay's link are pinned, so that they outlive
+//! the agent, and [`Datapath::open`] adopts what it finds:
+//!
+//! ```text
+//! <pin_dir>/<layout>/maps/{config,endpoints,ports,routes,counters}
+//! <pin_dir>/<layout>/programs/{from_endpoint,from_overlay}
+//! <pin_dir>/<layout>/links/overlay
+//! ```
+//!
+//! `<layout>` is a hash of the shapes of the maps and their sizes. An agent with other shapes starts
+//! with empty maps in a directory of its own while the old programs go on with the old maps. So the
+//! order is: [`open`](Datapath::open), fill the maps, and only then attach the programs: the shared
+//! block by [`endpoint_program`](Datapath::endpoint_program), the overlay by
+//! [`attach_overlay`](Datapath::attach_overlay), and last
+//! [`remove_other_layouts`](Datapath::remove_other_layouts).
+
+mod counters;
+mod datapath;
+mod error;
+mod layout;
+mod model;
+mod overlay;
+mod pins;
+mod ports;
+mod routes;
+
+pub use counters::{Reason, reasons};
+pub use datapath::Datapath;
+pub use error::{Error, Result};
+pub use model::{Counter, NodeConfig, Options, Port, Role, Route};

@@ -1,0 +1,273 @@
+//! What the agent tells the datapath, in the agent's words.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+use crate::layout;
+
+/// Where the datapath keeps its state, and how much of it there may be.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A directory on a BPF file system, such as `/sys/fs/bpf/midonet-kube`. It is created.
+    pub pin_dir: PathBuf,
+    /// How many ports (Pods, and the node itself) there may be: `--max-pods`.
+    pub max_endpoints: u32,
+    /// How many routes (two per node and family are plenty) there may be: `--max-nodes`.
+    pub max_routes: u32,
+}
+
+/// What this node is in the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// The gateway's address, podCIDR + 1: one of each family that the node has.
+    pub gateways: Vec<IpAddr>,
+    /// The MAC of every veth's outer end, for which the network answers ARP and NDP.
+    pub gateway_mac: [u8; 6],
+    /// The MAC on both sides of every packet inside the tunnel: that of `midokube-vxlan` everywhere.
+    pub overlay_mac: [u8; 6],
+    /// The interface index of `midokube-node`.
+    pub node_ifindex: u32,
+    /// The MAC of `midokube-node`.
+    pub node_mac: [u8; 6],
+    /// The interface index of `midokube-mido`.
+    pub mido_ifindex: u32,
+    /// The interface index of `midokube-vxlan`.
+    pub overlay_ifindex: u32,
+    /// The VXLAN network identifier, below 2^24.
+    pub vni: u32,
+    /// The largest IP packet, in bytes, that fits into the tunnel without fragments.
+    pub overlay_mtu: u32,
+}
+
+impl TryFrom<&NodeConfig> for layout::Config {
+    type Error = Error;
+
+    fn try_from(config: &NodeConfig) -> Result<Self> {
+        let invalid = Error::Config;
+        let one = |v4: bool| -> Result<layout::Address> {
+            let mut family = config.gateways.iter().filter(|gateway| gateway.is_ipv4() == v4);
+            match (family.next(), family.next()) {
+                (Some(one), None) => Ok((*one).into()),
+                (None, _) => Ok(layout::Address::default()),
+                (Some(one), Some(two)) => Err(invalid(format!(
+                    "two gateways of one family, {one} and {two}; a node has one podCIDR of each"
+                ))),
+            }
+        };
+        let (gateway4, gateway6) = (one(true)?, one(false)?);
+        if config.gateways.is_empty() {
+            return Err(invalid("no gateway: the node has no podCIDR".to_owned()));
+        }
+        if let Some(gateway) = config.gateways.iter().find(|gateway| !is_unicast(**gateway)) {
+            return Err(invalid(format!("gateway {gateway} is not a unicast address")));
+        }
+        for (name, ifindex) in [
+            ("midokube-node", config.node_ifindex),
+            ("midokube-mido", config.mido_ifindex),
+            ("midokube-vxlan", config.overlay_ifindex),
+        ] {
+            if ifindex == 0 {
+                return Err(invalid(format!("{name} has no interface index")));
+            }
+        }
+        for (name, mac) in
+            [("gateway", config.gateway_mac), ("overlay", config.overlay_mac), ("node", config.node_mac)]
+        {
+            if !is_unicast_mac(mac) {
+                return Err(invalid(format!("the {name}'s MAC is zero or multicast")));
+            }
+        }
+        if config.vni >= 1 << 24 {
+            return Err(invalid(format!("VNI {} does not fit into 24 bits", config.vni)));
+        }
+        let smallest = if gateway6 == layout::Address::default() { 576 } else { 1280 };
+        if !(smallest..=65_535).contains(&config.overlay_mtu) {
+            return Err(invalid(format!(
+                "overlay MTU {} is not between {smallest} and 65535: the underlay's MTU is too small",
+                config.overlay_mtu
+            )));
+        }
+        Ok(Self {
+            gateway4,
+            gateway6,
+            gateway_mac: config.gateway_mac,
+            overlay_mac: config.overlay_mac,
+            node_mac: config.node_mac,
+            pad: [0; 2],
+            node_ifindex: config.node_ifindex,
+            mido_ifindex: config.mido_ifindex,
+            overlay_ifindex: config.overlay_ifindex,
+            vni: config.vni,
+            overlay_mtu: config.overlay_mtu,
+        })
+    }
+}
+
+/// Who is at the other end of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// A Pod: its sources are checked, and it is delivered to in its own namespace.
+    Pod,
+    /// The node itself, through `midokube-mido`.
+    Node,
+}
+
+/// Something with addresses behind an interface of the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// The interface where its packets come in: a Pod's outer end, or `midokube-mido`.
+    pub ifindex: u32,
+    /// Its own MAC, that of the inner end.
+    pub mac: [u8; 6],
+    /// Its addresses: at least one, at most four.
+    pub addresses: Vec<IpAddr>,
+    /// Pod or node.
+    pub role: Role,
+}
+
+impl TryFrom<&Port> for layout::Port {
+    type Error = Error;
+
+    fn try_from(port: &Port) -> Result<Self> {
+        let invalid = |reason: String| Err(Error::Port { ifindex: port.ifindex, reason });
+        if port.ifindex == 0 {
+            return invalid("an interface index is never 0".to_owned());
+        }
+        if !is_unicast_mac(port.mac) {
+            return invalid("its MAC is zero or multicast".to_owned());
+        }
+        if port.addresses.is_empty() {
+            return invalid("it has no address".to_owned());
+        }
+        if let Some(address) = port.addresses.iter().find(|address| !is_unicast(**address)) {
+            return invalid(format!("{address} is not an address that a Pod can have"));
+        }
+        let mut addresses = [layout::Address::default(); layout::PORT_ADDRESSES];
+        let mut count = 0;
+        for address in port.addresses.iter().map(|address| layout::Address::from(*address)) {
+            if addresses.iter().take(count).any(|other| *other == address) {
+                continue;
+            }
+            let Some(slot) = addresses.get_mut(count) else {
+                return invalid(format!(
+                    "it has {} addresses, and {} are supported",
+                    port.addresses.len(),
+                    layout::PORT_ADDRESSES
+                ));
+            };
+            *slot = address;
+            count += 1;
+        }
+        let role = match port.role {
+            Role::Pod => layout::ROLE_POD,
+            Role::Node => layout::ROLE_NODE,
+        };
+        let count = u32::try_from(count).unwrap_or_default();
+        Ok(Self { role, count, mac: port.mac, pad: [0; 2], addresses })
+    }
+}
+
+impl layout::Port {
+    /// The addresses in use.
+    pub(crate) fn addresses(&self) -> &[layout::Address] {
+        let count = usize::try_from(self.count).unwrap_or(usize::MAX);
+        self.addresses.get(..count).unwrap_or(&self.addresses)
+    }
+
+    /// The same port without one of its addresses.
+    pub(crate) fn without(&self, address: layout::Address) -> Self {
+        let mut less = Self { count: 0, addresses: Default::default(), ..*self };
+        let kept = self.addresses().iter().filter(|other| **other != address);
+        for (slot, other) in less.addresses.iter_mut().zip(kept) {
+            *slot = *other;
+            less.count += 1;
+        }
+        less
+    }
+
+    /// What stands at each of its addresses.
+    pub(crate) fn endpoint(&self, ifindex: u32) -> layout::Endpoint {
+        layout::Endpoint { ifindex, role: self.role, mac: self.mac, pad: [0; 2] }
+    }
+
+    /// The port as the agent knows it.
+    pub(crate) fn to_port(self, ifindex: u32) -> Result<Port> {
+        let role = match self.role {
+            layout::ROLE_POD => Role::Pod,
+            layout::ROLE_NODE => Role::Node,
+            role => {
+                return Err(Error::Foreign {
+                    map: "ports",
+                    value: format!("role {role} of interface {ifindex}"),
+                });
+            }
+        };
+        let addresses = self.addresses().iter().map(|address| (*address).into()).collect();
+        Ok(Port { ifindex, mac: self.mac, addresses, role })
+    }
+}
+
+/// Where a prefix of the cluster is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// Another node's podCIDR: the address of that node on the underlay.
+    Tunnel(IpAddr),
+    /// This node's podCIDR: who is not bound here does not exist.
+    Local,
+    /// A part of the cluster that no node serves.
+    Unreachable,
+}
+
+impl From<Route> for layout::Route {
+    fn from(route: Route) -> Self {
+        let (kind, tunnel) = match route {
+            Route::Tunnel(address) => (layout::ROUTE_TUNNEL, address.into()),
+            Route::Local => (layout::ROUTE_LOCAL, layout::Address::default()),
+            Route::Unreachable => (layout::ROUTE_UNREACHABLE, layout::Address::default()),
+        };
+        Self { kind, tunnel }
+    }
+}
+
+impl TryFrom<layout::Route> for Route {
+    type Error = Error;
+
+    fn try_from(route: layout::Route) -> Result<Self> {
+        match route.kind {
+            layout::ROUTE_TUNNEL => Ok(Self::Tunnel(route.tunnel.into())),
+            layout::ROUTE_LOCAL => Ok(Self::Local),
+            layout::ROUTE_UNREACHABLE => Ok(Self::Unreachable),
+            kind => Err(Error::Foreign { map: "routes", value: format!("kind {kind}") }),
+        }
+    }
+}
+
+/// How many packets ended in one way since the datapath was first set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counter {
+    /// A word for it, such as `overlay_out`; in metrics and on the command line.
+    pub name: &'static str,
+    /// What it means, in a sentence.
+    pub help: &'static str,
+    /// Whether the packet was lost.
+    pub drop: bool,
+    /// Packets; one that the kernel will cut into segments counts once.
+    pub packets: u64,
+    /// Bytes, with the Ethernet header.
+    pub bytes: u64,
+}
+
+/// Whether an address can be that of one host.
+pub(crate) fn is_unicast(address: IpAddr) -> bool {
+    let broadcast =
+        matches!(address, IpAddr::V4(v4) if v4.octets().first().is_none_or(|top| *top == 0 || *top >= 224));
+    !(broadcast || address.is_unspecified() || address.is_multicast() || address.is_loopback())
+}
+
+fn is_unicast_mac(mac: [u8; 6]) -> bool {
+    mac != [0; 6] && mac.first().is_some_and(|first| first & 1 == 0)
+}
+
+#[cfg(test)]
+mod tests;

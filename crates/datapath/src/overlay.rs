@@ -1,0 +1,72 @@
+//! The overlay device's program, held by a pinned link: it stays while no agent runs.
+
+use std::path::Path;
+
+use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
+use aya::programs::tc::{SchedClassifier, SchedClassifierLink, TcAttachOptions, TcAttachType};
+
+use crate::error::{Error, Result, chain};
+use crate::pins::{Pins, file, remove_if_there};
+
+const LINK: &str = "overlay";
+
+/// Makes `program` the one at the ingress of an interface.
+///
+/// A link that is there already gets the new program in one step, also if an agent with another
+/// layout made it: no packet passes unjudged or twice.
+pub(crate) fn attach(program: &mut SchedClassifier, ifindex: u32, pins: &Pins) -> Result<()> {
+    let name = nix::net::if_::if_indextoname(ifindex)
+        .map_err(|error| Error::NoInterface { ifindex, source: error.into() })?;
+    let name = name.to_string_lossy().into_owned();
+    let failed = |action: &str, error: &dyn std::error::Error| Error::Attach {
+        action: format!("{action} interface {name} (index {ifindex})"),
+        reason: chain(error),
+    };
+    let pin = pins.link(LINK);
+    let old = if pin.exists() { Some(pin.clone()) } else { pins.link_of_another_layout(LINK)? };
+    if let Some(old) = old {
+        let link = PinnedLink::from_pin(&old).map_err(|error| failed("open the pinned link of", &error))?;
+        let link = FdLink::from(link);
+        if is_on(&link, &name).map_err(|error| failed("list the programs of", &error))? {
+            let link =
+                SchedClassifierLink::try_from(link).map_err(|error| failed("use the link of", &error))?;
+            let id =
+                program.attach_to_link(link).map_err(|error| failed("replace the program of", &error))?;
+            // The pin keeps it; this end of it can go.
+            drop(program.take_link(id).map_err(|error| failed("keep the link of", &error))?);
+            return if old == pin {
+                Ok(())
+            } else {
+                std::fs::rename(&old, &pin).map_err(file("move the link to", &pin))
+            };
+        }
+        // Of a device that is gone, or of another one: the programs of two nodes never meet in one place.
+        remove_if_there(&old)?;
+    }
+    attach_new(program, &name, &pin, &failed)
+}
+
+fn attach_new(
+    program: &mut SchedClassifier,
+    name: &str,
+    pin: &Path,
+    failed: &dyn Fn(&str, &dyn std::error::Error) -> Error,
+) -> Result<()> {
+    let options = TcAttachOptions::TcxOrder(LinkOrder::default());
+    let id = program
+        .attach_with_options(name, TcAttachType::Ingress, options)
+        .map_err(|error| failed("attach the overlay program to", &error))?;
+    let link = program.take_link(id).map_err(|error| failed("keep the link of", &error))?;
+    let link = FdLink::try_from(link).map_err(|error| failed("use the link of", &error))?;
+    link.pin(pin).map_err(|error| failed("pin the link of", &error))?;
+    Ok(())
+}
+
+/// Whether the link's program is one of those at the interface's ingress.
+fn is_on(link: &FdLink, name: &str) -> Result<bool, aya::programs::ProgramError> {
+    let Ok(info) = link.info() else {
+        return Ok(false);
+    };
+    let (_, programs) = SchedClassifier::query_tcx(name, TcAttachType::Ingress)?;
+    Ok(programs.iter().any(|program| program.id() == info.program_id()))
+}

@@ -1,0 +1,118 @@
+//! The directory of pins: one for each layout, so that programs never meet maps of another shape.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aya::maps::MapInfo;
+use aya::programs::SchedClassifier;
+
+use crate::error::{Error, Result, chain};
+use crate::layout::MapShape;
+
+/// The pins of one layout.
+pub(crate) struct Pins {
+    base: PathBuf,
+    layout: PathBuf,
+}
+
+impl Pins {
+    /// Makes the directories below `base`, which must be on a BPF file system.
+    pub(crate) fn create(base: &Path, layout: &str) -> Result<Self> {
+        let pins = Self { base: base.to_owned(), layout: base.join(layout) };
+        let existing = base.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+        let found = nix::sys::statfs::statfs(existing);
+        let found = found.map_err(|source| file("look at", existing)(source.into()))?;
+        if found.filesystem_type() != nix::sys::statfs::BPF_FS_MAGIC {
+            return Err(Error::NotBpffs { path: base.to_owned(), mount: existing.to_owned() });
+        }
+        for kind in ["maps", "programs", "links"] {
+            let directory = pins.layout.join(kind);
+            fs::create_dir_all(&directory).map_err(file("create", &directory))?;
+        }
+        Ok(pins)
+    }
+
+    pub(crate) fn map(&self, name: &str) -> PathBuf {
+        self.layout.join("maps").join(name)
+    }
+
+    pub(crate) fn link(&self, name: &str) -> PathBuf {
+        self.layout.join("links").join(name)
+    }
+
+    /// A link that an agent with another layout left.
+    pub(crate) fn link_of_another_layout(&self, name: &str) -> Result<Option<PathBuf>> {
+        let others = self.other_layouts()?;
+        Ok(others.into_iter().map(|layout| layout.join("links").join(name)).find(|link| link.exists()))
+    }
+
+    /// Compares a pinned map, if there is one, with what it must be: aya adopts it by its name alone.
+    pub(crate) fn check_map(&self, wanted: &MapShape) -> Result<()> {
+        let path = self.map(wanted.name);
+        if !path.exists() {
+            return Ok(());
+        }
+        let error = |source| Error::Map { action: "open pinned", map: wanted.name, source };
+        let info = MapInfo::from_pin(&path).map_err(error)?;
+        let found = format!(
+            "{:?}, key {}, value {}, {} entries, flags {:#x}",
+            info.map_type().map_err(error)?,
+            info.key_size(),
+            info.value_size(),
+            info.max_entries(),
+            info.map_flags()
+        );
+        let MapShape { kind, key, value, max_entries, flags, .. } = wanted;
+        let wanted = format!("{kind:?}, key {key}, value {value}, {max_entries} entries, flags {flags:#x}");
+        if found == wanted { Ok(()) } else { Err(Error::Shape { path, found, wanted }) }
+    }
+
+    /// Pins a program in the place of the one before it, atomically.
+    pub(crate) fn replace_program(&self, name: &str, program: &mut SchedClassifier) -> Result<()> {
+        let path = self.layout.join("programs").join(name);
+        // No dot: the file system keeps such names for itself.
+        let new = path.with_file_name(format!("{name}-new"));
+        remove_if_there(&new)?;
+        program.pin(&new).map_err(|error| Error::Attach {
+            action: format!("pin program {name} at {}", new.display()),
+            reason: chain(&error),
+        })?;
+        fs::rename(&new, &path).map_err(file("rename the new program to", &path))
+    }
+
+    /// Removes every other layout's pins. What is still attached stays until it is replaced.
+    pub(crate) fn remove_other_layouts(&self) -> Result<()> {
+        for layout in self.other_layouts()? {
+            fs::remove_dir_all(&layout).map_err(file("remove", &layout))?;
+        }
+        Ok(())
+    }
+
+    fn other_layouts(&self) -> Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(&self.base).map_err(file("list", &self.base))?;
+        let mut others = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(file("list", &self.base))?.path();
+            // Somebody else's pins in the same directory are none of ours.
+            if path != self.layout && path.join("links").is_dir() && path.join("maps/endpoints").exists() {
+                others.push(path);
+            }
+        }
+        Ok(others)
+    }
+}
+
+/// Removes a pin; one that is not there is gone already.
+pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// What makes a file error out of an I/O error.
+pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::File { action, path, source }
+}

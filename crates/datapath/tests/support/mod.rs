@@ -1,0 +1,209 @@
+//! A network namespace with a BPF file system of its own, and the programs run on single packets.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+
+pub mod packet;
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
+use datapath::{Datapath, NodeConfig, Options, Port, Role, Route};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
+pub const GATEWAY_MAC: [u8; 6] = [0x02, 0x6d, 0x69, 0x64, 0x6f, 0x01];
+pub const OVERLAY_MAC: [u8; 6] = [0x02, 0x6d, 0x69, 0x64, 0x6f, 0x02];
+pub const NODE_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x77];
+pub const A_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0xaa];
+pub const B_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0xbb];
+pub const VNI: u32 = 1;
+pub const OVERLAY_MTU: u32 = 1400;
+pub const TC_ACT_SHOT: u32 = 2;
+pub const TC_ACT_REDIRECT: u32 = 7;
+
+static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+/// A word that no other test uses, short enough for an interface.
+pub fn unique() -> String {
+    format!("{}.{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Runs a test on a thread of its own in a new network and mount namespace, with a BPF file system
+/// at the path given. All of it is gone when the thread ends.
+pub fn sandbox<R: Send>(test: impl FnOnce(&Path) -> R + Send) -> R {
+    let directory = std::env::temp_dir().join(format!("datapath-{}", unique()));
+    fs::create_dir(&directory).unwrap();
+    let result = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
+                .expect("a namespace of its own: run the tests as root");
+            let none: Option<&str> = None;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+            mount(Some("bpf"), &directory, Some("bpf"), MsFlags::empty(), none).expect("a bpf file system");
+            run("ip", "link set lo up");
+            test(&directory)
+        });
+        thread.join()
+    });
+    fs::remove_dir(&directory).unwrap();
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Runs a program to its end; anything but success fails the test with what it said.
+pub fn run(program: &str, args: &str) -> String {
+    let output = Command::new(program).args(args.split_whitespace()).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error}: install it"));
+    assert!(output.status.success(), "{program} {args}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+pub fn ifindex(name: &str) -> u32 {
+    nix::net::if_::if_nametoindex(name).unwrap()
+}
+
+/// One address of everybody a packet can meet.
+#[derive(Clone, Copy)]
+pub struct Family {
+    pub a: IpAddr,
+    pub b: IpAddr,
+    pub gateway: IpAddr,
+    pub node: IpAddr,
+    /// In this node's podCIDR, but nobody's.
+    pub missing: IpAddr,
+    /// A Pod of a node that is reached over IPv4, and of one that is reached over IPv6.
+    pub remote: IpAddr,
+    pub remote6: IpAddr,
+    pub unserved: IpAddr,
+    pub external: IpAddr,
+}
+
+pub fn families() -> [Family; 2] {
+    [family("10.1.0.", "10.1.1.5", "10.1.2.5", "10.1.9.9", "192.0.2.1"), {
+        family("fd01::", "fd01:0:0:1::5", "fd01:0:0:2::5", "fd01:0:0:9::9", "2001:db8::1")
+    }]
+}
+
+fn family(prefix: &str, remote: &str, remote6: &str, unserved: &str, external: &str) -> Family {
+    let own = |host: u8| format!("{prefix}{host}").parse().unwrap();
+    let [remote, remote6, unserved, external] =
+        [remote, remote6, unserved, external].map(|text| text.parse().unwrap());
+    Family {
+        a: own(3),
+        b: own(4),
+        gateway: own(1),
+        node: own(2),
+        missing: own(9),
+        remote,
+        remote6,
+        unserved,
+        external,
+    }
+}
+
+pub const PEER: &str = "198.51.100.7";
+pub const PEER6: &str = "2001:db8:1::7";
+
+pub fn options(pin_dir: &Path) -> Options {
+    Options { pin_dir: pin_dir.join("midonet-kube"), max_endpoints: 16, max_routes: 16 }
+}
+
+/// The datapath of one node with two Pods, on devices that are only there to have an index.
+pub struct Node {
+    pub datapath: Datapath,
+    pub programs: PathBuf,
+    pub config: NodeConfig,
+    pub a: u32,
+    pub b: u32,
+    pub unbound: u32,
+}
+
+impl Node {
+    pub fn new(bpffs: &Path) -> Self {
+        for pair in [("pod-a", "pod-b"), ("unbound", "vxlan"), ("node", "mido")] {
+            run("ip", &format!("link add name {} type veth peer name {}", pair.0, pair.1));
+        }
+        let options = options(bpffs);
+        let mut datapath = Datapath::open(&options).unwrap();
+        let config = NodeConfig {
+            gateways: families().map(|family| family.gateway).to_vec(),
+            gateway_mac: GATEWAY_MAC,
+            overlay_mac: OVERLAY_MAC,
+            node_ifindex: ifindex("node"),
+            node_mac: NODE_MAC,
+            mido_ifindex: ifindex("mido"),
+            overlay_ifindex: ifindex("vxlan"),
+            vni: VNI,
+            overlay_mtu: OVERLAY_MTU,
+        };
+        datapath.set_config(&config).unwrap();
+        for (name, mac, role, addresses) in [
+            ("pod-a", A_MAC, Role::Pod, families().map(|family| family.a)),
+            ("pod-b", B_MAC, Role::Pod, families().map(|family| family.b)),
+            ("mido", NODE_MAC, Role::Node, families().map(|family| family.node)),
+        ] {
+            let port = Port { ifindex: ifindex(name), mac, addresses: addresses.to_vec(), role };
+            datapath.bind(&port).unwrap();
+        }
+        for (prefix, route) in [
+            ("10.1.0.0/24", Route::Local),
+            ("fd01::/64", Route::Local),
+            ("10.1.1.0/24", Route::Tunnel(PEER.parse().unwrap())),
+            ("fd01:0:0:1::/64", Route::Tunnel(PEER.parse().unwrap())),
+            ("10.1.2.0/24", Route::Tunnel(PEER6.parse().unwrap())),
+            ("fd01:0:0:2::/64", Route::Tunnel(PEER6.parse().unwrap())),
+            ("10.1.0.0/16", Route::Unreachable),
+            ("fd01::/48", Route::Unreachable),
+        ] {
+            datapath.set_route(prefix.parse().unwrap(), route).unwrap();
+        }
+        let layout = fs::read_dir(&options.pin_dir).unwrap().next().unwrap().unwrap().path();
+        let (a, b, unbound) = (ifindex("pod-a"), ifindex("pod-b"), ifindex("unbound"));
+        Self { datapath, programs: layout.join("programs"), config, a, b, unbound }
+    }
+
+    pub fn program(&self, name: &str) -> SchedClassifier {
+        SchedClassifier::from_pin(self.programs.join(name)).unwrap()
+    }
+
+    /// Runs a program on a frame that came in at an interface, and says what it did and counted.
+    pub fn judge(&self, program: &SchedClassifier, ifindex: u32, gso_size: u32, frame: &[u8]) -> Verdict {
+        let before = self.datapath.counters().unwrap();
+        let mut context = [0u8; 192]; // struct __sk_buff
+        context[40..44].copy_from_slice(&ifindex.to_ne_bytes());
+        context[176..180].copy_from_slice(&gso_size.to_ne_bytes());
+        let mut out = vec![0; 4096];
+        let result = program
+            .test_run(TestRunOptions {
+                data_in: Some(frame),
+                data_out: Some(&mut out),
+                ctx_in: Some(&context),
+                ..TestRunOptions::new()
+            })
+            .unwrap();
+        out.truncate(result.data_size_out as usize);
+        let after = self.datapath.counters().unwrap();
+        let counted: Vec<_> = before
+            .iter()
+            .zip(&after)
+            .filter(|(before, after)| before != after)
+            .map(|(before, after)| {
+                assert_eq!(after.packets, before.packets + 1, "{}", after.name);
+                assert_eq!(after.bytes, before.bytes + frame.len() as u64, "bytes of {}", after.name);
+                after.name
+            })
+            .collect();
+        assert_eq!(counted.len(), 1, "a packet ends under one counter, not {counted:?}");
+        Verdict { action: result.return_value, reason: counted[0], frame: out }
+    }
+}
+
+/// What became of a packet.
+#[derive(Debug)]
+pub struct Verdict {
+    pub action: u32,
+    pub reason: &'static str,
+    pub frame: Vec<u8>,
+}
