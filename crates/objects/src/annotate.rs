@@ -1,0 +1,185 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use crate::api::chain;
+
+/// A Pod to be annotated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodRef {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID, if it is known: another Pod of that name is then left alone.
+    pub uid: Option<String>,
+}
+
+/// Writes annotations to where the objects come from.
+#[derive(Clone)]
+pub struct Annotator(Target);
+
+#[derive(Clone)]
+enum Target {
+    Api(Client),
+    Folder(PathBuf),
+}
+
+impl fmt::Debug for Annotator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Target::Api(_) => f.write_str("Annotator(Api)"),
+            Target::Folder(path) => write!(f, "Annotator({})", path.display()),
+        }
+    }
+}
+
+/// An annotation was not written.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct AnnotateError {
+    message: String,
+    reason: String,
+    retry: bool,
+    after: Option<Duration>,
+}
+
+impl AnnotateError {
+    /// The write took too long.
+    pub fn timeout(deadline: Duration) -> Self {
+        let message = format!("the API server gave no answer within {deadline:?}");
+        Self { message, reason: "Timeout".into(), retry: true, after: None }
+    }
+
+    /// Whether trying again may help; it does not when the Pod is gone or another one.
+    pub fn is_retriable(&self) -> bool {
+        self.retry
+    }
+
+    /// How long the server asked to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.after
+    }
+
+    /// The Kubernetes API's reason (metav1.StatusReason), such as "NotFound".
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    fn api(pod: &PodRef, error: &kube::Error) -> Self {
+        let what = format!("cannot annotate Pod {}/{}", pod.namespace, pod.name);
+        let kube::Error::Api(status) = error else {
+            let message = format!("{what}: {}", chain(error));
+            return Self { message, reason: "ServiceUnavailable".into(), retry: true, after: None };
+        };
+        // 404: no such Pod. 409: another UID. 422: the request itself is not acceptable.
+        let gone = matches!(status.code, 404 | 409 | 422);
+        let asked = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+        Self {
+            message: format!(
+                "{what}: the API server says {} {}: {}",
+                status.code, status.reason, status.message
+            ),
+            reason: status.reason.clone(),
+            retry: !gone,
+            after: u64::try_from(asked).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs),
+        }
+    }
+}
+
+impl Annotator {
+    pub(crate) fn api(client: Client) -> Self {
+        Self(Target::Api(client))
+    }
+
+    /// Annotations go beside the manifests, into a folder that is not read as input.
+    pub(crate) fn folder(manifests: &Path) -> Self {
+        Self(Target::Folder(manifests.join("annotations")))
+    }
+
+    /// Sets annotations of a Pod, removes those without a value and leaves the others, in one write.
+    ///
+    /// # Errors
+    /// [`AnnotateError`] says whether trying again may help.
+    pub async fn annotate_pod(
+        &self,
+        pod: &PodRef,
+        annotations: &BTreeMap<String, Option<String>>,
+    ) -> Result<(), AnnotateError> {
+        match &self.0 {
+            Target::Api(client) => {
+                let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace);
+                let patch = Patch::Merge(patch(pod, annotations));
+                let written = pods.patch_metadata(&pod.name, &PatchParams::default(), &patch).await;
+                written.map(drop).map_err(|error| AnnotateError::api(pod, &error))
+            }
+            Target::Folder(folder) => write_file(folder, pod, annotations).map_err(|error| AnnotateError {
+                message: format!(
+                    "cannot write the annotations of Pod {}/{}: {error}",
+                    pod.namespace, pod.name
+                ),
+                reason: "InternalError".into(),
+                retry: true,
+                after: None,
+            }),
+        }
+    }
+}
+
+/// A merge patch (RFC 7386). The UID in it is a precondition: the API server refuses to change it.
+fn patch(pod: &PodRef, annotations: &BTreeMap<String, Option<String>>) -> Value {
+    let mut metadata = json!({"annotations": annotations});
+    if let (Some(uid), Some(metadata)) = (&pod.uid, metadata.as_object_mut()) {
+        metadata.insert("uid".into(), json!(uid));
+    }
+    json!({"metadata": metadata})
+}
+
+/// `<folder>/<namespace>_<name>.yaml`: the Pod's manifest, as far as it is known here.
+fn write_file(
+    folder: &Path,
+    pod: &PodRef,
+    annotations: &BTreeMap<String, Option<String>>,
+) -> Result<(), String> {
+    // Names come from a CNI call: they must not lead out of the folder.
+    let safe = |text: &str| !text.is_empty() && !text.contains(['/', '\0']) && !text.starts_with('.');
+    if !safe(&pod.namespace) || !safe(&pod.name) {
+        return Err("this is no name of a Pod".into());
+    }
+    let path = folder.join(format!("{}_{}.yaml", pod.namespace, pod.name));
+    let known =
+        std::fs::read_to_string(&path).ok().and_then(|text| serde_yaml_ng::from_str::<Value>(&text).ok());
+    let same_pod = |known: &Value| match (&pod.uid, known.pointer("/metadata/uid").and_then(Value::as_str)) {
+        (Some(uid), Some(known)) => uid == known,
+        _ => true,
+    };
+    let mut all: BTreeMap<String, String> = known
+        .filter(same_pod)
+        .and_then(|known| serde_json::from_value(known.pointer("/metadata/annotations")?.clone()).ok())
+        .unwrap_or_default();
+    for (key, value) in annotations {
+        match value {
+            Some(value) => all.insert(key.clone(), value.clone()),
+            None => all.remove(key),
+        };
+    }
+    let mut metadata = json!({"namespace": pod.namespace, "name": pod.name, "annotations": all});
+    if let (Some(uid), Some(metadata)) = (&pod.uid, metadata.as_object_mut()) {
+        metadata.insert("uid".into(), json!(uid));
+    }
+    let manifest = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata});
+    let text = serde_yaml_ng::to_string(&manifest).map_err(|error| error.to_string())?;
+    let write = || {
+        std::fs::create_dir_all(folder)?;
+        let temporary = path.with_extension("new");
+        std::fs::write(&temporary, text)?;
+        std::fs::rename(&temporary, &path)
+    };
+    write().map_err(|error| format!("{}: {error}", path.display()))
+}

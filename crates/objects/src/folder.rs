@@ -1,0 +1,152 @@
+//! Objects from a folder of manifests. Every look at it gives all objects; a file that cannot be read keeps
+//! the objects it last had.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures::Stream;
+use notify::{RecursiveMode, Watcher};
+use tokio::sync::{Notify, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tracing::debug;
+
+use crate::{Change, Health, Key, Object, manifest};
+
+/// An editor writes a file in several steps; they count as one.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// The folder is looked at so often even if the kernel tells of no change: the folder itself may have been
+/// replaced, and its watch with it.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What kinds of files are read.
+const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
+
+pub(crate) fn changes(path: PathBuf, health: Health) -> impl Stream<Item = Change> + Send + 'static {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(follow(path, health, sender));
+    ReceiverStream::new(receiver)
+}
+
+async fn follow(path: PathBuf, health: Health, sender: mpsc::Sender<Change>) {
+    let changed = Arc::new(Notify::new());
+    let mut watch = None;
+    let mut folder = Folder::default();
+    let mut last = None;
+    loop {
+        if watch.is_none() {
+            watch =
+                watch_folder(&path, &changed).map_err(|error| debug!(%error, "no news of the folder")).ok();
+        }
+        let problems = match folder.look(&path) {
+            Ok(problems) => problems,
+            Err(error) => {
+                watch = None;
+                vec![error]
+            }
+        };
+        health.set(if problems.is_empty() { None } else { Some(problems.join("; ")) });
+        if let Some(objects) = folder.objects()
+            && last.as_ref() != Some(&objects)
+        {
+            last = Some(objects.clone());
+            if sender.send(Change::Replace(objects)).await.is_err() {
+                return;
+            }
+        }
+        tokio::select! {
+            () = changed.notified() => tokio::time::sleep(SETTLE).await,
+            () = tokio::time::sleep(LOOK) => {}
+            () = sender.closed() => return,
+        }
+    }
+}
+
+fn watch_folder(path: &Path, changed: &Arc<Notify>) -> notify::Result<notify::RecommendedWatcher> {
+    let changed = Arc::clone(changed);
+    let mut watcher = notify::recommended_watcher(move |_| changed.notify_one())?;
+    watcher.watch(path, RecursiveMode::NonRecursive)?;
+    Ok(watcher)
+}
+
+/// What is known of the folder's files.
+#[derive(Debug, Default)]
+struct Folder {
+    files: BTreeMap<PathBuf, File>,
+    read: bool,
+}
+
+#[derive(Debug)]
+struct File {
+    /// Length and time of the last change: another means that it has to be read again.
+    version: (u64, SystemTime),
+    objects: Vec<Object>,
+    problem: Option<String>,
+}
+
+impl Folder {
+    /// Looks at what changed; returns what is wrong with files.
+    fn look(&mut self, path: &Path) -> Result<Vec<String>, String> {
+        let fail = |error: std::io::Error| format!("cannot read the folder {}: {error}", path.display());
+        let mut seen = BTreeMap::new();
+        for entry in std::fs::read_dir(path).map_err(fail)? {
+            let file = entry.map_err(fail)?.path();
+            let wanted = file.extension().is_some_and(|have| EXTENSIONS.iter().any(|want| have == *want));
+            let Ok(meta) = std::fs::metadata(&file) else { continue }; // gone again
+            if wanted && meta.is_file() {
+                seen.insert(file, (meta.len(), meta.modified().unwrap_or(SystemTime::UNIX_EPOCH)));
+            }
+        }
+        self.files.retain(|file, _| seen.contains_key(file));
+        for (file, version) in seen {
+            if self.files.get(&file).is_some_and(|known| known.version == version) {
+                continue;
+            }
+            let parsed = std::fs::read_to_string(&file).map_err(|error| error.to_string());
+            let (objects, problem) = match parsed.and_then(|text| manifest::parse(&text)) {
+                Ok(objects) => (objects, None),
+                Err(error) => {
+                    let kept = self.files.remove(&file).map(|known| known.objects).unwrap_or_default();
+                    (kept, Some(format!("{}: {error}", file.display())))
+                }
+            };
+            self.files.insert(file, File { version, objects, problem });
+        }
+        self.read = true;
+        let mut problems: Vec<String> = self.files.values().filter_map(|file| file.problem.clone()).collect();
+        problems.extend(self.doubles());
+        Ok(problems)
+    }
+
+    /// All objects; of two of one name the one of the first file. `None` before the first look.
+    fn objects(&self) -> Option<Vec<Object>> {
+        let mut all = BTreeMap::new();
+        for object in self.files.values().flat_map(|file| &file.objects) {
+            all.entry(object.key()).or_insert_with(|| object.clone());
+        }
+        self.read.then(|| all.into_values().collect())
+    }
+
+    fn doubles(&self) -> Vec<String> {
+        let mut first: BTreeMap<Key, &Path> = BTreeMap::new();
+        let mut problems = Vec::new();
+        for (path, file) in &self.files {
+            for object in &file.objects {
+                let key = object.key();
+                match first.get(&key) {
+                    Some(other) => problems.push(format!(
+                        "{key} is in {} and in {}: the first one counts",
+                        other.display(),
+                        path.display()
+                    )),
+                    None => {
+                        first.insert(key, path);
+                    }
+                }
+            }
+        }
+        problems
+    }
+}
