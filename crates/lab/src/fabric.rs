@@ -33,6 +33,7 @@ pub(crate) fn build(fabric: Process, outside: Process, family: Family) -> Result
 pub(crate) fn connect(fabric: Process, node: Process, name: &str, index: u8, family: Family) -> Result<()> {
     let (fabric, node) = (netns(fabric)?, netns(node)?);
     let connect = || {
+        node.run(wire::loopback_up)??;
         wire::connect(&fabric, name, &node, UPLINK)?;
         wire::enslave(&fabric, name, BRIDGE)?;
         wire::configure(&node, UPLINK, &family.underlay(index), &addresses(&family.router()))

@@ -44,18 +44,31 @@ pub struct Peer {
 /// Why the network cannot be made yet. Another state of the objects may change that.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotYet {
+    /// This node's own object is missing.
     #[error("there is no Node {0}: is --node-name right, and has the kubelet registered?")]
     NoNode(String),
-    #[error(
-        "Node {0} has no podCIDR: does the controller manager run with --allocate-node-cidrs and --cluster-cidr?"
-    )]
+    /// It has no podCIDR.
+    #[error("Node {0} has no podCIDR: does the controller manager run with --allocate-node-cidrs and --cluster-cidr?")]
     NoPodCidr(String),
+    /// It has no address for tunnels.
     #[error("Node {0} has no InternalIP: does the kubelet run with a --node-ip?")]
     NoAddress(String),
+    /// Its podCIDR cannot be used.
     #[error("Node {node}: {source}")]
-    PodCidr { node: String, source: subnet::TooSmall },
+    PodCidr {
+        /// The node.
+        node: String,
+        /// Why not.
+        source: subnet::TooSmall,
+    },
+    /// Its podCIDR contradicts the agent's settings.
     #[error("Node {node}'s podCIDR {cidr} lies outside --cluster-cidr: the two must agree")]
-    OutsideCluster { node: String, cidr: IpNet },
+    OutsideCluster {
+        /// The node.
+        node: String,
+        /// Its podCIDR.
+        cidr: IpNet,
+    },
 }
 
 /// Computes what should be, and what of the other nodes had to be left out and why.

@@ -5,6 +5,7 @@ mod local;
 mod ports;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -43,12 +44,18 @@ pub struct Settings {
 }
 
 /// The network of this node.
-#[derive(Debug)]
 pub struct Network {
     settings: Settings,
     datapath: Datapath,
     ports: BTreeMap<String, PortRecord>,
     applied: Option<Applied>,
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { settings, datapath: _, ports, applied } = self;
+        f.debug_struct("Network").field("settings", settings).field("ports", ports).field("applied", applied).finish()
+    }
 }
 
 /// What the kernel was last made to agree with.

@@ -41,6 +41,7 @@ pub enum ConnectError {
         /// Why not.
         reason: String,
     },
+    /// This is no Pod, or it has no service account.
     #[error(
         "cannot use the Pod's service account: {0}; outside of Kubernetes give --kubeconfig or --manifests"
     )]
