@@ -12,14 +12,54 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::cni;
 use crate::enter::{self, Namespaces};
+use crate::lab::Lab;
 use crate::process::Process;
 use crate::state::{Node, State};
 
 const PROGRAM: &str = "midonet-kube-node";
 const PLUGIN: &str = "midonet-kube-cni";
 
+/// How long an agent may take until it is ready, unless it is said otherwise.
+pub(crate) const READY: Duration = Duration::from_secs(20);
+
 /// How many lines of a log an error shows.
 const TAIL: usize = 20;
+
+impl Lab {
+    /// The socket of a node's agent, as a path of the host.
+    pub fn socket(&self, node: &str) -> Result<PathBuf> {
+        Ok(socket(self.state()?.node(node)?.init))
+    }
+
+    /// Ends a node's agent, starts it again, and waits until it is ready.
+    pub fn restart_agent(&self, node: &str) -> Result<()> {
+        self.stop_agent(node)?;
+        self.start_agent(node)
+    }
+
+    /// Ends a node's agent: SIGTERM, and SIGKILL if it takes longer than 10 s.
+    pub fn stop_agent(&self, node: &str) -> Result<()> {
+        if let Some(agent) = self.update(|state| Ok(state.node_mut(node)?.agent.take()))? {
+            agent.terminate(Duration::from_secs(10))?;
+        }
+        Ok(())
+    }
+
+    /// Starts a node's agent, which must not run, and waits until it is ready.
+    pub fn start_agent(&self, node: &str) -> Result<()> {
+        let log = self.log(node);
+        let (node, agent) = self.update(|state| {
+            let known = state.node(node)?.clone();
+            if known.agent.is_some_and(Process::alive) {
+                bail!("the agent of {node} runs already");
+            }
+            let agent = start(&known, state, &self.manifests(), &log)?;
+            state.node_mut(node)?.agent = Some(agent);
+            Ok((known, agent))
+        })?;
+        wait_ready(&node, agent, &log, READY, &|| false)
+    }
+}
 
 /// Fails unless the product's binaries are in `dir`.
 pub(crate) fn need_binaries(dir: &Path) -> Result<()> {
@@ -96,18 +136,16 @@ pub(crate) fn wait_ready(
             return Ok(());
         }
         ensure!(!cancelled(), "interrupted");
-        let missing = match (ended, configured, answers) {
-            (true, ..) => "it has ended".to_owned(),
-            (_, true, _) => "it does not answer on its socket".to_owned(),
-            (_, _, true) => "it wrote no CNI configuration".to_owned(),
-            _ => "it neither answers nor wrote a CNI configuration".to_owned(),
-        };
-        if ended || Instant::now() > until {
-            bail!(
-                "the agent of {} is not ready after {deadline:?} at most: {missing}; {}",
-                node.name,
-                tail(log)
-            );
+        if ended {
+            bail!("the agent of {} has ended; {}", node.name, tail(log));
+        }
+        if Instant::now() > until {
+            let missing = match (configured, answers) {
+                (true, _) => "it does not answer on its socket",
+                (_, true) => "it wrote no CNI configuration",
+                _ => "it neither answers nor wrote a CNI configuration",
+            };
+            bail!("the agent of {} is not ready after {deadline:?}: {missing}; {}", node.name, tail(log));
         }
         thread::sleep(Duration::from_millis(10));
     }

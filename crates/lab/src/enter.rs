@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread;
 
@@ -23,10 +23,10 @@ pub(crate) struct Namespaces {
 impl Namespaces {
     /// Opens the namespaces of the machine whose PID 1 is `init`; `net` is a network namespace's file
     /// to use instead of the machine's own.
-    pub(crate) fn open(init: Process, net: Option<PathBuf>) -> Result<Self> {
+    pub(crate) fn open(init: Process, net: Option<&Path>) -> Result<Self> {
         let open = |kind: &str| -> Result<OwnedFd> {
             let path = PathBuf::from(format!("/proc/{}/ns/{kind}", init.pid));
-            let path = net.clone().filter(|_| kind == "net").unwrap_or(path);
+            let path = net.filter(|_| kind == "net").map_or(path, Path::to_owned);
             Ok(File::open(&path).with_context(|| format!("cannot open namespace {}", path.display()))?.into())
         };
         let namespaces = Self {

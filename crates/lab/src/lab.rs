@@ -11,7 +11,6 @@ use anyhow::{Context, Result, bail};
 use naming::PodKey;
 use plumbing::NetNs;
 
-use crate::agent;
 use crate::enter::Namespaces;
 use crate::fabric;
 use crate::process::Process;
@@ -135,7 +134,7 @@ impl Lab {
     /// it: [`Lab::down`] ends it, but cannot reap another one's child.
     pub fn enter(&self, target: &Target, command: &mut Command) -> Result<Child> {
         let (init, net) = self.place(target)?;
-        Namespaces::open(init, net)?.spawn(command)
+        Namespaces::open(init, net.as_deref())?.spawn(command)
     }
 
     /// The network namespace of a place, for work by threads of this program.
@@ -144,40 +143,6 @@ impl Lab {
             (init, None) => fabric::netns(init),
             (_, Some(file)) => Ok(NetNs::open(&file)?),
         }
-    }
-
-    /// The socket of a node's agent, as a path of the host.
-    pub fn socket(&self, node: &str) -> Result<PathBuf> {
-        Ok(agent::socket(self.state()?.node(node)?.init))
-    }
-
-    /// Ends a node's agent, starts it again, and waits until it is ready.
-    pub fn restart_agent(&self, node: &str) -> Result<()> {
-        self.stop_agent(node)?;
-        self.start_agent(node)
-    }
-
-    /// Ends a node's agent: SIGTERM, and SIGKILL if it takes longer than 10 s.
-    pub fn stop_agent(&self, node: &str) -> Result<()> {
-        if let Some(agent) = self.update(|state| Ok(state.node_mut(node)?.agent.take()))? {
-            agent.terminate(Duration::from_secs(10))?;
-        }
-        Ok(())
-    }
-
-    /// Starts a node's agent, which must not run, and waits until it is ready.
-    pub fn start_agent(&self, node: &str) -> Result<()> {
-        let log = self.log(node);
-        let (node, agent) = self.update(|state| {
-            let known = state.node(node)?.clone();
-            if known.agent.is_some_and(Process::alive) {
-                bail!("the agent of {node} runs already");
-            }
-            let agent = agent::start(&known, state, &self.manifests(), &log)?;
-            state.node_mut(node)?.agent = Some(agent);
-            Ok((known, agent))
-        })?;
-        agent::wait_ready(&node, agent, &log, Duration::from_secs(20), &|| false)
     }
 
     /// Ends the lab: every process, namespace, mount and file of it. Success when there is none.

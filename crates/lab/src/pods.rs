@@ -39,9 +39,9 @@ impl Lab {
             state.pods.push(pod.clone());
             Ok(())
         })?;
-        self.set_up(pod.clone()).or_else(|error| match self.remove(&pod) {
-            Ok(()) => Err(error),
-            Err(left) => Err(error.context(format!("and its rest could not be removed: {left:#}"))),
+        self.set_up(pod.clone()).map_err(|error| match self.remove(&pod) {
+            Ok(()) => error,
+            Err(left) => error.context(format!("and its rest could not be removed: {left:#}")),
         })
     }
 

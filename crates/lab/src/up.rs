@@ -50,7 +50,7 @@ impl Default for Options {
             binaries: None,
             agent_args: Vec::new(),
             agents: true,
-            deadline: Duration::from_secs(20),
+            deadline: agent::READY,
             cancelled: Arc::default(),
         }
     }

@@ -1,41 +1,26 @@
 //! A lab without agents: machines, underlay, programs inside, and an end that leaves nothing. As root.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lab::probe::{self, EchoServer};
-use lab::{Family, Guard, Lab, Options, Target};
+use lab::{Family, Lab, Options, Target};
+
+mod common;
+
+use common::{options, output, up};
 
 const DEADLINE: Duration = Duration::from_secs(3);
 
-fn options(nodes: u8, family: Family) -> Options {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    // Below /run on purpose: every machine hides that, and must see this directory nevertheless.
-    let dir = PathBuf::from(format!("/run/lab-test-{}-{number}", std::process::id()));
-    Options { dir, nodes, family, agents: false, ..Options::default() }
-}
-
-fn up(nodes: u8, family: Family) -> Guard {
-    Lab::up(&options(nodes, family), &mut |_| {}).unwrap().guarded()
-}
-
 fn node(index: u8) -> Target {
     Target::Node(format!("node{index}"))
-}
-
-fn output(lab: &Lab, target: &Target, program: &str, args: &[&str]) -> String {
-    let mut command = Command::new(program);
-    let child = lab.enter(target, command.args(args).stdout(Stdio::piped())).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{program} {args:?}: {}", output.status);
-    String::from_utf8(output.stdout).unwrap()
 }
 
 /// What the host has: mounts, interfaces, and directories that a lab makes inside.

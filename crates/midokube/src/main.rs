@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("midokube: {error:#}");
+            eprintln!("midokube: {}", output::explain(&error));
             ExitCode::FAILURE
         }
     }

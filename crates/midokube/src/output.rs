@@ -41,6 +41,15 @@ pub(crate) fn table<const N: usize>(
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
+/// An error with its causes, without those that it names itself already.
+pub(crate) fn explain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        said if said.contains(&cause) => text,
+        said => format!("{said}: {cause}"),
+    })
+}
+
 /// A list in one cell.
 pub(crate) fn join<T: ToString>(items: &[T]) -> String {
     if items.is_empty() { "-".into() } else { items.iter().map(T::to_string).collect::<Vec<_>>().join(", ") }
@@ -74,6 +83,12 @@ mod tests {
         for (n, want) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 40, "5.0 TiB")] {
             assert_eq!(bytes(n), want);
         }
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow::anyhow!("no such file").context("cannot open x: no such file; is it there?");
+        assert_eq!(explain(&error.context("status")), "status: cannot open x: no such file; is it there?");
     }
 
     #[test]

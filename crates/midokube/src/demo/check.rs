@@ -11,6 +11,7 @@ use lab::probe::{self, EchoServer};
 use lab::{Lab, State};
 
 use super::paths::{self, Path};
+use crate::output::explain;
 
 /// How long one protocol may take on one path. A working path takes milliseconds.
 const DEADLINE: Duration = Duration::from_millis(1500);
@@ -40,7 +41,7 @@ pub(crate) fn serve(lab: &Lab, state: &State) -> Result<Vec<EchoServer>> {
 /// Tries every path; `done` hears how many are.
 pub(crate) fn check(
     lab: &Lab,
-    paths: Vec<Path>,
+    paths: &[Path],
     cancelled: &AtomicBool,
     done: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<Outcome>> {
@@ -71,7 +72,7 @@ pub(crate) fn check(
 fn try_path(lab: &Lab, path: &Path) -> Vec<String> {
     let netns = match lab.netns(&path.from) {
         Ok(netns) => netns,
-        Err(error) => return vec![format!("{error:#}")],
+        Err(error) => return vec![explain(&error)],
     };
     let mut results = Vec::new();
     if path.has_ports() {
@@ -81,7 +82,7 @@ fn try_path(lab: &Lab, path: &Path) -> Vec<String> {
             .push(probe::udp_echo(&netns, path.address, DEADLINE).and_then(|seen| source("UDP", path, seen)));
     }
     results.push(probe::ping(&netns, path.address, DEADLINE).map(drop));
-    results.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect()
+    results.into_iter().filter_map(Result::err).map(|error| explain(&error)).collect()
 }
 
 fn source(protocol: &str, path: &Path, seen: IpAddr) -> Result<()> {

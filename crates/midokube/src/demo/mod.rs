@@ -19,7 +19,7 @@ use lab::{Lab, State, Target, probe};
 
 use crate::cli::Size;
 use crate::lab_commands::{add_pods, options};
-use crate::output::bytes;
+use crate::output::{bytes, explain};
 use crate::signals;
 use crate::status::{self, Counter};
 use check::Outcome;
@@ -80,7 +80,7 @@ fn explore(lab: &Lab, size: &Size, cancelled: &AtomicBool, progress: &Progress) 
     let step = |done: usize| format!("every path by TCP, UDP and ICMP: {done} of {count}");
     progress.step(&format!("every path by TCP, UDP and ICMP: {count}"));
     let servers = check::serve(lab, &state).context("cannot answer in the lab")?;
-    let outcomes = check::check(lab, paths, cancelled, &|done| progress.detail(&step(done)))?;
+    let outcomes = check::check(lab, &paths, cancelled, &|done| progress.detail(&step(done)))?;
     drop(servers);
     progress.step("throughput");
     let throughput = throughput(lab, &state, cancelled)?;
@@ -110,7 +110,7 @@ fn throughput(lab: &Lab, state: &State, cancelled: &AtomicBool) -> Result<Vec<St
             Ok(t) => {
                 format!("{:.1} Gbit/s ({} in {:.1} s)", t.gigabits(), bytes(t.bytes), t.elapsed.as_secs_f64())
             }
-            Err(error) => format!("not measured: {error:#}"),
+            Err(error) => format!("not measured: {}", explain(&error)),
         };
         lines.push(format!(" {what:12}  {} -> {}: {result}", from.key.name, to.key.name));
     }
