@@ -71,7 +71,8 @@ INLINE int to_tunnel(struct __sk_buff *skb, const struct config *cfg, const stru
 	if (skb->len - ETHERNET_SIZE > cfg->overlay_mtu &&
 	    (p->version == 6 || p->fragment & IPV4_DONT_FRAGMENT) && segment_size(skb, p) > cfg->overlay_mtu)
 		return icmp_error(skb, cfg, p, ICMP4_TOO_BIG, ICMP6_TOO_BIG, REASON_too_big);
-	if (!next_hop(skb, p->version, cfg->overlay_mac, cfg->overlay_mac, true))
+	/* Not from the overlay's own MAC: the receiving VXLAN device takes that for a loop. */
+	if (!next_hop(skb, p->version, cfg->overlay_mac, cfg->gateway_mac, true))
 		return drop(skb, REASON_malformed);
 	if (is_mapped(&route->tunnel)) {
 		key.remote_ipv4 = ntohl(route->tunnel.word[3]);
