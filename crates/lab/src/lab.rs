@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -157,11 +158,20 @@ impl Lab {
         let state = State::load(&self.dir)?.unwrap_or(state);
         // Agents first: they may be this program's children, and a machine's PID 1 does not end before
         // everybody in the machine has been reaped.
-        for process in state.processes() {
-            process.kill(END).context(
-                "cannot end a machine of the lab; does the parent of a program in it not wait for that program?",
-            )?;
+        for agent in state.agents() {
+            agent.kill(END).context("cannot end an agent of the lab")?;
         }
+        // All machines at once: the kernel takes its time for each.
+        thread::scope(|scope| {
+            let ends: Vec<_> =
+                state.machines().into_iter().map(|init| scope.spawn(move || init.kill(END))).collect();
+            ends.into_iter().try_for_each(|end| match end.join() {
+                Ok(result) => result.context(
+                    "cannot end a machine of the lab; does the parent of a program in it not wait for that program?",
+                ),
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+        })?;
         for part in [self.manifests(), self.logs()] {
             gone(fs::remove_dir_all(&part)).with_context(|| format!("cannot remove {}", part.display()))?;
         }

@@ -127,14 +127,18 @@ impl State {
         self.pods.iter().find(|p| p.key == *key)
     }
 
-    /// Every process that was started for the lab: agents first, then each machine's PID 1. Those of
-    /// another boot are gone.
-    pub(crate) fn processes(&self) -> Vec<Process> {
-        if process::boot_id().is_ok_and(|id| id != self.boot_id) {
-            return Vec::new();
-        }
-        let agents = self.nodes.iter().filter_map(|n| n.agent);
-        agents.chain(self.nodes.iter().map(|n| n.init)).chain(self.outside).chain(self.fabric).collect()
+    /// The agents' processes; those of another boot are gone.
+    pub(crate) fn agents(&self) -> Vec<Process> {
+        self.of_this_boot(self.nodes.iter().filter_map(|n| n.agent))
+    }
+
+    /// Every machine's PID 1; those of another boot are gone.
+    pub(crate) fn machines(&self) -> Vec<Process> {
+        self.of_this_boot(self.nodes.iter().map(|n| n.init).chain(self.outside).chain(self.fabric))
+    }
+
+    fn of_this_boot(&self, processes: impl Iterator<Item = Process>) -> Vec<Process> {
+        if process::boot_id().is_ok_and(|id| id == self.boot_id) { processes.collect() } else { Vec::new() }
     }
 
     /// Reads the record in `dir`; `None` when there is no lab.
@@ -233,8 +237,8 @@ mod tests {
 
     #[test]
     fn processes_of_another_boot_are_nobody() {
-        assert_eq!(state().processes().len(), 2);
-        assert!(State { boot_id: "other".into(), ..state() }.processes().is_empty());
+        assert_eq!(state().machines().len(), 2);
+        assert!(State { boot_id: "other".into(), ..state() }.machines().is_empty());
     }
 
     #[test]

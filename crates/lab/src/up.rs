@@ -107,7 +107,7 @@ fn new_directory(dir: &Path) -> Result<PathBuf> {
     if let Some(left) = State::load(&dir)? {
         // Nobody of it runs (the machine was restarted, say): only its files are left.
         ensure!(
-            left.processes().into_iter().all(|process| !process.alive()),
+            left.machines().into_iter().all(|process| !process.alive()),
             "there is a lab in {} already: end it with `midokube lab down`, or choose another --dir",
             dir.display()
         );

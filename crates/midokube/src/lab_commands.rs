@@ -106,5 +106,5 @@ fn show(state: &State) -> String {
         [node.name.clone(), join(&node.addresses), join(&node.pod_cidrs), agent(node.agent), pods.to_string()]
     });
     let nodes = table(["NODE", "ADDRESSES", "POD CIDRS", "AGENT", "PODS"], nodes);
-    format!("{nodes}\n\n{}", demo::pods_table(&state.pods))
+    if state.pods.is_empty() { nodes } else { format!("{nodes}\n\n{}", demo::pods_table(&state.pods)) }
 }
