@@ -1,1 +1,113 @@
-//! e2e
+//! What the tests that cross crates share: a lab that ends with its test, the agent's own word on its
+//! network, and the kernel's.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use lab::{Family, Guard, Lab, Options, Target};
+use nodeapi::v1::node_client::NodeClient;
+use nodeapi::v1::{StatusReply, StatusRequest};
+
+/// How long one step of a test may take.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A lab in a folder of its own; both go with this value.
+#[derive(Debug)]
+pub struct TestLab {
+    // The order matters: the lab ends before its folder goes.
+    lab: Guard,
+    _folder: tempfile::TempDir,
+}
+
+impl std::ops::Deref for TestLab {
+    type Target = Lab;
+
+    fn deref(&self) -> &Lab {
+        &self.lab
+    }
+}
+
+impl TestLab {
+    /// Makes a lab of that many nodes from the programs under test.
+    ///
+    /// # Errors
+    /// The step that failed, with the end of the agent's log.
+    pub fn up(nodes: u8, family: Family, agent_args: &[&str]) -> Result<Self> {
+        Self::with_programs(nodes, family, agent_args, &programs())
+    }
+
+    /// The same, from the programs in that folder.
+    ///
+    /// # Errors
+    /// See [`up`](Self::up).
+    pub fn with_programs(nodes: u8, family: Family, agent_args: &[&str], programs: &Path) -> Result<Self> {
+        testkit::require_root();
+        let folder = tempfile::Builder::new().prefix("midokube-test-").tempdir()?;
+        let options = Options {
+            dir: folder.path().join("lab"),
+            nodes,
+            family,
+            binaries: Some(programs.to_owned()),
+            agent_args: agent_args.iter().map(|arg| (*arg).to_owned()).collect(),
+            ..Options::default()
+        };
+        let lab = Lab::up(&options, &mut |_| {})?;
+        Ok(Self { lab: lab.guarded(), _folder: folder })
+    }
+
+    /// What the agent of a node says of itself.
+    ///
+    /// # Errors
+    /// The agent does not answer.
+    pub fn status(&self, node: &str) -> Result<StatusReply> {
+        let socket = self.socket(node)?;
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+            let channel = nodeapi::connect(&socket, DEADLINE).await?;
+            Ok(NodeClient::new(channel).status(StatusRequest {}).await?.into_inner())
+        })
+    }
+
+    /// How many packets a node's datapath counted under this name.
+    ///
+    /// # Errors
+    /// The agent does not answer, or knows no such counter.
+    pub fn counted(&self, node: &str, name: &str) -> Result<u64> {
+        let counters = self.status(node)?.counters;
+        let counter = counters.iter().find(|counter| counter.name == name);
+        Ok(counter.with_context(|| format!("the datapath has no counter called {name}"))?.packets)
+    }
+
+    /// Runs a program at a place of the lab and gives what it printed.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub fn output(&self, target: &Target, program: &str, args: &[&str]) -> Result<Output> {
+        let mut command = Command::new(program);
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok(self.enter(target, &mut command)?.wait_with_output()?)
+    }
+
+    /// What a program that must succeed printed.
+    ///
+    /// # Errors
+    /// It could not be started or failed; says what it printed.
+    pub fn stdout(&self, target: &Target, program: &str, args: &[&str]) -> Result<String> {
+        let output = self.output(target, program, args)?;
+        anyhow::ensure!(
+            output.status.success(),
+            "{program} {args:?} ended with {}: {}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}
+
+/// The folder of the programs under test.
+pub fn programs() -> PathBuf {
+    let plugin = testkit::bin("midonet-kube-cni");
+    plugin.parent().map(Path::to_owned).unwrap_or_default()
+}

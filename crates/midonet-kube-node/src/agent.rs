@@ -130,9 +130,9 @@ impl Agent {
     ///
     /// # Errors
     /// Those of [`Network::bind`].
-    pub fn bind(&self, request: BindRequest) -> Result<(), BindError> {
-        self.with_network(|network| network.bind(request.clone()))?;
-        self.annotate(&request);
+    pub fn bind(&self, request: &BindRequest) -> Result<(), BindError> {
+        self.with_network(|network| network.bind(request))?;
+        self.annotate(request);
         Ok(())
     }
 

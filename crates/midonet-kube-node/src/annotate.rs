@@ -105,7 +105,8 @@ impl Mailbox {
 
 async fn write(annotator: &Annotator, work: Work) -> (Work, Result<(), AnnotateError>) {
     let write = annotator.annotate_pod(&work.pod, &work.annotations);
-    let result = tokio::time::timeout(DEADLINE, write).await.unwrap_or_else(|_| Err(AnnotateError::timeout(DEADLINE)));
+    let result =
+        tokio::time::timeout(DEADLINE, write).await.unwrap_or_else(|_| Err(AnnotateError::timeout(DEADLINE)));
     (work, result)
 }
 

@@ -137,7 +137,9 @@ impl RunArgs {
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if self.node_name.is_empty() {
-            problems.push("--node-name (MIDONETKUBE_NODENAME) is missing: give this node's name in Kubernetes".into());
+            problems.push(
+                "--node-name (MIDONETKUBE_NODENAME) is missing: give this node's name in Kubernetes".into(),
+            );
         }
         if self.cluster_cidr.is_empty() {
             problems.push(
@@ -145,7 +147,8 @@ impl RunArgs {
                     .into(),
             );
         }
-        for (flag, cidrs) in [("--cluster-cidr", &self.cluster_cidr), ("--service-cidr", &self.service_cidr)] {
+        for (flag, cidrs) in [("--cluster-cidr", &self.cluster_cidr), ("--service-cidr", &self.service_cidr)]
+        {
             problems.extend(problems_of_cidrs(flag, cidrs));
         }
         for cluster in &self.cluster_cidr {
@@ -200,7 +203,9 @@ mod tests {
         let all = |args: &str| parse(&format!("--node-name n {args}")).problems().join("\n");
         assert_eq!(all("--cluster-cidr 10.244.0.0/16,fd44::/48 --service-cidr 10.96.0.0/16"), "");
         assert!(all("--cluster-cidr 10.0.0.0/8,10.244.0.0/16").contains("overlap"));
-        assert!(all("--cluster-cidr 10.0.0.0/8 --service-cidr 10.96.0.0/16").contains("overlaps --cluster-cidr"));
+        assert!(
+            all("--cluster-cidr 10.0.0.0/8 --service-cidr 10.96.0.0/16").contains("overlaps --cluster-cidr")
+        );
     }
 
     #[test]

@@ -33,7 +33,8 @@ impl CniConfig<'_> {
     /// A podCIDR without room for a Pod.
     pub fn render(&self) -> Result<String> {
         let ranges = self.pod_cidrs.iter().map(range).collect::<Result<Vec<_>>>()?;
-        let routes: Vec<Value> = self.pod_cidrs.iter().map(|cidr| json!({"dst": default_route(cidr)})).collect();
+        let routes: Vec<Value> =
+            self.pod_cidrs.iter().map(|cidr| json!({"dst": default_route(cidr)})).collect();
         let config = json!({
             "cniVersion": "1.1.0",
             "name": NETWORK_NAME,
@@ -85,7 +86,8 @@ pub fn replace_file(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
 
     let folder = path.parent().unwrap_or(Path::new("/"));
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot create the folder {}", folder.display()))?;
     // The name's end keeps the runtime from taking the half-written file for a configuration.
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = folder.join(format!(".{name}.{}.new", std::process::id()));

@@ -48,7 +48,9 @@ pub enum NotYet {
     #[error("there is no Node {0}: is --node-name right, and has the kubelet registered?")]
     NoNode(String),
     /// It has no podCIDR.
-    #[error("Node {0} has no podCIDR: does the controller manager run with --allocate-node-cidrs and --cluster-cidr?")]
+    #[error(
+        "Node {0} has no podCIDR: does the controller manager run with --allocate-node-cidrs and --cluster-cidr?"
+    )]
     NoPodCidr(String),
     /// It has no address for tunnels.
     #[error("Node {0} has no InternalIP: does the kubelet run with a --node-ip?")]

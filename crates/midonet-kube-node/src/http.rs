@@ -18,9 +18,9 @@ use crate::metrics;
 /// # Errors
 /// Names the address and the setting.
 pub async fn listen(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen at {address}: give another --http-listen if something else uses it"))
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen at {address}: give another --http-listen if something else uses it")
+    })
 }
 
 /// Serves until the future is dropped.

@@ -19,7 +19,8 @@ const NAMES: [&str; 2] = [PLUGIN, "midonet-kube-ipam"];
 pub fn install(cni_bin_dir: &Path) -> Result<()> {
     let me = std::env::current_exe().context("cannot find this program's own file")?;
     let plugin = me.with_file_name(PLUGIN);
-    let contents = std::fs::read(&plugin).with_context(|| format!("cannot read the plugin {}", plugin.display()))?;
+    let contents =
+        std::fs::read(&plugin).with_context(|| format!("cannot read the plugin {}", plugin.display()))?;
     for name in NAMES {
         let target = cni_bin_dir.join(name);
         if std::fs::read(&target).is_ok_and(|now| now == contents) {

@@ -1,8 +1,8 @@
 //! The page for Prometheus, made anew from the agent's state on every visit.
 
 use anyhow::Result;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -13,14 +13,8 @@ use crate::status;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
-    verdict: Verdict,
+    verdict: &'static str,
     reason: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelValue)]
-enum Verdict {
-    Forward,
-    Drop,
 }
 
 /// The page.
@@ -31,22 +25,32 @@ pub fn page(agent: &Agent) -> Result<String> {
     let status = status::report(agent)?;
     let about = status.agent.unwrap_or_default();
     let mut registry = Registry::with_prefix("midonet_kube_node");
-    let mut gauge = |name: &str, help: &str, value: u64| registry.register(name, help, ConstGauge::new(value));
+    let mut gauge =
+        |name: &str, help: &str, value: u64| registry.register(name, help, ConstGauge::new(value));
     gauge("ready", "Whether Pods can be served", about.ready.into());
     gauge("source_healthy", "Whether objects arrive from their source", about.source_error.is_empty().into());
     gauge("ports", "Pods' ports that are committed", count(&status.ports));
     gauge("peers", "Other nodes that tunnels lead to", count(&status.peers));
-    gauge("pending_annotations", "Pods whose annotations still have to be written", about.pending_annotations);
+    gauge(
+        "pending_annotations",
+        "Pods whose annotations still have to be written",
+        about.pending_annotations,
+    );
 
     let (packets, bytes) = (Family::<Labels, Counter>::default(), Family::<Labels, Counter>::default());
     for counter in status.counters {
-        let verdict = if counter.drop { Verdict::Drop } else { Verdict::Forward };
+        let verdict = if counter.drop { "drop" } else { "forward" };
         let labels = Labels { verdict, reason: counter.name };
         packets.get_or_create(&labels).inc_by(counter.packets);
         bytes.get_or_create(&labels).inc_by(counter.bytes);
     }
     registry.register("datapath_packets", "Packets by what the datapath did with them and why", packets);
-    registry.register_with_unit("datapath", "Bytes by what the datapath did with them and why", Unit::Bytes, bytes);
+    registry.register_with_unit(
+        "datapath",
+        "Bytes by what the datapath did with them and why",
+        Unit::Bytes,
+        bytes,
+    );
     registry.register("uptime_seconds", "How long this agent runs", ConstCounter::new(about.uptime_seconds));
 
     let mut page = String::new();

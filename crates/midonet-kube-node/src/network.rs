@@ -54,7 +54,11 @@ pub struct Network {
 impl fmt::Debug for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { settings, datapath: _, ports, applied } = self;
-        f.debug_struct("Network").field("settings", settings).field("ports", ports).field("applied", applied).finish()
+        f.debug_struct("Network")
+            .field("settings", settings)
+            .field("ports", ports)
+            .field("applied", applied)
+            .finish()
     }
 }
 
@@ -132,11 +136,15 @@ impl Network {
         let current = self.datapath.routes().context("cannot read the datapath's routes")?;
         // New ones first: a podCIDR that moves to another node is never without a route.
         for (cidr, route) in desired.iter().filter(|(cidr, route)| current.get(*cidr) != Some(*route)) {
-            self.datapath.set_route(*cidr, *route).with_context(|| format!("cannot set the route to {cidr}"))?;
+            self.datapath
+                .set_route(*cidr, *route)
+                .with_context(|| format!("cannot set the route to {cidr}"))?;
             info!(%cidr, ?route, "route set");
         }
         for cidr in current.keys().filter(|cidr| !desired.contains_key(*cidr)) {
-            self.datapath.remove_route(*cidr).with_context(|| format!("cannot remove the route to {cidr}"))?;
+            self.datapath
+                .remove_route(*cidr)
+                .with_context(|| format!("cannot remove the route to {cidr}"))?;
             info!(%cidr, "route removed");
         }
         Ok(())

@@ -50,7 +50,8 @@ pub async fn run(args: RunArgs) -> Result<()> {
     let annotator = connection.annotator();
     let mailbox = Mailbox::new(usize::try_from(args.max_pods)?);
     let network = Network::open(settings(&args))?;
-    let agent = Agent::new(&args.node_name, network, mailbox.clone(), source.to_string(), connection.health());
+    let agent =
+        Agent::new(&args.node_name, network, mailbox.clone(), source.to_string(), connection.health());
 
     let listener = http::listen(args.http_listen).await?;
     let refused = |uid| warn!(uid, "refused a connection to the socket: only root may");

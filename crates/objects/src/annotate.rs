@@ -88,7 +88,7 @@ impl AnnotateError {
             ),
             reason: status.reason.clone(),
             retry: !gone,
-            after: u64::try_from(asked).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs),
+            after: (asked > 0).then(|| Duration::from_secs(asked.into())),
         }
     }
 }

@@ -79,18 +79,18 @@ fn read(message: RouteNetlinkMessage, ifindex: u32) -> Option<(IpNet, Option<IpA
     let (mut dst, mut via) = (unspecified, None);
     for attribute in route.attributes {
         match attribute {
-            RouteAttribute::Destination(address) => dst = ip(address)?,
-            RouteAttribute::Gateway(address) => via = Some(ip(address)?),
+            RouteAttribute::Destination(address) => dst = ip(&address)?,
+            RouteAttribute::Gateway(address) => via = Some(ip(&address)?),
             _ => {}
         }
     }
     Some((IpNet::new(dst, route.header.destination_prefix_length).ok()?, via))
 }
 
-fn ip(address: RouteAddress) -> Option<IpAddr> {
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
     match address {
-        RouteAddress::Inet(address) => Some(address.into()),
-        RouteAddress::Inet6(address) => Some(address.into()),
+        RouteAddress::Inet(address) => Some((*address).into()),
+        RouteAddress::Inet6(address) => Some((*address).into()),
         _ => None,
     }
 }

@@ -63,8 +63,11 @@ impl Queue {
 
     /// The next write that is due; it stays in the queue until it is [`done`](Self::done).
     pub(super) fn take(&mut self, now: Instant) -> Option<Work> {
-        let entry =
-            self.entries.values_mut().filter(|e| e.due.is_some_and(|due| due <= now)).min_by_key(|e| e.due)?;
+        let entry = self
+            .entries
+            .values_mut()
+            .filter(|e| e.due.is_some_and(|due| due <= now))
+            .min_by_key(|e| e.due)?;
         entry.due = None;
         Some(entry.work.clone())
     }

@@ -26,7 +26,10 @@ fn a_dual_stack_cluster_seen_from_one_node() {
     let (got, problems) = desired(&three(), "n2", &cluster()).unwrap();
     assert_eq!(problems, [] as [String; 0]);
     assert_eq!(got.local.gateways, ["10.244.2.1", "fd44:0:0:2::1"].map(|a| a.parse::<IpAddr>().unwrap()));
-    assert_eq!(got.local.node_addresses, ["10.244.2.2/24", "fd44:0:0:2::2/64"].map(|a| a.parse::<IpNet>().unwrap()));
+    assert_eq!(
+        got.local.node_addresses,
+        ["10.244.2.2/24", "fd44:0:0:2::2/64"].map(|a| a.parse::<IpNet>().unwrap())
+    );
     let routes: Vec<String> = got.routes.iter().map(|(cidr, route)| format!("{cidr} {route:?}")).collect();
     assert_eq!(
         routes,

@@ -26,7 +26,8 @@ impl Network {
             Some(mtu) => mtu,
             None => pod_mtu(&underlay, local.tunnel_address)?,
         };
-        plumbing::sysctl::enable_forwarding(&families(&local.gateways)).context("cannot make the node a router")?;
+        plumbing::sysctl::enable_forwarding(&families(&local.gateways))
+            .context("cannot make the node a router")?;
 
         let overlay = plumbing::overlay::ensure(interface::OVERLAY, OVERLAY_MAC.0, mtu, OVERLAY_PORT)
             .context("cannot make the overlay device")?;

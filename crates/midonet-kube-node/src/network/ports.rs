@@ -54,9 +54,9 @@ impl Network {
     ///
     /// # Errors
     /// [`BindError`]; nothing is committed then.
-    pub fn bind(&mut self, request: BindRequest) -> Result<(), BindError> {
-        self.validate(&request)?;
-        self.check_link(&request)?;
+    pub fn bind(&mut self, request: &BindRequest) -> Result<(), BindError> {
+        self.validate(request)?;
+        self.check_link(request)?;
         let taken = self.ports.values().find(|port| {
             port.host_ifname != request.host_ifname
                 && port.addresses.iter().any(|address| request.addresses.contains(address))
@@ -77,7 +77,7 @@ impl Network {
             full @ datapath::Error::Full { .. } => BindError::Full(full.to_string()),
             other => BindError::Failed(other.into()),
         })?;
-        self.ports.insert(request.host_ifname.clone(), request);
+        self.ports.insert(request.host_ifname.clone(), request.clone());
         Ok(())
     }
 
@@ -86,7 +86,8 @@ impl Network {
     /// # Errors
     /// The kernel refused.
     pub fn release(&mut self, host_ifname: &str, container_id: &str) -> Result<Option<PortRecord>> {
-        let Some(record) = self.ports.get(host_ifname).filter(|port| port.alias.container_id == container_id) else {
+        let Some(record) = self.ports.get(host_ifname).filter(|port| port.alias.container_id == container_id)
+        else {
             return Ok(None);
         };
         self.datapath.release(record.host_ifindex).context("cannot release the port in the datapath")?;
@@ -181,7 +182,9 @@ impl Network {
             .map(|port| (port.ifindex, port))
             .collect();
         let links = live_ports()?;
-        for port in committed.values().filter(|port| !links.iter().any(|(link, _)| link.ifindex == port.ifindex)) {
+        for port in
+            committed.values().filter(|port| !links.iter().any(|(link, _)| link.ifindex == port.ifindex))
+        {
             self.datapath.release(port.ifindex).context("cannot release a port without an interface")?;
             info!(ifindex = port.ifindex, addresses = ?port.addresses, "released a port whose interface is gone");
         }
@@ -222,7 +225,12 @@ impl Network {
 
 impl PortRecord {
     fn port(&self) -> Port {
-        Port { ifindex: self.host_ifindex, mac: self.mac.0, addresses: self.addresses.clone(), role: Role::Pod }
+        Port {
+            ifindex: self.host_ifindex,
+            mac: self.mac.0,
+            addresses: self.addresses.clone(),
+            role: Role::Pod,
+        }
     }
 
     /// The Pod.

@@ -1,11 +1,12 @@
 //! Our own calls: thin translations between messages and the agent.
 
-use nodeapi::v1::node_server::Node;
-use nodeapi::v1::{
-    BindPortReply, BindPortRequest, CheckPortReply, ReleasePortReply, ReleasePortRequest, StatusReply, StatusRequest,
-};
 use naming::PodKey;
 use naming::alias::PortAlias;
+use nodeapi::v1::node_server::Node;
+use nodeapi::v1::{
+    BindPortReply, BindPortRequest, CheckPortReply, ReleasePortReply, ReleasePortRequest, StatusReply,
+    StatusRequest,
+};
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 
@@ -30,17 +31,19 @@ impl NodeService {
 impl Node for NodeService {
     async fn bind_port(&self, request: Request<BindPortRequest>) -> Result<Response<BindPortReply>, Status> {
         let request = bind_request(request.into_inner())?;
-        let (pod, interface) = (request.pod().clone(), request.host_ifname.clone());
-        let addresses = request.addresses.clone();
-        self.agent.bind(request).map_err(|error| {
-            warn!(%pod, interface, error = %error, "port not bound");
+        let (pod, interface) = (request.pod(), &request.host_ifname);
+        self.agent.bind(&request).map_err(|error| {
+            warn!(%pod, interface, %error, "port not bound");
             status_of(&error)
         })?;
-        info!(%pod, interface, ?addresses, "port bound");
-        Ok(Response::new(BindPortReply { port_id: naming::pod_port_id(&pod).to_string() }))
+        info!(%pod, interface, addresses = ?request.addresses, "port bound");
+        Ok(Response::new(BindPortReply { port_id: naming::pod_port_id(pod).to_string() }))
     }
 
-    async fn release_port(&self, request: Request<ReleasePortRequest>) -> Result<Response<ReleasePortReply>, Status> {
+    async fn release_port(
+        &self,
+        request: Request<ReleasePortRequest>,
+    ) -> Result<Response<ReleasePortReply>, Status> {
         let request = request.into_inner();
         let released = self
             .agent
@@ -52,7 +55,10 @@ impl Node for NodeService {
         Ok(Response::new(ReleasePortReply {}))
     }
 
-    async fn check_port(&self, request: Request<BindPortRequest>) -> Result<Response<CheckPortReply>, Status> {
+    async fn check_port(
+        &self,
+        request: Request<BindPortRequest>,
+    ) -> Result<Response<CheckPortReply>, Status> {
         let request = bind_request(request.into_inner())?;
         self.agent.with_network(|network| network.check(&request)).map_err(|error| status_of(&error))?;
         Ok(Response::new(CheckPortReply {}))

@@ -29,14 +29,23 @@ impl OriginalService {
     }
 
     /// Sets or removes one annotation; the error and its reason as the original words them.
-    async fn annotate(&self, namespace: String, name: String, key: String, value: Option<String>) -> (String, String) {
+    async fn annotate(
+        &self,
+        namespace: String,
+        name: String,
+        key: String,
+        value: Option<String>,
+    ) -> (String, String) {
         if key != annotation::MAC_ADDRESS {
             return (REJECTED.into(), String::new());
         }
         let pod = PodRef { namespace, name, uid: None };
         let annotations = [(key, value)].into();
         let write = self.annotator.annotate_pod(&pod, &annotations);
-        match tokio::time::timeout(DEADLINE, write).await.unwrap_or_else(|_| Err(AnnotateError::timeout(DEADLINE))) {
+        match tokio::time::timeout(DEADLINE, write)
+            .await
+            .unwrap_or_else(|_| Err(AnnotateError::timeout(DEADLINE)))
+        {
             Ok(()) => Default::default(),
             Err(error) => (error.to_string(), error.reason().to_owned()),
         }

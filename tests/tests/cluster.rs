@@ -1,0 +1,259 @@
+//! A real Kubernetes: three kubelets with containerd, the product installed by its manifest.
+//!
+//! One cluster serves all of it, so this is one test that goes from state to state; `tests/cluster`
+//! says how the cluster is made.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use naming::{PodKey, annotation};
+use serde_json::Value;
+
+const NODES: [&str; 3] = ["node1", "node2", "node3"];
+
+/// So many Pods, spread over the nodes.
+const REPLICAS: usize = 6;
+
+/// The cluster under test; it ends with this value.
+struct Cluster {
+    folder: PathBuf,
+    script: PathBuf,
+}
+
+/// One Pod as the API server knows it.
+struct Pod {
+    name: String,
+    node: String,
+    addresses: Vec<IpAddr>,
+    annotations: Value,
+}
+
+impl Cluster {
+    fn up() -> Self {
+        testkit::require_root();
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let cluster = Self {
+            folder: repository.join("target/test-cluster"),
+            script: repository.join("tests/cluster/cluster"),
+        };
+        cluster.script("down"); // what a test that was killed left
+        cluster.script("up");
+        cluster
+    }
+
+    fn script(&self, what: &str) {
+        let status = Command::new(&self.script)
+            .arg(what)
+            .env("MIDOKUBE_CLUSTER_DIR", &self.folder)
+            .env("MIDOKUBE_BIN", e2e::programs())
+            .status()
+            .unwrap();
+        assert!(status.success(), "cluster {what}: {status}; logs are in {}", self.folder.display());
+    }
+
+    /// Runs one of the cluster's own tools; what it printed, if it succeeded.
+    fn tool(&self, name: &str, args: &[&str]) -> Result<String, String> {
+        let output = Command::new(self.folder.join(name)).args(args).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() {
+            Ok(text(&output.stdout))
+        } else {
+            Err(format!("{name} {args:?}: {}: {}{}", output.status, text(&output.stdout), text(&output.stderr)))
+        }
+    }
+
+    fn kubectl(&self, args: &[&str]) -> String {
+        self.tool("kubectl", args).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn enter(&self, node: &str, args: &[&str]) -> String {
+        let all: Vec<&str> = [node].iter().chain(args).copied().collect();
+        self.tool("enter", &all).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        let all: Vec<&str> = args.iter().chain(&["-o", "json"]).copied().collect();
+        serde_json::from_str(&self.kubectl(&all)).unwrap()
+    }
+
+    /// Creates the Deployment and waits until every Pod of it is ready.
+    fn deploy(&self) -> Vec<Pod> {
+        let manifest = self.folder.join("echo.yaml");
+        std::fs::write(&manifest, DEPLOYMENT.replace("REPLICAS", &REPLICAS.to_string())).unwrap();
+        self.kubectl(&["apply", "-f", manifest.to_str().unwrap()]);
+        self.kubectl(&["rollout", "status", "deployment/echo", "--timeout=120s"]);
+        let pods = self.pods();
+        assert_eq!(pods.len(), REPLICAS);
+        for node in NODES {
+            assert_eq!(pods.iter().filter(|pod| pod.node == node).count(), REPLICAS / NODES.len(), "on {node}");
+        }
+        pods
+    }
+
+    fn pods(&self) -> Vec<Pod> {
+        let list = self.json(&["get", "pods", "-l", "app=echo"]);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let pod = |item: &Value| Pod {
+            name: text(&item["metadata"]["name"]),
+            node: text(&item["spec"]["nodeName"]),
+            addresses: item["status"]["podIPs"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|ip| ip["ip"].as_str().unwrap().parse().unwrap())
+                .collect(),
+            annotations: item["metadata"]["annotations"].clone(),
+        };
+        list["items"].as_array().unwrap().iter().map(pod).collect()
+    }
+
+    /// Every Pod answers from every node and from every Pod, over both families.
+    fn everybody_answers(&self, pods: &[Pod]) {
+        let urls: Vec<String> = pods
+            .iter()
+            .flat_map(|pod| &pod.addresses)
+            .map(|address| format!("http://{}/hostname", std::net::SocketAddr::new(*address, 8080)))
+            .collect();
+        let mut want: Vec<&str> = pods.iter().flat_map(|pod| pod.addresses.iter().map(|_| pod.name.as_str())).collect();
+        want.sort_unstable();
+        let loops = format!("for url in {}; do curl -gsfm5 $url || exit 1; echo; done", urls.join(" "));
+        let check = |who: &str, said: String| {
+            let mut got: Vec<&str> = said.split_whitespace().collect();
+            got.sort_unstable();
+            assert_eq!(got, want, "seen from {who}");
+        };
+        for node in NODES {
+            check(node, self.enter(node, &["sh", "-c", &loops]));
+        }
+        for pod in pods {
+            check(&pod.name, self.kubectl(&["exec", &pod.name, "--", "sh", "-c", &loops]));
+        }
+    }
+
+    /// The annotations say what the Pod itself and the formula say.
+    fn annotations_are_right(&self, pods: &[Pod]) {
+        for pod in pods {
+            let mac = self.kubectl(&["exec", &pod.name, "--", "cat", "/sys/class/net/eth0/address"]);
+            let addresses: Vec<String> = pod.addresses.iter().map(ToString::to_string).collect();
+            let port_id = naming::pod_port_id(&PodKey::new("default", &pod.name)).to_string();
+            for (key, want) in [
+                (annotation::MAC_ADDRESS, mac.trim()),
+                (annotation::IP_ADDRESSES, &addresses.join(",")),
+                (annotation::PORT_ID, &port_id),
+            ] {
+                assert_eq!(pod.annotations[key], want, "{key} of {}", pod.name);
+            }
+        }
+    }
+
+    fn undeploy(&self) {
+        self.kubectl(&["delete", "deployment/echo", "--wait=true"]);
+        testkit::wait_until(Duration::from_secs(90), "the Pods are gone", || self.pods().is_empty());
+    }
+
+    /// What Pods leave on a node: links, addresses, routes and entries of the datapath.
+    fn traces(&self, node: &str) -> String {
+        let midokube = testkit::bin("midokube");
+        let status = self.enter(node, &[midokube.to_str().unwrap(), "status", "-o", "json"]);
+        let status: Value = serde_json::from_str(&status).unwrap();
+        let links = self.enter(node, &["sh", "-c", "ip -br link | awk '{print $1}' | sort"]);
+        let routes = self.enter(node, &["sh", "-c", "ip route; ip -6 route show | grep -v fe80"]);
+        let addresses = self.enter(node, &["sh", "-c", "cd /var/lib/cni/networks 2>/dev/null && find . -name '*[.:]*' -type f | sort || true"]);
+        format!("{links}{routes}{addresses}{}", status["ports"])
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for (tool, args) in [
+                ("kubectl", &["get", "pods,nodes,events", "-A", "-o", "wide"][..]),
+                ("kubectl", &["-n", "kube-system", "logs", "-l", "k8s-app=midonet-kube-node", "--prefix", "--tail=20"]),
+            ] {
+                eprintln!("{}", self.tool(tool, args).unwrap_or_else(|error| error));
+            }
+        }
+        let _status = Command::new(&self.script).arg("down").env("MIDOKUBE_CLUSTER_DIR", &self.folder).status();
+    }
+}
+
+const DEPLOYMENT: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: echo}
+spec:
+  replicas: REPLICAS
+  selector: {matchLabels: {app: echo}}
+  template:
+    metadata: {labels: {app: echo}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      topologySpreadConstraints:
+      - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {app: echo}}}
+      containers:
+      - name: echo
+        image: localhost/agnhost:1
+        imagePullPolicy: Never
+        args: [netexec, --http-port=8080]
+        readinessProbe: {httpGet: {path: /hostname, port: 8080}, periodSeconds: 1}
+"#;
+
+#[test]
+fn pods_of_a_real_kubernetes_talk_and_leave_nothing_behind() {
+    let cluster = Cluster::up();
+    let before = NODES.map(|node| cluster.traces(node));
+
+    let pods = cluster.deploy();
+    cluster.everybody_answers(&pods);
+    testkit::wait_until(Duration::from_secs(30), "every Pod is annotated", || {
+        cluster.pods().iter().all(|pod| pod.annotations.get(annotation::PORT_ID).is_some())
+    });
+    cluster.annotations_are_right(&cluster.pods());
+    cluster.undeploy();
+    leaves_nothing(&cluster, &before);
+
+    // The same with the Go plugin, which the runtime's plugin executes.
+    let daemonset = ["-n", "kube-system", "daemonset/midonet-kube-node"];
+    let [n, ns, target] = daemonset;
+    cluster.kubectl(&[n, ns, "set", "env", target, "MIDONETKUBE_IPAMTYPE=host-local"]);
+    cluster.kubectl(&[n, ns, "rollout", "status", target, "--timeout=120s"]);
+    for node in NODES {
+        let config = cluster.enter(node, &["cat", "/etc/cni/net.d/10-midonet.conflist"]);
+        assert!(config.contains("\"type\": \"host-local\""), "{config}");
+    }
+    let pods = cluster.deploy();
+    cluster.everybody_answers(&pods);
+    cluster.undeploy();
+    leaves_nothing(&cluster, &before);
+    cluster.script("down");
+}
+
+fn leaves_nothing(cluster: &Cluster, before: &[String; 3]) {
+    for (node, want) in NODES.iter().zip(before) {
+        let mut now = String::new();
+        let same = || {
+            now = cluster.traces(node);
+            now == *want
+        };
+        let clean = wait_for(Duration::from_secs(20), same);
+        assert!(clean, "on {node} there was\n{want}\nand is\n{now}");
+    }
+}
+
+/// Like `testkit::wait_until`, for a caller that tells more than that it took too long.
+fn wait_for(deadline: Duration, mut done: impl FnMut() -> bool) -> bool {
+    let end = std::time::Instant::now() + deadline;
+    loop {
+        if done() {
+            return true;
+        }
+        if std::time::Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
