@@ -17,7 +17,7 @@ use crate::pins::Pins;
 use crate::ports::Ports;
 use crate::routes::Routes;
 
-const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/midokube.bpf.o"));
+pub(crate) const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/midokube.bpf.o"));
 const FROM_ENDPOINT: &str = "from_endpoint";
 const FROM_OVERLAY: &str = "from_overlay";
 
@@ -239,5 +239,13 @@ fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map> {
 }
 
 fn load_error(what: &'static str, error: &dyn std::error::Error) -> Error {
-    Error::Load { what, reason: chain(error) }
+    let reason = chain(error);
+    tracing::debug!(what, reason, "the kernel refused a program");
+    // The verifier's log is thousands of lines; what it stumbled over stands at the end.
+    let lines: Vec<_> = reason.lines().collect();
+    let reason = match lines.as_slice() {
+        [first, .., a, b, c, d, e, f] => [*first, "...", a, b, c, d, e, f].join("\n"),
+        _ => reason,
+    };
+    Error::Load { what, reason }
 }

@@ -24,7 +24,7 @@ pub struct NodeConfig {
     pub gateways: Vec<IpAddr>,
     /// The MAC of every veth's outer end, for which the network answers ARP and NDP.
     pub gateway_mac: [u8; 6],
-    /// The MAC on both sides of every packet inside the tunnel: that of `midokube-vxlan` everywhere.
+    /// The MAC to which packets inside the tunnel are addressed: that of `midokube-vxlan` everywhere.
     pub overlay_mac: [u8; 6],
     /// The interface index of `midokube-node`.
     pub node_ifindex: u32,

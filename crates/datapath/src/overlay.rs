@@ -5,6 +5,8 @@ use std::path::Path;
 use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
 use aya::programs::tc::{SchedClassifier, SchedClassifierLink, TcAttachOptions, TcAttachType};
 
+use nix::errno::Errno;
+
 use crate::error::{Error, Result, chain};
 use crate::pins::{Pins, file, remove_if_there};
 
@@ -15,9 +17,7 @@ const LINK: &str = "overlay";
 /// A link that is there already gets the new program in one step, also if an agent with another
 /// layout made it: no packet passes unjudged or twice.
 pub(crate) fn attach(program: &mut SchedClassifier, ifindex: u32, pins: &Pins) -> Result<()> {
-    let name = nix::net::if_::if_indextoname(ifindex)
-        .map_err(|error| Error::NoInterface { ifindex, source: error.into() })?;
-    let name = name.to_string_lossy().into_owned();
+    let name = interface_name(ifindex)?;
     let failed = |action: &str, error: &dyn std::error::Error| Error::Attach {
         action: format!("{action} interface {name} (index {ifindex})"),
         reason: chain(error),
@@ -60,6 +60,14 @@ fn attach_new(
     let link = FdLink::try_from(link).map_err(|error| failed("use the link of", &error))?;
     link.pin(pin).map_err(|error| failed("pin the link of", &error))?;
     Ok(())
+}
+
+/// aya attaches by name.
+fn interface_name(ifindex: u32) -> Result<String> {
+    let none = |error: Errno| Error::NoInterface { ifindex, source: error.into() };
+    let name = nix::net::if_::if_indextoname(ifindex).map_err(none)?;
+    // nix takes the null pointer of a failure for success and returns an empty name.
+    if name.is_empty() { Err(none(Errno::ENXIO)) } else { Ok(name.to_string_lossy().into_owned()) }
 }
 
 /// Whether the link's program is one of those at the interface's ingress.

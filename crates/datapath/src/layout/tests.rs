@@ -1,1 +1,153 @@
+//! The object's own type information against this file's types.
 
+use std::collections::{BTreeMap, HashMap};
+use std::mem::offset_of;
+
+use super::*;
+
+/// A structure's size and its members' offsets, in bytes.
+type Struct = (usize, BTreeMap<String, usize>);
+
+fn number(bytes: &[u8], at: usize, size: usize) -> usize {
+    bytes[at..at + size].iter().rev().fold(0, |value, byte| value << 8 | usize::from(*byte))
+}
+
+fn text(bytes: &[u8], at: usize) -> String {
+    let end = bytes[at..].iter().position(|byte| *byte == 0).unwrap();
+    String::from_utf8(bytes[at..at + end].to_vec()).unwrap()
+}
+
+/// A section of a 64-bit little-endian ELF object.
+fn section<'a>(elf: &'a [u8], name: &str) -> &'a [u8] {
+    assert_eq!(elf[..6], [0x7f, b'E', b'L', b'F', 2, 1], "another machine's object: teach this test");
+    let (table, size, count) = (number(elf, 40, 8), number(elf, 58, 2), number(elf, 60, 2));
+    let header = |index: usize| &elf[table + index * size..][..size];
+    let data = |header: &[u8]| {
+        let (offset, length) = (number(header, 24, 8), number(header, 32, 8));
+        &elf[offset..offset + length]
+    };
+    let names = data(header(number(elf, 62, 2)));
+    let found = (0..count).map(header).find(|header| text(names, number(header, 0, 4)) == name);
+    data(found.unwrap_or_else(|| panic!("the object has no section {name}")))
+}
+
+/// The structures of an object (Documentation/bpf/btf.rst).
+fn structures(object: &[u8]) -> HashMap<String, Struct> {
+    let btf = section(object, ".BTF");
+    let field = |at| number(btf, at, 4);
+    let (types, strings) = (&btf[field(4) + field(8)..][..field(12)], &btf[field(4) + field(16)..]);
+    let mut found = HashMap::new();
+    let mut at = 0;
+    while at < types.len() {
+        let info = number(types, at + 4, 4);
+        let (count, kind) = (info & 0xffff, info >> 24 & 0x1f);
+        let entry = match kind {
+            1 | 14 | 17 => 4,
+            3 => 12,
+            4 | 5 | 15 | 19 => 12 * count,
+            6 | 13 => 8 * count,
+            _ => 0,
+        };
+        if kind == 4 {
+            let members = (0..count).map(|index| at + 12 + 12 * index).map(|member| {
+                (text(strings, number(types, member, 4)), (number(types, member + 8, 4) & 0xff_ffff) / 8)
+            });
+            let name = text(strings, number(types, at, 4));
+            found.insert(name, (number(types, at + 8, 4), members.collect()));
+        }
+        at += 12 + entry;
+    }
+    found
+}
+
+macro_rules! rust {
+    ($type:ident { $($member:ident),+ }) => {
+        (size_of::<$type>(), BTreeMap::from([$((stringify!($member).to_owned(), offset_of!($type, $member))),+]))
+    };
+}
+
+#[test]
+fn both_languages_see_the_same_bytes() {
+    let c = structures(crate::datapath::OBJECT);
+    let route_key = BTreeMap::from([("prefix_length".to_owned(), 0), ("address".to_owned(), 4)]);
+    for (name, rust) in [
+        ("address", rust!(Address { word })),
+        (
+            "config",
+            rust!(Config {
+                gateway4,
+                gateway6,
+                gateway_mac,
+                overlay_mac,
+                node_mac,
+                pad,
+                node_ifindex,
+                mido_ifindex,
+                overlay_ifindex,
+                vni,
+                overlay_mtu
+            }),
+        ),
+        ("endpoint", rust!(Endpoint { ifindex, role, mac, pad })),
+        ("port", rust!(Port { role, count, mac, pad, addresses })),
+        ("route", rust!(Route { kind, tunnel })),
+        ("route_key", (size_of::<RouteKey>(), route_key)),
+        ("counter", rust!(Counter { packets, bytes })),
+    ] {
+        assert_eq!(c.get(name), Some(&rust), "struct {name}");
+    }
+}
+
+#[test]
+fn both_languages_use_the_same_numbers() {
+    let header = include_str!("../../bpf/layout.h");
+    let defined: HashMap<_, u32> = header
+        .lines()
+        .filter_map(|line| line.strip_prefix("#define ")?.split_once(' '))
+        .map(|(name, value)| (name, value.parse().unwrap()))
+        .collect();
+    let rust = HashMap::from([
+        ("ROLE_POD", ROLE_POD),
+        ("ROLE_NODE", ROLE_NODE),
+        ("PORT_ADDRESSES", PORT_ADDRESSES.try_into().unwrap()),
+        ("ROUTE_TUNNEL", ROUTE_TUNNEL),
+        ("ROUTE_LOCAL", ROUTE_LOCAL),
+        ("ROUTE_UNREACHABLE", ROUTE_UNREACHABLE),
+        ("REASON_ROOM", REASON_ROOM),
+    ]);
+    assert_eq!(defined, rust);
+}
+
+#[test]
+fn keys_are_whole_words() {
+    for shape in map_shapes(1, 1, 1) {
+        assert_eq!(shape.key % 4, 0, "{}", shape.name);
+    }
+}
+
+#[test]
+fn addresses_come_back() {
+    for text in ["10.1.2.3", "0.0.0.0", "255.255.255.255", "fd00::1", "::", "::1"] {
+        let address: IpAddr = text.parse().unwrap();
+        assert_eq!(IpAddr::from(Address::from(address)), address);
+    }
+    let mapped: IpAddr = "::ffff:10.1.2.3".parse().unwrap();
+    assert_eq!(IpAddr::from(Address::from(mapped)), "10.1.2.3".parse::<IpAddr>().unwrap());
+}
+
+#[test]
+fn prefixes_come_back_without_host_bits() {
+    for (text, network) in [
+        ("10.1.2.3/24", "10.1.2.0/24"),
+        ("0.0.0.0/0", "0.0.0.0/0"),
+        ("10.1.2.3/32", "10.1.2.3/32"),
+        ("fd00::1/64", "fd00::/64"),
+        ("2000::/3", "2000::/3"),
+    ] {
+        let key = route_key(text.parse().unwrap());
+        assert_eq!(route_prefix(&key), Some(network.parse().unwrap()), "{text}");
+    }
+    assert_eq!(route_key("10.0.0.0/8".parse().unwrap()).prefix_len(), 104);
+    assert_eq!(route_prefix(&RouteKey::new(8, IpAddr::from([10, 0, 0, 0]).into())), None);
+    assert_eq!(route_prefix(&RouteKey::new(129, Address::default())), None);
+}

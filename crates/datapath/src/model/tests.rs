@@ -1,1 +1,100 @@
+//! What is refused, and why.
 
+use super::*;
+
+fn config() -> NodeConfig {
+    NodeConfig {
+        gateways: vec!["10.1.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
+        gateway_mac: [2; 6],
+        overlay_mac: [4; 6],
+        node_ifindex: 1,
+        node_mac: [6; 6],
+        mido_ifindex: 2,
+        overlay_ifindex: 3,
+        vni: 1,
+        overlay_mtu: 1450,
+    }
+}
+
+#[test]
+fn a_configuration_is_written_as_it_is() {
+    let written = layout::Config::try_from(&config()).unwrap();
+    assert_eq!(IpAddr::from(written.gateway4), config().gateways[0]);
+    assert_eq!(IpAddr::from(written.gateway6), config().gateways[1]);
+    assert_eq!((written.node_ifindex, written.mido_ifindex, written.overlay_ifindex), (1, 2, 3));
+    assert_eq!((written.gateway_mac, written.overlay_mac, written.node_mac), ([2; 6], [4; 6], [6; 6]));
+    assert_eq!((written.vni, written.overlay_mtu), (1, 1450));
+
+    let only6 = NodeConfig { gateways: vec!["fd00::1".parse().unwrap()], ..config() };
+    assert_eq!(layout::Config::try_from(&only6).unwrap().gateway4, layout::Address::default());
+}
+
+#[test]
+fn a_configuration_that_cannot_be_right_is_refused() {
+    let gateways = |list: &[&str]| NodeConfig {
+        gateways: list.iter().map(|text| text.parse().unwrap()).collect(),
+        ..config()
+    };
+    for (config, word) in [
+        (gateways(&[]), "no gateway"),
+        (gateways(&["10.1.0.1", "10.2.0.1"]), "two gateways"),
+        (gateways(&["224.0.0.1"]), "unicast"),
+        (NodeConfig { node_ifindex: 0, ..config() }, "midokube-node"),
+        (NodeConfig { mido_ifindex: 0, ..config() }, "midokube-mido"),
+        (NodeConfig { overlay_ifindex: 0, ..config() }, "midokube-vxlan"),
+        (NodeConfig { gateway_mac: [0; 6], ..config() }, "gateway's MAC"),
+        (NodeConfig { node_mac: [1, 0, 0, 0, 0, 0], ..config() }, "node's MAC"),
+        (NodeConfig { vni: 1 << 24, ..config() }, "24 bits"),
+        (NodeConfig { overlay_mtu: 1279, ..config() }, "1280"),
+        (NodeConfig { overlay_mtu: 70_000, ..config() }, "65535"),
+    ] {
+        let error = layout::Config::try_from(&config).unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    }
+    let small = NodeConfig { overlay_mtu: 600, ..gateways(&["10.1.0.1"]) };
+    assert!(layout::Config::try_from(&small).is_ok(), "IPv4 alone gets along with less");
+}
+
+fn port(addresses: &[&str]) -> Port {
+    let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+    Port { ifindex: 7, mac: [2; 6], addresses, role: Role::Pod }
+}
+
+#[test]
+fn a_port_comes_back() {
+    for role in [Role::Pod, Role::Node] {
+        let port = Port { role, ..port(&["10.1.0.3", "fd00::3"]) };
+        assert_eq!(layout::Port::try_from(&port).unwrap().to_port(7).unwrap(), port);
+    }
+    let twice = layout::Port::try_from(&port(&["10.1.0.3", "10.1.0.3"])).unwrap();
+    assert_eq!(twice.to_port(7).unwrap(), port(&["10.1.0.3"]));
+    let foreign = layout::Port { role: 9, ..twice };
+    assert!(foreign.to_port(7).unwrap_err().to_string().contains("role 9 of interface 7"));
+}
+
+#[test]
+fn a_port_can_lose_an_address() {
+    let both = layout::Port::try_from(&port(&["10.1.0.3", "fd00::3"])).unwrap();
+    let less = both.without(both.addresses()[0]);
+    assert_eq!(less.to_port(7).unwrap(), port(&["fd00::3"]));
+    assert_eq!(less.without(less.addresses()[0]).count, 0);
+    assert_eq!(both.without(layout::Address::default()), both);
+}
+
+#[test]
+fn a_port_that_cannot_be_right_is_refused() {
+    for (port, word) in [
+        (port(&[]), "no address"),
+        (port(&["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"]), "5 addresses, and 4"),
+        (port(&["0.0.0.0"]), "0.0.0.0"),
+        (port(&["255.255.255.255"]), "255.255.255.255"),
+        (port(&["::"]), "::"),
+        (port(&["ff02::1"]), "ff02::1"),
+        (port(&["127.0.0.1"]), "127.0.0.1"),
+        (Port { ifindex: 0, ..port(&["10.0.0.1"]) }, "never 0"),
+        (Port { mac: [0xff; 6], ..port(&["10.0.0.1"]) }, "MAC"),
+    ] {
+        let error = layout::Port::try_from(&port).unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    }
+}

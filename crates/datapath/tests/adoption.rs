@@ -1,0 +1,263 @@
+//! What outlives the agent, and what the agent reads back.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test that cannot go on fails"
+)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use aya::programs::tc::{SchedClassifier, TcAttachType};
+use datapath::{Datapath, Error, Options, Port, Role, Route};
+use support::*;
+
+fn port(ifindex: u32, addresses: &[&str]) -> Port {
+    let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+    Port { ifindex, mac: [2, 0, 0, 0, 0, ifindex as u8], addresses, role: Role::Pod }
+}
+
+fn layouts(options: &Options) -> Vec<PathBuf> {
+    fs::read_dir(&options.pin_dir).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+fn program_id(layout: &Path, name: &str) -> u32 {
+    SchedClassifier::from_pin(layout.join("programs").join(name)).unwrap().info().unwrap().id()
+}
+
+/// The programs at an interface's ingress.
+fn attached(interface: &str) -> Vec<u32> {
+    let (_, programs) = SchedClassifier::query_tcx(interface, TcAttachType::Ingress).unwrap();
+    programs.iter().map(|program| program.id()).collect()
+}
+
+#[test]
+fn ports_routes_and_counters_outlive_the_agent() {
+    sandbox(|bpffs| {
+        let node = Node::new(bpffs);
+        let frame = packet::udp(families()[0].a, families()[0].b, b"x").frame(GATEWAY_MAC, A_MAC);
+        node.judge(&node.program("from_endpoint"), node.a, 0, &frame);
+        let (ports, routes) = (node.datapath.ports().unwrap(), node.datapath.routes().unwrap());
+        assert_eq!((ports.len(), routes.len()), (3, 8));
+        let counters = node.datapath.counters().unwrap();
+        let layout = layouts(&options(bpffs)).remove(0);
+        let old = program_id(&layout, "from_endpoint");
+        drop(node);
+
+        let datapath = Datapath::open(&options(bpffs)).unwrap();
+        assert_eq!(datapath.ports().unwrap(), ports);
+        assert_eq!(datapath.routes().unwrap(), routes);
+        assert_eq!(datapath.counters().unwrap(), counters);
+        assert_eq!(layouts(&options(bpffs)), std::slice::from_ref(&layout));
+        assert_ne!(program_id(&layout, "from_endpoint"), old, "the new agent's programs replace the old");
+        assert_eq!(fs::read_dir(layout.join("programs")).unwrap().count(), 2);
+    });
+}
+
+#[test]
+fn a_new_agent_clears_up_after_one_that_died_half_way() {
+    sandbox(|bpffs| {
+        drop(Datapath::open(&options(bpffs)).unwrap());
+        let programs = layouts(&options(bpffs)).remove(0).join("programs");
+        fs::rename(programs.join("from_overlay"), programs.join("from_overlay-new")).unwrap();
+        drop(Datapath::open(&options(bpffs)).unwrap());
+        assert!(programs.join("from_overlay").exists());
+        assert!(!programs.join("from_overlay-new").exists());
+    });
+}
+
+#[test]
+fn the_overlay_link_is_kept_and_its_program_replaced() {
+    sandbox(|bpffs| {
+        run("ip", "link add name over type veth peer name other");
+        let mut first = Datapath::open(&options(bpffs)).unwrap();
+        first.attach_overlay(ifindex("over")).unwrap();
+        let before = attached("over");
+        drop(first);
+        assert_eq!(attached("over"), before, "the pin keeps it");
+
+        let mut second = Datapath::open(&options(bpffs)).unwrap();
+        assert_eq!(attached("over"), before, "until the new one is attached");
+        second.attach_overlay(ifindex("over")).unwrap();
+        second.attach_overlay(ifindex("over")).unwrap();
+        let after = attached("over");
+        assert_eq!(after, [program_id(&layouts(&options(bpffs))[0], "from_overlay")]);
+        assert_ne!(after, before);
+
+        // The device is made anew.
+        run("ip", "link del over");
+        run("ip", "link add name over type veth peer name other");
+        second.attach_overlay(ifindex("over")).unwrap();
+        assert_eq!(attached("over"), after);
+        // And another device becomes the overlay.
+        second.attach_overlay(ifindex("other")).unwrap();
+        assert_eq!((attached("over"), attached("other")), (vec![], after));
+
+        let error = second.attach_overlay(9999).unwrap_err().to_string();
+        assert!(error.contains("no interface with index 9999"), "{error}");
+    });
+}
+
+#[test]
+fn another_layout_starts_empty_and_takes_over_the_link() {
+    sandbox(|bpffs| {
+        run("ip", "link add name over type veth peer name other");
+        let old_options = options(bpffs);
+        let mut old = Datapath::open(&old_options).unwrap();
+        old.bind(&port(7, &["10.0.0.7"])).unwrap();
+        old.attach_overlay(ifindex("over")).unwrap();
+        let before = attached("over");
+
+        let mut new = Datapath::open(&Options { max_endpoints: 17, ..old_options.clone() }).unwrap();
+        assert_eq!(new.ports().unwrap(), []);
+        assert_eq!(old.ports().unwrap().len(), 1);
+        assert_eq!(layouts(&old_options).len(), 2);
+        assert_eq!(attached("over"), before);
+        new.attach_overlay(ifindex("over")).unwrap();
+        let after = attached("over");
+        assert_eq!(after.len(), 1, "replaced, not added");
+        assert_ne!(after, before);
+        let foreign = old_options.pin_dir.join("somebody-elses");
+        fs::create_dir(&foreign).unwrap();
+        new.remove_other_layouts().unwrap();
+        assert_eq!(layouts(&old_options).len(), 2, "the new one and somebody else's");
+        assert!(foreign.exists());
+        assert_eq!(attached("over"), after);
+        drop((old, new));
+        assert_eq!(attached("over"), after);
+    });
+}
+
+#[test]
+fn a_map_of_another_shape_is_not_adopted() {
+    sandbox(|bpffs| {
+        drop(Datapath::open(&options(bpffs)).unwrap());
+        let layout = layouts(&options(bpffs)).remove(0);
+        let maps = layout.join("maps");
+        fs::remove_file(maps.join("ports")).unwrap();
+        fs::rename(maps.join("endpoints"), maps.join("ports")).unwrap();
+        let error = Datapath::open(&options(bpffs)).err().unwrap();
+        assert!(matches!(error, Error::Shape { .. }), "{error}");
+        let error = error.to_string();
+        for word in ["maps/ports", "key 16", "key 4", "remove the directory"] {
+            assert!(error.contains(word), "{word} in: {error}");
+        }
+    });
+}
+
+#[test]
+fn pins_need_a_bpf_file_system() {
+    let options = Options { pin_dir: "/tmp/no-bpf-here/at all".into(), max_endpoints: 1, max_routes: 1 };
+    let error = Datapath::open(&options).err().unwrap().to_string();
+    assert!(error.contains("mount -t bpf bpf /tmp"), "{error}");
+    assert!(!Path::new("/tmp/no-bpf-here").exists());
+    let error = Datapath::open(&Options { max_endpoints: 0, ..options }).err().unwrap();
+    assert!(matches!(error, Error::Sizes { .. }), "{error}");
+}
+
+#[test]
+fn binding_replaces_and_releasing_removes() {
+    sandbox(|bpffs| {
+        let mut datapath = Datapath::open(&options(bpffs)).unwrap();
+        let both = port(7, &["10.0.0.7", "fd00::7"]);
+        datapath.bind(&both).unwrap();
+        datapath.bind(&both).unwrap();
+        assert_eq!(datapath.ports().unwrap(), std::slice::from_ref(&both));
+
+        // The interface gets other addresses.
+        datapath.bind(&port(7, &["10.0.0.8", "fd00::7"])).unwrap();
+        assert_eq!(datapath.ports().unwrap(), [port(7, &["10.0.0.8", "fd00::7"])]);
+        // One address goes to another interface, then the other.
+        datapath.bind(&port(9, &["10.0.0.8"])).unwrap();
+        assert_eq!(datapath.ports().unwrap(), [port(7, &["fd00::7"]), port(9, &["10.0.0.8"])]);
+        datapath.bind(&port(9, &["10.0.0.8", "fd00::7"])).unwrap();
+        assert_eq!(datapath.ports().unwrap(), [port(9, &["10.0.0.8", "fd00::7"])]);
+
+        // The former owner's release takes nothing from the new one.
+        datapath.release(7).unwrap();
+        assert_eq!(datapath.ports().unwrap(), [port(9, &["10.0.0.8", "fd00::7"])]);
+        datapath.release(9).unwrap();
+        datapath.release(9).unwrap();
+        assert_eq!(datapath.ports().unwrap(), []);
+    });
+}
+
+/// The record alone would not show it: an address that was given away or released sends nothing.
+#[test]
+fn what_is_released_passes_no_more() {
+    sandbox(|bpffs| {
+        let mut node = Node::new(bpffs);
+        let program = node.program("from_endpoint");
+        for f in families() {
+            let to_b = packet::udp(f.a, f.b, b"x").frame(GATEWAY_MAC, A_MAC);
+            assert_eq!(node.judge(&program, node.a, 0, &to_b).reason, "local");
+        }
+        let a = Port {
+            ifindex: node.a,
+            mac: A_MAC,
+            addresses: families().map(|f| f.a).to_vec(),
+            role: Role::Pod,
+        };
+        node.datapath.bind(&Port { addresses: vec![families()[1].a], ..a }).unwrap();
+        let reasons = |node: &Node| {
+            families().map(|f| {
+                let frame = packet::udp(f.a, f.b, b"x").frame(GATEWAY_MAC, A_MAC);
+                node.judge(&program, node.a, 0, &frame).reason
+            })
+        };
+        assert_eq!(reasons(&node), ["source_ip", "local"]);
+        node.datapath.release(node.b).unwrap();
+        assert_eq!(reasons(&node), ["source_ip", "no_endpoint"]);
+        node.datapath.release(node.a).unwrap();
+        assert_eq!(reasons(&node), ["port_not_bound", "port_not_bound"]);
+    });
+}
+
+#[test]
+fn full_maps_name_the_setting() {
+    sandbox(|bpffs| {
+        let options = Options { max_endpoints: 2, max_routes: 2, ..options(bpffs) };
+        let mut datapath = Datapath::open(&options).unwrap();
+        let address = |n: u32, m: u32| format!("10.0.{n}.{m}");
+        for n in 1..=2 {
+            let all: Vec<_> = (1..=4).map(|m| address(n, m)).collect();
+            datapath.bind(&port(n, &all.iter().map(String::as_str).collect::<Vec<_>>())).unwrap();
+        }
+        let before = datapath.ports().unwrap();
+        let error = datapath.bind(&port(3, &["10.0.3.1", "10.0.1.1"])).unwrap_err().to_string();
+        assert!(error.contains("interface 3") && error.contains("--max-pods"), "{error}");
+        assert_eq!(datapath.ports().unwrap(), before, "nothing is lost");
+
+        let routes: Vec<ipnet::IpNet> = ["10.1.0.0/24", "10.2.0.0/24"].map(|p| p.parse().unwrap()).to_vec();
+        for prefix in &routes {
+            datapath.set_route(*prefix, Route::Local).unwrap();
+        }
+        datapath.set_route(routes[0], Route::Unreachable).unwrap();
+        let error = datapath.set_route("10.3.0.0/24".parse().unwrap(), Route::Local).unwrap_err().to_string();
+        assert!(error.contains("10.3.0.0/24") && error.contains("--max-nodes"), "{error}");
+        datapath.remove_route(routes[0]).unwrap();
+        datapath.remove_route(routes[0]).unwrap();
+        assert_eq!(datapath.routes().unwrap(), BTreeMap::from([(routes[1], Route::Local)]));
+    });
+}
+
+#[test]
+fn routes_that_cannot_be_right_are_refused() {
+    sandbox(|bpffs| {
+        let mut datapath = Datapath::open(&options(bpffs)).unwrap();
+        let mut refused =
+            |prefix: &str, route| datapath.set_route(prefix.parse().unwrap(), route).unwrap_err().to_string();
+        let end: IpAddr = "0.0.0.0".parse().unwrap();
+        assert!(refused("10.1.0.0/24", Route::Tunnel(end)).contains("0.0.0.0"));
+        assert!(refused("::/0", Route::Local).contains("IPv4"));
+        assert_eq!(datapath.routes().unwrap(), BTreeMap::new());
+    });
+}

@@ -1,0 +1,131 @@
+//! What comes through the tunnel: from the right node only, and only to who lives here.
+//!
+//! `BPF_PROG_TEST_RUN` has no tunnel device, so a small program gives the packet its metadata first.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test that cannot go on fails"
+)]
+
+mod support;
+
+use std::net::IpAddr;
+
+use aya::maps::{Array, ProgramArray};
+use aya::programs::SchedClassifier;
+use aya::{Ebpf, EbpfLoader};
+use support::packet::*;
+use support::*;
+
+/// Runs `from_overlay` on packets that have come through a tunnel.
+struct Overlay {
+    ebpf: Ebpf,
+}
+
+impl Overlay {
+    fn new(node: &Node) -> Self {
+        let mut ebpf = EbpfLoader::new().load_file(env!("DATAPATH_TUNNEL_OBJECT")).unwrap();
+        let program: &mut SchedClassifier = ebpf.program_mut("with_tunnel").unwrap().try_into().unwrap();
+        program.load().unwrap();
+        let from_overlay = node.program("from_overlay");
+        let mut next = ProgramArray::try_from(ebpf.map_mut("next").unwrap()).unwrap();
+        next.set(0, from_overlay.fd().unwrap(), 0).unwrap();
+        Self { ebpf }
+    }
+
+    fn judge(&mut self, node: &Node, peer: &str, vni: u32, frame: &[u8]) -> Verdict {
+        let peer: IpAddr = peer.parse().unwrap();
+        let mut tunnel = [0u8; 48]; // struct tunnel in tests/bpf/tunnel.bpf.c
+        tunnel[..4].copy_from_slice(&vni.to_ne_bytes());
+        match peer {
+            IpAddr::V4(v4) => tunnel[28..32].copy_from_slice(&u32::from(v4).to_ne_bytes()),
+            IpAddr::V6(v6) => tunnel[28..44].copy_from_slice(&v6.octets()),
+        }
+        tunnel[44..].copy_from_slice(&u32::from(peer.is_ipv6()).to_ne_bytes()); // BPF_F_TUNINFO_IPV6
+        let mut map: Array<_, [u8; 48]> = self.ebpf.map_mut("tunnel").unwrap().try_into().unwrap();
+        map.set(0, tunnel, 0).unwrap();
+        let program: &SchedClassifier = self.ebpf.program("with_tunnel").unwrap().try_into().unwrap();
+        node.judge(program, node.config.overlay_ifindex, 0, frame)
+    }
+}
+
+#[test]
+fn packets_of_other_nodes_are_delivered_as_they_are() {
+    sandbox(|bpffs| {
+        let node = Node::new(bpffs);
+        let mut overlay = Overlay::new(&node);
+        for f in families() {
+            for (source, peer) in [(f.remote, PEER), (f.remote6, PEER6)] {
+                for (destination, mac) in [(f.a, A_MAC), (f.b, B_MAC), (f.node, NODE_MAC)] {
+                    // The other node has already routed it: even the last hop's packet is delivered.
+                    for hops in [64, 1] {
+                        let packet = Ip { hops, ..tcp(source, destination, b"hello") };
+                        let frame = packet.frame(OVERLAY_MAC, GATEWAY_MAC);
+                        let verdict = overlay.judge(&node, peer, VNI, &frame);
+                        assert_eq!((verdict.action, verdict.reason), (TC_ACT_REDIRECT, "overlay_in"));
+                        assert_eq!(verdict.frame, packet.frame(mac, GATEWAY_MAC));
+                    }
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn everything_else_is_dropped() {
+    sandbox(|bpffs| {
+        let mut node = Node::new(bpffs);
+        // A Pod that has moved here with an address of another node's podCIDR.
+        let (moved4, moved6) = ("10.1.1.77".parse().unwrap(), "fd01:0:0:1::77".parse().unwrap());
+        let moved = datapath::Port {
+            ifindex: node.unbound,
+            mac: [2, 0, 0, 0, 0, 0x99],
+            addresses: vec![moved4, moved6],
+            role: datapath::Role::Pod,
+        };
+        node.datapath.bind(&moved).unwrap();
+        let mut overlay = Overlay::new(&node);
+        for f in families() {
+            let moved = if f.a.is_ipv6() { moved6 } else { moved4 };
+            let frame = |packet: &Ip| packet.frame(OVERLAY_MAC, GATEWAY_MAC);
+            let good = udp(f.remote, f.a, &[0; 32]);
+            let from = |source| frame(&udp(source, f.a, b"x"));
+            let to = |destination| frame(&udp(f.remote, destination, b"x"));
+            let mut version = frame(&good);
+            version[14] = 0;
+            for (name, peer, vni, frame, reason) in [
+                ("another node's packet", "198.51.100.8", VNI, frame(&good), "overlay_peer"),
+                ("from a node of the other family", PEER6, VNI, frame(&good), "overlay_peer"),
+                ("and the other way", PEER, VNI, from(f.remote6), "overlay_peer"),
+                ("another IPv6 node's packet", "2001:db8:1::8", VNI, from(f.remote6), "overlay_peer"),
+                ("another network", PEER, VNI + 1, frame(&good), "overlay_vni"),
+                ("no network", PEER, 0, frame(&good), "overlay_vni"),
+                ("a local pod's address", PEER, VNI, from(f.b), "overlay_source"),
+                ("the local gateway's", PEER, VNI, from(f.gateway), "overlay_source"),
+                ("an unused local address", PEER, VNI, from(f.missing), "overlay_source"),
+                ("a moved pod's address", PEER, VNI, from(moved), "overlay_source"),
+                ("an unserved address", PEER, VNI, from(f.unserved), "overlay_source"),
+                ("a foreign address", PEER, VNI, from(f.external), "overlay_source"),
+                ("to an unused address", PEER, VNI, to(f.missing), "overlay_unknown"),
+                ("to the gateway", PEER, VNI, to(f.gateway), "overlay_unknown"),
+                ("back out", PEER, VNI, to(f.remote6), "overlay_unknown"),
+                ("out of the cluster", PEER, VNI, to(f.external), "overlay_unknown"),
+                ("for another MAC", PEER, VNI, good.frame(A_MAC, GATEWAY_MAC), "destination_mac"),
+                ("for all", PEER, VNI, good.frame([0xff; 6], GATEWAY_MAC), "destination_mac"),
+                ("broken", PEER, VNI, version, "malformed"),
+                ("ARP", PEER, VNI, ethernet([0xff; 6], OVERLAY_MAC, 0x0806, &[0; 28]), "ethertype"),
+            ] {
+                let verdict = overlay.judge(&node, peer, vni, &frame);
+                assert_eq!((verdict.action, verdict.reason), (TC_ACT_SHOT, reason), "{name}");
+            }
+            // Not out of a tunnel at all.
+            let verdict =
+                node.judge(&node.program("from_overlay"), node.config.overlay_ifindex, 0, &frame(&good));
+            assert_eq!((verdict.action, verdict.reason), (TC_ACT_SHOT, "overlay_peer"));
+        }
+    });
+}

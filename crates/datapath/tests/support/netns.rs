@@ -1,0 +1,117 @@
+//! Pods as network namespaces, joined to the node's by veth pairs.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
+use std::time::Duration;
+
+use nix::sched::{CloneFlags, setns, unshare};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{packet, run};
+
+/// No answer within this time is none.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A network namespace that lives as long as this.
+pub struct NetNs(File);
+
+impl NetNs {
+    pub fn current() -> Self {
+        Self(File::open("/proc/thread-self/ns/net").unwrap())
+    }
+
+    pub fn new() -> Self {
+        let new = || {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            run("ip", "link set lo up");
+            Self::current()
+        };
+        std::thread::scope(|scope| scope.spawn(new).join().unwrap())
+    }
+
+    /// Runs something in the namespace, on a thread of its own.
+    pub fn inside<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        let enter = || {
+            setns(&self.0, CloneFlags::CLONE_NEWNET).unwrap();
+            work()
+        };
+        let result = std::thread::scope(|scope| scope.spawn(enter).join());
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// A name by which `ip` finds it.
+    pub fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
+    }
+}
+
+/// Sends `size` bytes over TCP from one namespace to another; they must arrive as they were.
+pub fn transfer(from: &NetNs, to: &NetNs, address: IpAddr, size: usize) {
+    let data: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
+    let listener = to.inside(|| TcpListener::bind(SocketAddr::new(address, 0)).unwrap());
+    let server = listener.local_addr().unwrap();
+    let received = std::thread::scope(|scope| {
+        let receiver = scope.spawn(|| {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut received = Vec::new();
+            stream.read_to_end(&mut received).unwrap();
+            received
+        });
+        from.inside(|| {
+            let mut stream = TcpStream::connect_timeout(&server, PATIENCE).unwrap();
+            stream.set_write_timeout(Some(PATIENCE)).unwrap();
+            stream.write_all(&data).unwrap();
+        });
+        receiver.join().unwrap()
+    });
+    assert!(received == data, "{} of {size} bytes arrived, or wrong ones", received.len());
+}
+
+/// Whether a ping of `size` bytes is answered, by the current namespace.
+pub fn ping(address: IpAddr, size: usize) -> bool {
+    let (domain, protocol, reply) = match address {
+        IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4, 0),
+        IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6, 129),
+    };
+    let socket = Socket::new(domain, Type::RAW, Some(protocol)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.connect(&SocketAddr::new(address, 0).into()).unwrap();
+    // The kernel fills in ICMPv6's checksum.
+    let request = packet::echo(address, address, false, &vec![0x77; size]).payload;
+    let mut socket = socket;
+    socket.write_all(&request).unwrap();
+    let mut answer = vec![0; 65_536];
+    while let Ok(length) = socket.read(&mut answer) {
+        let message = &answer[if address.is_ipv4() { 20 } else { 0 }..length];
+        if message[0] == reply && message[4..] == request[4..] {
+            return true;
+        }
+    }
+    false
+}
+
+/// The error that a UDP packet of `size` bytes, not to be fragmented, meets on its way.
+pub fn udp_error(address: IpAddr, hops: u32, size: usize) -> Option<i32> {
+    let socket = std::net::UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.connect(SocketAddr::new(address, 9)).unwrap();
+    let options = socket2::SockRef::from(&socket);
+    if address.is_ipv4() { options.set_ttl_v4(hops) } else { options.set_unicast_hops_v6(hops) }.unwrap();
+    let (level, discover, errors) = match address {
+        IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_RECVERR),
+        IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_RECVERR),
+    };
+    for (option, value) in [(discover, libc::IP_PMTUDISC_DO), (errors, 1)] {
+        let length = size_of_val(&value) as u32;
+        // SAFETY: the option's value is the integer that the pointer is to, and the length is its own.
+        let set =
+            unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) };
+        assert_eq!(set, 0);
+    }
+    socket.send(&vec![0; size]).unwrap();
+    let error = socket.recv(&mut [0; 16]).unwrap_err();
+    error.raw_os_error().filter(|error| *error != libc::EAGAIN)
+}

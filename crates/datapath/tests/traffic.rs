@@ -1,0 +1,281 @@
+//! Real packets: two Pods and their node, and two nodes with a tunnel between them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test that cannot go on fails"
+)]
+
+mod support;
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use datapath::{Datapath, NodeConfig, Options, Port, Role, Route};
+use support::netns::*;
+use support::*;
+
+const GATEWAY: &str = "02:6d:69:64:6f:01";
+const OVERLAY: &str = "02:6d:69:64:6f:02";
+const POD_MTU: u32 = 1500;
+
+fn text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// A node in a namespace of its own, with as many Pods as wanted: addresses podCIDR + 3 and so on.
+struct RealNode {
+    datapath: Datapath,
+    netns: NetNs,
+    pods: Vec<NetNs>,
+    number: u8,
+}
+
+impl RealNode {
+    /// Node `number` serves 10.`number`.0.0/24 and fd00:`number`::/64.
+    fn new(bpffs: &Path, number: u8, pods: u8) -> Self {
+        let netns = NetNs::new();
+        let options =
+            Options { pin_dir: bpffs.join(format!("node{number}")), max_endpoints: 16, max_routes: 16 };
+        let (datapath, pods) = netns.inside(|| {
+            run("ip", "link add name vxlan type vxlan external dstport 4789 udp6zerocsumrx");
+            run("ip", &format!("link set vxlan address {OVERLAY} up"));
+            run("ip", "link add name node type veth peer name mido");
+            run("ip", &format!("link set mido address {GATEWAY} up"));
+            run("ip", &format!("link set node address {} up", text(NODE_MAC)));
+            let mut datapath = Datapath::open(&options).unwrap();
+            let program = std::fs::read_dir(&options.pin_dir).unwrap().next().unwrap().unwrap().path();
+            let program = program.join("programs/from_endpoint");
+            run("tc", "qdisc add dev mido ingress_block 7 clsact");
+            run("tc", &format!("filter add block 7 bpf direct-action object-pinned {}", program.display()));
+            datapath.set_config(&Self::config(number)).unwrap();
+            datapath.attach_overlay(ifindex("vxlan")).unwrap();
+            for (prefix, _) in Self::prefixes(number) {
+                datapath.set_route(prefix.parse().unwrap(), Route::Local).unwrap();
+            }
+            let address =
+                |host| Self::prefixes(number).map(|(_, base)| format!("{base}{host}").parse().unwrap());
+            let port = |name: &str, mac, host: u8, role| Port {
+                ifindex: ifindex(name),
+                mac,
+                addresses: address(host).to_vec(),
+                role,
+            };
+            datapath.bind(&port("mido", NODE_MAC, 2, Role::Node)).unwrap();
+            let [v4, v6] = address(2);
+            configure("node", v4, v6, address(1));
+            let pods = (0..pods).map(|pod| {
+                let (outer, mac) = (format!("outer{pod}"), [2, 0, 0, 0, number, pod]);
+                let netns = NetNs::new();
+                run("ip", &format!("link add name {outer} type veth peer name eth0 netns {}", netns.path()));
+                run("ip", &format!("link set {outer} address {GATEWAY} mtu {POD_MTU}"));
+                run("tc", &format!("qdisc add dev {outer} ingress_block 7 clsact"));
+                datapath.bind(&port(&outer, mac, 3 + pod, Role::Pod)).unwrap();
+                run("ip", &format!("link set {outer} up"));
+                netns.inside(|| {
+                    run("ip", &format!("link set eth0 address {} mtu {POD_MTU} up", text(mac)));
+                    let [v4, v6] = address(3 + pod);
+                    configure("eth0", v4, v6, address(1));
+                });
+                netns
+            });
+            let pods = pods.collect();
+            (datapath, pods)
+        });
+        Self { datapath, netns, pods, number }
+    }
+
+    fn prefixes(number: u8) -> [(String, String); 2] {
+        [
+            (format!("10.{number}.0.0/24"), format!("10.{number}.0.")),
+            (format!("fd00:{number}::/64"), format!("fd00:{number}::")),
+        ]
+    }
+
+    fn config(number: u8) -> NodeConfig {
+        NodeConfig {
+            gateways: Self::prefixes(number).map(|(_, base)| format!("{base}1").parse().unwrap()).to_vec(),
+            gateway_mac: GATEWAY_MAC,
+            overlay_mac: OVERLAY_MAC,
+            node_ifindex: ifindex("node"),
+            node_mac: NODE_MAC,
+            mido_ifindex: ifindex("mido"),
+            overlay_ifindex: ifindex("vxlan"),
+            vni: VNI,
+            overlay_mtu: OVERLAY_MTU,
+        }
+    }
+
+    /// The addresses of podCIDR + `host` in both families.
+    fn addresses(&self, host: u8) -> [IpAddr; 2] {
+        Self::prefixes(self.number).map(|(_, base)| format!("{base}{host}").parse().unwrap())
+    }
+
+    fn packets(&self, name: &str) -> u64 {
+        let counters = self.datapath.counters().unwrap();
+        counters.iter().find(|counter| counter.name == name).unwrap().packets
+    }
+
+    /// Bytes for each packet counted since then: far above the MTU if the kernel was left its offloads.
+    fn mean_size(&self, name: &str) -> u64 {
+        let counters = self.datapath.counters().unwrap();
+        let counter = counters.iter().find(|counter| counter.name == name).unwrap();
+        counter.bytes / counter.packets
+    }
+
+    /// What became of the packets so far.
+    fn fates(&self) -> Vec<String> {
+        let counters = self.datapath.counters().unwrap();
+        let counted = counters.iter().filter(|counter| counter.packets > 0);
+        counted.map(|counter| format!("{} {}", counter.name, counter.packets)).collect()
+    }
+}
+
+/// Both addresses, and the whole world behind the gateway.
+fn configure(interface: &str, v4: IpAddr, v6: IpAddr, gateways: [IpAddr; 2]) {
+    run("ip", &format!("addr add {v4}/32 dev {interface}"));
+    run("ip", &format!("addr add {v6}/128 dev {interface} nodad"));
+    for gateway in gateways {
+        run("ip", &format!("route add {gateway} dev {interface}"));
+        let family = if gateway.is_ipv6() { "-6" } else { "-4" };
+        run("ip", &format!("{family} route add default via {gateway} dev {interface}"));
+    }
+}
+
+#[test]
+fn pods_of_one_node_talk_to_each_other_and_to_the_node() {
+    sandbox(|bpffs| {
+        let node = RealNode::new(bpffs, 1, 2);
+        let [a, b] = &node.pods[..] else { panic!("two pods") };
+        for family in [0, 1] {
+            let [gateway, host, pod_a, pod_b, missing] = [1, 2, 3, 4, 9].map(|n| node.addresses(n)[family]);
+            a.inside(|| {
+                for size in [0, 56, 1400, 8000] {
+                    for address in [gateway, host, pod_b] {
+                        assert!(ping(address, size), "{address} with {size} bytes: {:?}", node.fates());
+                    }
+                }
+            });
+            node.netns.inside(|| {
+                for address in [gateway, pod_a, pod_b] {
+                    assert!(ping(address, 3000), "node to {address}: {:?}", node.fates());
+                }
+            });
+            transfer(a, b, pod_b, 32 << 20);
+            transfer(&node.netns, a, pod_a, 1 << 20);
+            transfer(a, &node.netns, host, 1 << 20);
+            a.inside(|| {
+                assert_eq!(udp_error(missing, 64, 100), Some(libc::EHOSTUNREACH));
+                assert_eq!(udp_error(pod_b, 1, 100), Some(libc::EHOSTUNREACH));
+            });
+        }
+        let size = node.mean_size("local");
+        assert!(size > 4 * u64::from(POD_MTU), "segmentation offload is lost: {size} bytes a packet");
+        for name in ["echo_reply", "arp_reply", "ndp_reply", "to_node", "ttl_exceeded", "no_endpoint"] {
+            assert!(node.packets(name) > 0, "{name}");
+        }
+    });
+}
+
+/// The kernel runs no frame without a whole IP header in `BPF_PROG_TEST_RUN`.
+#[test]
+fn a_frame_without_a_header_is_malformed() {
+    sandbox(|bpffs| {
+        let node = RealNode::new(bpffs, 1, 1);
+        for (ethertype, sizes) in [(0x0800u16, [0, 1, 19]), (0x86dd, [0, 1, 39]), (0x0806, [0, 1, 27])] {
+            for size in sizes {
+                let before = node.packets("malformed");
+                let frame = packet::ethernet(GATEWAY_MAC, [2, 0, 0, 0, 1, 0], ethertype, &vec![0x45; size]);
+                node.pods[0].inside(|| send_frame("eth0", &frame));
+                assert_eq!(
+                    node.packets("malformed"),
+                    before + 1,
+                    "{ethertype:#x} {size}: {:?}",
+                    node.fates()
+                );
+            }
+        }
+    });
+}
+
+/// Sends a frame as it is: the receiving end has judged it when this returns.
+fn send_frame(interface: &str, frame: &[u8]) {
+    use nix::sys::socket::{
+        AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike as _, sendto, socket,
+    };
+    use std::os::fd::AsRawFd as _;
+
+    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), None).unwrap();
+    // SAFETY: a structure of integers is valid as zeroes.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_ifindex = ifindex(interface).try_into().unwrap();
+    let pointer = (&raw const address).cast();
+    // SAFETY: the pointer is to a whole sockaddr_ll, and the length is its own.
+    let address =
+        unsafe { LinkAddr::from_raw(pointer, Some(size_of::<libc::sockaddr_ll>() as u32)) }.unwrap();
+    sendto(socket.as_raw_fd(), frame, &address, MsgFlags::empty()).unwrap();
+}
+
+#[test]
+fn pods_of_two_nodes_talk_through_the_tunnel() {
+    for underlay in [["192.0.2.1", "192.0.2.2"], ["2001:db8::1", "2001:db8::2"]] {
+        sandbox(|bpffs| {
+            let mut nodes = [1, 2].map(|number| RealNode::new(bpffs, number, 1));
+            let [left, right] = &nodes;
+            let paths = [left.netns.path(), right.netns.path()];
+            let link =
+                format!("link add name underlay netns {} type veth peer name underlay netns", paths[0]);
+            run("ip", &format!("{link} {}", paths[1]));
+            for (node, address) in nodes.iter().zip(underlay) {
+                let suffix =
+                    if address.contains(':') { "/64 dev underlay nodad" } else { "/24 dev underlay" };
+                node.netns.inside(|| {
+                    run("ip", "link set underlay up");
+                    run("ip", &format!("addr add {address}{suffix}"));
+                });
+            }
+            for (number, peer) in [(0, 1), (1, 0)] {
+                for (prefix, _) in RealNode::prefixes(nodes[peer].number) {
+                    let route = Route::Tunnel(underlay[peer].parse().unwrap());
+                    nodes[number].datapath.set_route(prefix.parse().unwrap(), route).unwrap();
+                }
+            }
+            let [left, right] = &nodes;
+            let fates = || (left.fates(), right.fates());
+            for family in [0, 1] {
+                // Both ends learn from the gateway what fits into the tunnel.
+                for (here, there) in [(left, right), (right, left)] {
+                    let pod = there.addresses(3)[family];
+                    here.pods[0].inside(|| {
+                        assert_eq!(udp_error(pod, 64, 1450), Some(libc::EMSGSIZE), "{:?}", fates());
+                        assert_eq!(path_mtu(pod), Some(OVERLAY_MTU));
+                    });
+                }
+                let [node, pod] = [2, 3].map(|n| right.addresses(n)[family]);
+                left.pods[0].inside(|| {
+                    for address in [pod, node] {
+                        assert!(ping(address, 1300), "{address}: {:?}", fates());
+                    }
+                    assert!(ping(pod, 8000), "{:?}", fates());
+                });
+                transfer(&left.pods[0], &right.pods[0], pod, 16 << 20);
+                transfer(&left.netns, &right.pods[0], pod, 1 << 20);
+                transfer(&right.netns, &left.pods[0], left.addresses(3)[family], 1 << 20);
+            }
+            let size = left.mean_size("overlay_out");
+            assert!(size > 4 * u64::from(POD_MTU), "segmentation offload is lost: {size} bytes a packet");
+            assert!(left.packets("too_big") > 0 && right.packets("overlay_in") > 0);
+        });
+    }
+}
+
+/// The MTU of the path to an address, as the kernel has learnt it.
+fn path_mtu(address: IpAddr) -> Option<u32> {
+    let route = run("ip", &format!("route get {address}"));
+    let mut words = route.split_whitespace().skip_while(|word| *word != "mtu");
+    words.nth(1).and_then(|mtu| mtu.parse().ok())
+}
