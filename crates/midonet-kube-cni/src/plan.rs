@@ -1,0 +1,234 @@
+//! What an attachment should be, from the request and the addresses. Pure; ADD makes it, CHECK compares.
+
+use std::net::IpAddr;
+
+use ipam::{Allocation, Dns, Route};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use naming::{GATEWAY_MAC, Mac, attachment_mac, pod_host_interface, subnet};
+use nodeapi::v1::{BindPortRequest, ReleasePortRequest};
+use plumbing::NetNs;
+
+use crate::error::{Error, code};
+use crate::request::Request;
+use crate::result::{CniResult, Interface, Ip};
+
+/// The longest alias that the kernel takes.
+const LONGEST_ALIAS: usize = 255;
+
+/// The smallest MTU of a link with IPv6 (RFC 8200, section 5).
+const IPV6_MTU: u32 = 1280;
+
+/// An attachment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    inner: String,
+    /// The interface on the host.
+    pub outer: String,
+    mac: Mac,
+    alias: String,
+    mtu: u32,
+    ips: Vec<(IpNet, IpAddr)>,
+    routes: Vec<Route>,
+    dns: Dns,
+    bind: BindPortRequest,
+}
+
+impl Plan {
+    /// What ADD makes.
+    ///
+    /// # Errors
+    /// The configuration lacks the MTU, or the addresses or routes cannot be used.
+    pub fn new(request: &Request, allocation: Allocation) -> Result<Self, Error> {
+        let ips: Vec<_> = allocation.ips.into_iter().map(|ip| with_gateway(ip.address, ip.gateway)).collect::<Result<_, _>>()?;
+        let mac = request.mac.unwrap_or_else(|| attachment_mac(&request.env.container_id, &request.env.ifname));
+        let mut routes = allocation.routes;
+        if routes.is_empty() {
+            routes = default_routes(&ips);
+        }
+        let dns = request.conf.dns.clone().unwrap_or(allocation.dns);
+        Self::build(request, mac, ips, routes, dns)
+    }
+
+    /// What CHECK expects: the chain's result as it came, and what this plugin adds to it.
+    ///
+    /// # Errors
+    /// The result does not know the interface.
+    pub fn of_result(request: &Request, result: &CniResult) -> Result<Self, Error> {
+        let wrong = |what: String| Error::new(code::CONFIG, format!("prevResult: {what}"));
+        let ifname = &request.env.ifname;
+        let (index, interface) = result
+            .interfaces
+            .iter()
+            .enumerate()
+            .find(|(_, i)| i.name == *ifname && !i.sandbox.is_empty())
+            .ok_or_else(|| wrong(format!("it has no interface {ifname} in a sandbox")))?;
+        let mac = interface.mac.parse().map_err(|error| wrong(format!("{ifname}: {error}")))?;
+        let ips: Vec<_> = result
+            .ips
+            .iter()
+            .filter(|ip| ip.interface == Some(index))
+            .map(|ip| with_gateway(ip.address, ip.gateway))
+            .collect::<Result<_, _>>()?;
+        // A later plugin may have changed routes; what it left of ours has to be there.
+        let ours = default_routes(&ips);
+        let routes = result.routes.iter().filter(|r| ours.iter().any(|o| o.dst == r.dst)).cloned().collect();
+        Self::build(request, mac, ips, routes, result.dns.clone())
+    }
+
+    fn build(
+        request: &Request,
+        mac: Mac,
+        ips: Vec<(IpNet, IpAddr)>,
+        routes: Vec<Route>,
+        dns: Dns,
+    ) -> Result<Self, Error> {
+        let mtu = request.conf.mtu.ok_or_else(|| {
+            Error::new(code::CONFIG, "mtu: missing: midonet-kube-node writes it; use the configuration that it wrote")
+        })?;
+        if mtu < IPV6_MTU && ips.iter().any(|(net, _)| net.addr().is_ipv6()) {
+            return Err(Error::new(code::CONFIG, format!("mtu: {mtu}: IPv6 needs at least {IPV6_MTU} bytes")));
+        }
+        if ips.is_empty() {
+            return Err(Error::new(code::ADDRESSES, "there is no address for the interface"));
+        }
+        let routes = routes.into_iter().map(|route| through_gateway(route, &ips)).collect::<Result<_, _>>()?;
+        let alias = request.alias().encode();
+        if alias.len() > LONGEST_ALIAS {
+            let length = request.env.container_id.len();
+            return Err(Error::new(code::ENVIRONMENT, format!("CNI_CONTAINERID: {length} characters are too many")));
+        }
+        let outer = pod_host_interface(&request.pod);
+        let bind = BindPortRequest {
+            namespace: request.pod.namespace.clone(),
+            name: request.pod.name.clone(),
+            pod_uid: request.pod_uid.clone().unwrap_or_default(),
+            container_id: request.env.container_id.clone(),
+            ifname: request.env.ifname.clone(),
+            host_ifname: outer.clone(),
+            host_ifindex: 0,
+            mac: mac.to_string(),
+            addresses: ips.iter().map(|(net, _)| net.addr().to_string()).collect(),
+        };
+        Ok(Self { inner: request.env.ifname.clone(), outer, mac, alias, mtu, ips, routes, dns, bind })
+    }
+
+    /// For the kernel.
+    pub fn attachment<'a>(&self, netns: &'a NetNs) -> plumbing::Attachment<'a> {
+        let mut gateways: Vec<IpAddr> = self.ips.iter().map(|(_, gateway)| *gateway).collect();
+        gateways.sort();
+        gateways.dedup();
+        let route = |r: &Route| Some(plumbing::Route { dst: r.dst, via: r.gw? });
+        plumbing::Attachment {
+            netns: Some(netns),
+            inner: self.inner.clone(),
+            inner_mac: self.mac.0,
+            outer: self.outer.clone(),
+            outer_mac: GATEWAY_MAC.0,
+            alias: self.alias.clone(),
+            mtu: self.mtu,
+            addresses: self.ips.iter().map(|(net, _)| *net).collect(),
+            gateways,
+            routes: self.routes.iter().filter_map(route).collect(),
+            forwarding: Some(false),
+            replace_stale: false,
+        }
+    }
+
+    /// For the agent, with the host interface's index.
+    pub fn bind_request(&self, host_ifindex: u32) -> BindPortRequest {
+        BindPortRequest { host_ifindex, ..self.bind.clone() }
+    }
+
+    /// For the runtime: after what the plugins before made, if any.
+    pub fn result(&self, sandbox: &str, before: Option<&CniResult>) -> CniResult {
+        let mut result = before.cloned().unwrap_or_default();
+        let mtu = Some(self.mtu);
+        let host = Interface { name: self.outer.clone(), mac: GATEWAY_MAC.to_string(), mtu, ..Interface::default() };
+        let (name, mac) = (self.inner.clone(), self.mac.to_string());
+        let container = Interface { name, mac, mtu, sandbox: sandbox.to_owned(), ..Interface::default() };
+        let index = result.interfaces.len() + 1;
+        result.interfaces.extend([host, container]);
+        let ip = |(address, gateway): &(IpNet, IpAddr)| Ip {
+            interface: Some(index),
+            address: *address,
+            gateway: Some(*gateway),
+        };
+        result.ips.extend(self.ips.iter().map(ip));
+        result.routes.extend(self.routes.iter().cloned());
+        if self.dns != Dns::default() || before.is_none() {
+            result.dns = self.dns.clone();
+        }
+        result
+    }
+}
+
+/// How the agent knows the attachment that is to be released.
+pub fn release_request(alias: &naming::alias::PortAlias, outer: &str) -> ReleasePortRequest {
+    ReleasePortRequest {
+        namespace: alias.pod.namespace.clone(),
+        name: alias.pod.name.clone(),
+        container_id: alias.container_id.clone(),
+        host_ifname: outer.to_owned(),
+    }
+}
+
+/// An address and its gateway: by default the subnet's first host, where the virtual gateway is.
+fn with_gateway(net: IpNet, gateway: Option<IpAddr>) -> Result<(IpNet, IpAddr), Error> {
+    let bad = |what: String| Error::new(code::ADDRESSES, what);
+    let (virtual_gateway, node) = (subnet::gateway(net.trunc()), subnet::node(net.trunc()));
+    let gateway = match (gateway, &virtual_gateway) {
+        (Some(gateway), _) => gateway,
+        (None, Ok(first)) => *first,
+        (None, Err(error)) => return Err(bad(format!("IPAM gave {net} without a gateway, and {error}"))),
+    };
+    let address = net.addr();
+    if gateway.is_ipv4() != address.is_ipv4() {
+        return Err(bad(format!("IPAM gave {net} with the gateway {gateway} of the other family")));
+    }
+    let holder = if address == gateway || virtual_gateway.is_ok_and(|first| first == address) {
+        Some("the gateway")
+    } else if node.is_ok_and(|node| node == address) {
+        Some("the node")
+    } else {
+        None
+    };
+    match holder {
+        Some(holder) => Err(bad(format!(
+            "IPAM gave the Pod {address}, which belongs to {holder}: let the range start at the subnet's third \
+             address (ipam.ranges[].rangeStart)"
+        ))),
+        None => Ok((net, gateway)),
+    }
+}
+
+fn default_routes(ips: &[(IpNet, IpAddr)]) -> Vec<Route> {
+    let everything = [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];
+    let has = |dst: &IpNet| ips.iter().any(|(net, _)| net.addr().is_ipv4() == dst.addr().is_ipv4());
+    everything.into_iter().filter(has).map(Route::to).collect()
+}
+
+/// The route through its own next hop or the gateway of its family.
+fn through_gateway(route: Route, ips: &[(IpNet, IpAddr)]) -> Result<Route, Error> {
+    let dst = route.dst;
+    for (key, value) in [
+        ("mtu", route.mtu),
+        ("advmss", route.advmss),
+        ("priority", route.priority),
+        ("table", route.table),
+        ("scope", route.scope.map(u32::from)),
+    ] {
+        if let Some(value) = value {
+            let what = format!("routes: {key}={value} of the route to {dst} is not supported: leave it out");
+            return Err(Error::new(code::UNSUPPORTED_FIELD, what));
+        }
+    }
+    let family = |ip: IpAddr| ip.is_ipv4() == dst.addr().is_ipv4();
+    let gateway = route.gw.or_else(|| ips.iter().map(|(_, gateway)| *gateway).find(|g| family(*g)));
+    match gateway {
+        Some(gw) if family(gw) => Ok(Route { gw: Some(gw), ..route }),
+        _ => Err(Error::new(code::ADDRESSES, format!("routes: no address of the Pod has a gateway for the route to {dst}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! A call of the plugin, read and checked as a whole. Pure.
+
+use ipam::args::Args;
+use ipam::{Attachment, Call};
+use naming::alias::PortAlias;
+use naming::{Mac, PodKey};
+
+use crate::config::{NetConf, check_mac};
+use crate::env::Environment;
+use crate::error::{Error, Problems, code};
+
+/// The namespace of what is no Pod, since the runtime named none.
+const NO_NAMESPACE: &str = "cni";
+
+/// A call of the plugin. It has no `Debug`: the configuration may hold secrets.
+#[derive(Clone)]
+pub struct Request {
+    /// The environment.
+    pub env: Environment,
+    /// The configuration.
+    pub conf: NetConf,
+    /// The Pod; what is attached without Kubernetes goes by its container id.
+    pub pod: PodKey,
+    /// The Pod's UID, if the runtime told it.
+    pub pod_uid: Option<String>,
+    /// The MAC address that was asked for.
+    pub mac: Option<Mac>,
+    /// The configuration as it came.
+    pub stdin: Vec<u8>,
+}
+
+impl Request {
+    /// Reads stdin and `CNI_ARGS` in the light of the environment.
+    ///
+    /// # Errors
+    /// Everything that is wrong, under the code of the first.
+    pub fn read(env: Environment, stdin: Vec<u8>) -> Result<Self, Error> {
+        let mut problems = Problems::default();
+        let args = problems.take(Args::parse(&env.args)).unwrap_or_default();
+        let mut word = |key: &str| {
+            let value = args.get(key)?;
+            let clean = !value.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control());
+            if !clean {
+                problems.add(code::ENVIRONMENT, format!("CNI_ARGS: {key}: \"{value}\" cannot be a Pod's"));
+            }
+            clean.then(|| value.to_owned())
+        };
+        let names = (word("K8S_POD_NAMESPACE"), word("K8S_POD_NAME"));
+        let pod_uid = word("K8S_POD_UID");
+        let pod = match names {
+            (Some(namespace), Some(name)) => PodKey::new(namespace, name),
+            (None, None) => PodKey::new(NO_NAMESPACE, env.container_id.clone()),
+            _ => {
+                let what = "CNI_ARGS: K8S_POD_NAMESPACE and K8S_POD_NAME go together: set both or none";
+                problems.add(code::ENVIRONMENT, what);
+                PodKey::new(NO_NAMESPACE, env.container_id.clone())
+            }
+        };
+        let from_args = args.get("MAC").map(|text| {
+            let mac = text.parse().map_err(|e: naming::ParseMacError| e.to_string()).and_then(check_mac);
+            mac.map_err(|what| Error::new(code::ENVIRONMENT, format!("CNI_ARGS: MAC: {what}")))
+        });
+        let from_args = from_args.and_then(|mac| problems.take(mac));
+        let conf = problems.take(NetConf::parse(&stdin, env.command));
+        problems.into_result()?;
+        let conf = conf.ok_or_else(|| Error::new(code::CONFIG, "the configuration cannot be read"))?;
+        let mac = conf.mac.or(from_args);
+        Ok(Self { env, conf, pod, pod_uid, mac, stdin })
+    }
+
+    /// The same call, for IPAM.
+    pub fn ipam_call(&self) -> Call<'_> {
+        Call {
+            container_id: &self.env.container_id,
+            netns: self.env.netns.as_deref(),
+            ifname: &self.env.ifname,
+            args: &self.env.args,
+            path: &self.env.path,
+            config: &self.stdin,
+        }
+    }
+
+    /// What the host interface says about whose it is.
+    pub fn alias(&self) -> PortAlias {
+        PortAlias {
+            pod: self.pod.clone(),
+            container_id: self.env.container_id.clone(),
+            ifname: self.env.ifname.clone(),
+            pod_uid: self.pod_uid.clone(),
+        }
+    }
+
+    /// The attachment that the call is about.
+    pub fn attachment(&self) -> Attachment {
+        Attachment { container_id: self.env.container_id.clone(), ifname: self.env.ifname.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

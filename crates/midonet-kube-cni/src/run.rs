@@ -1,0 +1,175 @@
+//! From a call to what is printed, whatever happens.
+
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::config::version_of;
+use crate::env::{Command, Environment};
+use crate::error::{Error, code};
+use crate::request::Request;
+use crate::version::Version;
+use crate::{ipam_plugin, stdin, verbs};
+
+/// A runtime writes the configuration at once.
+const STDIN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// VERSION works without stdin, also when somebody typed it.
+const VERSION_DEADLINE: Duration = Duration::from_millis(100);
+
+/// Which plugin this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The network plugin.
+    Network,
+    /// The allocator alone.
+    Ipam,
+}
+
+/// What the process prints, and how it ends.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// The result or the error; empty if there is nothing to say.
+    pub stdout: String,
+    /// For people.
+    pub stderr: String,
+    /// Whether the exit code says so.
+    pub failed: bool,
+}
+
+impl Role {
+    /// By the name that the program was called by.
+    pub fn of_program(program: Option<OsString>) -> Self {
+        let name = program.as_ref().and_then(|path| Path::new(path).file_name());
+        if name.is_some_and(|name| name == ipam::IN_PROCESS) { Self::Ipam } else { Self::Network }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Network => "midonet-kube-cni",
+            Self::Ipam => ipam::IN_PROCESS,
+        }
+    }
+}
+
+/// Answers a call whose environment `variable` gives and whose configuration is on stdin.
+pub fn run(role: Role, variable: impl Fn(&str) -> Option<String>) -> Output {
+    let mut version = None;
+    let answer = guarded(|| answer(role, variable, &mut version));
+    match answer {
+        Ok(Answer::About) => Output { stderr: about(role), ..Output::default() },
+        Ok(Answer::Value(value)) => Output { stdout: format!("{value:#}\n"), ..Output::default() },
+        Ok(Answer::Silence) => Output::default(),
+        Err(error) => {
+            let value = error.to_json(version.unwrap_or(Version::NEWEST));
+            Output { stdout: format!("{value:#}\n"), failed: true, ..Output::default() }
+        }
+    }
+}
+
+enum Answer {
+    About,
+    Silence,
+    Value(Value),
+}
+
+fn answer(
+    role: Role,
+    variable: impl Fn(&str) -> Option<String>,
+    version: &mut Option<Version>,
+) -> Result<Answer, Error> {
+    let Some(env) = Environment::read(variable)? else { return Ok(Answer::About) };
+    let mut config = Vec::new();
+    if env.command == Command::Version {
+        // What did not come does not matter.
+        let _ = stdin::read(VERSION_DEADLINE, &mut config);
+        return Ok(Answer::Value(versions(&config)));
+    }
+    stdin::read(STDIN_DEADLINE, &mut config)
+        .map_err(|error| Error::new(code::IO, format!("cannot read the network configuration on stdin: {error}")))?;
+    *version = version_of(&config);
+    let request = Request::read(env, config)?;
+    let value = match role {
+        Role::Network => verbs::run(&request)?,
+        Role::Ipam => ipam_plugin::run(&request)?,
+    };
+    Ok(value.map_or(Answer::Silence, Answer::Value))
+}
+
+/// The answer to VERSION, in the version of the question.
+fn versions(config: &[u8]) -> Value {
+    let asked: Option<Value> = serde_json::from_slice(config).ok();
+    let asked = asked.as_ref().and_then(|config| config.get("cniVersion")?.as_str());
+    let version = asked.unwrap_or(Version::NEWEST.as_str());
+    json!({"cniVersion": version, "supportedVersions": Version::ALL.map(Version::as_str)})
+}
+
+fn about(role: Role) -> String {
+    format!(
+        "CNI plugin {} {}\nCNI protocol versions supported: {}\n",
+        role.name(),
+        env!("CARGO_PKG_VERSION"),
+        Version::ALL.map(Version::as_str).join(", ")
+    )
+}
+
+thread_local! {
+    /// What the panic that is being caught said, and where.
+    static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// A panic is an error like any other: the runtime gets its JSON.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(|info| PANIC.set(info.to_string())));
+    let result = panic::catch_unwind(AssertUnwindSafe(work));
+    panic::set_hook(before);
+    result.unwrap_or_else(|_| {
+        let what = PANIC.take().replace('\n', " ");
+        let what = if what.is_empty() { "a thread panicked".to_owned() } else { what };
+        Err(Error::new(code::INTERNAL, format!("bug in the plugin, please report it: {what}")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error() {
+        let error = guarded::<()>(|| panic!("the sky is falling")).unwrap_err();
+        assert_eq!(error.code, 999);
+        assert!(error.msg.contains("the sky is falling") && error.msg.contains("run.rs"), "{error}");
+        let json = error.to_json(Version::V1_0_0);
+        assert_eq!((&json["cniVersion"], &json["code"]), (&json!("1.0.0"), &json!(999)));
+    }
+
+    #[test]
+    fn the_version_that_was_asked_in_is_answered_in() {
+        assert_eq!(versions(br#"{"cniVersion": "0.4.0"}"#)["cniVersion"], "0.4.0");
+        assert_eq!(versions(b"")["cniVersion"], "1.1.0");
+        assert_eq!(versions(b"{}")["supportedVersions"], json!(["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]));
+    }
+
+    #[test]
+    fn the_program_name_is_the_role() {
+        for (path, role) in [
+            (Some("/opt/cni/bin/midonet-kube-ipam"), Role::Ipam),
+            (Some("/opt/cni/bin/midonet-kube-cni"), Role::Network),
+            (None, Role::Network),
+        ] {
+            assert_eq!(Role::of_program(path.map(OsString::from)), role);
+        }
+    }
+
+    #[test]
+    fn nobody_called_a_plugin() {
+        let output = run(Role::Network, |_| None);
+        assert!(!output.failed && output.stdout.is_empty());
+        assert!(output.stderr.starts_with("CNI plugin midonet-kube-cni 0."), "{}", output.stderr);
+    }
+}

@@ -1,0 +1,36 @@
+//! Reading stdin without waiting for ever.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// No configuration is this large.
+const LONGEST: usize = 16 << 20;
+
+/// Reads to the end. [`io::ErrorKind::TimedOut`] after the deadline; `content` has what came until then.
+pub(crate) fn read(deadline: Duration, content: &mut Vec<u8>) -> io::Result<()> {
+    let start = Instant::now();
+    let mut stdin = io::stdin().lock();
+    let mut chunk = [0; 16 << 10];
+    loop {
+        let left = deadline.saturating_sub(start.elapsed());
+        let timeout = PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)], timeout) {
+            Err(Errno::EINTR) => continue,
+            Err(errno) => return Err(errno.into()),
+            Ok(0) => return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not end")),
+            Ok(_) => {}
+        }
+        let length = stdin.read(&mut chunk)?;
+        if length == 0 {
+            return Ok(());
+        }
+        content.extend_from_slice(chunk.get(..length).unwrap_or_default());
+        if content.len() > LONGEST {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is too large"));
+        }
+    }
+}
