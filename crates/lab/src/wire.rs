@@ -62,6 +62,9 @@ pub(crate) fn enslave(netns: &NetNs, name: &str, bridge: &str) -> Result<()> {
 
 /// Sets a link up, with addresses and default gateways.
 pub(crate) fn configure(netns: &NetNs, name: &str, nets: &[IpNet], gateways: &[IpAddr]) -> Result<()> {
+    // A router asks for neighbours from its link-local address, which detection would hold back for a
+    // second or two: the first packets to the outside would be lost.
+    netns.run(|| plumbing::sysctl::set(&format!("ipv6/conf/{name}/accept_dad"), "0"))??;
     let index = index(netns, name)?;
     ask(netns, RouteNetlinkMessage::SetLink(up(link(index, Vec::new()))), 0)
         .with_context(|| format!("cannot set {name} up"))?;
