@@ -65,16 +65,21 @@ INLINE int to_tunnel(struct __sk_buff *skb, const struct config *cfg, const stru
 		.tunnel_id = cfg->vni,
 		.tunnel_ttl = GATEWAY_HOPS,
 	};
+	bool ipv4 = is_mapped(&route->tunnel);
 	__u64 flags = BPF_F_ZERO_CSUM_TX;
 
-	/* Without "don't fragment", IPv4 goes on: the kernel fragments the outer packet. */
+	/*
+	 * IPv4 that may be fragmented goes on: the kernel fragments the outer packet. It does so for
+	 * IPv4 only; a tunnel over IPv6 would lose it without a word, so the sender is told.
+	 */
 	if (skb->len - ETHERNET_SIZE > cfg->overlay_mtu &&
-	    (p->version == 6 || p->fragment & IPV4_DONT_FRAGMENT) && segment_size(skb, p) > cfg->overlay_mtu)
+	    (p->version == 6 || p->fragment & IPV4_DONT_FRAGMENT || !ipv4) &&
+	    segment_size(skb, p) > cfg->overlay_mtu)
 		return icmp_error(skb, cfg, p, ICMP4_TOO_BIG, ICMP6_TOO_BIG, REASON_too_big);
 	/* Not from the overlay's own MAC: the receiving VXLAN device takes that for a loop. */
 	if (!next_hop(skb, p->version, cfg->overlay_mac, cfg->gateway_mac, true))
 		return drop(skb, REASON_malformed);
-	if (is_mapped(&route->tunnel)) {
+	if (ipv4) {
 		key.remote_ipv4 = ntohl(route->tunnel.word[3]);
 	} else {
 		copy(key.remote_ipv6, &route->tunnel, sizeof(key.remote_ipv6));

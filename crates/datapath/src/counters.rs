@@ -47,3 +47,21 @@ impl Counters {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn reasons_can_be_told_apart() {
+        let names: BTreeSet<_> = reasons().iter().map(|reason| reason.name).collect();
+        assert_eq!(names.len(), reasons().len(), "a name twice");
+        assert!(reasons().len() <= usize::try_from(layout::REASON_ROOM).unwrap());
+        for Reason { name, help, .. } in reasons() {
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
+            assert!(!help.is_empty() && !help.ends_with('.'), "{name}: {help}");
+        }
+    }
+}

@@ -135,6 +135,12 @@ impl Datapath {
     /// If the port cannot be right, or there is no room: then everything is as before. If the kernel
     /// fails in between, the interface is left without any address.
     pub fn bind(&mut self, port: &Port) -> Result<()> {
+        let config = self.config.get(&0, 0);
+        let config = config.map_err(|source| Error::Map { action: "read", map: "config", source })?;
+        if let Some(gateway) = port.addresses.iter().find(|address| config.is_gateway(**address)) {
+            let reason = format!("{gateway} is the gateway's address, which no Pod can have");
+            return Err(Error::Port { ifindex: port.ifindex, reason });
+        }
         self.ports.bind(port)
     }
 
@@ -201,8 +207,8 @@ struct Sizes {
 }
 
 impl Sizes {
-    /// Far more than a node can run or a cluster can have, and still no harm to the kernel's memory.
-    const MOST: u32 = 1 << 20;
+    /// Far more than a node can run or a cluster can have, and no harm to the kernel's memory.
+    const MOST: u32 = 1 << 16;
 
     fn new(options: &Options) -> Result<Self> {
         let Options { max_endpoints, max_routes, .. } = *options;
@@ -210,7 +216,7 @@ impl Sizes {
             return Err(Error::Sizes {
                 max_endpoints,
                 max_routes,
-                limit: "each must be between 1 and 1048576",
+                limit: "each must be between 1 and 65536",
             });
         }
         // With room for every address of every port, only one map can ever be full.

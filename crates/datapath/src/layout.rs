@@ -53,6 +53,14 @@ pub(crate) struct Config {
     pub(crate) overlay_mtu: u32,
 }
 
+impl Config {
+    /// Whether the network itself answers for an address.
+    pub(crate) fn is_gateway(&self, address: IpAddr) -> bool {
+        let address = Address::from(address);
+        address != Address::default() && (address == self.gateway4 || address == self.gateway6)
+    }
+}
+
 /// `ROLE_POD`.
 pub(crate) const ROLE_POD: u32 = 1;
 /// `ROLE_NODE`.

@@ -28,12 +28,20 @@ impl Ports {
         })
     }
 
+    /// Every port with the addresses that are really its own: after a crash half-way through
+    /// [`bind`](Self::bind) a record may name more, and what is missing here is to be bound again.
     pub(crate) fn all(&self) -> Result<Vec<Port>> {
-        let ports = self.ports.iter().map(|entry| {
-            let (ifindex, port) = entry.map_err(|source| failed("read", Self::PORTS, source))?;
-            port.to_port(ifindex)
-        });
-        let mut ports = ports.collect::<Result<Vec<_>>>()?;
+        let mut ports = Vec::new();
+        for entry in self.ports.iter() {
+            let (ifindex, record) = entry.map_err(|source| failed("read", Self::PORTS, source))?;
+            let mut held = record;
+            for address in record.addresses() {
+                if self.endpoint(address)? != Some(record.endpoint(ifindex)) {
+                    held = held.without(*address);
+                }
+            }
+            ports.push(held.to_port(ifindex)?);
+        }
         ports.sort_by_key(|port| port.ifindex);
         Ok(ports)
     }
@@ -90,10 +98,12 @@ impl Ports {
         found(self.ports.get(&ifindex, 0)).map_err(|source| failed("read", Self::PORTS, source))
     }
 
+    fn endpoint(&self, address: &Address) -> Result<Option<layout::Endpoint>> {
+        found(self.endpoints.get(address, 0)).map_err(|source| failed("read", Self::ENDPOINTS, source))
+    }
+
     fn owner(&self, address: &Address) -> Result<Option<u32>> {
-        let endpoint = found(self.endpoints.get(address, 0));
-        let endpoint = endpoint.map_err(|source| failed("read", Self::ENDPOINTS, source))?;
-        Ok(endpoint.map(|endpoint| endpoint.ifindex))
+        Ok(self.endpoint(address)?.map(|endpoint| endpoint.ifindex))
     }
 
     /// Removes the addresses that still belong to the interface.

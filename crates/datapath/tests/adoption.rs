@@ -190,6 +190,49 @@ fn binding_replaces_and_releasing_removes() {
     });
 }
 
+#[test]
+fn nobody_gets_the_gateways_address() {
+    sandbox(|bpffs| {
+        let mut node = Node::new(bpffs);
+        let before = node.datapath.ports().unwrap();
+        for f in families() {
+            let port = Port { ifindex: node.a, mac: A_MAC, addresses: vec![f.a, f.gateway], role: Role::Pod };
+            let error = node.datapath.bind(&port).unwrap_err().to_string();
+            assert!(error.contains(&format!("{} is the gateway's", f.gateway)), "{error}");
+        }
+        assert_eq!(node.datapath.ports().unwrap(), before);
+    });
+}
+
+/// A crash between the two maps: the record names an address that is not there, or is another's.
+#[test]
+fn half_a_port_is_not_read_back_as_a_whole_one() {
+    sandbox(|bpffs| {
+        let mut datapath = Datapath::open(&options(bpffs)).unwrap();
+        datapath.bind(&port(7, &["10.0.0.7", "fd00::7"])).unwrap();
+        let maps = layouts(&options(bpffs)).remove(0).join("maps");
+        let endpoints = aya::maps::MapData::from_pin(maps.join("endpoints")).unwrap();
+        let mut endpoints: aya::maps::HashMap<_, [u8; 16], [u8; 16]> =
+            aya::maps::Map::HashMap(endpoints).try_into().unwrap();
+        let key = "::ffff:10.0.0.7".parse::<std::net::Ipv6Addr>().unwrap().octets();
+        let mut stolen = endpoints.get(&key, 0).unwrap();
+        stolen[..4].copy_from_slice(&9u32.to_ne_bytes());
+        endpoints.insert(key, stolen, 0).unwrap();
+        assert_eq!(datapath.ports().unwrap(), [port(7, &["fd00::7"])]);
+        endpoints.remove(&key).unwrap();
+        assert_eq!(datapath.ports().unwrap(), [port(7, &["fd00::7"])]);
+        datapath.bind(&port(7, &["10.0.0.7", "fd00::7"])).unwrap();
+        assert_eq!(datapath.ports().unwrap(), [port(7, &["10.0.0.7", "fd00::7"])]);
+    });
+}
+
+/// The agent hands it from thread to thread.
+#[test]
+fn it_can_be_sent() {
+    fn send<T: Send>() {}
+    send::<Datapath>();
+}
+
 /// The record alone would not show it: an address that was given away or released sends nothing.
 #[test]
 fn what_is_released_passes_no_more() {

@@ -444,6 +444,9 @@ fn what_does_not_fit_into_the_tunnel_is_told() {
         if f.a.is_ipv4() {
             let may = Ip { fragment: 0, ..large.clone() };
             cases.push(Case::pass("may be fragmented", node.a, input(&may), "overlay_out", sent(&may)));
+            // The kernel fragments no tunnel over IPv6.
+            let may = Ip { destination: f.remote6, ..may };
+            cases.push(Case::pass("may be, but cannot", node.a, input(&may), "too_big", told(&may)));
         }
         // For segmentation: what counts is the size of each segment on the wire.
         for (name, packet, fits) in [

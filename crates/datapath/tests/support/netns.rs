@@ -104,14 +104,31 @@ pub fn udp_error(address: IpAddr, hops: u32, size: usize) -> Option<i32> {
         IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_RECVERR),
         IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_RECVERR),
     };
-    for (option, value) in [(discover, libc::IP_PMTUDISC_DO), (errors, 1)] {
-        let length = size_of_val(&value) as u32;
-        // SAFETY: the option's value is the integer that the pointer is to, and the length is its own.
-        let set =
-            unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) };
-        assert_eq!(set, 0);
-    }
+    set_option(&socket, level, discover, libc::IP_PMTUDISC_DO);
+    set_option(&socket, level, errors, 1);
     socket.send(&vec![0; size]).unwrap();
     let error = socket.recv(&mut [0; 16]).unwrap_err();
     error.raw_os_error().filter(|error| *error != libc::EAGAIN)
+}
+
+fn set_option(socket: &std::net::UdpSocket, level: i32, option: i32, value: i32) {
+    let length = size_of_val(&value) as u32;
+    // SAFETY: the option's value is the integer that the pointer is to, and the length is its own.
+    let set =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Whether an IPv4 UDP packet of `size` bytes, whole but without "don't fragment", arrives.
+pub fn unfragmented(from: &NetNs, to: &NetNs, address: IpAddr, size: usize) -> bool {
+    let receiver = to.inside(|| std::net::UdpSocket::bind(SocketAddr::new(address, 0)).unwrap());
+    receiver.set_read_timeout(Some(PATIENCE)).unwrap();
+    let server = receiver.local_addr().unwrap();
+    from.inside(|| {
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+        set_option(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_INTERFACE);
+        socket.send_to(&vec![0x55; size], server).unwrap();
+    });
+    let mut data = vec![0; 65_536];
+    receiver.recv(&mut data).is_ok_and(|length| data[..length] == vec![0x55; size])
 }
