@@ -12,7 +12,6 @@ fn main() -> Result<()> {
     println!("cargo::rerun-if-changed=bpf");
     println!("cargo::rerun-if-changed=tests/bpf");
     println!("cargo::rerun-if-env-changed=CLANG");
-    println!("cargo::rerun-if-env-changed=PATH");
     let out = PathBuf::from(env::var("OUT_DIR").context("OUT_DIR")?);
     let clang = match find_clang() {
         Ok(clang) => clang,

@@ -1,0 +1,114 @@
+//! Damaged packets: whatever a Pod or another node sends, it ends under one counter, and what is
+//! counted is what is done.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test that cannot go on fails"
+)]
+
+mod support;
+
+use support::packet::*;
+use support::*;
+
+const MUTATIONS: usize = 3000;
+/// The kernel's test run takes no shorter frame of an IP packet.
+const SHORTEST: usize = 14 + 40;
+
+/// xorshift64*: the same frames in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit
+    }
+
+    /// Changes a few bytes near the front, and sometimes cuts the end off.
+    fn damage(&mut self, frame: &mut Vec<u8>) {
+        for _ in 0..=self.below(4) {
+            let at = self.below(frame.len().min(100));
+            frame[at] = match self.below(3) {
+                0 => frame[at] ^ 1 << self.below(8),
+                1 => [0, 1, 0x7f, 0x80, 0xff][self.below(5)],
+                _ => self.below(256) as u8,
+            };
+        }
+        if self.below(4) == 0 {
+            let length = SHORTEST + self.below(frame.len() - SHORTEST + 1);
+            frame.truncate(length);
+        }
+    }
+}
+
+fn frames() -> Vec<Vec<u8>> {
+    let mut frames = vec![];
+    let pad = [0; 64];
+    for f in families() {
+        for packet in [
+            tcp(f.a, f.b, &pad),
+            udp(f.a, f.remote, &[0; 1400]),
+            udp(f.a, f.missing, &pad),
+            udp(f.a, f.external, &pad),
+            echo(f.a, f.gateway, false, &pad),
+            icmp(f.a, f.unserved, if f.a.is_ipv6() { 1 } else { 3 }, 0, [0; 4], &pad),
+            Ip { hops: 1, ..tcp(f.a, f.b, &pad) },
+        ] {
+            frames.push(packet.frame(GATEWAY_MAC, A_MAC));
+        }
+        if f.a.is_ipv4() {
+            let request = arp(1, A_MAC, f.a, [0; 6], f.gateway);
+            frames.push(ethernet([0xff; 6], A_MAC, 0x0806, &[request, pad.to_vec()].concat()));
+            frames.push(Ip { options: vec![1; 16], ..udp(f.a, f.missing, &pad) }.frame(GATEWAY_MAC, A_MAC));
+        } else {
+            let options = [link_layer_option(1, A_MAC), vec![14, 2], vec![0; 14]].concat();
+            frames.push(neighbour(135, 0, f.a, f.gateway, f.gateway, &options).frame(GATEWAY_MAC, A_MAC));
+            let headers = [
+                vec![60, 1],
+                vec![0; 14],
+                vec![FRAGMENT, 0, 1, 4, 0, 0, 0, 0],
+                vec![UDP, 0, 0, 1, 0, 0, 0, 1],
+            ];
+            let packet = Ip::new(f.a, f.missing, 0, [headers.concat(), pad.to_vec()].concat());
+            frames.push(packet.frame(GATEWAY_MAC, A_MAC));
+        }
+    }
+    frames
+}
+
+#[test]
+fn every_frame_ends_in_one_way() {
+    sandbox(|bpffs| {
+        let node = Node::new(bpffs);
+        let endpoint = node.program("from_endpoint");
+        let overlay = node.program("from_overlay");
+        let reasons = datapath::reasons();
+        let corpus = frames();
+        let mut random = Random(0x6d69_646f_6e65_7421);
+        for round in 0..MUTATIONS {
+            let mut frame = corpus[random.below(corpus.len())].clone();
+            random.damage(&mut frame);
+            let (program, ifindex) = match random.below(8) {
+                0 => (&overlay, node.config.overlay_ifindex),
+                1 => (&endpoint, node.unbound),
+                2 => (&endpoint, node.config.mido_ifindex),
+                _ => (&endpoint, node.a),
+            };
+            let verdict = node.judge(program, ifindex, 0, &frame);
+            let lost = reasons.iter().find(|reason| reason.name == verdict.reason).unwrap().drop;
+            // An error is sent about some packets that are lost.
+            let answered = ["no_endpoint", "unreachable"].contains(&verdict.reason);
+            let expected = if lost && !answered { TC_ACT_SHOT } else { TC_ACT_REDIRECT };
+            assert_eq!(verdict.action, expected, "round {round}, {}: {frame:02x?}", verdict.reason);
+            if ifindex == node.unbound || ifindex == node.config.overlay_ifindex {
+                assert!(lost, "round {round}, {}: {frame:02x?}", verdict.reason);
+            }
+        }
+    });
+}
