@@ -162,7 +162,7 @@ impl Cluster {
         let status: Value = serde_json::from_str(&status).unwrap();
         let links = self.enter(node, &["sh", "-c", "ip -br link | awk '{print $1}' | sort"]);
         let routes = self.enter(node, &["sh", "-c", "ip route; ip -6 route show | grep -v fe80"]);
-        let addresses = self.enter(node, &["sh", "-c", "cd /var/lib/cni/networks 2>/dev/null && find . -name '*[.:]*' -type f | sort || true"]);
+        let addresses = self.enter(node, &["sh", "-c", "cd /var/lib/cni/networks 2>/dev/null && find . -name '*[.:]*' ! -name 'last_reserved_ip.*' -type f | sort || true"]);
         format!("{links}{routes}{addresses}{}", status["ports"])
     }
 }

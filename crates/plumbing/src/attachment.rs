@@ -9,6 +9,7 @@
 
 mod differences;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -134,7 +135,8 @@ fn configure(host: &mut Netlink, attachment: &Attachment<'_>) -> Result<Attached
     let mut requests = vec![link::switch(index, true, &format!("set {name} up"), [])];
     requests.extend(attachment.addresses.iter().map(|net| address::add(index, name, *net)));
     requests.extend(attachment.gateways.iter().map(|gateway| route::add_neighbour(index, name, *gateway)));
-    requests.extend(attachment.routes.iter().map(|route| route::add(index, name, *route)));
+    let routes: BTreeSet<Route> = attachment.routes.iter().copied().collect();
+    requests.extend(routes.into_iter().map(|route| route::add(index, name, route)));
     inside.requests(requests)?;
     Ok(Attached { outer_ifindex: outer.ifindex, inner_ifindex: index })
 }
@@ -202,28 +204,21 @@ pub fn set_up(outer: &str) -> Result<()> {
 /// The kernel refuses.
 pub fn detach(outer: &str, inner: Option<(&NetNs, &str)>) -> Result<()> {
     let mut host = Netlink::here()?;
-    if let Some(link) = link::find(&mut host, outer)? {
-        let bury = [LinkAttribute::Group(DEAD_GROUP), LinkAttribute::IfName(DEAD_NAME.into())];
-        link::ignore_missing(host.request(link::switch(
-            link.ifindex,
-            false,
-            &format!("take {outer} away"),
-            bury,
-        )))?;
-    }
+    // Without the outer end there is no inner one either: what has its name is somebody else's.
+    let Some(link) = link::find(&mut host, outer)? else { return Ok(()) };
+    // The inner end first: if this ends half-way, the outer one still says whose the pair is.
     if let Some((netns, name)) = inner {
         let mut inside = Netlink::inside(netns)?;
-        if let Some(link) = link::find(&mut inside, name)? {
+        if let Some(end) = link::find(&mut inside, name)?
+            && (end.peer, link.peer) == (link.ifindex, end.ifindex)
+        {
             let bury = [LinkAttribute::IfName(DEAD_NAME.into())];
-            link::ignore_missing(inside.request(link::switch(
-                link.ifindex,
-                false,
-                &format!("take {name} away"),
-                bury,
-            )))?;
+            let request = link::switch(end.ifindex, false, &format!("take {name} away"), bury);
+            link::ignore_missing(inside.request(request))?;
         }
     }
-    Ok(())
+    let bury = [LinkAttribute::Group(DEAD_GROUP), LinkAttribute::IfName(DEAD_NAME.into())];
+    link::ignore_missing(host.request(link::switch(link.ifindex, false, &format!("take {outer} away"), bury)))
 }
 
 /// Deletes an interface, and its peer with it, and waits until it is gone. None of that name is success.

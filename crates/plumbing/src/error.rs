@@ -56,8 +56,5 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
-    }
-}
+// The cause is part of the message: a chain of errors would tell it twice.
+impl std::error::Error for Error {}

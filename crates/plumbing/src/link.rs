@@ -18,6 +18,9 @@ const REAP_GROUP: u32 = 7022;
 /// The name of a dead interface; the kernel puts a number in.
 pub(crate) const DEAD_NAME: &str = "midodead%d";
 
+/// What the name of every dead interface begins with: nobody else's is deleted, whatever its group.
+const DEAD_PREFIX: &str = "midodead";
+
 /// One network interface.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Link {
@@ -35,6 +38,8 @@ pub struct Link {
     pub group: u32,
     /// Whether it is administratively up.
     pub up: bool,
+    /// Of a veth: its other end's number, in the namespace where that is; 0 for others.
+    pub peer: u32,
     /// What passed it.
     pub stats: Stats,
 }
@@ -66,6 +71,7 @@ impl Link {
                 LinkAttribute::Mtu(mtu) => link.mtu = mtu,
                 LinkAttribute::IfAlias(alias) => link.alias = alias,
                 LinkAttribute::Group(group) => link.group = group,
+                LinkAttribute::Link(peer) => link.peer = peer,
                 LinkAttribute::Stats64(stats) => {
                     link.stats = Stats {
                         rx_packets: stats.rx_packets,
@@ -129,6 +135,7 @@ pub fn reap_dead(most: usize) -> Result<usize> {
     let dead: Vec<Link> = list(&mut netlink)?
         .into_iter()
         .filter(|link| link.group == DEAD_GROUP || link.group == REAP_GROUP)
+        .filter(|link| link.name.starts_with(DEAD_PREFIX))
         .take(most)
         .collect();
     if dead.is_empty() {

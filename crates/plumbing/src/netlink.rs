@@ -94,7 +94,7 @@ impl Netlink {
         let mut outcome = Ok(());
         let mut answers = 0;
         while answers < names.len() {
-            let datagram = self.receive().map_err(|error| Error::new(all(), error))?;
+            let datagram = receive(&self.socket).map_err(|error| Error::new(all(), error))?;
             for (header, payload) in messages(&datagram) {
                 let index = header.sequence.wrapping_sub(first) as usize;
                 let Some(name) = names.get(index) else { continue };
@@ -145,7 +145,7 @@ impl Netlink {
         let mut objects = Vec::new();
         let mut interrupted = false;
         loop {
-            let datagram = self.receive().map_err(|error| Error::new(what, error))?;
+            let datagram = receive(&self.socket).map_err(|error| Error::new(what, error))?;
             for (header, payload) in messages(&datagram) {
                 if header.sequence != sequence {
                     continue;
@@ -163,21 +163,26 @@ impl Netlink {
                         return Err(Error::new(what, io::Error::from_raw_os_error(libc::EINTR)));
                     }
                     Payload::Answer(Ok(())) | Payload::Done => return Ok(objects),
-                    Payload::Unknown => {}
+                    // To go on without it would pass a part of the answer for the whole.
+                    Payload::Unreadable(why) => return Err(Error::other(what, why)),
                 }
             }
         }
     }
+}
 
-    fn receive(&self) -> io::Result<Vec<u8>> {
-        let mut buffer = Vec::with_capacity(BUFFER);
-        match self.socket.recv(&mut buffer, 0) {
-            Ok(_) => Ok(buffer),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                format!("the kernel did not answer within {DEADLINE:?}"),
-            )),
-            Err(error) => Err(error),
+/// The next datagram; a signal does not end the wait, the deadline does.
+pub(crate) fn receive(socket: &Socket) -> io::Result<Vec<u8>> {
+    let mut buffer = Vec::with_capacity(BUFFER);
+    loop {
+        match socket.recv(&mut buffer, 0) {
+            Ok(_) => return Ok(buffer),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let late = format!("the kernel did not answer within {DEADLINE:?}");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, late));
+            }
+            Err(error) => return Err(error),
         }
     }
 }
@@ -211,11 +216,10 @@ enum Payload {
     Object(RouteNetlinkMessage),
     Answer(std::result::Result<(), (io::Error, Option<String>)>),
     Done,
-    Unknown,
+    Unreadable(String),
 }
 
-/// The messages of one datagram. What cannot be read is passed over: a newer kernel may say more than
-/// the library knows.
+/// The messages of one datagram.
 fn messages(mut datagram: &[u8]) -> Vec<(Header, Payload)> {
     let mut all = Vec::new();
     while let Ok(buffer) = NetlinkBuffer::new_checked(datagram) {
@@ -240,9 +244,14 @@ fn payload(bytes: &[u8], explained: bool) -> Payload {
             let hint = if explained { explanation(bytes) } else { None };
             Payload::Answer(Err((io::Error::from_raw_os_error(-error.raw_code()), hint)))
         }
+        // A dump that failed half-way says so at its end.
+        Ok(NetlinkPayload::Done(done)) if done.code < 0 => {
+            Payload::Answer(Err((io::Error::from_raw_os_error(-done.code), None)))
+        }
         Ok(NetlinkPayload::Done(_)) => Payload::Done,
         Ok(NetlinkPayload::InnerMessage(object)) => Payload::Object(object),
-        _ => Payload::Unknown,
+        Ok(other) => Payload::Unreadable(format!("the kernel's answer is of no known kind: {other:?}")),
+        Err(error) => Payload::Unreadable(format!("the kernel's answer cannot be read: {error}")),
     }
 }
 

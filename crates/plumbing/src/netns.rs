@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::sched::{CloneFlags, setns};
@@ -28,7 +28,10 @@ impl NetNs {
     pub fn open(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
         let what = || format!("open the network namespace {name}");
-        let file = File::open(path).map_err(|error| Error::new(what(), error))?;
+        // Non-blocking: the path is somebody's word, and a FIFO would wait for its writer.
+        let mut options = File::options();
+        let file = options.read(true).custom_flags(libc::O_NONBLOCK).open(path);
+        let file = file.map_err(|error| Error::new(what(), error))?;
         // SAFETY: this request takes no argument and touches no memory.
         let kind = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) };
         if kind != libc::CLONE_NEWNET {

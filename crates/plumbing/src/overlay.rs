@@ -20,23 +20,21 @@ pub fn ensure(name: &str, mac: [u8; 6], mtu: u32, port: u16) -> Result<u32> {
     let device = match link::find(&mut netlink, name)? {
         Some(device) => device,
         None => {
-            netlink.request(link::create(name, vec![LinkAttribute::LinkInfo(info(port))]))?;
+            let attributes = vec![
+                LinkAttribute::Address(mac.to_vec()),
+                LinkAttribute::Mtu(mtu),
+                LinkAttribute::LinkInfo(info(port)),
+            ];
+            netlink.request(link::create(name, attributes))?;
             link::find(&mut netlink, name)?
                 .ok_or_else(|| crate::Error::other(format!("create {name}"), "it has gone"))?
         }
     };
-    let mut requests = Vec::new();
-    if device.mac != mac || device.mtu != mtu {
-        let attributes =
-            [LinkAttribute::Address(mac.to_vec()), LinkAttribute::Mtu(mtu), link::no_link_local()];
-        requests.push(link::change(device.ifindex, &format!("set up {name}"), attributes));
-    }
-    if !device.up {
-        requests.push(link::switch(device.ifindex, true, &format!("set {name} up"), []));
-    }
-    if !requests.is_empty() {
-        netlink.requests(requests)?;
-    }
+    let attributes = [LinkAttribute::Address(mac.to_vec()), LinkAttribute::Mtu(mtu), link::no_link_local()];
+    netlink.requests(vec![
+        link::change(device.ifindex, &format!("set up {name}"), attributes),
+        link::switch(device.ifindex, true, &format!("set {name} up"), []),
+    ])?;
     Ok(device.ifindex)
 }
 
@@ -66,6 +64,7 @@ fn fits(netlink: &mut Netlink, ifindex: u32, port: u16) -> Result<bool> {
         _ => None,
     });
     Ok(data.is_some_and(|data| {
-        data.contains(&InfoVxlan::CollectMetadata(true)) && data.contains(&InfoVxlan::Port(port))
+        let wanted = [InfoVxlan::CollectMetadata(true), InfoVxlan::Port(port), InfoVxlan::Learning(false)];
+        wanted.iter().all(|one| data.contains(one))
     }))
 }

@@ -33,6 +33,7 @@ pub fn enable_forwarding(families: &[Family]) -> Result<()> {
     for family in families {
         match family {
             Family::V4 => set("ipv4/ip_forward", "1")?,
+            Family::V6 if is("ipv6/conf/all/forwarding", "1") => {}
             Family::V6 => {
                 for interface in interfaces()? {
                     let accepts = interface.join("accept_ra");
@@ -51,5 +52,10 @@ pub fn enable_forwarding(families: &[Family]) -> Result<()> {
 fn interfaces() -> Result<Vec<PathBuf>> {
     let root = Path::new(ROOT).join("ipv6/conf");
     let list = fs::read_dir(&root).map_err(|error| Error::new(format!("list {}", root.display()), error))?;
-    Ok(list.flatten().map(|entry| entry.path()).collect())
+    let real = list.flatten().filter(|entry| entry.file_name() != "all" && entry.file_name() != "default");
+    Ok(real.map(|entry| entry.path()).collect())
+}
+
+fn is(setting: &str, value: &str) -> bool {
+    fs::read_to_string(Path::new(ROOT).join(setting)).is_ok_and(|now| now.trim() == value)
 }

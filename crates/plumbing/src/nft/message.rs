@@ -88,8 +88,7 @@ fn send(bytes: &[u8], messages: u32) -> io::Result<()> {
     socket.send(bytes, 0)?;
     let mut answers = 0;
     while answers < messages {
-        let mut buffer = Vec::with_capacity(64 * 1024);
-        socket.recv(&mut buffer, 0)?;
+        let buffer = crate::netlink::receive(&socket)?;
         let mut rest = buffer.as_slice();
         while let Ok(answer) = NetlinkBuffer::new_checked(rest) {
             let length = answer.length() as usize;
