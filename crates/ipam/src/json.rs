@@ -41,6 +41,11 @@ impl<'a> Node<'a> {
         Ok(found.filter(|v| !v.is_null()).map(|value| Self { key: self.member(name), value }))
     }
 
+    /// Whether this is an object with a member of this name, be it `null`.
+    pub fn has(&self, name: &str) -> bool {
+        self.value.as_object().is_some_and(|object| object.keys().any(|key| key.eq_ignore_ascii_case(name)))
+    }
+
     /// The member of this name, which has to be there.
     ///
     /// # Errors

@@ -45,7 +45,8 @@ pub(crate) fn bind(socket: &Path, request: &BindPortRequest) -> Result<(), Error
 /// # Errors
 /// As [`bind`], after a short deadline and without a second try.
 pub(crate) fn release(socket: &Path, request: &ReleasePortRequest) -> Result<(), Error> {
-    call(socket, RELEASE_DEADLINE, |mut node| async move { node.release_port(request.clone()).await }).map(drop)
+    call(socket, RELEASE_DEADLINE, |mut node| async move { node.release_port(request.clone()).await })
+        .map(drop)
 }
 
 /// Whether the port is committed as described.
@@ -64,12 +65,17 @@ pub(crate) fn status(socket: &Path) -> Result<StatusReply, Error> {
     call(socket, ASK_DEADLINE, |mut node| async move { node.status(StatusRequest {}).await })
 }
 
-fn call<T, F>(socket: &Path, deadline: Duration, work: impl FnOnce(NodeClient<Channel>) -> F) -> Result<T, Error>
+fn call<T, F>(
+    socket: &Path,
+    deadline: Duration,
+    work: impl FnOnce(NodeClient<Channel>) -> F,
+) -> Result<T, Error>
 where
     F: Future<Output = Result<tonic::Response<T>, Status>>,
 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Error::new(code::INTERNAL, format!("cannot start a runtime: {error}")))?;
+    let runtime =
+        runtime.map_err(|error| Error::new(code::INTERNAL, format!("cannot start a runtime: {error}")))?;
     runtime.block_on(async {
         let channel = nodeapi::connect(socket, deadline).await;
         let channel = channel.map_err(|error| Error::new(code::TRY_AGAIN, error.to_string()))?;

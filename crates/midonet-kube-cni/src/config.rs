@@ -55,7 +55,10 @@ impl NetConf {
         match problems.take(root.word("name")) {
             Some(None) => problems.add(code::CONFIG, "name: missing network name"),
             Some(Some(name)) if !is_identifier(name) => {
-                problems.add(code::CONFIG, format!("name: invalid characters found in network name \"{name}\": {IDENTIFIER}"));
+                problems.add(
+                    code::CONFIG,
+                    format!("name: invalid characters found in network name \"{name}\": {IDENTIFIER}"),
+                );
             }
             _ => {}
         }
@@ -97,9 +100,13 @@ fn version(root: &Node<'_>, command: Command) -> Result<Version, Error> {
         Error { details, ..incompatible("incompatible CNI versions") }
     })?;
     match command {
-        Command::Check if version < Version::V0_4_0 => Err(incompatible("config version does not allow CHECK")),
+        Command::Check if version < Version::V0_4_0 => {
+            Err(incompatible("config version does not allow CHECK"))
+        }
         Command::Gc if version < Version::V1_1_0 => Err(incompatible("config version does not allow GC")),
-        Command::Status if version < Version::V1_1_0 => Err(incompatible("config version does not allow STATUS")),
+        Command::Status if version < Version::V1_1_0 => {
+            Err(incompatible("config version does not allow STATUS"))
+        }
         _ => Ok(version),
     }
 }
@@ -114,7 +121,11 @@ fn ipam_type(root: &Node<'_>) -> Result<Option<String>, Invalid> {
 
 fn mtu(node: &Node<'_>) -> Result<u32, Invalid> {
     let mtu = node.number()?;
-    if (68..=65535).contains(&mtu) { Ok(mtu) } else { Err(node.invalid(format!("{mtu}: must be 68 to 65535 bytes"))) }
+    if (68..=65535).contains(&mtu) {
+        Ok(mtu)
+    } else {
+        Err(node.invalid(format!("{mtu}: must be 68 to 65535 bytes")))
+    }
 }
 
 fn mac(root: &Node<'_>) -> Result<Option<Mac>, Invalid> {

@@ -81,7 +81,8 @@ impl Environment {
             return Err(Error::new(code::ENVIRONMENT, format!("unknown CNI_COMMAND: {command}")));
         };
         let mut problems = Problems::default();
-        let missing: Vec<&str> = command.needs().iter().copied().filter(|name| get(name).is_empty()).collect();
+        let missing: Vec<&str> =
+            command.needs().iter().copied().filter(|name| get(name).is_empty()).collect();
         if !missing.is_empty() {
             let list = missing.join(",");
             problems.add(code::ENVIRONMENT, format!("required env variables [{list}] missing"));
@@ -94,7 +95,9 @@ impl Environment {
                     format!("CNI_CONTAINERID: invalid characters in \"{container_id}\": {IDENTIFIER}"),
                 );
             }
-            if let Some(what) = Some(&ifname).filter(|name| !name.is_empty()).and_then(|name| bad_ifname(name)) {
+            if let Some(what) =
+                Some(&ifname).filter(|name| !name.is_empty()).and_then(|name| bad_ifname(name))
+            {
                 problems.add(code::ENVIRONMENT, format!("CNI_IFNAME: \"{ifname}\" {what}"));
             }
         }
@@ -167,7 +170,10 @@ mod tests {
             ("COMMAND=GC", "required env variables [CNI_PATH] missing"),
             ("COMMAND=DEL|CONTAINERID=-a|IFNAME=eth0", "CNI_CONTAINERID: invalid characters in \"-a\""),
             ("COMMAND=DEL|CONTAINERID=a/b|IFNAME=eth0", "CNI_CONTAINERID: invalid"),
-            ("COMMAND=DEL|CONTAINERID=a|IFNAME=0123456789abcdef", "CNI_IFNAME: \"0123456789abcdef\" is too long"),
+            (
+                "COMMAND=DEL|CONTAINERID=a|IFNAME=0123456789abcdef",
+                "CNI_IFNAME: \"0123456789abcdef\" is too long",
+            ),
             ("COMMAND=DEL|CONTAINERID=a|IFNAME=..", "is no interface name"),
             ("COMMAND=DEL|CONTAINERID=a|IFNAME=a b", "is no interface name"),
             ("COMMAND=DEL|CONTAINERID=a|IFNAME=a:b", "is no interface name"),

@@ -68,7 +68,9 @@ impl From<ipam::Error> for Error {
     fn from(error: ipam::Error) -> Self {
         let code = error.code();
         match &error {
-            ipam::Error::Delegate { details, .. } => Self { code, msg: error.to_string(), details: details.clone() },
+            ipam::Error::Delegate { details, .. } => {
+                Self { code, msg: error.to_string(), details: details.clone() }
+            }
             _ => Self::new(code, error.to_string()),
         }
     }

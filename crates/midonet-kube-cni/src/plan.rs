@@ -39,8 +39,13 @@ impl Plan {
     /// # Errors
     /// The configuration lacks the MTU, or the addresses or routes cannot be used.
     pub fn new(request: &Request, allocation: Allocation) -> Result<Self, Error> {
-        let ips: Vec<_> = allocation.ips.into_iter().map(|ip| with_gateway(ip.address, ip.gateway)).collect::<Result<_, _>>()?;
-        let mac = request.mac.unwrap_or_else(|| attachment_mac(&request.env.container_id, &request.env.ifname));
+        let ips: Vec<_> = allocation
+            .ips
+            .into_iter()
+            .map(|ip| with_gateway(ip.address, ip.gateway))
+            .collect::<Result<_, _>>()?;
+        let mac =
+            request.mac.unwrap_or_else(|| attachment_mac(&request.env.container_id, &request.env.ifname));
         let mut routes = allocation.routes;
         if routes.is_empty() {
             routes = default_routes(&ips);
@@ -83,19 +88,29 @@ impl Plan {
         dns: Dns,
     ) -> Result<Self, Error> {
         let mtu = request.conf.mtu.ok_or_else(|| {
-            Error::new(code::CONFIG, "mtu: missing: midonet-kube-node writes it; use the configuration that it wrote")
+            Error::new(
+                code::CONFIG,
+                "mtu: missing: midonet-kube-node writes it; use the configuration that it wrote",
+            )
         })?;
         if mtu < IPV6_MTU && ips.iter().any(|(net, _)| net.addr().is_ipv6()) {
-            return Err(Error::new(code::CONFIG, format!("mtu: {mtu}: IPv6 needs at least {IPV6_MTU} bytes")));
+            return Err(Error::new(
+                code::CONFIG,
+                format!("mtu: {mtu}: IPv6 needs at least {IPV6_MTU} bytes"),
+            ));
         }
         if ips.is_empty() {
             return Err(Error::new(code::ADDRESSES, "there is no address for the interface"));
         }
-        let routes = routes.into_iter().map(|route| through_gateway(route, &ips)).collect::<Result<_, _>>()?;
+        let routes =
+            routes.into_iter().map(|route| through_gateway(route, &ips)).collect::<Result<_, _>>()?;
         let alias = request.alias().encode();
         if alias.len() > LONGEST_ALIAS {
             let length = request.env.container_id.len();
-            return Err(Error::new(code::ENVIRONMENT, format!("CNI_CONTAINERID: {length} characters are too many")));
+            return Err(Error::new(
+                code::ENVIRONMENT,
+                format!("CNI_CONTAINERID: {length} characters are too many"),
+            ));
         }
         let outer = pod_host_interface(&request.pod);
         let bind = BindPortRequest {
@@ -143,7 +158,8 @@ impl Plan {
     pub fn result(&self, sandbox: &str, before: Option<&CniResult>) -> CniResult {
         let mut result = before.cloned().unwrap_or_default();
         let mtu = Some(self.mtu);
-        let host = Interface { name: self.outer.clone(), mac: GATEWAY_MAC.to_string(), mtu, ..Interface::default() };
+        let host =
+            Interface { name: self.outer.clone(), mac: GATEWAY_MAC.to_string(), mtu, ..Interface::default() };
         let (name, mac) = (self.inner.clone(), self.mac.to_string());
         let container = Interface { name, mac, mtu, sandbox: sandbox.to_owned(), ..Interface::default() };
         let index = result.interfaces.len() + 1;
@@ -226,7 +242,10 @@ fn through_gateway(route: Route, ips: &[(IpNet, IpAddr)]) -> Result<Route, Error
     let gateway = route.gw.or_else(|| ips.iter().map(|(_, gateway)| *gateway).find(|g| family(*g)));
     match gateway {
         Some(gw) if family(gw) => Ok(Route { gw: Some(gw), ..route }),
-        _ => Err(Error::new(code::ADDRESSES, format!("routes: no address of the Pod has a gateway for the route to {dst}"))),
+        _ => Err(Error::new(
+            code::ADDRESSES,
+            format!("routes: no address of the Pod has a gateway for the route to {dst}"),
+        )),
     }
 }
 

@@ -81,7 +81,8 @@ impl CniResult {
         let mut object = Map::new();
         object.insert("cniVersion".into(), json!(version.as_str()));
         if !self.interfaces.is_empty() {
-            let interfaces = self.interfaces.iter().map(|i| if old { i.without_new_keys() } else { i.clone() });
+            let interfaces =
+                self.interfaces.iter().map(|i| if old { i.without_new_keys() } else { i.clone() });
             object.insert("interfaces".into(), json!(interfaces.collect::<Vec<_>>()));
         }
         if !self.ips.is_empty() {

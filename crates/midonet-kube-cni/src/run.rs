@@ -1,9 +1,9 @@
 //! From a call to what is printed, whatever happens.
 
-use std::cell::RefCell;
 use std::ffi::OsString;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -89,8 +89,9 @@ fn answer(
         let _ = stdin::read(VERSION_DEADLINE, &mut config);
         return Ok(Answer::Value(versions(&config)));
     }
-    stdin::read(STDIN_DEADLINE, &mut config)
-        .map_err(|error| Error::new(code::IO, format!("cannot read the network configuration on stdin: {error}")))?;
+    stdin::read(STDIN_DEADLINE, &mut config).map_err(|error| {
+        Error::new(code::IO, format!("cannot read the network configuration on stdin: {error}"))
+    })?;
     *version = version_of(&config);
     let request = Request::read(env, config)?;
     let value = match role {
@@ -117,20 +118,19 @@ fn about(role: Role) -> String {
     )
 }
 
-thread_local! {
-    /// What the panic that is being caught said, and where.
-    static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
-}
+/// What the last panic said, and where; of any thread, since a namespace is entered on another one.
+static PANIC: Mutex<String> = Mutex::new(String::new());
 
 /// A panic is an error like any other: the runtime gets its JSON.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     let before = panic::take_hook();
-    panic::set_hook(Box::new(|info| PANIC.set(info.to_string())));
+    panic::set_hook(Box::new(|info| {
+        *PANIC.lock().unwrap_or_else(PoisonError::into_inner) = info.to_string();
+    }));
     let result = panic::catch_unwind(AssertUnwindSafe(work));
     panic::set_hook(before);
     result.unwrap_or_else(|_| {
-        let what = PANIC.take().replace('\n', " ");
-        let what = if what.is_empty() { "a thread panicked".to_owned() } else { what };
+        let what = PANIC.lock().unwrap_or_else(PoisonError::into_inner).replace('\n', " ");
         Err(Error::new(code::INTERNAL, format!("bug in the plugin, please report it: {what}")))
     })
 }
@@ -152,7 +152,10 @@ mod tests {
     fn the_version_that_was_asked_in_is_answered_in() {
         assert_eq!(versions(br#"{"cniVersion": "0.4.0"}"#)["cniVersion"], "0.4.0");
         assert_eq!(versions(b"")["cniVersion"], "1.1.0");
-        assert_eq!(versions(b"{}")["supportedVersions"], json!(["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]));
+        assert_eq!(
+            versions(b"{}")["supportedVersions"],
+            json!(["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"])
+        );
     }
 
     #[test]

@@ -1,0 +1,166 @@
+use ipam::IpConfig;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::env::{Command, Environment};
+
+fn request(config: Value) -> Request {
+    let mut whole = json!({"cniVersion": "1.1.0", "name": "n", "mtu": 1450, "ipam": {"type": "x"}});
+    for (key, value) in config.as_object().unwrap() {
+        whole[key] = value.clone();
+    }
+    let env = Environment {
+        command: Command::Add,
+        container_id: "c1".into(),
+        netns: Some("/run/netns/x".into()),
+        ifname: "eth0".into(),
+        args: "K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-0".into(),
+        path: String::new(),
+        netns_override: false,
+    };
+    Request::read(env, whole.to_string().into()).ok().unwrap()
+}
+
+fn allocation(ips: &[(&str, &str)], routes: Vec<Route>) -> Allocation {
+    let ip = |(address, gateway): &(&str, &str)| IpConfig {
+        address: address.parse().unwrap(),
+        gateway: gateway.parse().ok(),
+    };
+    Allocation { ips: ips.iter().map(ip).collect(), routes, dns: Dns::default() }
+}
+
+fn net(text: &str) -> IpNet {
+    text.parse().unwrap()
+}
+
+fn attachment<'a>(plan: &Plan, netns: &'a NetNs) -> plumbing::Attachment<'a> {
+    plan.attachment(netns)
+}
+
+const DUAL: [(&str, &str); 2] = [("10.244.1.5/24", "10.244.1.1"), ("fd44:0:0:1::5/64", "")];
+
+#[test]
+fn a_dual_stack_attachment() {
+    let plan = Plan::new(&request(json!({})), allocation(&DUAL, vec![])).unwrap();
+    let own = NetNs::current().unwrap();
+    let got = attachment(&plan, &own);
+    assert_eq!((got.inner.as_str(), got.outer.as_str(), got.mtu), ("eth0", "mido24d07f86e30", 1450));
+    assert_eq!(got.outer_mac, GATEWAY_MAC.0);
+    assert_eq!(got.inner_mac, attachment_mac("c1", "eth0").0);
+    assert_eq!(got.alias, "default/web-0 c1 eth0 -");
+    assert_eq!(got.addresses, [net("10.244.1.5/24"), net("fd44:0:0:1::5/64")]);
+    let (v4, v6): (IpAddr, IpAddr) = ("10.244.1.1".parse().unwrap(), "fd44:0:0:1::1".parse().unwrap());
+    assert_eq!(got.gateways, [v4, v6]);
+    let route = |dst, via| plumbing::Route { dst: net(dst), via };
+    assert_eq!(got.routes, [route("0.0.0.0/0", v4), route("::/0", v6)]);
+
+    let bind = plan.bind_request(7);
+    assert_eq!((bind.host_ifindex, bind.name.as_str(), bind.container_id.as_str()), (7, "web-0", "c1"));
+    assert_eq!(bind.addresses, ["10.244.1.5", "fd44:0:0:1::5"]);
+}
+
+#[test]
+fn routes_of_ipam_replace_the_default() {
+    let mut own_hop = Route::to(net("fd01::/64"));
+    own_hop.gw = Some("fd44:0:0:1::9".parse().unwrap());
+    let plan = Plan::new(&request(json!({})), allocation(&DUAL, vec![Route::to(net("10.0.0.0/8")), own_hop]))
+        .unwrap();
+    let own = NetNs::current().unwrap();
+    let routes: Vec<String> =
+        attachment(&plan, &own).routes.iter().map(|r| format!("{} {}", r.dst, r.via)).collect();
+    assert_eq!(routes, ["10.0.0.0/8 10.244.1.1", "fd01::/64 fd44:0:0:1::9"]);
+}
+
+#[test]
+fn the_result_names_both_ends_after_what_was_before() {
+    let request = request(
+        json!({"dns": {"nameservers": ["10.96.0.10"]}, "runtimeConfig": {"mac": "02:00:00:00:00:07"}}),
+    );
+    let plan = Plan::new(&request, allocation(&DUAL[..1], vec![])).unwrap();
+    let result = plan.result("/run/netns/x", None);
+    assert_eq!(result.interfaces[0].name, "mido24d07f86e30");
+    assert!(result.interfaces[0].sandbox.is_empty());
+    assert_eq!(
+        (result.interfaces[1].mac.as_str(), result.interfaces[1].sandbox.as_str()),
+        ("02:00:00:00:00:07", "/run/netns/x")
+    );
+    assert_eq!(result.ips[0].interface, Some(1));
+    assert_eq!(result.routes[0].gw, Some("10.244.1.1".parse().unwrap()));
+    assert_eq!(result.dns.nameservers, ["10.96.0.10"]);
+
+    let chained = plan.result("/run/netns/x", Some(&result));
+    assert_eq!((chained.interfaces.len(), chained.ips[1].interface), (4, Some(3)));
+}
+
+#[test]
+fn check_expects_what_add_made() {
+    let request = request(json!({}));
+    let plan = Plan::new(&request, allocation(&DUAL, vec![])).unwrap();
+    let mut result = plan.result("/run/netns/x", None);
+    assert_eq!(Plan::of_result(&request, &result).unwrap(), plan);
+    // A later plugin changed the MAC and took a route away.
+    result.interfaces[1].mac = "02:00:00:00:00:09".into();
+    result.routes.remove(0);
+    let changed = Plan::of_result(&request, &result).unwrap();
+    assert_eq!((changed.mac.to_string().as_str(), changed.routes.len()), ("02:00:00:00:00:09", 1));
+    result.interfaces.pop();
+    assert!(Plan::of_result(&request, &result).unwrap_err().msg.contains("no interface eth0 in a sandbox"));
+}
+
+#[test]
+fn refusals() {
+    let with = |route: fn(&mut Route)| {
+        let mut r = Route::to("0.0.0.0/0".parse().unwrap());
+        route(&mut r);
+        vec![r]
+    };
+    let good = json!({});
+    for (config, ips, routes, code, want) in [
+        (
+            &good,
+            &[("10.244.1.1/24", "10.244.1.1")][..],
+            vec![],
+            104,
+            "gave the Pod 10.244.1.1, which belongs to the gateway",
+        ),
+        (
+            &good,
+            &[("10.244.1.1/24", "10.244.1.254")],
+            vec![],
+            104,
+            "10.244.1.1, which belongs to the gateway",
+        ),
+        (&good, &[("10.244.1.9/24", "10.244.1.9")], vec![], 104, "10.244.1.9, which belongs to the gateway"),
+        (&good, &[("fd44::2/64", "")], vec![], 104, "fd44::2, which belongs to the node"),
+        (&good, &[("10.244.1.5/32", "")], vec![], 104, "10.244.1.5/32 without a gateway"),
+        (&good, &[("10.244.1.5/24", "fd00::1")], vec![], 104, "of the other family"),
+        (&good, &[("10.244.1.5/24", "")], vec![Route::to(net("::/0"))], 104, "the route to ::/0"),
+        (
+            &good,
+            &[("10.244.1.5/24", "")],
+            with(|r| r.mtu = Some(1400)),
+            2,
+            "routes: mtu=1400 of the route to 0.0.0.0/0",
+        ),
+        (
+            &good,
+            &[("10.244.1.5/24", "")],
+            with(|r| r.gw = "fd00::1".parse().ok()),
+            104,
+            "the route to 0.0.0.0/0",
+        ),
+        (&good, &[], vec![], 104, "no address"),
+        (
+            &json!({"mtu": null}),
+            &[("10.244.1.5/24", "")],
+            vec![],
+            7,
+            "mtu: missing: midonet-kube-node writes it",
+        ),
+        (&json!({"mtu": 1279}), &DUAL, vec![], 7, "IPv6 needs at least 1280 bytes"),
+    ] {
+        let error = Plan::new(&request(config.clone()), allocation(ips, routes)).unwrap_err();
+        assert_eq!(error.code, code, "{error}");
+        assert!(error.msg.contains(want), "{error}");
+    }
+}

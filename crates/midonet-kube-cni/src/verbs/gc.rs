@@ -12,7 +12,9 @@ use crate::request::Request;
 pub(super) fn gc(request: &Request) -> Result<(), Error> {
     let valid = request.conf.valid_attachments.as_deref().unwrap_or_default();
     let mut problems = Problems::default();
-    for (link, owner) in problems.take(plumbing::list_ports().map(|links| stale(links, valid))).unwrap_or_default() {
+    for (link, owner) in
+        problems.take(plumbing::list_ports().map(|links| stale(links, valid))).unwrap_or_default()
+    {
         // Without the agent, as in DEL: it drops the port when it is back.
         let _ = agent::release(&request.conf.socket, &release_request(&owner, &link.name));
         problems.take(plumbing::detach(&link.name, None));
