@@ -62,7 +62,12 @@ impl Cluster {
         if output.status.success() {
             Ok(text(&output.stdout))
         } else {
-            Err(format!("{name} {args:?}: {}: {}{}", output.status, text(&output.stdout), text(&output.stderr)))
+            Err(format!(
+                "{name} {args:?}: {}: {}{}",
+                output.status,
+                text(&output.stdout),
+                text(&output.stderr)
+            ))
         }
     }
 
@@ -89,7 +94,11 @@ impl Cluster {
         let pods = self.pods();
         assert_eq!(pods.len(), REPLICAS);
         for node in NODES {
-            assert_eq!(pods.iter().filter(|pod| pod.node == node).count(), REPLICAS / NODES.len(), "on {node}");
+            assert_eq!(
+                pods.iter().filter(|pod| pod.node == node).count(),
+                REPLICAS / NODES.len(),
+                "on {node}"
+            );
         }
         pods
     }
@@ -118,7 +127,8 @@ impl Cluster {
             .flat_map(|pod| &pod.addresses)
             .map(|address| format!("http://{}/hostname", std::net::SocketAddr::new(*address, 8080)))
             .collect();
-        let mut want: Vec<&str> = pods.iter().flat_map(|pod| pod.addresses.iter().map(|_| pod.name.as_str())).collect();
+        let mut want: Vec<&str> =
+            pods.iter().flat_map(|pod| pod.addresses.iter().map(|_| pod.name.as_str())).collect();
         want.sort_unstable();
         let loops = format!("for url in {}; do curl -gsfm5 $url || exit 1; echo; done", urls.join(" "));
         let check = |who: &str, said: String| {
@@ -172,12 +182,24 @@ impl Drop for Cluster {
         if std::thread::panicking() {
             for (tool, args) in [
                 ("kubectl", &["get", "pods,nodes,events", "-A", "-o", "wide"][..]),
-                ("kubectl", &["-n", "kube-system", "logs", "-l", "k8s-app=midonet-kube-node", "--prefix", "--tail=20"]),
+                (
+                    "kubectl",
+                    &[
+                        "-n",
+                        "kube-system",
+                        "logs",
+                        "-l",
+                        "k8s-app=midonet-kube-node",
+                        "--prefix",
+                        "--tail=20",
+                    ],
+                ),
             ] {
                 eprintln!("{}", self.tool(tool, args).unwrap_or_else(|error| error));
             }
         }
-        let _status = Command::new(&self.script).arg("down").env("MIDOKUBE_CLUSTER_DIR", &self.folder).status();
+        let _status =
+            Command::new(&self.script).arg("down").env("MIDOKUBE_CLUSTER_DIR", &self.folder).status();
     }
 }
 

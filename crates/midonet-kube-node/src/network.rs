@@ -81,8 +81,10 @@ impl Network {
     pub fn open(settings: Settings) -> Result<Self> {
         let datapath = Datapath::open(&datapath::Options {
             pin_dir: settings.bpf_dir.clone(),
-            max_endpoints: settings.max_pods.saturating_mul(4).saturating_add(16),
-            max_routes: settings.max_nodes.saturating_mul(2).saturating_add(16),
+            // The node's own port is one more.
+            max_endpoints: settings.max_pods.saturating_add(1),
+            // One a family and node, and the clusterCIDRs themselves.
+            max_routes: settings.max_nodes.saturating_mul(2).saturating_add(2),
         })
         .context("cannot open the eBPF datapath")?;
         let mut network = Self { settings, datapath, ports: BTreeMap::new(), applied: None };
@@ -97,10 +99,17 @@ impl Network {
     pub fn apply(&mut self, desired: &Desired) -> Result<&Applied> {
         let same = self.applied.take().filter(|applied| applied.local == desired.local);
         let applied = match same {
-            Some(applied) => applied,
-            None => self.apply_local(&desired.local)?,
+            Some(applied) => {
+                self.apply_routes(&desired.routes)?;
+                applied
+            }
+            None => {
+                let prepared = self.prepare_local(&desired.local)?;
+                self.apply_routes(&desired.routes)?;
+                // The doors last: what they lead to is complete.
+                self.open_doors(prepared)?
+            }
         };
-        self.apply_routes(&desired.routes)?;
         Ok(self.applied.insert(applied))
     }
 

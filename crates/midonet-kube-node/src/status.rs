@@ -13,16 +13,14 @@ use crate::network::{Network, OVERLAY_PORT, PortRecord, VNI};
 /// # Errors
 /// The kernel does not give its links or the datapath's counters.
 pub fn report(agent: &Agent) -> Result<v1::StatusReply> {
-    let links: HashMap<u32, plumbing::Link> =
-        plumbing::list_ports()?.into_iter().map(|link| (link.ifindex, link)).collect();
     let (network, ports, counters) = agent.with_network(|network| {
-        let ports = network.ports().map(|port| port_message(port, links.get(&port.host_ifindex))).collect();
+        let ports: Vec<PortRecord> = network.ports().cloned().collect();
         network.counters().map(|counters| (network_message(network), ports, counters))
     })?;
     Ok(v1::StatusReply {
         agent: Some(agent_message(agent)),
         network: Some(network),
-        ports,
+        ports: port_messages(&ports)?,
         peers: agent
             .peers()
             .into_iter()
@@ -85,9 +83,18 @@ fn network_message(network: &Network) -> v1::Network {
     message
 }
 
-fn port_message(port: &PortRecord, link: Option<&plumbing::Link>) -> v1::Port {
-    // What the Pod sends, its host interface receives.
-    let traffic = |packets, bytes| Some(v1::Traffic { packets, bytes });
+fn port_messages(ports: &[PortRecord]) -> Result<Vec<v1::Port>> {
+    let links: HashMap<u32, plumbing::Link> =
+        plumbing::list_ports()?.into_iter().map(|link| (link.ifindex, link)).collect();
+    let outer: Vec<_> = ports.iter().filter_map(|port| links.get(&port.host_ifindex)).collect();
+    let inner = plumbing::peers(outer.iter().copied())?;
+    let inner: HashMap<u32, plumbing::Stats> =
+        outer.iter().zip(inner).filter_map(|(outer, inner)| Some((outer.ifindex, inner?.stats))).collect();
+    Ok(ports.iter().map(|port| port_message(port, inner.get(&port.host_ifindex).copied())).collect())
+}
+
+/// The traffic is the inner end's own count: the datapath hands packets to it past the outer end.
+fn port_message(port: &PortRecord, inner: Option<plumbing::Stats>) -> v1::Port {
     v1::Port {
         namespace: port.pod().namespace.clone(),
         name: port.pod().name.clone(),
@@ -98,8 +105,8 @@ fn port_message(port: &PortRecord, link: Option<&plumbing::Link>) -> v1::Port {
         mac: port.mac.to_string(),
         addresses: texts(&port.addresses),
         port_id: naming::pod_port_id(port.pod()).to_string(),
-        sent: link.and_then(|link| traffic(link.stats.rx_packets, link.stats.rx_bytes)),
-        received: link.and_then(|link| traffic(link.stats.tx_packets, link.stats.tx_bytes)),
+        sent: inner.map(|stats| v1::Traffic { packets: stats.tx_packets, bytes: stats.tx_bytes }),
+        received: inner.map(|stats| v1::Traffic { packets: stats.rx_packets, bytes: stats.rx_bytes }),
     }
 }
 

@@ -19,7 +19,7 @@ pub mod underlay;
 
 pub use attachment::{Attached, Attachment, Difference, attach, check, detach, find, remove, set_up};
 pub use error::{Error, Result};
-pub use link::{DEAD_GROUP, Link, Stats, find_port, list_ports, reap_dead};
+pub use link::{DEAD_GROUP, Link, Stats, find_port, list_ports, peers, reap_dead};
 pub use netlink::Netlink;
 pub use netns::NetNs;
 pub use route::Route;

@@ -40,6 +40,8 @@ pub struct Link {
     pub up: bool,
     /// Of a veth: its other end's number, in the namespace where that is; 0 for others.
     pub peer: u32,
+    /// The number that this namespace has for that other one; `None` if it is the same.
+    pub peer_netns: Option<i32>,
     /// What passed it.
     pub stats: Stats,
 }
@@ -72,6 +74,7 @@ impl Link {
                 LinkAttribute::IfAlias(alias) => link.alias = alias,
                 LinkAttribute::Group(group) => link.group = group,
                 LinkAttribute::Link(peer) => link.peer = peer,
+                LinkAttribute::LinkNetNsId(id) => link.peer_netns = Some(id),
                 LinkAttribute::Stats64(stats) => {
                     link.stats = Stats {
                         rx_packets: stats.rx_packets,
@@ -93,6 +96,30 @@ impl Link {
 /// The kernel does not tell.
 pub fn list_ports() -> Result<Vec<Link>> {
     list(&mut Netlink::here()?)
+}
+
+/// The other ends of veth pairs, as far as they still exist, in the order of `links`. No namespace is
+/// entered: the kernel answers for another one by its number (IFLA_TARGET_NETNSID).
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn peers<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<Vec<Option<Link>>> {
+    let mut netlink = Netlink::here()?;
+    links.into_iter().map(|link| peer(&mut netlink, link)).collect()
+}
+
+fn peer(netlink: &mut Netlink, link: &Link) -> Result<Option<Link>> {
+    let mut message = LinkMessage::default();
+    message.header.index = link.peer;
+    message.attributes.extend(link.peer_netns.map(LinkAttribute::IfNetnsId));
+    match netlink
+        .get(&format!("look at the other end of {}", link.name), RouteNetlinkMessage::GetLink(message))
+    {
+        Ok(RouteNetlinkMessage::NewLink(other)) => Ok(Some(Link::read(other))),
+        Ok(_) => Ok(None),
+        Err(error) if error.is_missing() || error.is(libc::EINVAL) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The interface of that name in this thread's namespace, if there is one.

@@ -14,8 +14,14 @@ use crate::desired::{Local, tunnel_overhead};
 
 pub use plumbing::underlay::Underlay;
 
+/// Everything that packets will meet once the doors are open.
+pub(super) struct Prepared {
+    applied: Applied,
+    overlay_ifindex: u32,
+}
+
 impl Network {
-    pub(super) fn apply_local(&mut self, local: &Local) -> Result<Applied> {
+    pub(super) fn prepare_local(&mut self, local: &Local) -> Result<Prepared> {
         let underlay = plumbing::underlay::find(local.tunnel_address).with_context(|| {
             format!(
                 "no interface holds this node's tunnel address {}: is the Node's InternalIP right?",
@@ -28,13 +34,13 @@ impl Network {
         };
         plumbing::sysctl::enable_forwarding(&families(&local.gateways))
             .context("cannot make the node a router")?;
+        plumbing::nft::Masquerade { pod_cidrs: local.pod_cidrs.clone(), inside: interface::NODE.into() }
+            .apply()
+            .context("cannot set up masquerading of what leaves the cluster")?;
 
-        let overlay = plumbing::overlay::ensure(interface::OVERLAY, OVERLAY_MAC.0, mtu, OVERLAY_PORT)
+        let overlay_ifindex = plumbing::overlay::ensure(interface::OVERLAY, OVERLAY_MAC.0, mtu, OVERLAY_PORT)
             .context("cannot make the overlay device")?;
         let node = self.ensure_node_pair(local, mtu)?;
-        tc::set_block_program(tc::INGRESS_BLOCK, self.datapath.endpoint_program(), "from_endpoint")
-            .context("cannot attach the datapath to Pods' interfaces")?;
-        self.datapath.attach_overlay(overlay).context("cannot attach the datapath to the overlay device")?;
         self.datapath.set_config(&NodeConfig {
             gateways: local.gateways.clone(),
             gateway_mac: GATEWAY_MAC.0,
@@ -42,7 +48,7 @@ impl Network {
             node_ifindex: node.inner_ifindex,
             node_mac: self.node_mac().0,
             mido_ifindex: node.outer_ifindex,
-            overlay_ifindex: overlay,
+            overlay_ifindex,
             vni: VNI,
             overlay_mtu: mtu,
         })?;
@@ -52,15 +58,24 @@ impl Network {
             addresses: local.node_addresses.iter().map(IpNet::addr).collect(),
             role: Role::Node,
         })?;
+        let applied = Applied { local: local.clone(), underlay, mtu };
+        Ok(Prepared { applied, overlay_ifindex })
+    }
+
+    pub(super) fn open_doors(&mut self, prepared: Prepared) -> Result<Applied> {
+        let Prepared { applied, overlay_ifindex } = prepared;
+        tc::set_block_program(tc::INGRESS_BLOCK, self.datapath.endpoint_program(), "from_endpoint")
+            .context("cannot attach the datapath to Pods' interfaces")?;
+        self.datapath
+            .attach_overlay(overlay_ifindex)
+            .context("cannot attach the datapath to the overlay device")?;
+        self.datapath.remove_other_layouts().context("cannot remove what an older datapath left")?;
         plumbing::set_up(interface::MIDO).context("cannot set the node's port up")?;
-        plumbing::nft::Masquerade { pod_cidrs: local.pod_cidrs.clone(), inside: interface::NODE.into() }
-            .apply()
-            .context("cannot set up masquerading of what leaves the cluster")?;
         info!(
-            pod_cidrs = ?local.pod_cidrs, uplink = underlay.ifname, tunnel_address = %local.tunnel_address, mtu,
-            "the node's network is set up"
+            pod_cidrs = ?applied.local.pod_cidrs, uplink = applied.underlay.ifname,
+            tunnel_address = %applied.local.tunnel_address, mtu = applied.mtu, "the node's network is set up"
         );
-        Ok(Applied { local: local.clone(), underlay, mtu })
+        Ok(applied)
     }
 
     /// The node's row of the table whose other row is the Pod.
