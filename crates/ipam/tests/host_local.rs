@@ -1,28 +1,15 @@
-//! Beside the reference plugin, on the same files. It is found as
-//! `$MIDOKUBE_TEST_BIN/cni/host-local`, by default under `~/.cache/midonet-kube/bin`.
+//! Beside the reference plugin, on the same files.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use ipam::{Call, Error, Ipam};
 use serde_json::json;
 
 /// The folder of the reference plugins.
 fn plugins() -> String {
-    let base = std::env::var_os("MIDOKUBE_TEST_BIN").map_or_else(
-        || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/midonet-kube/bin"),
-        PathBuf::from,
-    );
-    let folder = base.join("cni");
-    assert!(
-        folder.join("host-local").is_file(),
-        "the reference plugin is not at {}/host-local: run `make test`, which builds it, or point MIDOKUBE_TEST_BIN \
-         to a folder that has cni/host-local",
-        folder.display()
-    );
-    folder.to_str().unwrap().to_owned()
+    testkit::reference("cni/host-local").parent().unwrap().to_str().unwrap().to_owned()
 }
 
 struct Both {

@@ -73,18 +73,12 @@ impl NetConf {
             prev_result: problems.take(prev_result(&root)).flatten(),
             valid_attachments: problems.take(valid_attachments(&root)).flatten(),
         };
-        match command {
-            Command::Check if conf.prev_result.is_none() => {
-                problems.add(code::CONFIG, "prevResult: missing: CHECK compares with it");
-            }
-            Command::Gc if conf.valid_attachments.is_none() => {
-                problems.add(
-                    code::CONFIG,
-                    "cni.dev/valid-attachments: missing: without it GC would release every attachment; \
-                     send an empty list if that is meant",
-                );
-            }
-            _ => {}
+        if command == Command::Gc && conf.valid_attachments.is_none() {
+            problems.add(
+                code::CONFIG,
+                "cni.dev/valid-attachments: missing: without it GC would release every attachment; send an empty \
+                 list if that is meant",
+            );
         }
         problems.into_result().map(|()| conf)
     }

@@ -7,7 +7,8 @@ use midonet_kube_cni::{Output, Role, run};
 
 fn main() -> ExitCode {
     let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-    let Output { stdout, stderr, failed } = run(Role::of_program(std::env::args_os().next()), variable);
+    let Output { stdout, stderr, failed } =
+        run(Role::of_program(std::env::args_os().next().as_deref()), variable);
     let written = std::io::stdout().write_all(stdout.as_bytes());
     let _ = std::io::stderr().write_all(stderr.as_bytes());
     if failed || written.is_err() { ExitCode::FAILURE } else { ExitCode::SUCCESS }

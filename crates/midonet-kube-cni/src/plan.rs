@@ -51,7 +51,7 @@ impl Plan {
             routes = default_routes(&ips);
         }
         let dns = request.conf.dns.clone().unwrap_or(allocation.dns);
-        Self::build(request, mac, ips, routes, dns)
+        Self::build(request, mac, ips, &routes, dns)
     }
 
     /// What CHECK expects: the chain's result as it came, and what this plugin adds to it.
@@ -76,15 +76,16 @@ impl Plan {
             .collect::<Result<_, _>>()?;
         // A later plugin may have changed routes; what it left of ours has to be there.
         let ours = default_routes(&ips);
-        let routes = result.routes.iter().filter(|r| ours.iter().any(|o| o.dst == r.dst)).cloned().collect();
-        Self::build(request, mac, ips, routes, result.dns.clone())
+        let routes: Vec<Route> =
+            result.routes.iter().filter(|r| ours.iter().any(|o| o.dst == r.dst)).cloned().collect();
+        Self::build(request, mac, ips, &routes, result.dns.clone())
     }
 
     fn build(
         request: &Request,
         mac: Mac,
         ips: Vec<(IpNet, IpAddr)>,
-        routes: Vec<Route>,
+        routes: &[Route],
         dns: Dns,
     ) -> Result<Self, Error> {
         let mtu = request.conf.mtu.ok_or_else(|| {
@@ -102,8 +103,7 @@ impl Plan {
         if ips.is_empty() {
             return Err(Error::new(code::ADDRESSES, "there is no address for the interface"));
         }
-        let routes =
-            routes.into_iter().map(|route| through_gateway(route, &ips)).collect::<Result<_, _>>()?;
+        let routes = routes.iter().map(|route| through_gateway(route, &ips)).collect::<Result<_, _>>()?;
         let alias = request.alias().encode();
         if alias.len() > LONGEST_ALIAS {
             let length = request.env.container_id.len();
@@ -224,7 +224,7 @@ fn default_routes(ips: &[(IpNet, IpAddr)]) -> Vec<Route> {
 }
 
 /// The route through its own next hop or the gateway of its family.
-fn through_gateway(route: Route, ips: &[(IpNet, IpAddr)]) -> Result<Route, Error> {
+fn through_gateway(route: &Route, ips: &[(IpNet, IpAddr)]) -> Result<Route, Error> {
     let dst = route.dst;
     for (key, value) in [
         ("mtu", route.mtu),
@@ -241,7 +241,7 @@ fn through_gateway(route: Route, ips: &[(IpNet, IpAddr)]) -> Result<Route, Error
     let family = |ip: IpAddr| ip.is_ipv4() == dst.addr().is_ipv4();
     let gateway = route.gw.or_else(|| ips.iter().map(|(_, gateway)| *gateway).find(|g| family(*g)));
     match gateway {
-        Some(gw) if family(gw) => Ok(Route { gw: Some(gw), ..route }),
+        Some(gw) if family(gw) => Ok(Route { gw: Some(gw), ..route.clone() }),
         _ => Err(Error::new(
             code::ADDRESSES,
             format!("routes: no address of the Pod has a gateway for the route to {dst}"),

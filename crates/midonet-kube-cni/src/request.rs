@@ -1,7 +1,7 @@
 //! A call of the plugin, read and checked as a whole. Pure.
 
+use ipam::Call;
 use ipam::args::Args;
-use ipam::{Attachment, Call};
 use naming::alias::PortAlias;
 use naming::{Mac, PodKey};
 
@@ -88,11 +88,6 @@ impl Request {
             ifname: self.env.ifname.clone(),
             pod_uid: self.pod_uid.clone(),
         }
-    }
-
-    /// The attachment that the call is about.
-    pub fn attachment(&self) -> Attachment {
-        Attachment { container_id: self.env.container_id.clone(), ifname: self.env.ifname.clone() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! From a call to what is printed, whatever happens.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -43,8 +43,8 @@ pub struct Output {
 
 impl Role {
     /// By the name that the program was called by.
-    pub fn of_program(program: Option<OsString>) -> Self {
-        let name = program.as_ref().and_then(|path| Path::new(path).file_name());
+    pub fn of_program(program: Option<&OsStr>) -> Self {
+        let name = program.and_then(|path| Path::new(path).file_name());
         if name.is_some_and(|name| name == ipam::IN_PROCESS) { Self::Ipam } else { Self::Network }
     }
 
@@ -165,7 +165,7 @@ mod tests {
             (Some("/opt/cni/bin/midonet-kube-cni"), Role::Network),
             (None, Role::Network),
         ] {
-            assert_eq!(Role::of_program(path.map(OsString::from)), role);
+            assert_eq!(Role::of_program(path.map(OsStr::new)), role);
         }
     }
 

@@ -104,7 +104,6 @@ fn refusals() {
         ),
         (with("dns", json!([])), Command::Add, "dns: must be an object, is a list"),
         (with("prevResult", json!({"ips": [{}]})), Command::Add, "prevResult.ips[0].address: missing"),
-        (base(), Command::Check, "prevResult: missing"),
         (with("cni.dev/valid-attachments", json!([{}])), Command::Gc, "[0].containerID: missing"),
     ] {
         let error = parse(&config, command).err().unwrap();

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::env::{Command, Environment};
 
-fn request(config: Value) -> Request {
+fn request(config: &Value) -> Request {
     let mut whole = json!({"cniVersion": "1.1.0", "name": "n", "mtu": 1450, "ipam": {"type": "x"}});
     for (key, value) in config.as_object().unwrap() {
         whole[key] = value.clone();
@@ -41,7 +41,7 @@ const DUAL: [(&str, &str); 2] = [("10.244.1.5/24", "10.244.1.1"), ("fd44:0:0:1::
 
 #[test]
 fn a_dual_stack_attachment() {
-    let plan = Plan::new(&request(json!({})), allocation(&DUAL, vec![])).unwrap();
+    let plan = Plan::new(&request(&json!({})), allocation(&DUAL, vec![])).unwrap();
     let own = NetNs::current().unwrap();
     let got = attachment(&plan, &own);
     assert_eq!((got.inner.as_str(), got.outer.as_str(), got.mtu), ("eth0", "mido24d07f86e30", 1450));
@@ -63,8 +63,9 @@ fn a_dual_stack_attachment() {
 fn routes_of_ipam_replace_the_default() {
     let mut own_hop = Route::to(net("fd01::/64"));
     own_hop.gw = Some("fd44:0:0:1::9".parse().unwrap());
-    let plan = Plan::new(&request(json!({})), allocation(&DUAL, vec![Route::to(net("10.0.0.0/8")), own_hop]))
-        .unwrap();
+    let plan =
+        Plan::new(&request(&json!({})), allocation(&DUAL, vec![Route::to(net("10.0.0.0/8")), own_hop]))
+            .unwrap();
     let own = NetNs::current().unwrap();
     let routes: Vec<String> =
         attachment(&plan, &own).routes.iter().map(|r| format!("{} {}", r.dst, r.via)).collect();
@@ -74,7 +75,7 @@ fn routes_of_ipam_replace_the_default() {
 #[test]
 fn the_result_names_both_ends_after_what_was_before() {
     let request = request(
-        json!({"dns": {"nameservers": ["10.96.0.10"]}, "runtimeConfig": {"mac": "02:00:00:00:00:07"}}),
+        &json!({"dns": {"nameservers": ["10.96.0.10"]}, "runtimeConfig": {"mac": "02:00:00:00:00:07"}}),
     );
     let plan = Plan::new(&request, allocation(&DUAL[..1], vec![])).unwrap();
     let result = plan.result("/run/netns/x", None);
@@ -94,7 +95,7 @@ fn the_result_names_both_ends_after_what_was_before() {
 
 #[test]
 fn check_expects_what_add_made() {
-    let request = request(json!({}));
+    let request = request(&json!({}));
     let plan = Plan::new(&request, allocation(&DUAL, vec![])).unwrap();
     let mut result = plan.result("/run/netns/x", None);
     assert_eq!(Plan::of_result(&request, &result).unwrap(), plan);
@@ -159,7 +160,7 @@ fn refusals() {
         ),
         (&json!({"mtu": 1279}), &DUAL, vec![], 7, "IPv6 needs at least 1280 bytes"),
     ] {
-        let error = Plan::new(&request(config.clone()), allocation(ips, routes)).unwrap_err();
+        let error = Plan::new(&request(config), allocation(ips, routes)).unwrap_err();
         assert_eq!(error.code, code, "{error}");
         assert!(error.msg.contains(want), "{error}");
     }

@@ -8,9 +8,10 @@ use crate::request::Request;
 
 /// Compares the attachment with what ADD made: in the kernel, at IPAM and at the agent.
 pub(super) fn check(request: &Request) -> Result<(), Error> {
+    let missing = || Error::new(code::CONFIG, "prevResult: missing: CHECK compares with it");
+    let result = request.conf.prev_result.as_ref().ok_or_else(missing)?;
     let netns = open_netns(request)?;
-    let result = request.conf.prev_result.clone().unwrap_or_default();
-    let plan = Plan::of_result(request, &result)?;
+    let plan = Plan::of_result(request, result)?;
     let attachment = plan.attachment(&netns);
     let differences = plumbing::check(&attachment)?;
     if !differences.is_empty() {

@@ -1,0 +1,102 @@
+//! A node agent that notes what it is asked and answers as it is told.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use nodeapi::v1::node_server::{Node, NodeServer};
+use nodeapi::v1::{
+    Agent as AgentStatus, BindPortReply, BindPortRequest, CheckPortReply, ReleasePortReply,
+    ReleasePortRequest, StatusReply, StatusRequest,
+};
+use tonic::{Request, Response, Status};
+
+/// The agent; it ends with this value.
+pub(crate) struct Agent {
+    state: Arc<State>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+#[derive(Default)]
+struct State {
+    calls: Mutex<Vec<String>>,
+    /// What BindPort is refused with.
+    refusal: Mutex<Option<Status>>,
+    last_bind: Mutex<Option<BindPortRequest>>,
+}
+
+struct Service(Arc<State>);
+
+impl Agent {
+    /// Serves at that socket.
+    pub(crate) fn start(socket: &Path) -> Self {
+        let state = Arc::new(State::default());
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (socket, service) = (PathBuf::from(socket), NodeServer::new(Service(state.clone())));
+        let guard = runtime.enter();
+        let incoming = nodeapi::incoming(nodeapi::listen(&socket).unwrap(), |_| {});
+        drop(guard);
+        runtime.spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
+        Self { state, _runtime: runtime }
+    }
+
+    pub(crate) fn refuse(&self, status: Option<Status>) {
+        *self.state.refusal.lock().unwrap() = status;
+    }
+
+    /// What it was asked since the last look.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        std::mem::take(&mut *self.state.calls.lock().unwrap())
+    }
+
+    pub(crate) fn last_bind(&self) -> BindPortRequest {
+        self.state.last_bind.lock().unwrap().clone().unwrap()
+    }
+}
+
+impl State {
+    fn note(&self, verb: &str, pod: (&str, &str), container_id: &str) {
+        self.calls.lock().unwrap().push(format!("{verb} {}/{} {container_id}", pod.0, pod.1));
+    }
+}
+
+#[tonic::async_trait]
+impl Node for Service {
+    async fn bind_port(&self, request: Request<BindPortRequest>) -> Result<Response<BindPortReply>, Status> {
+        let request = request.into_inner();
+        self.0.note("bind", (&request.namespace, &request.name), &request.container_id);
+        *self.0.last_bind.lock().unwrap() = Some(request);
+        match self.0.refusal.lock().unwrap().clone() {
+            Some(status) => Err(status),
+            None => Ok(Response::new(BindPortReply::default())),
+        }
+    }
+
+    async fn release_port(
+        &self,
+        request: Request<ReleasePortRequest>,
+    ) -> Result<Response<ReleasePortReply>, Status> {
+        let request = request.into_inner();
+        self.0.note("release", (&request.namespace, &request.name), &request.container_id);
+        Ok(Response::new(ReleasePortReply::default()))
+    }
+
+    async fn check_port(
+        &self,
+        request: Request<BindPortRequest>,
+    ) -> Result<Response<CheckPortReply>, Status> {
+        let request = request.into_inner();
+        self.0.note("check", (&request.namespace, &request.name), &request.container_id);
+        match self.0.last_bind.lock().unwrap().as_ref() {
+            Some(bound) if *bound == request => Ok(Response::new(CheckPortReply::default())),
+            bound => Err(Status::failed_precondition(format!("{bound:?} is bound, not {request:?}"))),
+        }
+    }
+
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusReply>, Status> {
+        let refusal = self.0.refusal.lock().unwrap().clone();
+        let not_ready_reason = refusal.as_ref().map(|status| status.message().to_owned()).unwrap_or_default();
+        let agent = AgentStatus { ready: refusal.is_none(), not_ready_reason, ..AgentStatus::default() };
+        Ok(Response::new(StatusReply { agent: Some(agent), ..StatusReply::default() }))
+    }
+}
