@@ -3,7 +3,7 @@
 //! One cluster serves all of it, so this is one test that goes from state to state; `tests/cluster`
 //! says how the cluster is made.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

@@ -164,6 +164,8 @@ INLINE int from_endpoint_ip(struct __sk_buff *skb, const struct config *cfg, __u
 
 	if (!(version == 4 ? parse_ipv4(skb, &p) : parse_ipv6(skb, &p)))
 		return drop(skb, REASON_malformed);
+	if (pretends_ipv4(&p))
+		return drop(skb, REASON_not_routable);
 	if (version == 6 && p.protocol == IPPROTO_ICMPV6) {
 		__u8 type;
 

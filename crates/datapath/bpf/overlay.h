@@ -35,6 +35,8 @@ INLINE int from_overlay_ip(struct __sk_buff *skb, const struct config *cfg, __u8
 
 	if (!(version == 4 ? parse_ipv4(skb, &p) : parse_ipv6(skb, &p)))
 		return drop(skb, REASON_malformed);
+	if (pretends_ipv4(&p))
+		return drop(skb, REASON_not_routable);
 	ethernet = frame(skb, ETHERNET_SIZE);
 	if (!ethernet)
 		return drop(skb, REASON_malformed);

@@ -107,6 +107,15 @@ INLINE bool is_unicast6(const struct address *address)
 	return !loopback_or_none && (address->word[0] & htonl(0xff000000)) != htonl(0xff000000);
 }
 
+/*
+ * In the maps an IPv4-mapped address stands for IPv4. On the wire, in an IPv6 header, it would pass for
+ * what it is not: at the door, and to whoever gets it.
+ */
+INLINE bool pretends_ipv4(const struct packet *p)
+{
+	return p->version == 6 && (is_mapped(&p->source) || is_mapped(&p->destination));
+}
+
 INLINE bool parse_ipv4(struct __sk_buff *skb, struct packet *p)
 {
 	void *data = frame(skb, ETHERNET_SIZE + sizeof(struct ipv4));

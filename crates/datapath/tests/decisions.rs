@@ -230,13 +230,18 @@ fn only_the_gateway_is_a_next_hop() {
             ),
         ];
         let nowhere: &[&str] = if f.a.is_ipv6() {
-            &["::1", "::", "fe80::5", "::ffff:192.0.2.1"]
+            &["::1", "::", "fe80::5", "::ffff:192.0.2.1", "::ffff:10.1.0.4"]
         } else {
             &["127.0.0.1", "0.0.0.0", "0.1.2.3"]
         };
         for address in nowhere {
             let packet = udp(f.a, address.parse().unwrap(), b"");
             cases.push(Case::drop(address, node.a, packet.frame(GATEWAY_MAC, A_MAC), "not_routable"));
+        }
+        if f.a.is_ipv6() {
+            // The Pod's own IPv4 address, in an IPv6 header.
+            let packet = udp("::ffff:10.1.0.3".parse().unwrap(), f.b, b"");
+            cases.push(Case::drop("mapped", node.a, packet.frame(GATEWAY_MAC, A_MAC), "not_routable"));
         }
         cases
     });

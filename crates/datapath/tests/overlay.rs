@@ -97,6 +97,8 @@ fn everything_else_is_dropped() {
             let to = |destination| frame(&udp(f.remote, destination, b"x"));
             let mut version = frame(&good);
             version[14] = 0;
+            let mapped = udp("::ffff:10.1.1.5".parse().unwrap(), "::ffff:10.1.0.3".parse().unwrap(), b"");
+            let disguised = mapped.frame(OVERLAY_MAC, GATEWAY_MAC);
             for (name, peer, vni, frame, reason) in [
                 ("another node's packet", "198.51.100.8", VNI, frame(&good), "overlay_peer"),
                 ("from a node of the other family", PEER6, VNI, frame(&good), "overlay_peer"),
@@ -116,6 +118,7 @@ fn everything_else_is_dropped() {
                 ("out of the cluster", PEER, VNI, to(f.external), "overlay_unknown"),
                 ("for another MAC", PEER, VNI, good.frame(A_MAC, GATEWAY_MAC), "destination_mac"),
                 ("for all", PEER, VNI, good.frame([0xff; 6], GATEWAY_MAC), "destination_mac"),
+                ("IPv4 in disguise", PEER, VNI, disguised, "not_routable"),
                 ("broken", PEER, VNI, version, "malformed"),
                 ("ARP", PEER, VNI, ethernet([0xff; 6], OVERLAY_MAC, 0x0806, &[0; 28]), "ethertype"),
             ] {
