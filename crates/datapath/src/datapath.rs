@@ -18,18 +18,18 @@ use crate::ports::Ports;
 use crate::routes::Routes;
 
 pub(crate) const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/midokube.bpf.o"));
-const FROM_ENDPOINT: &str = "from_endpoint";
-const FROM_OVERLAY: &str = "from_overlay";
+pub(crate) const FROM_ENDPOINT: &str = "from_endpoint";
+pub(crate) const FROM_OVERLAY: &str = "from_overlay";
 
 /// The network's programs and maps in the kernel.
 ///
 /// Dropping it changes nothing: what it made is pinned, and packets go on. There must be only one
 /// writer to a pin directory at a time: the agent.
 pub struct Datapath {
-    ebpf: Ebpf,
-    pins: Pins,
+    pub(crate) ebpf: Ebpf,
+    pub(crate) pins: Pins,
     from_endpoint: OwnedFd,
-    config: Array<MapData, layout::Config>,
+    pub(crate) config: Array<MapData, layout::Config>,
     ports: Ports,
     routes: Routes,
     counters: Counters,
@@ -234,7 +234,7 @@ impl Sizes {
     }
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier> {
+pub(crate) fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier> {
     let program =
         ebpf.program_mut(name).ok_or_else(|| Error::Load { what: name, reason: "it is missing".into() })?;
     program.try_into().map_err(|error| load_error(name, &error))

@@ -25,6 +25,7 @@ mod counters;
 mod datapath;
 mod error;
 mod layout;
+mod look;
 mod model;
 mod overlay;
 mod pins;

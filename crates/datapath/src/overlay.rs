@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use crate::error::{Error, Result, chain};
 use crate::pins::{Pins, file, remove_if_there};
 
-const LINK: &str = "overlay";
+pub(crate) const LINK: &str = "overlay";
 
 /// Makes `program` the one at the ingress of an interface.
 ///
@@ -63,7 +63,7 @@ fn attach_new(
 }
 
 /// aya attaches by name.
-fn interface_name(ifindex: u32) -> Result<String> {
+pub(crate) fn interface_name(ifindex: u32) -> Result<String> {
     let none = |error: Errno| Error::NoInterface { ifindex, source: error.into() };
     let name = nix::net::if_::if_indextoname(ifindex).map_err(none)?;
     // nix takes the null pointer of a failure for success and returns an empty name.

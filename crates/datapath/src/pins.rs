@@ -26,11 +26,21 @@ impl Pins {
         if found.filesystem_type() != nix::sys::statfs::BPF_FS_MAGIC {
             return Err(Error::NotBpffs { path: base.to_owned(), mount: existing.to_owned() });
         }
+        pins.make_folders()?;
+        Ok(pins)
+    }
+
+    /// Makes what is missing of the directories.
+    pub(crate) fn make_folders(&self) -> Result<()> {
         for kind in ["maps", "programs", "links"] {
-            let directory = pins.layout.join(kind);
+            let directory = self.layout.join(kind);
             fs::create_dir_all(&directory).map_err(file("create", &directory))?;
         }
-        Ok(pins)
+        Ok(())
+    }
+
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.layout.join("programs").join(name)
     }
 
     pub(crate) fn map(&self, name: &str) -> PathBuf {
@@ -70,7 +80,7 @@ impl Pins {
 
     /// Pins a program in the place of the one before it, atomically.
     pub(crate) fn replace_program(&self, name: &str, program: &mut SchedClassifier) -> Result<()> {
-        let path = self.layout.join("programs").join(name);
+        let path = self.program(name);
         // No dot: the file system keeps such names for itself.
         let new = path.with_file_name(format!("{name}-new"));
         remove_if_there(&new)?;

@@ -1,0 +1,121 @@
+//! Looking whether the kernel still has what the agent put there: others may take away what is pinned
+//! and attached, and nobody is told.
+
+use std::path::PathBuf;
+
+use aya::maps::MapData;
+use aya::programs::tc::TcAttachType;
+use aya::programs::{ProgramInfo, SchedClassifier};
+
+use crate::datapath::{Datapath, FROM_ENDPOINT, FROM_OVERLAY};
+use crate::error::{Error, Result, chain};
+use crate::layout;
+use crate::model::NodeConfig;
+use crate::overlay;
+
+impl Datapath {
+    /// The kernel's number of [`endpoint_program`](Self::endpoint_program), which a look at the shared
+    /// block gives, too.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not tell.
+    pub fn endpoint_program_id(&self) -> Result<u32> {
+        Ok(self.info(FROM_ENDPOINT)?.id())
+    }
+
+    /// Whether the overlay's program is at the ingress of an interface.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such interface, or the kernel does not tell.
+    pub fn has_overlay(&self, ifindex: u32) -> Result<bool> {
+        let name = overlay::interface_name(ifindex)?;
+        let ours = self.info(FROM_OVERLAY)?.id();
+        let attached = SchedClassifier::query_tcx(&name, TcAttachType::Ingress).map_err(|error| {
+            let action = format!("list the programs of interface {name}");
+            Error::Attach { action, reason: chain(&error) }
+        })?;
+        Ok(attached.1.iter().any(|program| program.id() == ours))
+    }
+
+    /// Whether the programs are told this.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration cannot be right, or the map cannot be read.
+    pub fn has_config(&self, config: &NodeConfig) -> Result<bool> {
+        let wanted = layout::Config::try_from(config)?;
+        let now = self.config.get(&0, 0);
+        Ok(now.map_err(|source| Error::Map { action: "read", map: "config", source })? == wanted)
+    }
+
+    /// The pins that are not there, and should be.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not tell which maps there are.
+    pub fn missing_pins(&self) -> Result<Vec<PathBuf>> {
+        let maps = self.maps()?;
+        let maps = maps.iter().map(|(name, _)| self.pins.map(name));
+        let programs = [FROM_ENDPOINT, FROM_OVERLAY].map(|name| self.pins.program(name));
+        Ok(maps.chain(programs).chain([self.pins.link(overlay::LINK)]).filter(|pin| !pin.exists()).collect())
+    }
+
+    /// Pins again what lost its pin, but for the overlay's link, which went with it:
+    /// [`attach_overlay`](Self::attach_overlay) makes a new one.
+    ///
+    /// # Errors
+    ///
+    /// If a pin cannot be made.
+    pub fn restore_pins(&mut self) -> Result<()> {
+        self.pins.make_folders()?;
+        for (name, map) in self.maps()? {
+            let pin = self.pins.map(&name);
+            if !pin.exists() {
+                map.pin(&pin).map_err(|error| Error::Attach {
+                    action: format!("pin map {name} at {}", pin.display()),
+                    reason: chain(&error),
+                })?;
+            }
+        }
+        for name in [FROM_ENDPOINT, FROM_OVERLAY] {
+            if !self.pins.program(name).exists() {
+                self.pins.replace_program(name, crate::datapath::program(&mut self.ebpf, name)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The maps that the programs use: each as its own handle, since those at work here are typed.
+    fn maps(&self) -> Result<Vec<(String, MapData)>> {
+        let error = |source| Error::Map { action: "look at", map: "of the programs", source };
+        let mut maps = Vec::new();
+        for program in [FROM_ENDPOINT, FROM_OVERLAY] {
+            let ids = self.info(program)?.map_ids().map_err(|error| describe(program, &error))?;
+            for id in ids.unwrap_or_default() {
+                let map = MapData::from_id(id).map_err(error)?;
+                let info = map.info().map_err(error)?;
+                let name = info.name_as_str().unwrap_or_default().to_owned();
+                // Constants of the programs are maps, too, and not pinned.
+                if layout::map_shapes(1, 1, 1).iter().any(|shape| shape.name == name)
+                    && !maps.iter().any(|(known, _)| *known == name)
+                {
+                    maps.push((name, map));
+                }
+            }
+        }
+        Ok(maps)
+    }
+
+    fn info(&self, name: &'static str) -> Result<ProgramInfo> {
+        let missing = || Error::Load { what: name, reason: "it is missing".into() };
+        let program = self.ebpf.program(name).ok_or_else(missing)?;
+        let program: &SchedClassifier = program.try_into().map_err(|error| describe(name, &error))?;
+        program.info().map_err(|error| describe(name, &error))
+    }
+}
+
+fn describe(what: &'static str, error: &dyn std::error::Error) -> Error {
+    Error::Load { what, reason: chain(error) }
+}
