@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help rust packages-build packages-test build image demo test test-programs cluster cluster-down lint fmt
+.PHONY: help rust packages-build packages-test build image demo test test-programs bench cluster cluster-down lint fmt
 
 BINARIES := midonet-kube-cni midonet-kube-node midokube
 HOST = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
@@ -39,6 +39,10 @@ test-programs: packages-test
 
 test: test-programs build image ## Everything, a real three-node Kubernetes included (root)
 	cargo test --release --locked --workspace
+
+bench: test-programs build ## This network and its peers side by side; ONLY=add,... ROUNDS= SECONDS= (root)
+	cargo build --release --locked -p bench
+	"$(OUT)/bench" --bin-dir target/release $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS))
 
 cluster: test-programs image ## A real Kubernetes of three nodes with this network (root)
 	tests/cluster/cluster up

@@ -1,0 +1,153 @@
+//! What this network is to reach, and whether it did: pure.
+
+use serde::Serialize;
+
+use crate::results::{Part, Table};
+use crate::stats::{Summary, summary};
+
+/// A bound on a median.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+/// One aim: a case's value in a table, or its ratio to another case's, within a bound.
+struct Aim {
+    table: &'static str,
+    /// The first of these cases that was measured.
+    cases: &'static [&'static str],
+    /// `None`: the value itself.
+    to: Option<&'static str>,
+    bound: Bound,
+}
+
+const OURS: &[&str] = &["ours"];
+/// Across nodes the fast path counts where there is one.
+const ACROSS: &[&str] = &["ours-direct", "ours-device"];
+
+const fn ratio(table: &'static str, cases: &'static [&'static str], to: &'static str, bound: Bound) -> Aim {
+    Aim { table, cases, to: Some(to), bound }
+}
+
+const fn value(table: &'static str, cases: &'static [&'static str], bound: Bound) -> Aim {
+    Aim { table, cases, to: None, bound }
+}
+
+use Bound::{AtLeast, AtMost};
+
+const AIMS: &[Aim] = &[
+    ratio("add/ipv4-add", OURS, "ptp", AtMost(0.25)),
+    // Not of both families: there ptp waits for duplicate address detection, and any ratio is met.
+    ratio("same-node/rr", OURS, "veth", AtLeast(0.93)),
+    ratio("same-node/crr", OURS, "veth", AtLeast(0.88)),
+    ratio("same-node/rr", OURS, "bridge", AtLeast(1.1)),
+    ratio("same-node/crr", OURS, "bridge", AtLeast(1.15)),
+    ratio("same-node/udp", OURS, "bridge", AtLeast(1.3)),
+    ratio("same-node/tcp1", OURS, "bridge", AtLeast(1.0)),
+    ratio("same-node/tcp1", OURS, "routed", AtLeast(1.0)),
+    ratio("same-node/tcp4", OURS, "bridge", AtLeast(1.0)),
+    ratio("same-node/tcp4", OURS, "routed", AtLeast(1.0)),
+    ratio("cross-node/rr", ACROSS, "flannel", AtLeast(1.4)),
+    ratio("cross-node/crr", ACROSS, "flannel", AtLeast(1.3)),
+    ratio("cross-node/udp", ACROSS, "flannel", AtLeast(1.8)),
+    ratio("cross-node/tcp1", ACROSS, "flannel", AtLeast(1.0)),
+    ratio("cross-node/tcp4", ACROSS, "flannel", AtLeast(1.0)),
+    ratio("datapath/cost", &["IPv4 Pod to Pod"], "empty program", AtMost(5.0)),
+    ratio("datapath/cost", &["IPv6 Pod to Pod"], "empty program", AtMost(5.0)),
+    // The datapath keeps no state of a connection: the first packet is as any other.
+    value("datapath/cost", &["IPv4 Pod to Pod"], AtMost(1500.0)),
+    value("datapath/cost", &["IPv6 Pod to Pod"], AtMost(1500.0)),
+    value("scale/ready", &["restart"], AtMost(1.0)),
+    value("scale/memory", &["resident"], AtMost(30.0)),
+];
+
+/// What became of an aim.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Verdict {
+    pub(crate) table: String,
+    pub(crate) title: String,
+    pub(crate) case: &'static str,
+    pub(crate) to: Option<&'static str>,
+    pub(crate) unit: &'static str,
+    pub(crate) bound: Bound,
+    pub(crate) measured: Summary,
+    pub(crate) met: bool,
+    /// The rounds lie on both sides of the bound: another run may say otherwise.
+    pub(crate) close: bool,
+}
+
+/// The aims of what was measured, each with its verdict.
+pub(crate) fn judge(parts: &[Part]) -> Vec<Verdict> {
+    let tables: Vec<&Table> = parts.iter().flat_map(|part| &part.tables).collect();
+    AIMS.iter().filter_map(|aim| verdict(aim, &tables)).collect()
+}
+
+fn verdict(aim: &Aim, tables: &[&Table]) -> Option<Verdict> {
+    let table = tables.iter().find(|table| table.id == aim.table)?;
+    let case = aim.cases.iter().copied().find(|case| table.values(case).is_some())?;
+    let measured = match aim.to {
+        Some(to) => table.ratio(case, to)?,
+        None => summary(table.values(case)?)?,
+    };
+    let within = |value: f64| match aim.bound {
+        AtLeast(bound) => value >= bound,
+        AtMost(bound) => value <= bound,
+    };
+    Some(Verdict {
+        table: table.id.clone(),
+        title: table.title.clone(),
+        case,
+        to: aim.to,
+        unit: if aim.to.is_some() { "x" } else { table.unit },
+        bound: aim.bound,
+        measured,
+        met: within(measured.median),
+        close: within(measured.min) != within(measured.max),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::Better;
+
+    fn part(id: &str, cases: &[(&str, &[f64])]) -> Part {
+        let mut table = Table::new(id, "", "1/s", Better::Higher, "");
+        for (case, values) in cases {
+            values.iter().for_each(|value| table.record(case, *value));
+        }
+        let mut part = Part::new("test", "");
+        part.tables.push(table);
+        part
+    }
+
+    #[test]
+    fn a_median_on_the_bound_is_met() {
+        let part = part("cross-node/rr", &[("flannel", &[10.0]), ("ours-device", &[14.0])]);
+        let [verdict] = judge(&[part]).try_into().unwrap();
+        assert!(verdict.met && !verdict.close);
+        assert_eq!(verdict.case, "ours-device");
+    }
+
+    #[test]
+    fn the_fast_path_counts_where_there_is_one() {
+        let cases: &[(&str, &[f64])] =
+            &[("flannel", &[10.0]), ("ours-device", &[99.0]), ("ours-direct", &[11.0])];
+        let [verdict] = judge(&[part("cross-node/rr", cases)]).try_into().unwrap();
+        assert_eq!((verdict.case, verdict.met), ("ours-direct", false));
+    }
+
+    #[test]
+    fn rounds_on_both_sides_are_told() {
+        let part = part("add/ipv4-add", &[("ptp", &[10.0; 3]), ("ours", &[2.0, 2.4, 3.0])]);
+        let [verdict] = judge(&[part]).try_into().unwrap();
+        assert!(verdict.met && verdict.close);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_judged() {
+        assert_eq!(judge(&[part("add/ipv4-add", &[("ours", &[1.0])])]), []);
+    }
+}

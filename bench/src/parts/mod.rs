@@ -1,0 +1,22 @@
+//! What is measured, a part each.
+
+mod add;
+mod network;
+
+use anyhow::Result;
+
+use crate::context::Bench;
+use crate::results::Part;
+
+/// A part: its name for `ONLY=`, and what does it.
+pub(crate) struct Entry {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(&Bench) -> Result<Part>,
+}
+
+/// All parts, in the order of the report.
+pub(crate) const PARTS: &[Entry] = &[
+    Entry { name: "add", run: add::run },
+    Entry { name: "same-node", run: network::same_node },
+    Entry { name: "cross-node", run: network::cross_node },
+];

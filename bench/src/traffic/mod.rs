@@ -1,0 +1,84 @@
+//! Traffic between two namespaces, by threads of this program: no tool, no process, no start-up time in
+//! the figures.
+
+mod datagrams;
+mod requests;
+mod stream;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::thread::ScopedJoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+use plumbing::NetNs;
+
+pub(crate) use datagrams::packets_per_second;
+pub(crate) use requests::{connections_per_second, requests_per_second};
+pub(crate) use stream::gigabits_per_second;
+
+/// Nothing that works takes as long as this.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Two ends and the address of the second.
+pub(crate) struct Path {
+    pub(crate) from: NetNs,
+    pub(crate) to: NetNs,
+    pub(crate) address: IpAddr,
+}
+
+impl Path {
+    /// Makes sockets at the near end; a socket stays there wherever it is used.
+    fn near<T: Send>(&self, make: impl FnOnce() -> io::Result<T> + Send) -> Result<T> {
+        Ok(self.from.run(make)??)
+    }
+
+    /// Makes sockets at the far end.
+    fn far<T: Send>(&self, make: impl FnOnce() -> io::Result<T> + Send) -> Result<T> {
+        Ok(self.to.run(make)??)
+    }
+
+    fn listen(&self) -> Result<(TcpListener, SocketAddr)> {
+        let address = SocketAddr::new(self.address, 0);
+        let listener = self.far(|| TcpListener::bind(address));
+        let listener = listener.with_context(|| format!("cannot listen on {}", self.address))?;
+        // Of a listening socket this is the patience of accept(2).
+        socket2::SockRef::from(&listener).set_read_timeout(Some(PATIENCE))?;
+        let at = listener.local_addr()?;
+        Ok((listener, at))
+    }
+
+    fn connect(&self, at: SocketAddr) -> Result<TcpStream> {
+        let stream = self.near(|| TcpStream::connect_timeout(&at, PATIENCE));
+        prepared(stream.with_context(|| format!("cannot connect to {at}"))?)
+    }
+}
+
+/// A stream that sends at once and does not wait forever.
+fn prepared(stream: TcpStream) -> Result<TcpStream> {
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// The processors this program may use.
+fn processors() -> Result<Vec<usize>> {
+    let set = sched_getaffinity(Pid::from_raw(0))?;
+    Ok((0..CpuSet::count()).filter(|cpu| set.is_set(*cpu) == Ok(true)).collect())
+}
+
+/// Keeps this thread on one of the processors: the first, or the last.
+fn pin(last: bool) -> Result<()> {
+    let all = processors()?;
+    let chosen = if last { all.last() } else { all.first() };
+    let mut set = CpuSet::new();
+    set.set(*chosen.context("no processor")?)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+}
+
+fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
