@@ -1,6 +1,7 @@
 //! What is measured, a part each.
 
 mod add;
+mod datapath;
 mod network;
 
 use anyhow::Result;
@@ -19,4 +20,5 @@ pub(crate) const PARTS: &[Entry] = &[
     Entry { name: "add", run: add::run },
     Entry { name: "same-node", run: network::same_node },
     Entry { name: "cross-node", run: network::cross_node },
+    Entry { name: "datapath", run: datapath::run },
 ];

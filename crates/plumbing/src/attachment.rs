@@ -8,6 +8,7 @@
 //! | routes via the gateway | everything | the cluster's CIDRs |
 
 mod differences;
+mod repair;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -19,7 +20,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use crate::link::{self, DEAD_GROUP, DEAD_NAME, Link};
 use crate::{Error, NetNs, Netlink, Result, Route, address, route, sysctl, tc};
 
-pub use differences::{Difference, check};
+pub use differences::{Difference, Part, check};
+pub use repair::{repair, repair_outer, set_inner_mtu};
 
 /// A veth pair whose outer end leads into the network.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ mod address;
 mod attachment;
 mod error;
 mod link;
+mod monitor;
 mod netlink;
 mod netns;
 pub mod nft;
@@ -17,9 +18,13 @@ pub mod sysctl;
 pub mod tc;
 pub mod underlay;
 
-pub use attachment::{Attached, Attachment, Difference, attach, check, detach, find, remove, set_up};
+pub use attachment::{
+    Attached, Attachment, Difference, Part, attach, check, detach, find, remove, repair, repair_outer,
+    set_inner_mtu, set_up,
+};
 pub use error::{Error, Result};
 pub use link::{DEAD_GROUP, Link, Stats, find_port, list_ports, peers, reap_dead};
+pub use monitor::Monitor;
 pub use netlink::Netlink;
 pub use netns::NetNs;
 pub use route::Route;

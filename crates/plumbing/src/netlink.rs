@@ -80,6 +80,9 @@ impl Netlink {
 
     /// Asks for several things in one go; the first that fails is told, the others were tried too.
     pub(crate) fn requests(&mut self, requests: Vec<Request>) -> Result<()> {
+        if requests.is_empty() {
+            return Ok(());
+        }
         let mut bytes = Vec::new();
         let first = self.sequence.wrapping_add(1);
         let mut names = Vec::new();

@@ -1,6 +1,7 @@
 //! nftables: one small table of our own, replaced as a whole in one transaction.
 
 mod expression;
+mod look;
 mod message;
 
 use ipnet::IpNet;
@@ -8,6 +9,8 @@ use ipnet::IpNet;
 use crate::Result;
 use expression::Expression;
 use message::Batch;
+
+pub use look::Table;
 
 /// The table's name, in the family inet (`nft list table inet midonet-kube`).
 pub const TABLE: &str = "midonet-kube";
@@ -47,6 +50,14 @@ impl Masquerade {
         rule.extend([Expression::Counter, Expression::Masquerade]);
         rule
     }
+}
+
+/// The table as the kernel has it now; `None` if it is not there. Equal as long as nobody changed it.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn look() -> Result<Option<Table>> {
+    look::read(TABLE, CHAIN)
 }
 
 /// Removes the table; none is success.

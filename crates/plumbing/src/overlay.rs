@@ -38,6 +38,18 @@ pub fn ensure(name: &str, mac: [u8; 6], mtu: u32, port: u16) -> Result<u32> {
     Ok(device.ifindex)
 }
 
+/// Whether an interface is such a device with that UDP port.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn is(name: &str, port: u16) -> Result<bool> {
+    let mut netlink = Netlink::here()?;
+    match link::find(&mut netlink, name)? {
+        Some(device) => fits(&mut netlink, device.ifindex, port),
+        None => Ok(false),
+    }
+}
+
 /// Outer UDP checksums are left out (RFC 7348, section 5; RFC 6935 for IPv6): the inner packet has its own.
 fn info(port: u16) -> Vec<LinkInfo> {
     let data = vec![

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -34,6 +34,11 @@ pub(crate) fn add_neighbour(ifindex: u32, ifname: &str, neighbour: IpAddr) -> Re
 pub(crate) fn add(ifindex: u32, ifname: &str, route: Route) -> Request {
     let message = message(ifindex, route.dst, Some(route.via));
     request(format!("route {} via {} on {ifname}", route.dst, route.via), message)
+}
+
+/// Makes a route ours that somebody made lead elsewhere.
+pub(crate) fn replacing(request: Request) -> Request {
+    Request { flags: NLM_F_CREATE | NLM_F_REPLACE, ..request }
 }
 
 fn request(what: String, message: RouteMessage) -> Request {

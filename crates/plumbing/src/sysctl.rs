@@ -49,6 +49,14 @@ pub fn enable_forwarding(families: &[Family]) -> Result<()> {
     Ok(())
 }
 
+/// Whether this namespace is a router of that family.
+pub fn forwards(family: Family) -> bool {
+    match family {
+        Family::V4 => is("ipv4/ip_forward", "1"),
+        Family::V6 => is("ipv6/conf/all/forwarding", "1"),
+    }
+}
+
 fn interfaces() -> Result<Vec<PathBuf>> {
     let root = Path::new(ROOT).join("ipv6/conf");
     let list = fs::read_dir(&root).map_err(|error| Error::new(format!("list {}", root.display()), error))?;

@@ -1,5 +1,6 @@
 //! Traffic control: one ingress block that all interfaces of Pods share, with one program in it.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL};
@@ -37,18 +38,64 @@ pub(crate) fn join_block(ifindex: u32, ifname: &str) -> Request {
     }
 }
 
-/// Whether an interface is in the shared block.
-pub(crate) fn in_block(netlink: &mut Netlink, ifindex: u32) -> Result<bool> {
+/// Takes away what an interface has in place of its door, which is in no block or in another.
+pub(crate) fn leave_block(ifindex: u32, ifname: &str) -> Request {
+    let mut request = join_block(ifindex, ifname);
+    if let RouteNetlinkMessage::NewQueueDiscipline(mut message) = request.message {
+        message.attributes.clear();
+        request.message = RouteNetlinkMessage::DelQueueDiscipline(message);
+    }
+    Request { what: format!("remove the clsact qdisc of {ifname}"), flags: 0, ..request }
+}
+
+/// The interfaces of this thread's namespace that are in the shared block, by number.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn block_members() -> Result<BTreeSet<u32>> {
+    members(&mut Netlink::here()?)
+}
+
+pub(crate) fn members(netlink: &mut Netlink) -> Result<BTreeSet<u32>> {
+    let all = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default());
+    let all = netlink.dump("list queueing disciplines", &all)?;
+    Ok(all
+        .into_iter()
+        .filter_map(|message| match message {
+            RouteNetlinkMessage::NewQueueDiscipline(qdisc) => Some(qdisc),
+            _ => None,
+        })
+        .filter(|qdisc| qdisc.attributes.contains(&TcAttribute::Other(block_attribute())))
+        .map(|qdisc| qdisc.header.index.cast_unsigned())
+        .collect())
+}
+
+/// The kernel's number of the program that packets into a block meet first; `None` without any.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn block_program(block: u32) -> Result<Option<u32>> {
     let mut message = TcMessage::default();
-    message.header.index = ifindex.cast_signed();
-    let all = netlink.dump("list queueing disciplines", &RouteNetlinkMessage::GetQueueDiscipline(message))?;
-    Ok(all.into_iter().any(|message| {
-        let RouteNetlinkMessage::NewQueueDiscipline(qdisc) = message else { return false };
-        qdisc.header.index == ifindex.cast_signed()
-            && qdisc.attributes.iter().any(|attribute| match attribute {
-                TcAttribute::Other(other) => *other == block_attribute(),
-                _ => false,
+    message.header.index = TcHeader::TCM_IFINDEX_MAGIC_BLOCK.cast_signed();
+    message.header.parent = TcHandle::from(block);
+    let all = RouteNetlinkMessage::GetTrafficFilter(message);
+    let filters = match Netlink::here()?.dump("list the filters of the datapath's block", &all) {
+        // Without an interface in it there is no block.
+        Err(error) if error.is_missing() || error.is(libc::EINVAL) => return Ok(None),
+        other => other?,
+    };
+    let id = |option: &TcOption| match option {
+        TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => Some(*id),
+        _ => None,
+    };
+    Ok(filters.iter().find_map(|filter| match filter {
+        RouteNetlinkMessage::NewTrafficFilter(filter) => {
+            filter.attributes.iter().find_map(|attribute| match attribute {
+                TcAttribute::Options(options) => options.iter().find_map(id),
+                _ => None,
             })
+        }
+        _ => None,
     }))
 }
 

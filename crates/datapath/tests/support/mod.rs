@@ -1,6 +1,7 @@
 //! A network namespace with a BPF file system of its own, and the programs run on single packets.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod cost;
 pub mod netns;
 pub mod packet;
 

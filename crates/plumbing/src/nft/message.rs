@@ -20,7 +20,7 @@ const DELETE_TABLE: u16 = (10 << 8) | 2;
 const NEW_CHAIN: u16 = (10 << 8) | 3;
 const NEW_RULE: u16 = (10 << 8) | 6;
 /// NFPROTO_INET: both families in one table.
-const FAMILY: u8 = 1;
+pub(super) const FAMILY: u8 = 1;
 /// NFNL_SUBSYS_NFTABLES as the batch's resource, network byte order.
 const SUBSYSTEM: u16 = 10;
 /// NF_INET_POST_ROUTING.
@@ -28,7 +28,7 @@ const POSTROUTING: u32 = 4;
 /// NF_IP_PRI_NAT_SRC.
 const PRIORITY: u32 = 100;
 
-const HEADER: usize = 16;
+pub(super) const HEADER: usize = 16;
 
 #[derive(Default)]
 pub(super) struct Batch {
@@ -113,7 +113,14 @@ fn send(bytes: &[u8], messages: u32) -> io::Result<()> {
 }
 
 /// nlmsghdr, nfgenmsg, attributes.
-fn encode(kind: u16, flags: u16, sequence: u32, family: u8, resource: u16, attributes: &[u8]) -> Vec<u8> {
+pub(super) fn encode(
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    family: u8,
+    resource: u16,
+    attributes: &[u8],
+) -> Vec<u8> {
     let length = u32::try_from(HEADER + 4 + attributes.len()).unwrap_or(u32::MAX);
     let mut bytes = Vec::new();
     bytes.extend(length.to_ne_bytes());

@@ -1,0 +1,265 @@
+//! Looking whether the kernel still agrees with what it was last made to: others may remove or change
+//! any of it. What differs is found here; making it right again is [`Network::apply`]'s work, as always.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use anyhow::{Context, Result};
+use datapath::{NodeConfig, Port, Role};
+use naming::{GATEWAY_MAC, OVERLAY_MAC, interface};
+use plumbing::{Attachment, Part, tc};
+use tracing::warn;
+
+use super::{Applied, Network, OVERLAY_PORT, PortRecord};
+
+/// One thing that somebody else removed or changed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// What kind of thing: the metric's label.
+    pub what: &'static str,
+    /// Which, and what is wrong with it.
+    pub detail: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.detail)
+    }
+}
+
+impl Finding {
+    /// A finding.
+    pub fn new(what: &'static str, detail: impl Into<String>) -> Self {
+        Self { what, detail: detail.into() }
+    }
+}
+
+/// What was last put into the kernel, besides [`Applied`].
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    pub(super) config: NodeConfig,
+    pub(super) node_port: Port,
+    pub(super) masquerade: Option<plumbing::nft::Table>,
+}
+
+/// A copy of what should be, to be compared without holding the network.
+#[derive(Debug)]
+pub struct Expectation {
+    applied: Applied,
+    kept: Kept,
+    pair: Attachment<'static>,
+    ports: Vec<PortRecord>,
+    program: u32,
+}
+
+impl Network {
+    /// What should be; `None` while the network is not set up.
+    ///
+    /// # Errors
+    /// The kernel does not give the program's number.
+    pub fn expectation(&self) -> Result<Option<Expectation>> {
+        let (Some(applied), Some(kept)) = (&self.applied, &self.kept) else { return Ok(None) };
+        Ok(Some(Expectation {
+            pair: self.node_pair(&applied.local, applied.mtu),
+            applied: applied.clone(),
+            kept: kept.clone(),
+            ports: self.ports.values().cloned().collect(),
+            program: self.datapath.endpoint_program_id()?,
+        }))
+    }
+
+    /// What differs in the datapath's own tables and pins.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn look_at_datapath(&self) -> Result<Vec<Finding>> {
+        let (Some(_), Some(kept)) = (&self.applied, &self.kept) else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        let missing = self.datapath.missing_pins()?;
+        found.extend(missing.iter().map(|pin| Finding::new("pin", format!("{} is gone", pin.display()))));
+        if !self.datapath.has_config(&kept.config)? {
+            found.push(Finding::new("config", "the datapath's configuration is another"));
+        }
+        if !self.datapath.has_overlay(kept.config.overlay_ifindex).unwrap_or(false) {
+            let detail = format!("the datapath's program is not at {}", interface::OVERLAY);
+            found.push(Finding::new("overlay_program", detail));
+        }
+        let routes = self.datapath.routes()?;
+        let wrong = self.wanted_routes.iter().filter(|(cidr, route)| routes.get(*cidr) != Some(*route));
+        found.extend(
+            wrong.map(|(cidr, _)| Finding::new("datapath_route", format!("{cidr} is missing or wrong"))),
+        );
+        let extra = routes.keys().filter(|cidr| !self.wanted_routes.contains_key(*cidr));
+        found.extend(extra.map(|cidr| Finding::new("datapath_route", format!("{cidr} is nobody's"))));
+        let ports = self.datapath.ports()?;
+        let wanted = self.ports.values().map(PortRecord::port).chain([kept.node_port.clone()]);
+        let wrong = wanted.filter(|port| !ports.iter().any(|now| same(now, port)));
+        found.extend(wrong.map(|port| {
+            Finding::new(
+                "endpoint",
+                format!("{:?} of interface {} is missing or wrong", port.addresses, port.ifindex),
+            )
+        }));
+        Ok(found)
+    }
+
+    /// Has the next [`apply`](Self::apply) put everything right, also what it did before.
+    pub fn distrust(&mut self) {
+        self.distrusted = true;
+    }
+
+    /// Before everything else: pins, which attaching needs.
+    pub(super) fn restore_pins(&mut self) -> Result<()> {
+        if self.distrusted && !self.datapath.missing_pins()?.is_empty() {
+            self.datapath.restore_pins().context("cannot pin the datapath again")?;
+        }
+        Ok(())
+    }
+
+    /// Pods' own part: entries in the datapath, outer ends, and the MTU when it is another than before.
+    pub(super) fn restore_ports(&mut self, mtu: u32) -> Result<()> {
+        let committed = self.datapath.ports().context("cannot read the datapath's ports")?;
+        for port in self.ports.values().map(PortRecord::port) {
+            if !committed.iter().any(|now| same(now, &port)) {
+                self.datapath.bind(&port).context("cannot commit a Pod's port again")?;
+            }
+        }
+        let members = tc::block_members()?;
+        let links: BTreeMap<u32, _> =
+            plumbing::list_ports()?.into_iter().map(|link| (link.ifindex, link)).collect();
+        for port in self.ports.values() {
+            let Some(link) = links.get(&port.host_ifindex).filter(|link| is_ports(link, port)) else {
+                continue;
+            };
+            let wrong = !link.up || link.mac != GATEWAY_MAC.0 || !members.contains(&link.ifindex);
+            if self.distrusted && wrong {
+                plumbing::repair_outer(&port.host_ifname, GATEWAY_MAC.0)
+                    .with_context(|| format!("cannot repair the interface of Pod {}", port.pod()))?;
+            }
+            if self.pods_mtu != Some(mtu)
+                && link.mtu != mtu
+                && !plumbing::set_inner_mtu(&port.host_ifname, port.mac.0, mtu)?
+            {
+                warn!(
+                    pod = %port.pod(), mtu = link.mtu,
+                    "the Pods' MTU is now {mtu}, but this Pod's namespace is not to be found: it keeps its own until \
+                     it is made anew, and is told when a packet is too big"
+                );
+            }
+        }
+        self.pods_mtu = Some(mtu);
+        self.distrusted = false;
+        Ok(())
+    }
+}
+
+impl Expectation {
+    /// What differs of links, addresses, routes, queueing disciplines, sysctls and nftables. `settled`
+    /// are the Pods' interfaces that were seen up: the others may be in the middle of their ADD.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn look(&self, settled: &mut BTreeSet<u32>) -> Result<Vec<Finding>> {
+        let mut found = Vec::new();
+        self.look_at_uplink(&mut found);
+        for difference in plumbing::check(&self.pair)? {
+            let what = match difference.part {
+                Part::Link => "link",
+                Part::Setting => "setting",
+                Part::Block => "block",
+                Part::Address => "address",
+                Part::Route => "route",
+            };
+            found.push(Finding::new(what, difference.to_string()));
+        }
+        let links = plumbing::list_ports()?;
+        let by_index: BTreeMap<u32, &plumbing::Link> =
+            links.iter().map(|link| (link.ifindex, link)).collect();
+        let overlay = links.iter().find(|link| link.name == interface::OVERLAY);
+        found.extend(self.look_at_overlay(overlay));
+        let members = tc::block_members()?;
+        settled.retain(|ifindex| by_index.contains_key(ifindex));
+        for port in &self.ports {
+            let Some(link) = by_index.get(&port.host_ifindex).filter(|link| is_ports(link, port)) else {
+                continue;
+            };
+            if link.up {
+                settled.insert(link.ifindex);
+            }
+            found.extend(look_at_port(port, link, members.contains(&link.ifindex), settled));
+        }
+        if tc::block_program(tc::INGRESS_BLOCK)? != Some(self.program) {
+            found.push(Finding::new("program", "the datapath's program is not in its block"));
+        }
+        if plumbing::nft::look()? != self.kept.masquerade {
+            found.push(Finding::new("masquerade", "the nftables table inet midonet-kube is gone or changed"));
+        }
+        let families = self.applied.local.gateways.iter().map(|gateway| plumbing::Family::of(*gateway));
+        for family in families.filter(|family| !plumbing::sysctl::forwards(*family)) {
+            found.push(Finding::new("forwarding", format!("the node no longer forwards {family:?}")));
+        }
+        Ok(found)
+    }
+
+    fn look_at_uplink(&self, found: &mut Vec<Finding>) {
+        let before = &self.applied.underlay;
+        match plumbing::underlay::find(self.applied.local.tunnel_address) {
+            Ok(now) if now == *before => {}
+            Ok(now) => found.push(Finding::new(
+                "uplink",
+                format!(
+                    "{} with an MTU of {} has become {} with an MTU of {}",
+                    before.ifname, before.mtu, now.ifname, now.mtu
+                ),
+            )),
+            Err(error) => found.push(Finding::new("uplink", error.to_string())),
+        }
+    }
+
+    fn look_at_overlay(&self, link: Option<&plumbing::Link>) -> Option<Finding> {
+        let name = interface::OVERLAY;
+        let wrong = match link {
+            None => format!("{name} is gone"),
+            Some(link) if link.ifindex != self.kept.config.overlay_ifindex => format!("{name} is another"),
+            Some(link) if !link.up => format!("{name} is down"),
+            Some(link) if link.mac != OVERLAY_MAC.0 => format!("{name} has another MAC address"),
+            Some(link) if link.mtu != self.applied.mtu => format!("{name} has an MTU of {}", link.mtu),
+            Some(_) if !plumbing::overlay::is(name, OVERLAY_PORT).unwrap_or(true) => {
+                format!("{name} is no flow-based VXLAN device")
+            }
+            Some(_) => return None,
+        };
+        Some(Finding::new("overlay", wrong))
+    }
+}
+
+fn look_at_port(
+    port: &PortRecord,
+    link: &plumbing::Link,
+    in_block: bool,
+    settled: &BTreeSet<u32>,
+) -> Vec<Finding> {
+    let of_pod = |what| Finding::new("pod", format!("{} of Pod {} {what}", link.name, port.pod()));
+    let mut found = Vec::new();
+    if !link.up && settled.contains(&link.ifindex) {
+        found.push(of_pod("is down"));
+    }
+    if !in_block {
+        found.push(of_pod("is not in the datapath's block"));
+    }
+    if link.mac != GATEWAY_MAC.0 {
+        found.push(of_pod("has another MAC address"));
+    }
+    found
+}
+
+/// Whether the link still is that port's: not dead, nor another sandbox's.
+fn is_ports(link: &plumbing::Link, port: &PortRecord) -> bool {
+    link.group != plumbing::DEAD_GROUP && link.name == port.host_ifname
+}
+
+fn same(a: &Port, b: &Port) -> bool {
+    let addresses = |port: &Port| port.addresses.iter().copied().collect::<BTreeSet<_>>();
+    (a.ifindex, a.mac, a.role == Role::Pod) == (b.ifindex, b.mac, b.role == Role::Pod)
+        && addresses(a) == addresses(b)
+}

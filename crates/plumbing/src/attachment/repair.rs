@@ -1,0 +1,140 @@
+//! Putting back what somebody else took from a pair or changed of it: as little as is wrong, so that
+//! connections through the pair live on.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use netlink_packet_route::link::LinkAttribute;
+
+use super::{Attachment, inside, need, settings};
+use crate::link::{self, Link};
+use crate::netlink::Request;
+use crate::{NetNs, Netlink, Result, address, route, tc};
+
+/// Where container runtimes keep Pods' namespaces.
+const NAMESPACES: &str = "/run/netns";
+
+/// Makes an existing pair what it should be, in place: both ends' settings, the block, addresses and
+/// routes that are missing. More than was asked for is left alone.
+///
+/// # Errors
+/// An end does not exist: then the pair must be made anew. Or the kernel refuses.
+pub fn repair(attachment: &Attachment<'_>) -> Result<()> {
+    let mut host = Netlink::here()?;
+    let outer = need(&mut host, &attachment.outer)?;
+    let mut inside = inside(attachment)?;
+    let inner = need(&mut inside, &attachment.inner)?;
+    match attachment.netns {
+        Some(netns) => netns.run(|| settings(attachment))??,
+        None => settings(attachment)?,
+    }
+    inside.requests(end(&inner, attachment.inner_mac, attachment.mtu, None))?;
+    // Only now: a link that was down has lost its IPv6 addresses and all its routes.
+    let (index, name) = (inner.ifindex, attachment.inner.as_str());
+    let has = address::list(&mut inside)?;
+    let missing = attachment.addresses.iter().filter(|net| !has.contains(&(index, **net)));
+    inside.requests(missing.map(|net| address::add(index, name, *net)).collect())?;
+    let has = route::list(&mut inside, index)?;
+    let gateways = attachment.gateways.iter().filter(|to| !has.contains(&(IpNet::from(**to), None)));
+    let gateways = gateways.map(|to| route::add_neighbour(index, name, *to));
+    let routes =
+        attachment.routes.iter().filter(|route| !has.contains(&(route.dst.trunc(), Some(route.via))));
+    let routes = routes.map(|route| route::add(index, name, *route));
+    inside.requests(gateways.chain(routes).map(route::replacing).collect())?;
+
+    host.requests(end(&outer, attachment.outer_mac, attachment.mtu, Some(&attachment.alias)))?;
+    join(&mut host, &outer)
+}
+
+/// Makes a Pod's outer end what it should be: up, with that MAC address, in the block. Its MTU follows
+/// [`set_inner_mtu`], since it must not be smaller than the inner end's.
+///
+/// # Errors
+/// There is no such interface, or the kernel refuses.
+pub fn repair_outer(name: &str, mac: [u8; 6]) -> Result<()> {
+    let mut host = Netlink::here()?;
+    let outer = need(&mut host, name)?;
+    // In the block before it is up: nothing passes unjudged.
+    join(&mut host, &outer)?;
+    host.requests(end(&outer, mac, outer.mtu, None))
+}
+
+fn end(link: &Link, mac: [u8; 6], mtu: u32, alias: Option<&str>) -> Vec<Request> {
+    let (index, name) = (link.ifindex, link.name.as_str());
+    let mut requests = Vec::new();
+    let mut change = |what: &str, attribute| {
+        requests.push(link::change(index, &format!("set the {what} of {name}"), [attribute]));
+    };
+    if link.mac != mac {
+        change("MAC address", LinkAttribute::Address(mac.to_vec()));
+    }
+    if link.mtu != mtu {
+        change("MTU", LinkAttribute::Mtu(mtu));
+    }
+    if let Some(alias) = alias.filter(|alias| *alias != link.alias) {
+        change("alias", LinkAttribute::IfAlias(alias.to_owned()));
+    }
+    if !link.up {
+        requests.push(link::switch(index, true, &format!("set {name} up"), []));
+    }
+    requests
+}
+
+fn join(host: &mut Netlink, outer: &Link) -> Result<()> {
+    if tc::members(host)?.contains(&outer.ifindex) {
+        return Ok(());
+    }
+    match host.request(tc::join_block(outer.ifindex, &outer.name)) {
+        // Somebody put a clsact of his own there.
+        Err(error) if error.is_exists() => host.requests(vec![
+            tc::leave_block(outer.ifindex, &outer.name),
+            tc::join_block(outer.ifindex, &outer.name),
+        ]),
+        other => other,
+    }
+}
+
+/// Gives both ends of a Pod's pair another MTU. The inner end's namespace is looked for where runtimes
+/// keep them, and among the processes; `false` if it is not there: then both ends are left as they are.
+/// (The kernel takes IFLA_TARGET_NETNSID in a change of a link for a wish to move it.)
+///
+/// # Errors
+/// There is no such interface, or the kernel refuses.
+pub fn set_inner_mtu(outer: &str, inner_mac: [u8; 6], mtu: u32) -> Result<bool> {
+    let mut host = Netlink::here()?;
+    let outer = need(&mut host, outer)?;
+    let Some((mut inside, inner)) = find_inner(&outer, inner_mac) else { return Ok(false) };
+    let set = |link: &Link| {
+        link::change(link.ifindex, &format!("set the MTU of {}", link.name), [LinkAttribute::Mtu(mtu)])
+    };
+    // The sender's end never has the larger MTU: the other would drop what it sends.
+    if mtu < outer.mtu {
+        inside.request(set(&inner))?;
+        host.request(set(&outer))?;
+    } else {
+        host.request(set(&outer))?;
+        inside.request(set(&inner))?;
+    }
+    Ok(true)
+}
+
+fn find_inner(outer: &Link, inner_mac: [u8; 6]) -> Option<(Netlink, Link)> {
+    namespaces().iter().find_map(|path| {
+        let mut inside = Netlink::inside(&NetNs::open(path).ok()?).ok()?;
+        let links = link::list(&mut inside).ok()?;
+        let ours =
+            |link: &Link| (link.ifindex, link.peer, link.mac) == (outer.peer, outer.ifindex, inner_mac);
+        links.into_iter().find(ours).map(|inner| (inside, inner))
+    })
+}
+
+fn namespaces() -> Vec<PathBuf> {
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
+    let named: Vec<_> = entries(Path::new(NAMESPACES)).collect();
+    let is_process = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit))
+    };
+    let of_processes = entries(Path::new("/proc")).filter(is_process).map(|path| path.join("ns/net"));
+    named.into_iter().chain(of_processes).collect()
+}
