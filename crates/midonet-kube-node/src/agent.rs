@@ -10,6 +10,7 @@ use tracing::warn;
 
 use crate::annotate::{Mailbox, port_annotations};
 use crate::desired::Peer;
+use crate::heal::Repairs;
 use crate::network::{BindError, BindRequest, Network, PortRecord};
 
 /// The agent's shared state. Clones are handles on one agent.
@@ -24,6 +25,7 @@ struct Inner {
     peers: Mutex<Vec<(String, Peer)>>,
     mailbox: Mailbox,
     readiness: watch::Sender<Readiness>,
+    repairs: Repairs,
     source: objects::Health,
     source_name: String,
 }
@@ -54,6 +56,7 @@ impl Agent {
             peers: Mutex::default(),
             mailbox,
             readiness: watch::Sender::new(waiting),
+            repairs: Repairs::default(),
             source,
             source_name,
         }))
@@ -119,6 +122,11 @@ impl Agent {
     /// Where objects come from, and what is wrong with that.
     pub fn source(&self) -> (&str, Option<String>) {
         (&self.0.source_name, self.0.source.error())
+    }
+
+    /// What was put right that others had broken.
+    pub fn repairs(&self) -> &Repairs {
+        &self.0.repairs
     }
 
     /// The annotations that still have to be written.

@@ -1,7 +1,7 @@
 //! Self-healing: looks again and again, and at once when the kernel or the file system tells of a change,
 //! whether what the agent made is still there; what somebody else removed or changed is put back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, warn};
 
 use crate::agent::Agent;
-use crate::network::Finding;
+use crate::network::{Finding, Settled};
 
 /// How often there is a look without any event: nobody tells of pins, tables and sysctls.
 const PERIOD: Duration = Duration::from_millis(900);
@@ -57,7 +57,7 @@ pub struct Healer {
     told: bool,
     last_look: Instant,
     pace: Pace,
-    settled: BTreeSet<u32>,
+    settled: Settled,
     config: Option<(PathBuf, String)>,
     watcher: Option<RecommendedWatcher>,
 }
@@ -80,7 +80,7 @@ impl Healer {
             told: false,
             last_look: Instant::now(),
             pace: Pace::default(),
-            settled: BTreeSet::new(),
+            settled: Settled::default(),
             config: None,
             watcher: None,
         }
@@ -166,11 +166,7 @@ fn listen(tell: &Notify) -> plumbing::Result<()> {
     }
 }
 
-fn look(
-    agent: &Agent,
-    settled: &mut BTreeSet<u32>,
-    config: Option<(PathBuf, String)>,
-) -> Result<Vec<Finding>> {
+fn look(agent: &Agent, settled: &mut Settled, config: Option<(PathBuf, String)>) -> Result<Vec<Finding>> {
     let (expectation, mut found) = agent.with_network(|network| {
         Ok::<_, anyhow::Error>((network.expectation()?, network.look_at_datapath()?))
     })?;

@@ -9,6 +9,7 @@ pub mod annotate;
 pub mod args;
 pub mod cni_config;
 pub mod desired;
+pub mod heal;
 pub mod http;
 pub mod install;
 pub mod lock;

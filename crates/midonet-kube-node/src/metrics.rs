@@ -17,6 +17,11 @@ struct Labels {
     reason: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Repair {
+    what: &'static str,
+}
+
 /// The page.
 ///
 /// # Errors
@@ -36,6 +41,12 @@ pub fn page(agent: &Agent) -> Result<String> {
         "Pods whose annotations still have to be written",
         about.pending_annotations,
     );
+
+    let repairs = Family::<Repair, Counter>::default();
+    for (what, count) in agent.repairs().all() {
+        repairs.get_or_create(&Repair { what }).inc_by(count);
+    }
+    registry.register("repairs", "What was put back after something else had removed or changed it", repairs);
 
     let (packets, bytes) = (Family::<Labels, Counter>::default(), Family::<Labels, Counter>::default());
     for counter in status.counters {

@@ -2,6 +2,7 @@
 //! ports. Everything here is repeatable; a call that failed half-way is simply made again.
 
 mod local;
+mod look;
 mod ports;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use tracing::{info, warn};
 use crate::desired::{Desired, Local};
 
 pub use local::Underlay;
+pub use look::{Expectation, Finding, Settled};
 pub use ports::{BindError, BindRequest, PortRecord};
 
 /// The UDP port of the tunnels (RFC 7348, section 5).
@@ -49,16 +51,22 @@ pub struct Network {
     datapath: Datapath,
     ports: BTreeMap<String, PortRecord>,
     applied: Option<Applied>,
+    kept: Option<look::Kept>,
+    wanted_routes: BTreeMap<IpNet, Route>,
+    /// The MTU that Pods were last told.
+    pods_mtu: Option<u32>,
+    /// Whether somebody else changed something: what was applied may not hold any more.
+    distrusted: bool,
 }
 
 impl fmt::Debug for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { settings, datapath: _, ports, applied } = self;
+        let Self { settings, ports, applied, .. } = self;
         f.debug_struct("Network")
             .field("settings", settings)
             .field("ports", ports)
             .field("applied", applied)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -87,7 +95,16 @@ impl Network {
             max_routes: settings.max_nodes.saturating_mul(2).saturating_add(2),
         })
         .context("cannot open the eBPF datapath")?;
-        let mut network = Self { settings, datapath, ports: BTreeMap::new(), applied: None };
+        let mut network = Self {
+            settings,
+            datapath,
+            ports: BTreeMap::new(),
+            applied: None,
+            kept: None,
+            wanted_routes: BTreeMap::new(),
+            pods_mtu: None,
+            distrusted: false,
+        };
         network.adopt_ports()?;
         Ok(network)
     }
@@ -97,7 +114,8 @@ impl Network {
     /// # Errors
     /// Names the step that failed; the earlier ones hold.
     pub fn apply(&mut self, desired: &Desired) -> Result<&Applied> {
-        let same = self.applied.take().filter(|applied| applied.local == desired.local);
+        let same = self.applied.take().filter(|applied| applied.local == desired.local && !self.distrusted);
+        self.wanted_routes.clone_from(&desired.routes);
         let applied = match same {
             Some(applied) => {
                 self.apply_routes(&desired.routes)?;
@@ -107,7 +125,9 @@ impl Network {
                 let prepared = self.prepare_local(&desired.local)?;
                 self.apply_routes(&desired.routes)?;
                 // The doors last: what they lead to is complete.
-                self.open_doors(prepared)?
+                let applied = self.open_doors(prepared)?;
+                self.restore_ports(applied.mtu)?;
+                applied
             }
         };
         Ok(self.applied.insert(applied))

@@ -1,6 +1,6 @@
 //! The agent's life: take over, follow the objects, serve, and stop without anybody noticing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
@@ -18,7 +18,8 @@ use crate::annotate::Mailbox;
 use crate::args::RunArgs;
 use crate::cni_config::CniConfig;
 use crate::desired::desired;
-use crate::network::{Network, Settings};
+use crate::heal::Healer;
+use crate::network::{Finding, Network, Settings};
 use crate::service::{NodeService, OriginalService};
 use crate::{http, lock};
 
@@ -109,9 +110,10 @@ async fn follow(args: &RunArgs, agent: &Agent, connection: Connection) -> Result
     let mut snapshot = Snapshot::default();
     let mut changes = std::pin::pin!(connection.changes());
     let mut told = Vec::new();
-    let mut retry = tokio::time::interval(RETRY);
-    retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut healer = Healer::start();
+    let mut retry = Instant::now() + RETRY;
     loop {
+        let mut found = Vec::new();
         tokio::select! {
             change = changes.next() => {
                 let change: Change = change.context("the source of objects ended")?;
@@ -119,8 +121,10 @@ async fn follow(args: &RunArgs, agent: &Agent, connection: Connection) -> Result
                     continue;
                 }
             }
-            _ = retry.tick() => {
-                if agent.readiness() == Readiness::Ready {
+            () = healer.due() => {
+                found = look(&mut healer, agent).await;
+                let wants = agent.readiness() != Readiness::Ready && Instant::now() >= retry;
+                if found.is_empty() && !wants {
                     continue;
                 }
             }
@@ -128,16 +132,42 @@ async fn follow(args: &RunArgs, agent: &Agent, connection: Connection) -> Result
         if !snapshot.is_synced() {
             continue; // what is missing may only not have arrived yet: nothing may be removed
         }
-        let readiness = match reconcile(args, agent, &snapshot, &mut told).await {
-            Ok(()) => Readiness::Ready,
+        let readiness = match reconcile(args, agent, &snapshot, &mut told, &mut healer).await {
+            Ok(()) => {
+                healer.repaired(&found, agent.repairs());
+                healer.complaint().map_or(Readiness::Ready, Readiness::Waiting)
+            }
             Err(error) => Readiness::Waiting(format!("{error:#}")),
         };
         agent.set_readiness(readiness);
+        retry = Instant::now() + RETRY;
+    }
+}
+
+/// What others broke; the next reconciliation puts it right.
+async fn look(healer: &mut Healer, agent: &Agent) -> Vec<Finding> {
+    match healer.look(agent).await {
+        Ok(found) => {
+            if !found.is_empty() {
+                agent.with_network(Network::distrust);
+            }
+            found
+        }
+        Err(error) => {
+            warn!(error = format!("{error:#}"), "cannot look whether the node's network is whole");
+            Vec::new()
+        }
     }
 }
 
 /// Makes the network what the objects want now, and the CNI configuration with it.
-async fn reconcile(args: &RunArgs, agent: &Agent, snapshot: &Snapshot, told: &mut Vec<String>) -> Result<()> {
+async fn reconcile(
+    args: &RunArgs,
+    agent: &Agent,
+    snapshot: &Snapshot,
+    told: &mut Vec<String>,
+    healer: &mut Healer,
+) -> Result<()> {
     let (desired, problems) = desired(snapshot.nodes(), &args.node_name, &args.cluster_cidr)?;
     for problem in problems.iter().filter(|problem| !told.contains(problem)) {
         warn!("{problem}");
@@ -156,6 +186,7 @@ async fn reconcile(args: &RunArgs, agent: &Agent, snapshot: &Snapshot, told: &mu
     if config.write(&args.cni_config_path)? {
         info!(path = %args.cni_config_path.display(), "wrote the CNI configuration");
     }
+    healer.expect_config(&args.cni_config_path, config.render()?);
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use naming::{GATEWAY_MAC, OVERLAY_MAC, attachment_mac, interface};
 use plumbing::{Attachment, tc};
 use tracing::{info, warn};
 
+use super::look::Kept;
 use super::{Applied, Network, OVERLAY_PORT, VNI};
 use crate::desired::{Local, tunnel_overhead};
 
@@ -22,6 +23,7 @@ pub(super) struct Prepared {
 
 impl Network {
     pub(super) fn prepare_local(&mut self, local: &Local) -> Result<Prepared> {
+        self.restore_pins()?;
         let underlay = plumbing::underlay::find(local.tunnel_address).with_context(|| {
             format!(
                 "no interface holds this node's tunnel address {}: is the Node's InternalIP right?",
@@ -41,7 +43,7 @@ impl Network {
         let overlay_ifindex = plumbing::overlay::ensure(interface::OVERLAY, OVERLAY_MAC.0, mtu, OVERLAY_PORT)
             .context("cannot make the overlay device")?;
         let node = self.ensure_node_pair(local, mtu)?;
-        self.datapath.set_config(&NodeConfig {
+        let config = NodeConfig {
             gateways: local.gateways.clone(),
             gateway_mac: GATEWAY_MAC.0,
             overlay_mac: OVERLAY_MAC.0,
@@ -51,13 +53,16 @@ impl Network {
             overlay_ifindex,
             vni: VNI,
             overlay_mtu: mtu,
-        })?;
-        self.datapath.bind(&Port {
+        };
+        self.datapath.set_config(&config)?;
+        let node_port = Port {
             ifindex: node.outer_ifindex,
             mac: self.node_mac().0,
             addresses: local.node_addresses.iter().map(IpNet::addr).collect(),
             role: Role::Node,
-        })?;
+        };
+        self.datapath.bind(&node_port)?;
+        self.kept = Some(Kept { config, node_port, masquerade: plumbing::nft::look()? });
         let applied = Applied { local: local.clone(), underlay, mtu };
         Ok(Prepared { applied, overlay_ifindex })
     }
@@ -79,13 +84,13 @@ impl Network {
     }
 
     /// The node's row of the table whose other row is the Pod.
-    fn ensure_node_pair(&self, local: &Local, mtu: u32) -> Result<plumbing::Attached> {
+    pub(super) fn node_pair(&self, local: &Local, mtu: u32) -> Attachment<'static> {
         let inside = self.settings.cluster_cidrs.iter().chain(&self.settings.service_cidrs);
         let routes = inside.filter_map(|cidr| {
             let gateway = local.gateways.iter().find(|gateway| gateway.is_ipv4() == cidr.addr().is_ipv4())?;
             Some(plumbing::Route { dst: *cidr, via: *gateway })
         });
-        let pair = Attachment {
+        Attachment {
             netns: None,
             inner: interface::NODE.into(),
             inner_mac: self.node_mac().0,
@@ -98,13 +103,23 @@ impl Network {
             routes: routes.collect(),
             forwarding: Some(true),
             replace_stale: true,
-        };
+        }
+    }
+
+    /// Makes the node's pair, or repairs what is wrong with it: connections over it live on.
+    fn ensure_node_pair(&self, local: &Local, mtu: u32) -> Result<plumbing::Attached> {
+        let pair = self.node_pair(local, mtu);
         let differences = plumbing::check(&pair).context("cannot look at the node's pair")?;
         if differences.is_empty() {
             return plumbing::find(&pair).context("cannot look at the node's pair");
         }
-        if plumbing::find(&pair).is_ok() {
-            warn!(?differences, "the node's pair is not as it should be: making it anew");
+        if let Ok(found) = plumbing::find(&pair) {
+            let repaired = plumbing::repair(&pair);
+            if repaired.is_ok() && plumbing::check(&pair).is_ok_and(|left| left.is_empty()) {
+                info!(?differences, "repaired the node's pair");
+                return Ok(found);
+            }
+            warn!(?differences, ?repaired, "the node's pair cannot be repaired: making it anew");
         }
         plumbing::remove(interface::MIDO).context("cannot remove the node's old pair")?;
         plumbing::attach(&pair).context("cannot make the node's pair")

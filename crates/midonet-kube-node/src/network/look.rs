@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use datapath::{NodeConfig, Port, Role};
@@ -31,6 +32,26 @@ impl Finding {
     /// A finding.
     pub fn new(what: &'static str, detail: impl Into<String>) -> Self {
         Self { what, detail: detail.into() }
+    }
+}
+
+/// Which Pods' interfaces were seen up, and since when the others are seen down: those may be in the
+/// middle of their ADD, whose last step sets them up.
+#[derive(Debug, Default)]
+pub struct Settled(BTreeMap<u32, Option<Instant>>);
+
+/// How long the last step of an ADD may be under way.
+const LAST_STEP: Duration = Duration::from_millis(700);
+
+impl Settled {
+    /// Notes whether an interface is up now; whether somebody else set it down.
+    fn is_broken(&mut self, link: &plumbing::Link) -> bool {
+        if link.up {
+            self.0.insert(link.ifindex, None);
+            return false;
+        }
+        let down = self.0.entry(link.ifindex).or_insert_with(|| Some(Instant::now()));
+        down.is_none_or(|since| since.elapsed() >= LAST_STEP)
     }
 }
 
@@ -154,12 +175,11 @@ impl Network {
 }
 
 impl Expectation {
-    /// What differs of links, addresses, routes, queueing disciplines, sysctls and nftables. `settled`
-    /// are the Pods' interfaces that were seen up: the others may be in the middle of their ADD.
+    /// What differs of links, addresses, routes, queueing disciplines, sysctls and nftables.
     ///
     /// # Errors
     /// The kernel does not tell.
-    pub fn look(&self, settled: &mut BTreeSet<u32>) -> Result<Vec<Finding>> {
+    pub fn look(&self, settled: &mut Settled) -> Result<Vec<Finding>> {
         let mut found = Vec::new();
         self.look_at_uplink(&mut found);
         for difference in plumbing::check(&self.pair)? {
@@ -178,15 +198,13 @@ impl Expectation {
         let overlay = links.iter().find(|link| link.name == interface::OVERLAY);
         found.extend(self.look_at_overlay(overlay));
         let members = tc::block_members()?;
-        settled.retain(|ifindex| by_index.contains_key(ifindex));
+        settled.0.retain(|ifindex, _| by_index.contains_key(ifindex));
         for port in &self.ports {
             let Some(link) = by_index.get(&port.host_ifindex).filter(|link| is_ports(link, port)) else {
                 continue;
             };
-            if link.up {
-                settled.insert(link.ifindex);
-            }
-            found.extend(look_at_port(port, link, members.contains(&link.ifindex), settled));
+            let down = settled.is_broken(link);
+            found.extend(look_at_port(port, link, down, members.contains(&link.ifindex)));
         }
         if tc::block_program(tc::INGRESS_BLOCK)? != Some(self.program) {
             found.push(Finding::new("program", "the datapath's program is not in its block"));
@@ -233,15 +251,10 @@ impl Expectation {
     }
 }
 
-fn look_at_port(
-    port: &PortRecord,
-    link: &plumbing::Link,
-    in_block: bool,
-    settled: &BTreeSet<u32>,
-) -> Vec<Finding> {
+fn look_at_port(port: &PortRecord, link: &plumbing::Link, down: bool, in_block: bool) -> Vec<Finding> {
     let of_pod = |what| Finding::new("pod", format!("{} of Pod {} {what}", link.name, port.pod()));
     let mut found = Vec::new();
-    if !link.up && settled.contains(&link.ifindex) {
+    if down {
         found.push(of_pod("is down"));
     }
     if !in_block {

@@ -224,7 +224,7 @@ impl Network {
 }
 
 impl PortRecord {
-    fn port(&self) -> Port {
+    pub(super) fn port(&self) -> Port {
         Port {
             ifindex: self.host_ifindex,
             mac: self.mac.0,

@@ -1,0 +1,318 @@
+//! Whatever somebody else removes or changes on a node is back within two seconds, is counted, and
+//! packets pass again. The pure parts (how fast, how often) are tested in `midonet-kube-node/src/heal.rs`.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+use std::time::{Duration, Instant};
+
+use e2e::{DEADLINE, TestLab};
+use lab::probe::{EchoServer, ping, tcp_echo};
+use lab::{Family, Pod, Target};
+
+/// The promise is a second; a loaded machine gets one more.
+const PROMISE: Duration = Duration::from_secs(2);
+
+fn pod(pod: &Pod) -> Target {
+    Target::Pod(pod.key.clone())
+}
+
+fn node1() -> Target {
+    Target::Node("node1".into())
+}
+
+fn sh(lab: &TestLab, at: &Target, line: &str) -> String {
+    lab.stdout(at, "sh", &["-c", line]).unwrap_or_else(|error| panic!("{line}: {error:#}"))
+}
+
+fn metrics(lab: &TestLab) -> String {
+    sh(lab, &node1(), "curl -sf -m5 http://127.0.0.1:9454/metrics")
+}
+
+/// How often that kind of thing was put back.
+fn repairs(lab: &TestLab, what: &str) -> u64 {
+    let line = format!("midonet_kube_node_repairs_total{{what=\"{what}\"}} ");
+    metrics(lab).lines().find_map(|l| l.strip_prefix(&line).map(|n| n.parse().unwrap())).unwrap_or(0)
+}
+
+/// Two nodes, and a Pod on each.
+struct Scene {
+    lab: TestLab,
+    a: Pod,
+    b: Pod,
+    c: Pod,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let lab = TestLab::up(2, Family::Dual, &[]).unwrap();
+        let add = |node: &str, name: &str| lab.add_pod(node, "default", name).unwrap();
+        let (a, b, c) = (add("node1", "a"), add("node2", "b"), add("node1", "c"));
+        let scene = Self { lab, a, b, c };
+        scene.everything_works("at first");
+        scene
+    }
+
+    fn outer(&self) -> String {
+        naming::pod_host_interface(&self.a.key)
+    }
+
+    /// Breaks something with a shell line in node1, and waits until it is as `show` showed it before.
+    fn heals(&self, what: &str, break_it: &str, show: &str) {
+        let show = show.replace("OUTER", &self.outer());
+        let break_it = break_it.replace("OUTER", &self.outer());
+        let state = || self.lab.output(&node1(), "sh", &["-c", &show]).unwrap().stdout;
+        let (before, counted) = (state(), repairs(&self.lab, what));
+        let start = Instant::now();
+        sh(&self.lab, &node1(), &break_it);
+        testkit::wait_until(DEADLINE, &format!("{break_it:?} is repaired"), || state() == before);
+        let took = start.elapsed();
+        testkit::wait_until(
+            DEADLINE,
+            &format!("the repair of {break_it:?} is counted as {what}: {}", metrics(&self.lab)),
+            || repairs(&self.lab, what) > counted,
+        );
+        self.everything_works(&break_it);
+        assert!(took < PROMISE, "{break_it:?} took {took:?}");
+    }
+
+    fn everything_works(&self, after: &str) {
+        let netns = |target: &Target| self.lab.netns(target).unwrap();
+        let a = netns(&pod(&self.a));
+        for address in [&self.b, &self.c].into_iter().flat_map(Pod::addresses) {
+            ping(&a, address, DEADLINE).unwrap_or_else(|e| panic!("after {after:?}: {address}: {e:#}"));
+        }
+        for address in self.a.addresses() {
+            for from in [node1(), Target::Node("node2".into()), pod(&self.c)] {
+                ping(&netns(&from), address, DEADLINE)
+                    .unwrap_or_else(|e| panic!("after {after:?}: {from:?} to {address}: {e:#}"));
+            }
+        }
+        // The world, masqueraded.
+        ping(&a, "192.0.2.1".parse().unwrap(), DEADLINE).unwrap_or_else(|e| panic!("after {after:?}: {e:#}"));
+    }
+}
+
+#[test]
+fn the_nodes_own_pair() {
+    let scene = Scene::new();
+    let addresses = "ip -o addr show dev midokube-node scope global | sed 's/ *valid.*//'";
+    let routes = "ip route show proto 109; ip -6 route show proto 109";
+    let links = "ip -br link show midokube-node | tr -s ' '; ip -br link show midokube-mido | tr -s ' '";
+    for (what, break_it, show) in [
+        ("address", "ip addr del 10.244.1.2/24 dev midokube-node", addresses),
+        ("address", "ip -6 addr flush dev midokube-node", addresses),
+        ("route", "ip route del 10.244.0.0/16", routes),
+        ("route", "ip route replace 10.244.0.0/16 dev lo", routes),
+        ("route", "ip -6 route del fd44::/48", routes),
+        ("route", "ip route flush proto 109", routes),
+        ("setting", "ip link set midokube-node down", links),
+        ("setting", "ip link set midokube-mido down", links),
+        ("setting", "ip link set midokube-node address 02:00:00:00:00:01", links),
+        ("setting", "ip link set midokube-mido mtu 1300", "cat /sys/class/net/midokube-mido/mtu"),
+        ("setting", "ip link set midokube-mido alias nobody", "cat /sys/class/net/midokube-mido/ifalias"),
+        ("block", "tc qdisc del dev midokube-mido clsact", "tc qdisc show dev midokube-mido"),
+        (
+            "block",
+            "tc qdisc del dev midokube-mido clsact; tc qdisc add dev midokube-mido clsact",
+            "tc qdisc show dev midokube-mido",
+        ),
+        ("link", "ip link del midokube-mido", routes),
+        ("link", "ip link set midokube-node down; ip link set midokube-node name mine", routes),
+    ] {
+        scene.heals(what, break_it, show);
+    }
+}
+
+#[test]
+fn a_repair_of_an_address_or_route_breaks_no_connection() {
+    let scene = Scene::new();
+    let index = || sh(&scene.lab, &node1(), "cat /sys/class/net/midokube-node/ifindex");
+    let before = index();
+    scene.heals("address", "ip addr del 10.244.1.2/24 dev midokube-node", "ip -4 route show proto 109");
+    scene.heals("route", "ip -6 route del fd44::/48", "ip -6 route show proto 109");
+    assert_eq!(index(), before, "the pair was made anew");
+}
+
+#[test]
+fn the_overlay_and_the_programs() {
+    let scene = Scene::new();
+    let overlay = "ip -br link show midokube-vxlan | tr -s ' '";
+    let program = "tc filter show block 28009 | grep -o 'from_endpoint direct-action' || true";
+    let tcx = "bpftool net show dev midokube-vxlan | grep -o 'tcx/ingress from_overlay' || true";
+    for (what, break_it, show) in [
+        ("overlay", "ip link del midokube-vxlan", overlay),
+        ("overlay", "ip link set midokube-vxlan down", overlay),
+        ("overlay", "ip link set midokube-vxlan mtu 1400", overlay),
+        (
+            "overlay",
+            "ip link del midokube-vxlan; ip link add midokube-vxlan address 02:6d:69:64:6f:02 mtu 1450 up type vxlan id 7 dstport 4999",
+            "ip -d link show midokube-vxlan | grep -o 'vxlan external' || true",
+        ),
+        ("program", "tc filter del block 28009", program),
+        ("overlay_program", "rm /sys/fs/bpf/midonet-kube/*/links/overlay", tcx),
+        ("pin", "rm /sys/fs/bpf/midonet-kube/*/maps/routes", "ls /sys/fs/bpf/midonet-kube/*/*"),
+        ("pin", "rm /sys/fs/bpf/midonet-kube/*/programs/*", "ls /sys/fs/bpf/midonet-kube/*/*"),
+        ("pin", "rm -r /sys/fs/bpf/midonet-kube/*", "ls /sys/fs/bpf/midonet-kube/*/*"),
+    ] {
+        scene.heals(what, break_it, show);
+    }
+    // The maps that are pinned again are those at work: the next agent adopts them.
+    scene.lab.restart_agent("node1").unwrap();
+    assert_eq!(scene.lab.status("node1").unwrap().ports.len(), 2);
+    scene.everything_works("a restart");
+}
+
+#[test]
+fn the_datapaths_tables() {
+    let scene = Scene::new();
+    let map = |name: &str| {
+        format!(
+            "bpftool -j map dump pinned $(ls /sys/fs/bpf/midonet-kube/*/maps/{name}) | tr ',' '\\n' | wc -l"
+        )
+    };
+    let clear = |name: &str| {
+        format!(
+            "M=$(ls /sys/fs/bpf/midonet-kube/*/maps/{name}); bpftool -j map dump pinned $M | \
+             grep -o '\"key\":\\[[^]]*\\]' | grep -o '0x..' | xargs -n KEYSIZE echo | \
+             while read k; do bpftool map delete pinned $M key $k; done"
+        )
+    };
+    scene.heals("datapath_route", &clear("routes").replace("KEYSIZE", "20"), &map("routes"));
+    scene.heals("endpoint", &clear("endpoints").replace("KEYSIZE", "16"), &map("endpoints"));
+    scene.heals("endpoint", &clear("ports").replace("KEYSIZE", "4"), &map("ports"));
+    let size =
+        sh(&scene.lab, &node1(), "bpftool map show pinned $(ls /sys/fs/bpf/midonet-kube/*/maps/config)");
+    let size: usize = size.split("value ").nth(1).unwrap().split('B').next().unwrap().parse().unwrap();
+    let zeros = vec!["0"; size].join(" ");
+    scene.heals(
+        "config",
+        &format!(
+            "bpftool map update pinned $(ls /sys/fs/bpf/midonet-kube/*/maps/config) key 0 0 0 0 value {zeros}"
+        ),
+        "bpftool map dump pinned $(ls /sys/fs/bpf/midonet-kube/*/maps/config)",
+    );
+}
+
+#[test]
+fn masquerading_forwarding_and_the_cni_configuration() {
+    let scene = Scene::new();
+    let table = "nft list table inet midonet-kube | sed 's/packets.*bytes [0-9]*//'";
+    let config = "cat /etc/cni/net.d/10-midonet.conflist; stat -c %a /etc/cni/net.d/10-midonet.conflist";
+    for (what, break_it, show) in [
+        ("masquerade", "nft delete table inet midonet-kube", table),
+        ("masquerade", "nft flush chain inet midonet-kube postrouting", table),
+        ("masquerade", "nft insert rule inet midonet-kube postrouting accept", table),
+        ("masquerade", "nft 'chain inet midonet-kube postrouting { policy drop; }'", table),
+        ("forwarding", "sysctl -qw net.ipv4.ip_forward=0", "sysctl net.ipv4.ip_forward"),
+        ("forwarding", "sysctl -qw net.ipv6.conf.all.forwarding=0", "sysctl net.ipv6.conf.all.forwarding"),
+        ("cni_config", "rm /etc/cni/net.d/10-midonet.conflist", config),
+        ("cni_config", "echo '{}' > /etc/cni/net.d/10-midonet.conflist", config),
+    ] {
+        scene.heals(what, break_it, show);
+    }
+    // Somebody else's table, and its counters, are nobody's business.
+    let before = repairs(&scene.lab, "masquerade");
+    sh(
+        &scene.lab,
+        &node1(),
+        "nft add table inet other; nft add chain inet other c; nft delete table inet other",
+    );
+    scene.everything_works("another's table");
+    std::thread::sleep(PROMISE);
+    assert_eq!(repairs(&scene.lab, "masquerade"), before);
+}
+
+#[test]
+fn pods_outer_ends() {
+    let scene = Scene::new();
+    let link = "ip -br link show OUTER | tr -s ' '";
+    for (what, break_it, show) in [
+        ("pod", "ip link set OUTER down", link),
+        ("pod", "tc qdisc del dev OUTER clsact", "tc qdisc show dev OUTER"),
+        ("pod", "ip link set OUTER address 02:00:00:00:00:01", link),
+    ] {
+        scene.heals(what, break_it, show);
+    }
+    scene.lab.check_pod(&scene.a.key).unwrap();
+}
+
+#[test]
+fn a_node_that_nobody_touches_is_left_alone() {
+    let scene = Scene::new();
+    for i in 0..5 {
+        let pod = scene.lab.add_pod("node1", "default", &format!("p{i}")).unwrap();
+        scene.lab.delete_pod(&pod.key).unwrap();
+    }
+    std::thread::sleep(PROMISE);
+    assert!(!metrics(&scene.lab).contains("repairs_total{"), "{}", metrics(&scene.lab));
+}
+
+#[test]
+fn who_breaks_the_same_again_and_again_is_told_of() {
+    let scene = Scene::new();
+    let reason = || scene.lab.status("node1").unwrap().agent.unwrap().not_ready_reason;
+    testkit::wait_until(DEADLINE, "the agent complains", || {
+        let _gone = scene.lab.output(&node1(), "ip", &["route", "del", "10.244.0.0/16"]).unwrap();
+        reason().contains("something else on this node undoes the agent's work: route")
+    });
+    let counted = repairs(&scene.lab, "route");
+    assert!((4..20).contains(&counted), "{counted}");
+    let _config = sh(&scene.lab, &node1(), "cat /etc/cni/net.d/10-midonet.conflist");
+}
+
+#[test]
+fn the_uplinks_mtu_is_followed_by_pods_and_by_the_configuration() {
+    let scene = Scene::new();
+    let a = scene.lab.netns(&pod(&scene.a)).unwrap();
+    let _echo = EchoServer::start(&scene.lab.netns(&pod(&scene.b)).unwrap(), &scene.b.addresses()).unwrap();
+    let uplink = scene.lab.status("node1").unwrap().network.unwrap().uplink;
+    for (underlay, pods) in [("1400", "1350"), ("1500", "1450")] {
+        sh(&scene.lab, &node1(), &format!("ip link set {uplink} mtu {underlay}"));
+        let mtus = |interfaces: &str| format!("cd /sys/class/net; cat {interfaces}");
+        let everywhere = || {
+            let outer = scene.outer();
+            let host = sh(
+                &scene.lab,
+                &node1(),
+                &mtus(&format!("midokube-node/mtu midokube-mido/mtu midokube-vxlan/mtu {outer}/mtu")),
+            );
+            let inner = sh(&scene.lab, &pod(&scene.a), "ip link show eth0 | grep -o 'mtu [0-9]*' | cut -c5-");
+            let config = sh(&scene.lab, &node1(), "grep -o '\"mtu\": [0-9]*' /etc/cni/net.d/*.conflist");
+            (host, inner, config)
+        };
+        let line = format!("{pods}\n");
+        let wanted = (line.repeat(4), line.clone(), format!("\"mtu\": {line}"));
+        let start = Instant::now();
+        testkit::wait_until(DEADLINE, &format!("{wanted:?} everywhere, not {:?}", everywhere()), || {
+            everywhere() == wanted
+        });
+        assert!(start.elapsed() < PROMISE, "{:?}", start.elapsed());
+        for address in scene.b.addresses() {
+            tcp_echo(&a, address, DEADLINE).unwrap();
+        }
+        scene.lab.check_pod(&scene.a.key).unwrap();
+    }
+}
+
+#[test]
+fn an_uplink_that_vanishes_is_named_and_its_return_noticed() {
+    let scene = Scene::new();
+    let agent = || scene.lab.status("node1").unwrap().agent.unwrap();
+    let uplink = scene.lab.status("node1").unwrap().network.unwrap().uplink;
+    let addresses = sh(&scene.lab, &node1(), &format!("ip -4 -br addr show {uplink}"));
+    let address = addresses.split_whitespace().nth(2).unwrap().to_owned();
+    sh(&scene.lab, &node1(), &format!("ip addr del {address} dev {uplink}"));
+    testkit::wait_until(DEADLINE, "the agent names the address", || {
+        agent().not_ready_reason.contains("no interface holds this node's tunnel address 172.30.0.11")
+    });
+    // Pods of this node do without it.
+    let c = scene.lab.netns(&pod(&scene.c)).unwrap();
+    ping(&c, scene.a.addresses()[0], DEADLINE).unwrap();
+    sh(
+        &scene.lab,
+        &node1(),
+        &format!("ip addr add {address} dev {uplink}; ip route replace default via 172.30.0.1"),
+    );
+    testkit::wait_until(DEADLINE, "the agent is ready again", || agent().ready);
+    scene.everything_works("the uplink's return");
+}
