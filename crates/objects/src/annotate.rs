@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -8,7 +9,7 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use crate::api::chain;
+use crate::api::{ANSWER, retry_after, words};
 
 /// A Pod to be annotated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,23 +74,13 @@ impl AnnotateError {
     }
 
     fn api(pod: &PodRef, error: &kube::Error) -> Self {
-        let what = format!("cannot annotate Pod {}/{}", pod.namespace, pod.name);
-        let kube::Error::Api(status) = error else {
-            let message = format!("{what}: {}", chain(error));
-            return Self { message, reason: "ServiceUnavailable".into(), retry: true, after: None };
+        let (reason, retry) = match error {
+            // 404: no such Pod. 409: another UID. 422: the request itself is not acceptable.
+            kube::Error::Api(status) => (status.reason.clone(), !matches!(status.code, 404 | 409 | 422)),
+            _ => ("ServiceUnavailable".into(), true),
         };
-        // 404: no such Pod. 409: another UID. 422: the request itself is not acceptable.
-        let gone = matches!(status.code, 404 | 409 | 422);
-        let asked = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
-        Self {
-            message: format!(
-                "{what}: the API server says {} {}: {}",
-                status.code, status.reason, status.message
-            ),
-            reason: status.reason.clone(),
-            retry: !gone,
-            after: (asked > 0).then(|| Duration::from_secs(asked.into())),
-        }
+        let message = format!("cannot annotate Pod {}/{}: {}", pod.namespace, pod.name, words(error));
+        Self { message, reason, retry, after: retry_after(error) }
     }
 }
 
@@ -112,12 +103,23 @@ impl Annotator {
         pod: &PodRef,
         annotations: &BTreeMap<String, Option<String>>,
     ) -> Result<(), AnnotateError> {
+        // Names come from a CNI call: they must not lead to another object or out of the folder.
+        if !is_name(&pod.namespace) || !is_name(&pod.name) {
+            let message = format!(
+                "cannot annotate Pod {:?}/{:?}: this is no name of a Pod (RFC 1123 subdomain)",
+                pod.namespace, pod.name
+            );
+            return Err(AnnotateError { message, reason: "Invalid".into(), retry: false, after: None });
+        }
         match &self.0 {
             Target::Api(client) => {
                 let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace);
-                let patch = Patch::Merge(patch(pod, annotations));
-                let written = pods.patch_metadata(&pod.name, &PatchParams::default(), &patch).await;
-                written.map(drop).map_err(|error| AnnotateError::api(pod, &error))
+                let (params, patch) = (PatchParams::default(), Patch::Merge(patch(pod, annotations)));
+                let written = pods.patch_metadata(&pod.name, &params, &patch);
+                match tokio::time::timeout(ANSWER, written).await {
+                    Ok(written) => written.map(drop).map_err(|error| AnnotateError::api(pod, &error)),
+                    Err(_) => Err(AnnotateError::timeout(ANSWER)),
+                }
             }
             Target::Folder(folder) => write_file(folder, pod, annotations).map_err(|error| AnnotateError {
                 message: format!(
@@ -130,6 +132,12 @@ impl Annotator {
             }),
         }
     }
+}
+
+/// Whether it can be a name at all; whether it is a well-formed one is the server's to say.
+fn is_name(text: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    !text.is_empty() && text.len() <= 253 && !text.starts_with('.') && text.bytes().all(known)
 }
 
 /// A merge patch (RFC 7386). The UID in it is a precondition: the API server refuses to change it.
@@ -147,20 +155,18 @@ fn write_file(
     pod: &PodRef,
     annotations: &BTreeMap<String, Option<String>>,
 ) -> Result<(), String> {
-    // Names come from a CNI call: they must not lead out of the folder.
-    let safe = |text: &str| !text.is_empty() && !text.contains(['/', '\0']) && !text.starts_with('.');
-    if !safe(&pod.namespace) || !safe(&pod.name) {
-        return Err("this is no name of a Pod".into());
-    }
+    // Files are read, changed and written one at a time: no write is lost to another one.
+    static WRITING: Mutex<()> = Mutex::new(());
+    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let path = folder.join(format!("{}_{}.yaml", pod.namespace, pod.name));
     let known =
         std::fs::read_to_string(&path).ok().and_then(|text| serde_yaml_ng::from_str::<Value>(&text).ok());
-    let same_pod = |known: &Value| match (&pod.uid, known.pointer("/metadata/uid").and_then(Value::as_str)) {
-        (Some(uid), Some(known)) => uid == known,
-        _ => true,
-    };
+    let uid_of = |known: &Value| known.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned);
+    // Without a UID it is the Pod that is known by this name.
+    let known =
+        known.filter(|known| pod.uid.is_none() || uid_of(known).is_none_or(|uid| Some(uid) == pod.uid));
+    let uid = pod.uid.clone().or_else(|| uid_of(known.as_ref()?));
     let mut all: BTreeMap<String, String> = known
-        .filter(same_pod)
         .and_then(|known| serde_json::from_value(known.pointer("/metadata/annotations")?.clone()).ok())
         .unwrap_or_default();
     for (key, value) in annotations {
@@ -170,7 +176,7 @@ fn write_file(
         };
     }
     let mut metadata = json!({"namespace": pod.namespace, "name": pod.name, "annotations": all});
-    if let (Some(uid), Some(metadata)) = (&pod.uid, metadata.as_object_mut()) {
+    if let (Some(uid), Some(metadata)) = (uid, metadata.as_object_mut()) {
         metadata.insert("uid".into(), json!(uid));
     }
     let manifest = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata});

@@ -1,60 +1,243 @@
 //! Objects from an API server: list, then watch, and again when the watch breaks.
+//!
+//! This is not kube's `watcher`: that one does not tell when it works again, begins its waits anew with every
+//! list that fails, comes back at once and without end to a server that ends every watch, and stays with a
+//! version that a server calls gone when the watch is to begin.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Node as ApiNode;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::{Api, Client};
-use tracing::warn;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tracing::{debug, warn};
 
 use crate::{Change, Health, Key, Node, Object};
 
+/// A server that takes longer for one answer does not answer: a list's page, a watch's beginning, a write.
+pub(crate) const ANSWER: Duration = Duration::from_secs(30);
+
+/// The server is asked to end a watch after so many seconds; kube and the server accept less than 295.
+const WATCH_SECONDS: u32 = 290;
+
+/// A watch that is silent for longer was cut without a word.
+const SILENCE: Duration = Duration::from_secs(295);
+
+/// Waits grow from the first to the second, and up to twice that at random, so that a thousand agents do not
+/// come back at once.
+const PAUSES: [Duration; 2] = [Duration::from_millis(800), Duration::from_secs(30)];
+
+/// What lasted so long counts as working: the waits begin anew.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// No server makes us wait longer by asking for it.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// So many objects are listed in one request, as client-go does.
+const PAGE: u32 = 500;
+
 pub(crate) fn changes(client: Client, health: Health) -> impl Stream<Item = Change> + Send + 'static {
-    let nodes: Api<ApiNode> = Api::all(client);
-    // The backoff doubles to half a minute with jitter, so that a thousand agents do not come back at once.
-    let events = watcher(nodes, watcher::Config::default()).default_backoff();
-    let mut gathered = Vec::new();
-    events.filter_map(move |event| {
-        let change = match event {
-            Ok(event) => {
-                health.set(None);
-                change_of(event, &mut gathered)
-            }
-            Err(error) => {
-                health.set(Some(format!("cannot watch Nodes: {}", chain(&error))));
-                None
-            }
-        };
-        std::future::ready(change)
-    })
+    let (sender, receiver) = mpsc::channel(1);
+    let mut follower = Follower {
+        nodes: Api::all(client),
+        health,
+        sender: sender.clone(),
+        version: None,
+        known: BTreeMap::new(),
+        invalid: BTreeMap::new(),
+    };
+    tokio::spawn(async move {
+        tokio::select! {
+            () = follower.follow() => {}
+            () = sender.closed() => {}
+        }
+    });
+    ReceiverStream::new(receiver)
 }
 
-/// A full list arrives one by one; it counts once it is complete.
-fn change_of(event: Event<ApiNode>, gathered: &mut Vec<Object>) -> Option<Change> {
-    match event {
-        Event::Apply(node) => trim(node).map(Change::Upsert),
-        Event::Delete(node) => Some(Change::Delete(Key::Node(node.metadata.name.unwrap_or_default()))),
-        Event::Init => {
-            gathered.clear();
-            None
+struct Follower {
+    nodes: Api<ApiNode>,
+    health: Health,
+    sender: mpsc::Sender<Change>,
+    /// Up to where the objects are known; without it they have to be listed.
+    version: Option<String>,
+    known: BTreeMap<String, Object>,
+    /// What is wrong with objects that say something impossible. They stay as they were last known.
+    invalid: BTreeMap<String, String>,
+}
+
+impl Follower {
+    async fn follow(&mut self) {
+        let [shortest, longest] = PAUSES;
+        let pauses =
+            ExponentialBuilder::default().with_min_delay(shortest).with_max_delay(longest).with_factor(2.0);
+        let pauses = pauses.without_max_times().with_jitter();
+        let mut pause = pauses.build();
+        loop {
+            let began = Instant::now();
+            let round = self.round().await;
+            if began.elapsed() >= STEADY {
+                pause = pauses.build();
+            }
+            let mut asked = None;
+            match round {
+                Ok(()) => debug!("the watch of Nodes ended"),
+                // Usual after a long break: the server does not remember that far back.
+                Err(failure) if failure.gone && self.version.is_some() => {
+                    debug!("{}: listing again", failure.text);
+                    self.version = None;
+                }
+                Err(failure) => {
+                    self.health.set(Some(failure.text));
+                    asked = failure.after;
+                }
+            }
+            let wait = pause.next().unwrap_or(longest);
+            tokio::time::sleep(wait.max(asked.unwrap_or_default())).await;
         }
-        Event::InitApply(node) => {
-            gathered.extend(trim(node));
-            None
+    }
+
+    async fn round(&mut self) -> Result<(), Failure> {
+        let version = match self.version.clone() {
+            Some(version) => version,
+            None => self.list().await?,
+        };
+        self.watch(&version).await
+    }
+
+    async fn list(&mut self) -> Result<String, Failure> {
+        let mut params = ListParams::default().limit(PAGE);
+        let mut nodes = Vec::new();
+        let version = loop {
+            let page = answer("list", self.nodes.list(&params)).await?;
+            nodes.extend(page.items);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => break page.metadata.resource_version.filter(|version| !version.is_empty()),
+            }
+        };
+        let version = version.ok_or_else(|| Failure::new("list", "the answer has no resourceVersion"))?;
+        let names: BTreeSet<String> = nodes.iter().filter_map(|node| node.metadata.name.clone()).collect();
+        self.known.retain(|name, _| names.contains(name));
+        self.invalid.clear();
+        for node in nodes {
+            self.note(node);
         }
-        Event::InitDone => Some(Change::Replace(std::mem::take(gathered))),
+        self.say_what_is_wrong();
+        self.version = Some(version.clone());
+        self.send(Change::Replace(self.known.values().cloned().collect())).await;
+        Ok(version)
+    }
+
+    async fn watch(&mut self, version: &str) -> Result<(), Failure> {
+        let params = WatchParams::default().timeout(WATCH_SECONDS);
+        let events = answer("watch", self.nodes.watch(&params, version)).await?;
+        let mut events = pin!(events);
+        self.say_what_is_wrong();
+        while let Ok(Some(event)) = timeout(SILENCE, events.next()).await {
+            match event.map_err(|error| Failure::of("watch", &error))? {
+                WatchEvent::Added(node) | WatchEvent::Modified(node) => {
+                    self.reached(node.metadata.resource_version.clone());
+                    if let Some(object) = self.note(node) {
+                        self.send(Change::Upsert(object)).await;
+                    }
+                }
+                WatchEvent::Deleted(node) => {
+                    let name = node.metadata.name.unwrap_or_default();
+                    self.reached(node.metadata.resource_version);
+                    self.known.remove(&name);
+                    self.invalid.remove(&name);
+                    self.send(Change::Delete(Key::Node(name))).await;
+                }
+                WatchEvent::Bookmark(bookmark) => self.reached(Some(bookmark.metadata.resource_version)),
+                WatchEvent::Error(status) => return Err(Failure::of("watch", &kube::Error::Api(status))),
+            }
+            self.say_what_is_wrong();
+        }
+        Ok(())
+    }
+
+    fn reached(&mut self, version: Option<String>) {
+        if let Some(version) = version.filter(|version| !version.is_empty()) {
+            self.version = Some(version);
+        }
+    }
+
+    fn note(&mut self, node: ApiNode) -> Option<Object> {
+        let name = node.metadata.name.clone().unwrap_or_default();
+        match Node::try_from(node) {
+            Ok(node) => {
+                self.invalid.remove(&name);
+                let object = Object::Node(node);
+                self.known.insert(name, object.clone());
+                Some(object)
+            }
+            Err(error) => {
+                warn!(%error, "the last known state of the Node stays");
+                self.invalid.insert(name, error.to_string());
+                None
+            }
+        }
+    }
+
+    fn say_what_is_wrong(&self) {
+        let problems: Vec<&str> = self.invalid.values().map(String::as_str).collect();
+        self.health.set(if problems.is_empty() { None } else { Some(problems.join("; ")) });
+    }
+
+    async fn send(&self, change: Change) {
+        // Nobody listens any more: the task is about to be ended.
+        let _ = self.sender.send(change).await;
     }
 }
 
-/// An object that says something impossible is left as it was last known.
-fn trim(node: ApiNode) -> Option<Object> {
-    Node::try_from(node).map(Object::Node).map_err(|error| warn!(%error, "left out")).ok()
+/// A request did not succeed.
+struct Failure {
+    text: String,
+    /// The server does not remember the version asked for.
+    gone: bool,
+    after: Option<Duration>,
 }
 
-/// An error with all its causes: the outermost alone often says only "service error".
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+impl Failure {
+    fn new(verb: &str, why: &str) -> Self {
+        Self { text: format!("cannot {verb} Nodes: {why}"), gone: false, after: None }
+    }
+
+    fn of(verb: &str, error: &kube::Error) -> Self {
+        let gone = matches!(error, kube::Error::Api(status) if status.code == 410);
+        Self { gone, after: retry_after(error), ..Self::new(verb, &words(error)) }
+    }
+}
+
+async fn answer<T>(verb: &str, request: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
+    match timeout(ANSWER, request).await {
+        Ok(answer) => answer.map_err(|error| Failure::of(verb, &error)),
+        Err(_) => Err(Failure::new(verb, &format!("the API server gave no answer within {ANSWER:?}"))),
+    }
+}
+
+/// How long the server asked to wait, within reason.
+pub(crate) fn retry_after(error: &kube::Error) -> Option<Duration> {
+    let kube::Error::Api(status) = error else { return None };
+    let seconds = status.details.as_ref()?.retry_after_seconds;
+    (seconds > 0).then(|| Duration::from_secs(seconds.into()).min(PATIENCE))
+}
+
+/// What the server says, or why it says nothing: with all causes, as the outermost alone often says only
+/// "service error".
+pub(crate) fn words(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        return format!("the API server says {} {}: {}", status.code, status.reason, status.message);
+    }
     let mut text = error.to_string();
-    let mut cause = error.source();
+    let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         let more = error.to_string();
         if !text.contains(&more) {

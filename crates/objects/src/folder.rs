@@ -2,6 +2,8 @@
 //! the objects it last had.
 
 use std::collections::BTreeMap;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,12 +16,16 @@ use tracing::debug;
 
 use crate::{Change, Health, Key, Object, manifest};
 
-/// An editor writes a file in several steps; they count as one.
+/// An editor writes a file in several steps; they count as one. It is also well above the resolution of the
+/// kernel's file times: a file left alone for so long has a new time after its next change.
 const SETTLE: Duration = Duration::from_millis(50);
 
 /// The folder is looked at so often even if the kernel tells of no change: the folder itself may have been
 /// replaced, and its watch with it.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// After so many looks there is a first answer even if a file is still being changed.
+const FIRST_LOOKS: u32 = 20;
 
 /// What kinds of files are read.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
@@ -58,7 +64,7 @@ async fn follow(path: PathBuf, health: Health, sender: mpsc::Sender<Change>) {
         }
         tokio::select! {
             () = changed.notified() => tokio::time::sleep(SETTLE).await,
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(if folder.unsettled { SETTLE } else { LOOK }) => {}
             () = sender.closed() => return,
         }
     }
@@ -76,14 +82,41 @@ fn watch_folder(path: &Path, changed: &Arc<Notify>) -> notify::Result<notify::Re
 struct Folder {
     files: BTreeMap<PathBuf, File>,
     read: bool,
+    looks: u32,
+    /// Whether some file was being changed during the last look.
+    unsettled: bool,
 }
 
 #[derive(Debug)]
 struct File {
-    /// Length and time of the last change: another means that it has to be read again.
-    version: (u64, SystemTime),
+    /// Another one means that it has to be read again.
+    version: Version,
     objects: Vec<Object>,
     problem: Option<String>,
+}
+
+/// A file's contents, without reading them.
+#[derive(Debug, PartialEq, Eq)]
+struct Version {
+    inode: u64,
+    length: u64,
+    /// When the inode was last changed (ctime), which unlike mtime cannot be set: seconds, nanoseconds.
+    changed: (i64, i64),
+}
+
+impl Version {
+    fn of(meta: &Metadata) -> Self {
+        Self { inode: meta.ino(), length: meta.len(), changed: (meta.ctime(), meta.ctime_nsec()) }
+    }
+
+    /// Whether the last change is so fresh that the next one may be under way.
+    fn is_unsettled(&self) -> bool {
+        let (Ok(seconds), Ok(nanos)) = (u64::try_from(self.changed.0), u32::try_from(self.changed.1)) else {
+            return false;
+        };
+        let changed = SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanos));
+        changed.and_then(|at| at.elapsed().ok()).is_some_and(|age| age < SETTLE)
+    }
 }
 
 impl Folder {
@@ -96,12 +129,17 @@ impl Folder {
             let wanted = file.extension().is_some_and(|have| EXTENSIONS.iter().any(|want| have == *want));
             let Ok(meta) = std::fs::metadata(&file) else { continue }; // gone again
             if wanted && meta.is_file() {
-                seen.insert(file, (meta.len(), meta.modified().unwrap_or(SystemTime::UNIX_EPOCH)));
+                seen.insert(file, Version::of(&meta));
             }
         }
         self.files.retain(|file, _| seen.contains_key(file));
+        self.unsettled = false;
         for (file, version) in seen {
             if self.files.get(&file).is_some_and(|known| known.version == version) {
+                continue;
+            }
+            if version.is_unsettled() {
+                self.unsettled = true;
                 continue;
             }
             let parsed = std::fs::read_to_string(&file).map_err(|error| error.to_string());
@@ -114,7 +152,9 @@ impl Folder {
             };
             self.files.insert(file, File { version, objects, problem });
         }
-        self.read = true;
+        // The first answer is to be complete, but does not wait for ever for a file that is always being changed.
+        self.looks = self.looks.saturating_add(1);
+        self.read |= !self.unsettled || self.looks > FIRST_LOOKS;
         let mut problems: Vec<String> = self.files.values().filter_map(|file| file.problem.clone()).collect();
         problems.extend(self.doubles());
         Ok(problems)

@@ -156,10 +156,13 @@ async fn client(options: &ApiOptions) -> Result<Client, ConnectError> {
     if let Some(server) = &options.server {
         let url = || ConnectError::Url(server.clone());
         config.cluster_url = server.parse().map_err(|_| url())?;
-        if config.cluster_url.scheme().is_none() || config.cluster_url.host().is_none() {
+        if !matches!(config.cluster_url.scheme_str(), Some("http" | "https")) {
             return Err(url());
         }
     }
     config.connect_timeout = Some(CONNECT);
+    // kube would try again by itself for minutes after a 429, 503 or 504, and nobody would be told.
+    config.default_retry = false;
+    // No read timeout: it would hold for idle watches too. Each request has its own bound where it is made.
     Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))
 }

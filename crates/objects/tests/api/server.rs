@@ -1,0 +1,183 @@
+//! An API server that follows a script: what it answers to which kind of request, one after the other.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    List,
+    Watch,
+    Patch,
+}
+
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// An HTTP status and a body.
+    Answer(u16, String),
+    /// A watch of these lines, and how it ends.
+    Stream(Vec<String>, End),
+    /// Takes the request and never answers.
+    Stall,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum End {
+    /// It goes on, silent.
+    Open,
+    /// As HTTP has it.
+    Proper,
+    /// The connection is cut in the middle of the next line.
+    Cut,
+}
+
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub kind: Kind,
+    pub target: String,
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    script: BTreeMap<Kind, VecDeque<Reply>>,
+    requests: Vec<Request>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Server {
+    state: Arc<Mutex<State>>,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// The last reply to a kind of request is repeated; what is not in the script is never answered.
+    pub async fn start(script: impl IntoIterator<Item = (Kind, Reply)>) -> Self {
+        let mut state = State::default();
+        for (kind, reply) in script {
+            state.script.entry(kind).or_default().push_back(reply);
+        }
+        let state = Arc::new(Mutex::new(state));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Self { address: listener.local_addr().unwrap(), state };
+        let serving = server.clone();
+        tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                let serving = serving.clone();
+                tokio::spawn(async move { serving.serve(connection).await });
+            }
+        });
+        server
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn requests(&self, kind: Kind) -> Vec<Request> {
+        let state = self.state.lock().unwrap();
+        state.requests.iter().filter(|request| request.kind == kind).cloned().collect()
+    }
+
+    pub fn count(&self, kind: Kind) -> usize {
+        self.requests(kind).len()
+    }
+
+    fn reply(&self, request: Request) -> Reply {
+        let mut state = self.state.lock().unwrap();
+        let kind = request.kind;
+        state.requests.push(request);
+        let Some(replies) = state.script.get_mut(&kind) else { return Reply::Stall };
+        if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() }.unwrap_or(Reply::Stall)
+    }
+
+    async fn serve(&self, connection: TcpStream) -> Option<()> {
+        let mut connection = BufReader::new(connection);
+        let request = read(&mut connection).await?;
+        match self.reply(request) {
+            Reply::Answer(status, body) => {
+                let head = format!(
+                    "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                    body.len()
+                );
+                connection.write_all((head + &body).as_bytes()).await.ok()
+            }
+            Reply::Stream(lines, end) => {
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";
+                connection.write_all(head.as_bytes()).await.ok()?;
+                for line in lines {
+                    let chunk = format!("{:x}\r\n{line}\n\r\n", line.len() + 1);
+                    connection.write_all(chunk.as_bytes()).await.ok()?;
+                }
+                match end {
+                    End::Proper => connection.write_all(b"0\r\n\r\n").await.ok(),
+                    End::Cut => connection.write_all(b"400\r\n{\"type\":\"ADDED\",\"obj").await.ok(),
+                    End::Open => std::future::pending().await,
+                }
+            }
+            Reply::Stall => std::future::pending().await,
+        }
+    }
+}
+
+async fn read(connection: &mut BufReader<TcpStream>) -> Option<Request> {
+    let mut first = String::new();
+    connection.read_line(&mut first).await.ok()?;
+    let mut words = first.split(' ');
+    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let mut headers = BTreeMap::new();
+    loop {
+        let mut line = String::new();
+        connection.read_line(&mut line).await.ok()?;
+        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        headers.insert(name.to_ascii_lowercase(), value.to_owned());
+    }
+    let length = headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    connection.read_exact(&mut body).await.ok()?;
+    let kind = match method.as_str() {
+        "PATCH" => Kind::Patch,
+        _ if target.contains("watch=true") => Kind::Watch,
+        _ => Kind::List,
+    };
+    Some(Request { kind, target, headers, body: String::from_utf8(body).ok()? })
+}
+
+pub fn node(name: &str, cidr: &str, version: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": name, "resourceVersion": version},
+        "spec": {"podCIDR": cidr, "podCIDRs": [cidr]},
+    })
+}
+
+pub fn list(version: &str, items: &[Value]) -> Reply {
+    part(version, "", items)
+}
+
+/// A page of a list; more are to come if there is a token.
+pub fn part(version: &str, token: &str, items: &[Value]) -> Reply {
+    let metadata = json!({"resourceVersion": version, "continue": token});
+    let list = json!({"apiVersion": "v1", "kind": "NodeList", "metadata": metadata, "items": items});
+    Reply::Answer(200, list.to_string())
+}
+
+pub fn event(kind: &str, object: &Value) -> String {
+    json!({"type": kind, "object": object}).to_string()
+}
+
+pub fn status(code: u16, reason: &str, details: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
+        "code": code, "reason": reason, "message": format!("the server's words on {code}"), "details": details,
+    })
+}
+
+pub fn refusal(code: u16, reason: &str) -> Reply {
+    Reply::Answer(code, status(code, reason, &json!({})).to_string())
+}

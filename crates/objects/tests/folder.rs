@@ -1,0 +1,264 @@
+//! Objects from a folder of manifests, with the kernel's own notices, and annotations beside them.
+
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use objects::{AnnotateError, Annotator, Change, ConnectError, Connection, Health, Object, PodRef, Source};
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+const DEADLINE: Duration = Duration::from_secs(8);
+
+/// Changes come by the kernel's notice: the folder is looked at without one only every two seconds.
+const PROMPT: Duration = Duration::from_millis(1500);
+
+struct Watched {
+    folder: TempDir,
+    connection: Connection,
+    changes: Pin<Box<dyn Stream<Item = Change> + Send>>,
+}
+
+fn node(name: &str, cidr: &str) -> String {
+    format!("apiVersion: v1\nkind: Node\nmetadata: {{name: {name}}}\nspec: {{podCIDR: {cidr}}}\n")
+}
+
+impl Watched {
+    async fn of(files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (file, text) in files {
+            fs::write(folder.path().join(file), text).unwrap();
+        }
+        let connection = Source::Folder(folder.path().into()).connect().await.unwrap();
+        let changes = connection.changes().boxed();
+        Self { folder, connection, changes }
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.folder.path().join(file), text).unwrap();
+    }
+
+    /// All objects after the next change: "name cidr".
+    async fn next(&mut self, deadline: Duration) -> Vec<String> {
+        let change = timeout(deadline, self.changes.next()).await.expect("no change in time").unwrap();
+        let Change::Replace(all) = change else { panic!("{change:?}") };
+        all.iter().map(|Object::Node(node)| format!("{} {}", node.name, node.pod_cidrs[0])).collect()
+    }
+
+    async fn nothing_more(&mut self) {
+        let change = timeout(Duration::from_millis(300), self.changes.next()).await;
+        assert!(change.is_err(), "{change:?}");
+    }
+}
+
+async fn health(health: &Health, is_so: impl Fn(Option<&str>) -> bool) -> Option<String> {
+    let wait = async {
+        while !is_so(health.error().as_deref()) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(DEADLINE, wait).await.unwrap_or_else(|_| panic!("health stays {:?}", health.error()));
+    health.error()
+}
+
+#[tokio::test]
+async fn files_come_change_and_go() {
+    let mut watched = Watched::of(&[
+        ("b.yaml", &node("b", "10.2.0.0/24")),
+        ("a.yml", &node("a", "10.1.0.0/24")),
+        ("c.json", r#"{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "c"}, "spec": {"podCIDR": "10.3.0.0/24"}}"#),
+        ("notes.txt", "nothing to read"),
+        (".a.yaml.swp", "an editor's"),
+    ])
+    .await;
+    assert_eq!(watched.next(DEADLINE).await, ["a 10.1.0.0/24", "b 10.2.0.0/24", "c 10.3.0.0/24"]);
+    assert_eq!(watched.connection.health().error(), None);
+    // The same length, and soon after the first one.
+    watched.write("b.yaml", &node("b", "10.9.0.0/24"));
+    assert_eq!(watched.next(PROMPT).await, ["a 10.1.0.0/24", "b 10.9.0.0/24", "c 10.3.0.0/24"]);
+    fs::remove_file(watched.folder.path().join("a.yml")).unwrap();
+    assert_eq!(watched.next(PROMPT).await, ["b 10.9.0.0/24", "c 10.3.0.0/24"]);
+    watched.write("d.yaml", &(node("d", "10.4.0.0/24") + "---\n" + &node("e", "10.5.0.0/24")));
+    assert_eq!(watched.next(PROMPT).await.len(), 4);
+    watched.write("b.yaml", &(node("b", "10.9.0.0/24") + "# a comment\n"));
+    watched.nothing_more().await;
+}
+
+#[tokio::test]
+async fn an_empty_folder_is_an_answer() {
+    assert!(Watched::of(&[]).await.next(DEADLINE).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_file_that_is_written_in_steps_is_read_at_the_end() {
+    let mut watched = Watched::of(&[("a.yaml", &node("a", "10.1.0.0/24"))]).await;
+    assert_eq!(watched.next(DEADLINE).await, ["a 10.1.0.0/24"]);
+    for _ in 0..20 {
+        watched.write("a.yaml", ""); // an empty file has no objects: read now, the node would be gone
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    watched.write("a.yaml", &node("a", "10.2.0.0/24"));
+    assert_eq!(watched.next(DEADLINE).await, ["a 10.2.0.0/24"]);
+}
+
+#[tokio::test]
+async fn a_broken_file_keeps_its_objects_and_is_named() {
+    let mut watched = Watched::of(&[("a.yaml", &node("a", "10.1.0.0/24")), ("b.yaml", "a: [1\n")]).await;
+    assert_eq!(watched.next(DEADLINE).await, ["a 10.1.0.0/24"]);
+    let state = watched.connection.health();
+    let error = health(&state, |error| error.is_some()).await.unwrap();
+    assert!(error.contains("b.yaml") && error.contains("line"), "{error}");
+    watched.write("b.yaml", &node("b", "10.2.0.0/24"));
+    assert_eq!(watched.next(PROMPT).await.len(), 2);
+    assert_eq!(health(&state, |error| error.is_none()).await, None);
+
+    watched.write("a.yaml", "apiVersion: v1\nkind: Node\nmetadata: {name: a\nspec: {}\n");
+    let error = health(&state, |error| error.is_some()).await.unwrap();
+    assert!(error.contains("a.yaml") && error.contains("line"), "{error}");
+    watched.nothing_more().await;
+    watched.write("a.yaml", &node("a", "10.1.0.0/33"));
+    let error = health(&state, |error| error.is_some_and(|error| error.contains("/33"))).await.unwrap();
+    assert!(error.contains("a.yaml: document 1: Node a: spec.podCIDRs"), "{error}");
+    watched.write("a.yaml", &node("a", "10.7.0.0/24"));
+    assert_eq!(watched.next(PROMPT).await, ["a 10.7.0.0/24", "b 10.2.0.0/24"]);
+}
+
+#[tokio::test]
+async fn of_two_of_one_name_the_first_counts() {
+    let mut watched =
+        Watched::of(&[("2.yaml", &node("a", "10.2.0.0/24")), ("1.yaml", &node("a", "10.1.0.0/24"))]).await;
+    assert_eq!(watched.next(DEADLINE).await, ["a 10.1.0.0/24"]);
+    let state = watched.connection.health();
+    let error = health(&state, |error| error.is_some()).await.unwrap();
+    assert!(error.contains("Node a") && error.contains("1.yaml") && error.contains("2.yaml"), "{error}");
+    fs::remove_file(watched.folder.path().join("1.yaml")).unwrap();
+    assert_eq!(watched.next(PROMPT).await, ["a 10.2.0.0/24"]);
+    health(&state, |error| error.is_none()).await;
+}
+
+#[tokio::test]
+async fn a_folder_that_vanishes_keeps_its_objects_and_may_come_back() {
+    let mut watched = Watched::of(&[("a.yaml", &node("a", "10.1.0.0/24"))]).await;
+    assert_eq!(watched.next(DEADLINE).await, ["a 10.1.0.0/24"]);
+    let (path, away) = (watched.folder.path().to_owned(), watched.folder.path().with_extension("away"));
+    fs::rename(&path, &away).unwrap();
+    let state = watched.connection.health();
+    let error = health(&state, |error| error.is_some()).await.unwrap();
+    assert!(error.contains(&format!("cannot read the folder {}", path.display())), "{error}");
+    watched.nothing_more().await;
+    fs::remove_dir_all(&away).unwrap();
+    fs::create_dir(&path).unwrap();
+    watched.write("b.yaml", &node("b", "10.2.0.0/24"));
+    assert_eq!(watched.next(DEADLINE).await, ["b 10.2.0.0/24"]);
+    health(&state, |error| error.is_none()).await;
+    // The new folder tells of its changes too.
+    watched.write("b.yaml", &node("b", "10.3.0.0/24"));
+    assert_eq!(watched.next(PROMPT).await, ["b 10.3.0.0/24"]);
+}
+
+#[tokio::test]
+async fn what_is_no_folder_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    for path in [file, folder.path().join("none")] {
+        let error = Source::Folder(path.clone()).connect().await.unwrap_err();
+        assert!(matches!(&error, ConnectError::Folder { path: said, .. } if *said == path), "{error}");
+    }
+}
+
+fn pod(uid: Option<&str>) -> PodRef {
+    PodRef { namespace: "shop".into(), name: "web.0".into(), uid: uid.map(Into::into) }
+}
+
+async fn annotate(to: &Annotator, pod: &PodRef, all: &[(&str, Option<&str>)]) -> Result<(), AnnotateError> {
+    let all = all.iter().map(|(key, value)| ((*key).to_owned(), value.map(ToOwned::to_owned))).collect();
+    to.annotate_pod(pod, &all).await
+}
+
+/// The UID and the annotations, as they are on disk.
+fn written(folder: &Path) -> (Option<String>, BTreeMap<String, String>) {
+    let text = fs::read_to_string(folder.join("annotations/shop_web.0.yaml")).unwrap();
+    let pod: k8s_openapi::api::core::v1::Pod = serde_yaml_ng::from_str(&text).unwrap();
+    assert_eq!(
+        (pod.metadata.namespace.as_deref(), pod.metadata.name.as_deref()),
+        (Some("shop"), Some("web.0"))
+    );
+    (pod.metadata.uid, pod.metadata.annotations.unwrap_or_default())
+}
+
+#[tokio::test]
+async fn annotations_are_merged_and_another_pod_begins_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let annotator = Source::Folder(folder.path().into()).connect().await.unwrap().annotator();
+    let is = |uid: &str, want: &[(&str, &str)]| {
+        let want = want.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        assert_eq!(written(folder.path()), (Some(uid.to_owned()), want));
+    };
+    annotate(&annotator, &pod(Some("u1")), &[("a", Some("1")), ("b", Some("2"))]).await.unwrap();
+    is("u1", &[("a", "1"), ("b", "2")]);
+    annotate(&annotator, &pod(Some("u1")), &[("a", None), ("c", Some("3")), ("none", None)]).await.unwrap();
+    is("u1", &[("b", "2"), ("c", "3")]);
+    annotate(&annotator, &pod(Some("u2")), &[("d", Some("4"))]).await.unwrap();
+    is("u2", &[("d", "4")]);
+    // Without a UID it is about whichever Pod has that name now.
+    annotate(&annotator, &pod(None), &[("e", Some("5"))]).await.unwrap();
+    is("u2", &[("d", "4"), ("e", "5")]);
+    assert_eq!(
+        fs::read_dir(folder.path().join("annotations")).unwrap().count(),
+        1,
+        "nothing half-written stays"
+    );
+}
+
+#[tokio::test]
+async fn names_do_not_lead_out_of_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let annotator = Source::Folder(folder.path().into()).connect().await.unwrap().annotator();
+    for name in ["", ".", "..", "../x", "a/b", "a\0b", "a_b"] {
+        for pod in [PodRef { name: name.into(), ..pod(None) }, PodRef { namespace: name.into(), ..pod(None) }]
+        {
+            let error = annotate(&annotator, &pod, &[("a", Some("1"))]).await.unwrap_err();
+            assert_eq!((error.is_retriable(), error.reason()), (false, "Invalid"), "{error}");
+        }
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn annotations_that_cannot_be_written_may_be_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let annotator = Source::Folder(folder.path().into()).connect().await.unwrap().annotator();
+    fs::write(folder.path().join("annotations"), "a file is in the way").unwrap();
+    let error = annotate(&annotator, &pod(None), &[("a", Some("1"))]).await.unwrap_err();
+    assert!(error.is_retriable());
+    assert!(
+        error.to_string().contains("Pod shop/web.0") && error.to_string().contains("annotations"),
+        "{error}"
+    );
+    fs::remove_file(folder.path().join("annotations")).unwrap();
+    annotate(&annotator, &pod(None), &[("a", Some("1"))]).await.unwrap();
+}
+
+#[tokio::test]
+async fn annotations_are_no_input() {
+    let mut watched = Watched::of(&[("a.yaml", &node("a", "10.1.0.0/24"))]).await;
+    assert_eq!(watched.next(DEADLINE).await.len(), 1);
+    annotate(&watched.connection.annotator(), &pod(None), &[("a", Some("1"))]).await.unwrap();
+    watched.write("annotations/node.yaml", &node("b", "10.2.0.0/24"));
+    watched.write("annotations/broken.yaml", "a: [1");
+    watched.nothing_more().await;
+    assert_eq!(watched.connection.health().error(), None);
+}
