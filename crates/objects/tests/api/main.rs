@@ -248,7 +248,7 @@ async fn an_impossible_object_stays_as_it_was_and_health_names_it() {
     let broken = node("a", "10.1.0.0/240", "2");
     let server = Server::start([
         (Kind::List, list("1", &[a("1"), node("b", "10.2.0.0/24", "1")])),
-        (Kind::List, list("9", &[broken.clone()])),
+        (Kind::List, list("9", std::slice::from_ref(&broken))),
         (Kind::Watch, Reply::Stream(vec![event("MODIFIED", &broken), event("ERROR", &gone)], End::Proper)),
         (Kind::Watch, Reply::Stream(vec![event("MODIFIED", &node("a", "10.5.0.0/24", "10"))], End::Open)),
     ])
