@@ -166,8 +166,10 @@ impl State {
     pub(crate) fn store(&self, dir: &Path) -> Result<()> {
         let write = || -> Result<()> {
             let mut temporary = tempfile::NamedTempFile::new_in(dir)?;
-            serde_json::to_writer_pretty(&mut temporary, self)?;
-            temporary.write_all(b"\n")?;
+            // In one piece: a file that every token is written to grows slow with many Pods.
+            let mut text = serde_json::to_vec_pretty(self)?;
+            text.push(b'\n');
+            temporary.write_all(&text)?;
             temporary.persist(file(dir))?;
             Ok(())
         };
