@@ -75,8 +75,7 @@ impl AnnotateError {
 
     fn api(pod: &PodRef, error: &kube::Error) -> Self {
         let (reason, retry) = match error {
-            // 404: no such Pod. 409: another UID. 422: the request itself is not acceptable.
-            kube::Error::Api(status) => (status.reason.clone(), !matches!(status.code, 404 | 409 | 422)),
+            kube::Error::Api(status) => (status.reason.clone(), !is_final(status)),
             _ => ("ServiceUnavailable".into(), true),
         };
         let message = format!("cannot annotate Pod {}/{}: {}", pod.namespace, pod.name, words(error));
@@ -131,6 +130,16 @@ impl Annotator {
                 after: None,
             }),
         }
+    }
+}
+
+/// 404: no such Pod. 422: the request itself is not acceptable. 409: another Pod of that name if it speaks of
+/// the UID, else somebody else's write came first.
+fn is_final(status: &kube::core::Status) -> bool {
+    match status.code {
+        404 | 422 => true,
+        409 => status.message.contains("UID") || status.message.contains("uid"),
+        _ => false,
     }
 }
 

@@ -39,6 +39,10 @@ const STEADY: Duration = Duration::from_secs(10);
 /// No server makes us wait longer by asking for it.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// After so many watches that failed one after the other the objects are listed anew: the server may not
+/// like the version, or an object on the way cannot be read.
+const WATCH_TRIES: u32 = 3;
+
 /// So many objects are listed in one request, as client-go does.
 const PAGE: u32 = 500;
 
@@ -79,6 +83,7 @@ impl Follower {
             ExponentialBuilder::default().with_min_delay(shortest).with_max_delay(longest).with_factor(2.0);
         let pauses = pauses.without_max_times().with_jitter();
         let mut pause = pauses.build();
+        let mut failed_watches = 0;
         loop {
             let began = Instant::now();
             let round = self.round().await;
@@ -87,7 +92,10 @@ impl Follower {
             }
             let mut asked = None;
             match round {
-                Ok(()) => debug!("the watch of Nodes ended"),
+                Ok(()) => {
+                    debug!("the watch of Nodes ended");
+                    failed_watches = 0;
+                }
                 // Usual after a long break: the server does not remember that far back.
                 Err(failure) if failure.gone && self.version.is_some() => {
                     debug!("{}: listing again", failure.text);
@@ -96,6 +104,11 @@ impl Follower {
                 Err(failure) => {
                     self.health.set(Some(failure.text));
                     asked = failure.after;
+                    failed_watches += u32::from(self.version.is_some());
+                    if failed_watches >= WATCH_TRIES {
+                        failed_watches = 0;
+                        self.version = None;
+                    }
                 }
             }
             let wait = pause.next().unwrap_or(longest);

@@ -24,17 +24,22 @@ fn collect(value: Value, objects: &mut Vec<Object>) -> Result<(), String> {
     let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     match (text("apiVersion").as_str(), text("kind").as_str()) {
         ("", _) | (_, "") => Err("it has no apiVersion or no kind, so it is no Kubernetes object".into()),
-        ("v1", "Node") => {
-            let node: ApiNode = serde_yaml_ng::from_value(value).map_err(|error| format!("Node: {error}"))?;
-            objects.push(Object::Node(Node::try_from(node).map_err(|error| error.to_string())?));
-            Ok(())
-        }
-        (_, kind) if kind.ends_with("List") => {
-            let items = value.get("items").and_then(Value::as_sequence).cloned().unwrap_or_default();
-            items.into_iter().try_for_each(|item| collect(item, objects))
-        }
+        ("v1", "Node") => node(value, objects),
+        ("v1", "List") => items(&value).into_iter().try_for_each(|item| collect(item, objects)),
+        // Here an item need not say its kind.
+        ("v1", "NodeList") => items(&value).into_iter().try_for_each(|item| node(item, objects)),
         _ => Ok(()),
     }
+}
+
+fn node(value: Value, objects: &mut Vec<Object>) -> Result<(), String> {
+    let node: ApiNode = serde_yaml_ng::from_value(value).map_err(|error| format!("Node: {error}"))?;
+    objects.push(Object::Node(Node::try_from(node).map_err(|error| error.to_string())?));
+    Ok(())
+}
+
+fn items(list: &Value) -> Vec<Value> {
+    list.get("items").and_then(Value::as_sequence).cloned().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -79,6 +84,9 @@ status:
             {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "a"}, "spec": {"podCIDR": "10.244.1.0/24"}},
             {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "b"}}]}"#;
         assert_eq!(parse(list).unwrap().len(), 2);
+        let nodes = r#"{"apiVersion": "v1", "kind": "NodeList", "items": [{"metadata": {"name": "a"}}]}"#;
+        assert_eq!(parse(nodes).unwrap().len(), 1);
+        assert_eq!(parse("{apiVersion: example.org/v1, kind: AllowList, items: [a, b]}").unwrap(), []);
         assert_eq!(parse("").unwrap(), []);
     }
 

@@ -373,7 +373,7 @@ mod annotations {
     async fn that_are_refused_say_whether_to_try_again() {
         for (code, reason, retry) in [
             (404, "NotFound", false),
-            (409, "Conflict", false),
+            (409, "Conflict", true),
             (422, "Invalid", false),
             (403, "Forbidden", true),
             (500, "InternalError", true),
@@ -388,6 +388,15 @@ mod annotations {
             assert!(error.to_string().contains(&want), "{error}");
             assert_eq!(server.count(Kind::Patch), 1, "{code}: trying again is the caller's");
         }
+    }
+
+    #[tokio::test]
+    async fn are_not_for_another_pod_of_that_name() {
+        let mut refusal = status(409, "Conflict", &json!({}));
+        refusal["message"] = json!("Precondition failed: UID in precondition: u-1, UID in object meta: u-2");
+        let server = Server::start([(Kind::Patch, Reply::Answer(409, refusal.to_string()))]).await;
+        let error = annotate(&server, &pod(Some("u-1"))).await.unwrap_err();
+        assert!(!error.is_retriable(), "{error}");
     }
 
     #[tokio::test]
