@@ -4,6 +4,7 @@
 
 mod aims;
 mod context;
+mod http;
 mod machine;
 mod parts;
 mod peers;

@@ -3,6 +3,7 @@
 mod add;
 mod datapath;
 mod network;
+mod scale;
 
 use anyhow::Result;
 
@@ -21,4 +22,5 @@ pub(crate) const PARTS: &[Entry] = &[
     Entry { name: "same-node", run: network::same_node },
     Entry { name: "cross-node", run: network::cross_node },
     Entry { name: "datapath", run: datapath::run },
+    Entry { name: "scale", run: scale::run },
 ];

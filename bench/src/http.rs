@@ -1,0 +1,58 @@
+//! One GET of the agent's pages.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use plumbing::NetNs;
+
+/// Where the agent serves them, in its node.
+const AGENT: ([u8; 4], u16) = ([127, 0, 0, 1], 9454);
+
+/// The agent answers at once or not at all.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The body of a page of the agent in that namespace; `None` unless it is answered with 200.
+pub(crate) fn get(node: &NetNs, page: &str) -> Result<Option<String>> {
+    let address = SocketAddr::from(AGENT);
+    let answer = node.run(|| -> std::io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(stream, "GET {page} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    })?;
+    let answer = answer.with_context(|| format!("cannot get {page} of the agent"))?;
+    Ok(body(&answer).map(str::to_owned))
+}
+
+fn body(answer: &str) -> Option<&str> {
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    head.starts_with("HTTP/1.1 200 ").then_some(body)
+}
+
+/// The value of a metric without labels.
+pub(crate) fn metric(page: &str, name: &str) -> Option<f64> {
+    page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_success_has_a_body() {
+        assert_eq!(body("HTTP/1.1 200 OK\r\na: b\r\n\r\nready\n"), Some("ready\n"));
+        assert_eq!(body("HTTP/1.1 503 Service Unavailable\r\n\r\nno"), None);
+        assert_eq!(body(""), None);
+    }
+
+    #[test]
+    fn a_metric_is_its_own_line() {
+        let page = "# HELP x_ports Ports.\nx_ports_total 9\nx_ports 500\n";
+        assert_eq!(metric(page, "x_ports"), Some(500.0));
+        assert_eq!(metric(page, "x_peers"), None);
+    }
+}

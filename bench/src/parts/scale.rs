@@ -1,0 +1,217 @@
+//! The agent of one node in a large cluster: how soon it is ready, what memory it takes, and how soon a
+//! change of another node is in the packets' way.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use lab::{Family, Lab, Target};
+use plumbing::NetNs;
+use serde_json::{Value, json};
+
+use crate::context::Bench;
+use crate::http;
+use crate::machine::{field, kibibytes};
+use crate::results::{Better, Part, Table};
+
+const NODES: u16 = 1000;
+const PODS: usize = 500;
+
+/// The node that all is about, the one that moves, and the one that lends it another address.
+const NODE: &str = "node1";
+const MOVING: &str = "node2";
+const OTHER: &str = "node3";
+
+/// What waits for the agent gives up by then.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// UDP port of the tunnels.
+const TUNNEL: u16 = 4789;
+
+/// Rounds of the change's latency for each round of the run: one takes about a tenth of a second.
+const CHANGES: usize = 3;
+
+pub(crate) fn run(bench: &Bench) -> Result<Part> {
+    let mut part = Part::new("scale", "The agent with 1,000 nodes and 500 local Pods");
+    part.note(
+        "One real node with the real agent, IPv4 and IPv6, Nodes and Pods from a folder of manifests; 500 \
+         Pods added by the real plugin. The same with a real API server is not measured here.",
+    );
+    part.note(
+        "Ready: from the start of the program until its socket answers and /readyz says so (looked at every \
+         10 ms). Memory: VmRSS and VmHWM of the process when it is ready. A change: from the moment another \
+         node's manifest has a new address to the first packet of a Pod that arrives there; 50 ms of it the \
+         agent waits for the file to be complete.",
+    );
+    part.case("start", "the first start on a node: 1,000 nodes, no Pods, no maps to adopt");
+    part.case("restart", "1,000 nodes and 500 Pods, with everything to adopt");
+    part.tables.push(Table::new("scale/ready", "agent ready", "s", Better::Lower, ""));
+    part.tables.push(Table::new("scale/memory", "agent's memory", "MiB", Better::Lower, ""));
+    part.tables.push(Table::new("scale/change", "a node's change in effect", "ms", Better::Lower, ""));
+
+    bench.progress.step("scale: a node among 1,000");
+    let lab = bench.lab("scale", Family::Dual, 3, false)?;
+    manifests(&lab)?;
+    install(bench, &lab)?;
+    let node = lab.netns(&Target::Node(NODE.to_owned()))?;
+    part.record("scale/ready", "start", start(&lab, &node)?)?;
+    for number in 0..PODS {
+        bench.check()?;
+        if number % 50 == 0 {
+            bench.progress.step(&format!("scale: Pod {number} of {PODS}"));
+        }
+        lab.add_pod(NODE, "bench", &format!("pod-{number}"))?;
+    }
+    for round in 1..=bench.rounds {
+        bench.check()?;
+        bench.progress.step(&format!("scale: restart {round} of {}", bench.rounds));
+        lab.stop_agent(NODE)?;
+        part.record("scale/ready", "restart", start(&lab, &node)?)?;
+        known(&node)?;
+        for (case, name) in [("resident", "VmRSS"), ("peak", "VmHWM")] {
+            part.record("scale/memory", case, memory(&lab, name)?)?;
+        }
+    }
+    changes(bench, &lab, &mut part)?;
+    Ok(part)
+}
+
+/// Starts the agent: seconds until it is ready.
+fn start(lab: &Lab, node: &NetNs) -> Result<f64> {
+    let begin = Instant::now();
+    lab.start_agent(NODE)?;
+    while http::get(node, "/readyz")?.is_none() {
+        ensure!(begin.elapsed() < PATIENCE, "the agent is not ready after {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(begin.elapsed().as_secs_f64())
+}
+
+/// Fails unless the agent knows all that it is said to know here.
+fn known(node: &NetNs) -> Result<()> {
+    let page = http::get(node, "/metrics")?.context("the agent has no metrics")?;
+    for (name, wanted) in [("ports", PODS), ("peers", usize::from(NODES) - 1)] {
+        let name = format!("midonet_kube_node_{name}");
+        let found = http::metric(&page, &name).with_context(|| format!("the agent has no metric {name}"))?;
+        ensure!(found.to_string() == wanted.to_string(), "{name} is {found}, not {wanted}");
+    }
+    Ok(())
+}
+
+/// A figure of the agent's process, in MiB.
+fn memory(lab: &Lab, name: &str) -> Result<f64> {
+    let agent = lab.state()?.node(NODE)?.agent.context("the agent does not run")?;
+    let path = format!("/proc/{}/status", agent.pid);
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let kib = field(&text, name).and_then(|value| kibibytes(&value));
+    let kib = u32::try_from(kib.with_context(|| format!("{path} has no {name}"))?)?;
+    Ok(f64::from(kib) / 1024.0)
+}
+
+/// Puts the plugin where the node's runtime looks for it.
+fn install(bench: &Bench, lab: &Lab) -> Result<()> {
+    let mut command = Command::new(bench.binaries.join("midonet-kube-node"));
+    command.args(["install", "--cni-bin-dir", "/opt/cni/bin"]).stdin(Stdio::null()).stdout(Stdio::null());
+    let status = lab.enter(&Target::Node(NODE.to_owned()), &mut command)?.wait()?;
+    ensure!(status.success(), "midonet-kube-node install ended with {status}");
+    Ok(())
+}
+
+/// A thousand nodes in all: the real one with room for 500 Pods, the one that moves, and others that
+/// are only known.
+fn manifests(lab: &Lab) -> Result<()> {
+    let (state, dir) = (lab.state()?, lab.manifests());
+    let own = state.node(NODE)?.addresses.clone();
+    write(&dir, NODE, &object(NODE, &["10.244.4.0/22".to_owned(), "fd44:0:0:1::/64".to_owned()], &own))?;
+    fs::remove_file(dir.join(format!("node-{OTHER}.yaml"))).context("the manifest of a node")?;
+    for number in 0..NODES - 2 {
+        let [high, low] = number.to_be_bytes();
+        let third = 64 + number / 8;
+        let cidrs = [
+            format!("10.244.{third}.{}/27", number % 8 * 32),
+            format!("fd44:0:0:{:x}::/64", 0x1000 + number),
+        ];
+        let name = format!("known-{number}");
+        write(&dir, &name, &object(&name, &cidrs, &[Ipv4Addr::new(10, 9, high, low).into()]))?;
+    }
+    Ok(())
+}
+
+fn object(name: &str, cidrs: &[String], addresses: &[IpAddr]) -> Value {
+    let addresses: Vec<Value> =
+        addresses.iter().map(|a| json!({"type": "InternalIP", "address": a})).collect();
+    json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name},
+        "spec": {"podCIDR": cidrs.first(), "podCIDRs": cidrs},
+        "status": {"addresses": addresses},
+    })
+}
+
+/// Writes the manifest of a node in one step. JSON is YAML too.
+fn write(dir: &Path, name: &str, object: &Value) -> Result<()> {
+    let path = dir.join(format!("node-{name}.yaml"));
+    let temporary = path.with_extension("tmp");
+    fs::write(&temporary, object.to_string())
+        .and_then(|()| fs::rename(&temporary, &path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Moves a node between two addresses, and waits for a Pod's packets to follow.
+fn changes(bench: &Bench, lab: &Lab, part: &mut Part) -> Result<()> {
+    let state = lab.state()?;
+    let ends = [OTHER, MOVING].map(|name| -> Result<(IpAddr, UdpSocket)> {
+        let address = *state.node(name)?.addresses.first().context("a node without an address")?;
+        let netns = lab.netns(&Target::Node(name.to_owned()))?;
+        let socket = netns.run(|| UdpSocket::bind((address, TUNNEL)))??;
+        socket.set_nonblocking(true)?;
+        Ok((address, socket))
+    });
+    let [other, moving] = ends;
+    let ends = [other?, moving?];
+    let cidrs: Vec<String> = state.node(MOVING)?.pod_cidrs.iter().map(ToString::to_string).collect();
+    let pod = state.pods.first().context("there is no Pod")?.key.clone();
+    let probe = lab.netns(&Target::Pod(pod))?.run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))??;
+    let rounds = bench.rounds * CHANGES;
+    for round in 0..=rounds {
+        bench.check()?;
+        bench.progress.detail(&format!("scale: change {round} of {rounds}"));
+        let (address, socket) = ends.get(round % 2).context("one of two")?;
+        let manifest = object(MOVING, &cidrs, &[*address]);
+        drain(socket)?;
+        let begin = Instant::now();
+        write(&lab.manifests(), MOVING, &manifest)?;
+        while !arrived(socket)? {
+            ensure!(begin.elapsed() < PATIENCE, "no packet follows {MOVING} to {address} after {PATIENCE:?}");
+            // Whatever the Pod is told of a packet's fate: the next one may arrive.
+            let _ = probe.send_to(&[0], (Ipv4Addr::new(10, 244, 2, 9), 9));
+            thread::sleep(Duration::from_micros(200));
+        }
+        // The first round resolves neighbours.
+        if round > 0 {
+            part.record("scale/change", "manifest to packet", begin.elapsed().as_secs_f64() * 1e3)?;
+        }
+        // A file's time says more than its length only when it is older than the clock's grain.
+        thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+fn drain(socket: &UdpSocket) -> Result<()> {
+    while arrived(socket)? {}
+    Ok(())
+}
+
+fn arrived(socket: &UdpSocket) -> Result<bool> {
+    match socket.recv(&mut [0; 2048]) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+        Err(error) => bail!("cannot receive: {error}"),
+    }
+}
