@@ -1,5 +1,6 @@
 //! What the parts of the running agent share.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -26,6 +27,7 @@ struct Inner {
     mailbox: Mailbox,
     readiness: watch::Sender<Readiness>,
     repairs: Repairs,
+    strangers: AtomicU64,
     source: objects::Health,
     source_name: String,
 }
@@ -57,6 +59,7 @@ impl Agent {
             mailbox,
             readiness: watch::Sender::new(waiting),
             repairs: Repairs::default(),
+            strangers: AtomicU64::new(0),
             source,
             source_name,
         }))
@@ -127,6 +130,17 @@ impl Agent {
     /// What was put right that others had broken.
     pub fn repairs(&self) -> &Repairs {
         &self.0.repairs
+    }
+
+    /// Notes that somebody who is not root connected to the socket, and was refused.
+    pub fn refuse_stranger(&self, uid: u32) {
+        self.0.strangers.fetch_add(1, Ordering::Relaxed);
+        warn!(uid, "refused a connection to the socket: only root may");
+    }
+
+    /// How many connections to the socket were refused.
+    pub fn refused_strangers(&self) -> u64 {
+        self.0.strangers.load(Ordering::Relaxed)
     }
 
     /// The annotations that still have to be written.

@@ -18,6 +18,11 @@ struct Labels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refusal {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Repair {
     what: &'static str,
 }
@@ -61,6 +66,13 @@ pub fn page(agent: &Agent) -> Result<String> {
         "Bytes by what the datapath did with them and why",
         Unit::Bytes,
         bytes,
+    );
+    let refused = Family::<Refusal, Counter>::default();
+    refused.get_or_create(&Refusal { reason: "not_root" }).inc_by(agent.refused_strangers());
+    registry.register(
+        "socket_refused",
+        "Connections to the agent's socket that were refused, and why",
+        refused,
     );
     registry.register("uptime_seconds", "How long this agent runs", ConstCounter::new(about.uptime_seconds));
 

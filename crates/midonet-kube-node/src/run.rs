@@ -55,7 +55,8 @@ pub async fn run(args: RunArgs) -> Result<()> {
         Agent::new(&args.node_name, network, mailbox.clone(), source.to_string(), connection.health());
 
     let listener = http::listen(args.http_listen).await?;
-    let refused = |uid| warn!(uid, "refused a connection to the socket: only root may");
+    let door = agent.clone();
+    let refused = move |uid| door.refuse_stranger(uid);
     let incoming = nodeapi::incoming(nodeapi::listen(&args.socket)?, refused);
     let grpc = Server::builder()
         .add_service(NodeServer::new(NodeService::new(agent.clone())))
