@@ -68,6 +68,13 @@ impl Bench {
     }
 }
 
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // It is there only if a lab was, and a lab that cannot end keeps it.
+        let _ = std::fs::remove_dir(&self.dir);
+    }
+}
+
 /// The reference plugins, as the test cluster's build put them into its cache.
 pub(crate) fn reference_plugins(needed: &[&str]) -> Result<PathBuf> {
     let cache = std::env::var_os("MIDOKUBE_CACHE")

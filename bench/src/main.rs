@@ -42,7 +42,7 @@ struct Args {
     only: Vec<String>,
 
     /// How often each cell is measured.
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
 
     /// How long a cell that measures a rate takes, in seconds.
@@ -139,8 +139,6 @@ fn run(args: &Args) -> Result<bool> {
     }
     run.verdicts = aims::judge(&run.parts);
     let took = bench.progress.finish();
-    // It is there only if a lab was.
-    let _ = fs::remove_dir(&bench.dir);
     write(&run, args)?;
     print!("{}", report::markdown(&run));
     eprintln!(

@@ -11,7 +11,7 @@ const COLUMNS: usize = 2;
 const GAP: f64 = 24.0;
 const TITLE: f64 = 34.0;
 const ROW: f64 = 24.0;
-const LABEL: f64 = 190.0;
+const LABEL: f64 = 210.0;
 const VALUE: f64 = 90.0;
 
 /// The picture of these tables.

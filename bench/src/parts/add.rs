@@ -46,6 +46,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Part> {
     part.case("ours-host-local", "midonet-kube-cni executing the Go plugin host-local");
     part.case("ptp", "the Go plugins ptp and host-local");
     part.case("bridge", "the Go plugins bridge (gateway, hairpin: flannel's delegate) and host-local");
+    part.tables.push(Table::new("add/version", "VERSION: starting and ending", "ms", Better::Lower, "ptp"));
     for (family, key, rounds) in
         [(Family::V4, "ipv4", bench.rounds * 3), (Family::Dual, "dual", bench.rounds)]
     {
@@ -71,8 +72,10 @@ fn measure(bench: &Bench, part: &mut Part, family: Family, key: &str, rounds: us
             bench.progress.detail(&format!("add, {key}: round {round} of {rounds}, {}", case.name));
             let (add, del) = once(case, &format!("{key}{round}"))
                 .with_context(|| format!("case {} of add, {key}", case.name))?;
+            let version = case.runtime.call(case.plugin.clone(), version_environment(), &case.config)?;
             // The first round fills caches.
             if round > 0 {
+                part.record("add/version", case.name, version.milliseconds)?;
                 part.record(&format!("add/{key}-add"), case.name, add)?;
                 part.record(&format!("add/{key}-del"), case.name, del)?;
             }
@@ -137,6 +140,11 @@ fn peer_config(lab: &Lab, node: &str, mut config: Value) -> Result<Value> {
     object.insert("mtu".into(), json!(1450));
     object.insert("ipam".into(), json!({"type": "host-local", "ranges": ranges, "routes": routes}));
     Ok(config)
+}
+
+/// What a plugin does nothing but answer: the part of every other call that is not the network's.
+fn version_environment() -> BTreeMap<String, String> {
+    [("CNI_COMMAND".to_owned(), "VERSION".to_owned())].into()
 }
 
 /// ADD and DEL of one Pod in a namespace of its own: milliseconds.
