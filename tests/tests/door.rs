@@ -363,6 +363,31 @@ fn a_pods_tunnel_to_the_nodes_port_is_refused() {
 }
 
 #[test]
+fn damaged_frames_are_refused() {
+    let scene = Scene::new();
+    let victim = scene.listen(&scene.victim);
+    let own = mac(&scene.attacker);
+    for (from, to) in both(&scene.attacker, &scene.victim) {
+        let whole = to_gateway(own, udp(from, to, PORT, b"damaged"));
+        // Cut within the IP header; another version; an IPv4 header shorter than any.
+        let mut frames = [15, 20, 33].map(|length| whole[..length].to_vec()).to_vec();
+        let version = |byte: u8| {
+            let mut frame = whole.clone();
+            frame[14] = byte;
+            frame
+        };
+        frames.push(version(0x75));
+        if from.is_ipv4() {
+            frames.extend([version(0x44), version(0x4f)]);
+        }
+        scene.refused("malformed", &frames);
+    }
+    assert_eq!(received(&victim), [b""; 0]);
+    // Whoever sends such things is not cut off.
+    ping(&scene.netns(&scene.attacker), scene.victim.addresses()[0], DEADLINE).unwrap();
+}
+
+#[test]
 fn only_root_may_call_the_agent() {
     let lab = TestLab::up(1, Family::V4, &[]).unwrap();
     let node = Target::Node("node1".into());

@@ -208,6 +208,11 @@ fn with_gateway(net: IpNet, gateway: Option<IpAddr>) -> Result<(IpNet, IpAddr), 
     } else {
         None
     };
+    if names_the_subnet(net) {
+        return Err(bad(format!(
+            "IPAM gave the Pod {net}, which means the whole subnet, not one host of it"
+        )));
+    }
     match holder {
         Some(holder) => Err(bad(format!(
             "IPAM gave the Pod {address}, which belongs to {holder}: let the range start at the subnet's third \
@@ -215,6 +220,12 @@ fn with_gateway(net: IpNet, gateway: Option<IpAddr>) -> Result<(IpNet, IpAddr), 
         ))),
         None => Ok((net, gateway)),
     }
+}
+
+/// The subnet's first address (IPv6: RFC 4291, section 2.6.1) and IPv4's broadcast, where it has them.
+fn names_the_subnet(net: IpNet) -> bool {
+    let hosts = net.max_prefix_len() - net.prefix_len();
+    hosts > 1 && (net.addr() == net.network() || (net.addr().is_ipv4() && net.addr() == net.broadcast()))
 }
 
 fn default_routes(ips: &[(IpNet, IpAddr)]) -> Vec<Route> {
