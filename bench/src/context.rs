@@ -90,8 +90,12 @@ pub(crate) fn reference_plugins(needed: &[&str]) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// The directory of the running program.
-pub(crate) fn own_directory() -> Result<PathBuf> {
+/// A directory by its whole path (programs inside a node start elsewhere), or that of this program.
+pub(crate) fn directory(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(dir) = given {
+        return std::fs::canonicalize(dir)
+            .with_context(|| format!("cannot find directory {}", dir.display()));
+    }
     let program = std::env::current_exe().context("cannot tell where this program is")?;
     Ok(program.parent().unwrap_or(Path::new("/")).to_owned())
 }

@@ -114,7 +114,7 @@ fn run(args: &Args) -> Result<bool> {
     let bench = Bench {
         rounds: args.rounds.into(),
         seconds: args.seconds,
-        binaries: args.bin_dir.clone().map_or_else(context::own_directory, Ok)?,
+        binaries: context::directory(args.bin_dir.as_deref())?,
         dir: args.dir.clone(),
         progress: Progress::new(),
         interrupted: context::interruption()?,
