@@ -31,7 +31,7 @@ pub struct Datapath {
     from_endpoint: OwnedFd,
     pub(crate) config: Array<MapData, layout::Config>,
     ports: Ports,
-    routes: Routes,
+    pub(crate) routes: Routes,
     counters: Counters,
 }
 

@@ -136,7 +136,8 @@ fn failed(action: &'static str, map: &'static str, source: MapError) -> Error {
     Error::Map { action, map, source }
 }
 
-fn found<V>(looked_up: Result<V, MapError>) -> Result<Option<V>, MapError> {
+/// A look-up's answer, where nothing is no error.
+pub(crate) fn found<V>(looked_up: Result<V, MapError>) -> Result<Option<V>, MapError> {
     match looked_up {
         Ok(value) => Ok(Some(value)),
         Err(MapError::KeyNotFound | MapError::ElementNotFound) => Ok(None),

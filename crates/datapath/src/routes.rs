@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::model::{Route, is_unicast};
-use crate::ports::{ignore_missing, is_errno};
+use crate::ports::{found, ignore_missing, is_errno};
 
 /// The trie of routes.
 pub(crate) struct Routes {
@@ -58,6 +58,14 @@ impl Routes {
             }
             failed("write", source)
         })
+    }
+
+    /// What a packet into the prefix meets: its own route, or else that of a wider one.
+    pub(crate) fn get(&self, prefix: IpNet) -> Result<Option<Route>> {
+        match found(self.map.get(&layout::route_key(prefix), 0)).map_err(|source| failed("read", source))? {
+            Some(route) => Ok(Some(route.try_into()?)),
+            None => Ok(None),
+        }
     }
 
     pub(crate) fn remove(&mut self, prefix: IpNet) -> Result<()> {

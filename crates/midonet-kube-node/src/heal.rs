@@ -96,7 +96,13 @@ impl Healer {
 
     fn watch(&self, folder: &Path) -> Option<RecommendedWatcher> {
         let tell = Arc::clone(&self.events);
-        let mut watcher = notify::recommended_watcher(move |_| tell.notify_one()).ok()?;
+        let changed = move |event: notify::Result<notify::Event>| {
+            // Our own look is an access: it must not be the reason for the next one.
+            if !event.is_ok_and(|event| event.kind.is_access()) {
+                tell.notify_one();
+            }
+        };
+        let mut watcher = notify::recommended_watcher(changed).ok()?;
         match watcher.watch(folder, RecursiveMode::NonRecursive) {
             Ok(()) => Some(watcher),
             Err(error) => {

@@ -72,7 +72,13 @@ async fn follow(path: PathBuf, health: Health, sender: mpsc::Sender<Change>) {
 
 fn watch_folder(path: &Path, changed: &Arc<Notify>) -> notify::Result<notify::RecommendedWatcher> {
     let changed = Arc::clone(changed);
-    let mut watcher = notify::recommended_watcher(move |_| changed.notify_one())?;
+    let tell = move |event: notify::Result<notify::Event>| {
+        // Our own reading is an access: it must not be the reason to read again.
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            changed.notify_one();
+        }
+    };
+    let mut watcher = notify::recommended_watcher(tell)?;
     watcher.watch(path, RecursiveMode::NonRecursive)?;
     Ok(watcher)
 }

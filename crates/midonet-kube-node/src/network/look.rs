@@ -105,13 +105,11 @@ impl Network {
             let detail = format!("the datapath's program is not at {}", interface::OVERLAY);
             found.push(Finding::new("overlay_program", detail));
         }
-        let routes = self.datapath.routes()?;
-        let wrong = self.wanted_routes.iter().filter(|(cidr, route)| routes.get(*cidr) != Some(*route));
-        found.extend(
-            wrong.map(|(cidr, _)| Finding::new("datapath_route", format!("{cidr} is missing or wrong"))),
-        );
-        let extra = routes.keys().filter(|cidr| !self.wanted_routes.contains_key(*cidr));
-        found.extend(extra.map(|cidr| Finding::new("datapath_route", format!("{cidr} is nobody's"))));
+        for (cidr, route) in &self.wanted_routes {
+            if !self.datapath.has_route(*cidr, *route)? {
+                found.push(Finding::new("datapath_route", format!("{cidr} is missing or wrong")));
+            }
+        }
         let ports = self.datapath.ports()?;
         let wanted = self.ports.values().map(PortRecord::port).chain([kept.node_port.clone()]);
         let wrong = wanted.filter(|port| !ports.iter().any(|now| same(now, port)));
