@@ -234,6 +234,23 @@ fn replace_build(programs: &Path) {
     fs::rename(&new, &agent).unwrap();
 }
 
+/// A build whose maps are of another layout: here by their sizes, which the layout's name has in it.
+fn replace_layout(programs: &Path) {
+    let agent = programs.join("midonet-kube-node");
+    let build = programs.join("other-layout");
+    fs::rename(&agent, &build).unwrap();
+    let script = format!("#!/bin/sh\nexec {} --max-pods 2000 \"$@\"\n", build.display());
+    fs::write(&agent, script).unwrap();
+    fs::set_permissions(&agent, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// The layouts that are pinned on a node.
+fn layouts(lab: &Lab, node: &str) -> Vec<String> {
+    let init = lab.state().unwrap().node(node).unwrap().init;
+    let pins = fs::read_dir(format!("/proc/{}/root/sys/fs/bpf/midonet-kube", init.pid)).unwrap();
+    pins.map(|pin| pin.unwrap().file_name().into_string().unwrap()).collect()
+}
+
 #[test]
 fn no_probe_is_lost_while_agents_are_killed_and_replaced() {
     eprintln!("seed {SEED:#x}");
@@ -266,9 +283,16 @@ fn no_probe_is_lost_while_agents_are_killed_and_replaced() {
                 thread::sleep(Duration::from_millis(300 + random.below(400)));
                 kill_and_restart(lab, if round % 2 == 0 { "node1" } else { "node2" }, &mut random);
             }
-            replace_build(programs.path());
+            for replace in [replace_build, replace_layout] {
+                replace(programs.path());
+                for node in ["node1", "node2"] {
+                    lab.restart_agent(node).unwrap();
+                    thread::sleep(Duration::from_millis(300));
+                }
+            }
             for node in ["node1", "node2"] {
-                lab.restart_agent(node).unwrap();
+                let [layout] = &layouts(lab, node)[..] else { panic!("more than one layout") };
+                assert!(layout.contains("-2001-"), "{layout}");
             }
             thread::sleep(Duration::from_millis(300));
         });

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Where a packet goes: a Pod of this node, its node, another node, or out of the cluster. */
 #pragma once
-#include "icmp.h"
+#include "vxlan.h"
 
 /* SCTP's mark for a packet that is a list of ready ones: their sizes are not known here. */
 #define GSO_BY_FRAGS 0xffff
@@ -67,18 +67,23 @@ INLINE int to_tunnel(struct __sk_buff *skb, const struct config *cfg, const stru
 	};
 	bool ipv4 = is_mapped(&route->tunnel);
 	__u64 flags = BPF_F_ZERO_CSUM_TX;
+	bool fits = skb->len - ETHERNET_SIZE <= cfg->overlay_mtu || segment_size(skb, p) <= cfg->overlay_mtu;
 
 	/*
 	 * IPv4 that may be fragmented goes on: the kernel fragments the outer packet. It does so for
 	 * IPv4 only; a tunnel over IPv6 would lose it without a word, so the sender is told.
 	 */
-	if (skb->len - ETHERNET_SIZE > cfg->overlay_mtu &&
-	    (p->version == 6 || p->fragment & IPV4_DONT_FRAGMENT || !ipv4) &&
-	    segment_size(skb, p) > cfg->overlay_mtu)
+	if (!fits && (p->version == 6 || p->fragment & IPV4_DONT_FRAGMENT || !ipv4))
 		return icmp_error(skb, cfg, p, ICMP4_TOO_BIG, ICMP6_TOO_BIG, REASON_too_big);
 	/* Not from the overlay's own MAC: the receiving VXLAN device takes that for a loop. */
 	if (!next_hop(skb, p->version, cfg->overlay_mac, cfg->gateway_mac, true))
 		return drop(skb, REASON_malformed);
+	if (fits && ipv4 && cfg->tunnel_address) {
+		int action = send_directly(skb, cfg, p->version, route->tunnel.word[3]);
+
+		if (action != TCX_NEXT)
+			return action;
+	}
 	if (ipv4) {
 		key.remote_ipv4 = ntohl(route->tunnel.word[3]);
 	} else {
@@ -89,6 +94,28 @@ INLINE int to_tunnel(struct __sk_buff *skb, const struct config *cfg, const stru
 		return drop(skb, REASON_tunnel_failed);
 	count(REASON_overlay_out, skb->len);
 	return bpf_redirect(cfg->overlay_ifindex, 0);
+}
+
+/*
+ * Whether a packet that leaves the cluster is VXLAN for the tunnels' port. A node's stack gives it the
+ * node's own address, by which other nodes know their peer. A later fragment says nothing without the first.
+ */
+NOINLINE bool is_tunnel(struct __sk_buff *skb, const struct config *cfg, const struct packet *p)
+{
+	__u32 offset;
+	__u16 port;
+	int protocol;
+
+	if (!cfg || !p)
+		return true;
+	offset = p->transport;
+	if (p->version == 4)
+		protocol = p->fragment & IPV4_FRAGMENT_OFFSET ? LATER_FRAGMENT : p->protocol;
+	else
+		protocol = transport6(skb, p, &offset);
+	if (protocol != IPPROTO_UDP)
+		return protocol == TOO_MANY_HEADERS;
+	return bpf_skb_load_bytes(skb, offset + 2, &port, sizeof(port)) || port == cfg->tunnel_port;
 }
 
 /* Not somewhere a router sends packets: REASON_no_route stands for "it is". */
@@ -124,6 +151,8 @@ INLINE int route_packet(struct __sk_buff *skb, const struct config *cfg, const s
 
 	if (from_node || reason != REASON_no_route)
 		return drop(skb, reason);
+	if ((p->version == 6 || p->protocol == IPPROTO_UDP) && is_tunnel(skb, cfg, p))
+		return drop(skb, REASON_tunnel_from_pod);
 	return to_node(skb, cfg, p, true, REASON_external);
 }
 

@@ -100,7 +100,11 @@ NOINLINE int icmp4_error(struct __sk_buff *skb, const struct config *cfg, const 
 
 #define MAX_EXTENSIONS 8
 
-/* Behind the extension headers: the protocol, or -1 for a later fragment or too many headers. */
+/* What transport6 says instead of a protocol. */
+#define LATER_FRAGMENT -1
+#define TOO_MANY_HEADERS -2 /* or cut off */
+
+/* Behind the extension headers: the protocol, or one of these two. */
 INLINE int transport6(struct __sk_buff *skb, const struct packet *p, __u32 *offset)
 {
 	__u8 protocol = p->protocol;
@@ -114,10 +118,10 @@ INLINE int transport6(struct __sk_buff *skb, const struct packet *p, __u32 *offs
 		    protocol != IPPROTO_AUTH && protocol != IPPROTO_DSTOPTS)
 			return protocol;
 		if (bpf_skb_load_bytes(skb, *offset, header, sizeof(header)))
-			return -1;
+			return TOO_MANY_HEADERS;
 		if (protocol == IPPROTO_FRAGMENT) {
 			if (header[2] || header[3] & 0xf8)
-				return -1;
+				return LATER_FRAGMENT;
 			*offset += 8;
 		} else if (protocol == IPPROTO_AUTH) {
 			*offset += (header[1] + 2) * 4;
@@ -126,7 +130,7 @@ INLINE int transport6(struct __sk_buff *skb, const struct packet *p, __u32 *offs
 		}
 		protocol = header[0];
 	}
-	return -1;
+	return TOO_MANY_HEADERS;
 }
 
 /* RFC 4443 2.4 (e): no error about an error, a redirect, or a source that is not one host. */

@@ -90,6 +90,50 @@ struct bpf_tunnel_key {
 	__u32 tunnel_label;
 };
 
+/* The form of redirect_neigh's next hop. */
+struct bpf_redir_neigh {
+	__u32 family;
+	union {
+		__u32 ipv4; /* network order */
+		__u32 ipv6[4];
+	};
+};
+
+#define AF_INET 2
+
+/* What the kernel's routing says of a packet; the names are those of their use here. */
+struct bpf_fib_lookup {
+	__u8 family;
+	__u8 protocol;
+	__u16 source_port; /* network order, as everything on the wire */
+	__u16 destination_port;
+	__u16 length; /* 0: the path's MTU is not asked for */
+	__u32 ifindex; /* in: where it came in; out: where it leaves */
+	__u32 tos;
+	union {
+		__u32 source4;
+		__u32 source6[4];
+	};
+	union {
+		__u32 destination4; /* out: the next hop */
+		__u32 destination6[4];
+	};
+	__u32 table;
+	__u8 source_mac[6];
+	__u8 destination_mac[6];
+};
+
+_Static_assert(sizeof(struct bpf_fib_lookup) == 64, "struct bpf_fib_lookup of linux/bpf.h");
+
+#define BPF_FIB_LKUP_RET_SUCCESS 0
+#define BPF_FIB_LKUP_RET_NO_NEIGH 7
+
+/* The loopback interface has this number in every namespace: routing's word for "from here". */
+#define LOOPBACK_IFINDEX 1
+
+#define PACKET_HOST 0
+
+#define TCX_NEXT -1
 #define TC_ACT_SHOT 2
 
 #define BPF_F_INGRESS (1ULL << 0)
@@ -97,6 +141,14 @@ struct bpf_tunnel_key {
 #define BPF_F_TUNINFO_IPV6 (1ULL << 0)
 #define BPF_F_NO_PREALLOC 1
 #define BPF_ADJ_ROOM_MAC 1
+#define BPF_F_ADJ_ROOM_FIXED_GSO (1ULL << 0)
+#define BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 (1ULL << 1)
+#define BPF_F_ADJ_ROOM_ENCAP_L4_UDP (1ULL << 4)
+#define BPF_F_ADJ_ROOM_NO_CSUM_RESET (1ULL << 5)
+#define BPF_F_ADJ_ROOM_ENCAP_L2_ETH (1ULL << 6)
+#define BPF_F_ADJ_ROOM_ENCAP_L2(size) ((__u64)(size) << 56)
+#define BPF_F_ADJ_ROOM_DECAP_L3_IPV4 (1ULL << 7)
+#define BPF_F_ADJ_ROOM_DECAP_L3_IPV6 (1ULL << 8)
 
 #define BPF_MAP_TYPE_HASH 1
 #define BPF_MAP_TYPE_ARRAY 2
@@ -108,6 +160,7 @@ struct bpf_tunnel_key {
 #define MAP_TYPE(name, value) __typeof__(value) *name
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
+static __u32 (*bpf_get_prandom_u32)(void) = (void *)7;
 static long (*bpf_skb_store_bytes)(struct __sk_buff *, __u32 offset, const void *, __u32 size, __u64 flags) = (void *)9;
 static long (*bpf_l3_csum_replace)(struct __sk_buff *, __u32 offset, __u64 from, __u64 to, __u64 size) = (void *)10;
 static long (*bpf_l4_csum_replace)(struct __sk_buff *, __u32 offset, __u64 from, __u64 to, __u64 flags) = (void *)11;
@@ -115,9 +168,12 @@ static long (*bpf_skb_get_tunnel_key)(struct __sk_buff *, struct bpf_tunnel_key 
 static long (*bpf_skb_set_tunnel_key)(struct __sk_buff *, struct bpf_tunnel_key *, __u32 size, __u64 flags) = (void *)21;
 static long (*bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)23;
 static long (*bpf_skb_load_bytes)(const struct __sk_buff *, __u32 offset, void *, __u32 size) = (void *)26;
+static __u32 (*bpf_get_hash_recalc)(struct __sk_buff *) = (void *)34;
 static long (*bpf_skb_change_tail)(struct __sk_buff *, __u32 size, __u64 flags) = (void *)38;
 static long (*bpf_skb_pull_data)(struct __sk_buff *, __u32 size) = (void *)39;
 static long (*bpf_skb_adjust_room)(struct __sk_buff *, __s32 size, __u32 mode, __u64 flags) = (void *)50;
+static long (*bpf_fib_lookup)(struct __sk_buff *, struct bpf_fib_lookup *, int size, __u32 flags) = (void *)69;
+static long (*bpf_redirect_neigh)(__u32 ifindex, struct bpf_redir_neigh *, int size, __u64 flags) = (void *)152;
 static long (*bpf_redirect_peer)(__u32 ifindex, __u64 flags) = (void *)155;
 
 /* Headers on the wire; every number in network order. */
@@ -169,6 +225,21 @@ struct ipv6 {
 	__u32 source[4];
 	__u32 destination[4];
 };
+
+struct udp {
+	__u16 source;
+	__u16 destination;
+	__u16 length;
+	__u16 checksum;
+};
+
+/* RFC 7348, section 5. */
+struct vxlan {
+	__u32 flags;
+	__u32 vni; /* in the upper 24 bits */
+};
+
+#define VXLAN_HAS_VNI 0x08000000
 
 struct icmp {
 	__u8 type;

@@ -6,6 +6,9 @@
  * The directory that holds the pins is named after a hash of this file without its comments, so
  * that programs never meet maps of another shape. Keys are multiples of four bytes and have no
  * hidden padding; addresses have 16 bytes, IPv4 as ::ffff:a.b.c.d; all in network order.
+ *
+ * An agent with another layout takes over what an older one's maps hold. Who changes a key, or the values
+ * of ports or routes, teaches src/takeover.rs to read the former shape.
  */
 #pragma once
 #include "kernel.h"
@@ -27,6 +30,9 @@ struct config {
 	__u32 overlay_ifindex;
 	__u32 vni;
 	__u32 overlay_mtu; /* the largest IP packet that fits into the tunnel */
+	__u32 tunnel_address; /* own end of tunnels over IPv4; zero: only the overlay's device handles them */
+	__u16 tunnel_port;
+	__u8 pad2[2];
 };
 
 #define ROLE_POD 1

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The datapath's two doors. Every packet leaves under one of the reasons in reasons.def.
+ * The datapath's doors. Every packet leaves under one of the reasons in reasons.def, but for what the
+ * uplink carries besides tunnels.
  *
  * from_endpoint  ingress of every Pod's outer end and of midokube-mido, through one shared block
  * from_overlay   ingress of midokube-vxlan
+ * from_uplink    ingress of the interface that holds the node's end of the tunnels
  */
 #include "arp.h"
 #include "ndp.h"
@@ -59,4 +61,27 @@ SEC("classifier") int from_overlay(struct __sk_buff *skb)
 	default:
 		return drop(skb, REASON_ethertype);
 	}
+}
+
+/* Takes plain packets of our tunnels off the wire, and lets everything else pass as if it were not there. */
+SEC("classifier") int from_uplink(struct __sk_buff *skb)
+{
+	const struct config *cfg;
+	__u32 peer;
+	__u8 version;
+
+	if (skb->protocol != htons(ETHERTYPE_IPV4) || skb->pkt_type != PACKET_HOST || skb->vlan_present)
+		return TCX_NEXT;
+	cfg = configured();
+	if (!cfg || !cfg->tunnel_address)
+		return TCX_NEXT;
+	peer = plain_tunnel(skb, cfg);
+	if (!peer)
+		return TCX_NEXT;
+	version = remove_tunnel(skb);
+	if (version == 4)
+		return from_uplink_ip(skb, cfg, 4, peer);
+	if (version == 6)
+		return from_uplink_ip(skb, cfg, 6, peer);
+	return TCX_NEXT;
 }

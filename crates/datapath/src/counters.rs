@@ -33,6 +33,16 @@ impl Counters {
         map.try_into().map(Self).map_err(error)
     }
 
+    /// Makes these counters go on where others are.
+    pub(crate) fn become_like(&mut self, other: &Self) -> Result<()> {
+        for index in 0..layout::REASON_ROOM {
+            let error = |action| move |source| Error::Map { action, map: Self::MAP, source };
+            let theirs = other.0.get(&index, 0).map_err(error("read"))?;
+            self.0.set(index, theirs, 0).map_err(error("write"))?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn read(&self) -> Result<Vec<Counter>> {
         (0u32..)
             .zip(reasons())

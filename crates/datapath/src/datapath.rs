@@ -11,15 +11,18 @@ use ipnet::IpNet;
 use crate::counters::Counters;
 use crate::error::{Error, Result, chain};
 use crate::layout;
+use crate::links;
 use crate::model::{Counter, NodeConfig, Options, Port, Route};
-use crate::overlay;
 use crate::pins::Pins;
 use crate::ports::Ports;
 use crate::routes::Routes;
+use crate::takeover::take_over;
 
 pub(crate) const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/midokube.bpf.o"));
 pub(crate) const FROM_ENDPOINT: &str = "from_endpoint";
 pub(crate) const FROM_OVERLAY: &str = "from_overlay";
+pub(crate) const FROM_UPLINK: &str = "from_uplink";
+pub(crate) const PROGRAMS: [&str; 3] = [FROM_ENDPOINT, FROM_OVERLAY, FROM_UPLINK];
 
 /// The network's programs and maps in the kernel.
 ///
@@ -29,6 +32,8 @@ pub struct Datapath {
     pub(crate) ebpf: Ebpf,
     pub(crate) pins: Pins,
     from_endpoint: OwnedFd,
+    /// The interface with the uplink's program.
+    pub(crate) uplink: Option<u32>,
     pub(crate) config: Array<MapData, layout::Config>,
     ports: Ports,
     pub(crate) routes: Routes,
@@ -36,8 +41,9 @@ pub struct Datapath {
 }
 
 impl Datapath {
-    /// Adopts the pinned maps of this layout with all that is in them, or creates them; then loads
-    /// the programs and pins them in the place of the former ones.
+    /// Adopts the pinned maps of this layout with all that is in them, or creates them and takes over what
+    /// an agent with another layout left; then loads the programs and pins them in the place of the former
+    /// ones.
     ///
     /// What is attached goes on with the former programs until
     /// [`endpoint_program`](Self::endpoint_program) is put into the block and
@@ -45,8 +51,8 @@ impl Datapath {
     ///
     /// # Errors
     ///
-    /// If the directory is not on a BPF file system, a pinned map has another shape, or the kernel
-    /// refuses the maps or the programs.
+    /// If the directory is not on a BPF file system, a pinned map has another shape, another layout's maps
+    /// cannot be read or have more in them than fits, or the kernel refuses the maps or the programs.
     pub fn open(options: &Options) -> Result<Self> {
         let sizes = Sizes::new(options)?;
         let shapes = layout::map_shapes(sizes.ports, sizes.endpoints, sizes.routes);
@@ -61,7 +67,7 @@ impl Datapath {
         }
         let mut ebpf =
             loader.load(OBJECT).map_err(|error| Error::Load { what: "maps", reason: chain(&error) })?;
-        for name in [FROM_ENDPOINT, FROM_OVERLAY] {
+        for name in PROGRAMS {
             let program = program(&mut ebpf, name)?;
             program.load().map_err(|error| load_error(name, &error))?;
             pins.replace_program(name, program)?;
@@ -74,16 +80,14 @@ impl Datapath {
         let config =
             config.try_into().map_err(|source| Error::Map { action: "open", map: "config", source })?;
         let (ports, endpoints) = (take(&mut ebpf, "ports")?, take(&mut ebpf, "endpoints")?);
+        let mut ports = Ports::new(ports, endpoints, sizes.ports)?;
+        let mut routes = Routes::new(take(&mut ebpf, "routes")?, sizes.routes)?;
+        let mut counters = Counters::new(take(&mut ebpf, "counters")?)?;
+        if let Some(old) = pins.at_work_elsewhere()? {
+            take_over(&old, &mut ports, &mut routes, &mut counters)?;
+        }
         tracing::debug!(directory = %pins.map("").display(), "datapath is open");
-        Ok(Self {
-            from_endpoint,
-            config,
-            ports: Ports::new(ports, endpoints, sizes.ports)?,
-            routes: Routes::new(take(&mut ebpf, "routes")?, sizes.routes)?,
-            counters: Counters::new(take(&mut ebpf, "counters")?)?,
-            pins,
-            ebpf,
-        })
+        Ok(Self { from_endpoint, uplink: None, config, ports, routes, counters, pins, ebpf })
     }
 
     /// The program for the shared ingress block of all Pods' outer ends and `midokube-mido`, to be
@@ -101,7 +105,25 @@ impl Datapath {
     ///
     /// If there is no such interface, or the kernel refuses the link.
     pub fn attach_overlay(&mut self, ifindex: u32) -> Result<()> {
-        overlay::attach(program(&mut self.ebpf, FROM_OVERLAY)?, ifindex, &self.pins)
+        links::attach(program(&mut self.ebpf, FROM_OVERLAY)?, ifindex, &self.pins, links::OVERLAY)
+    }
+
+    /// Attaches the program that removes VXLAN headers to the ingress of the interface that carries the
+    /// tunnels, in the same way, or takes it away from there.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such interface, or the kernel refuses the link.
+    pub fn attach_uplink(&mut self, ifindex: Option<u32>) -> Result<()> {
+        self.uplink = None;
+        match ifindex {
+            Some(ifindex) => {
+                links::attach(program(&mut self.ebpf, FROM_UPLINK)?, ifindex, &self.pins, links::UPLINK)?;
+            }
+            None => links::detach(&self.pins, links::UPLINK)?,
+        }
+        self.uplink = ifindex;
+        Ok(())
     }
 
     /// Removes the pins that agents with other map layouts or sizes left in the pin directory.

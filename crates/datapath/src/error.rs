@@ -42,6 +42,17 @@ pub enum Error {
         /// What it must be.
         wanted: String,
     },
+    /// An agent with another map layout left maps that this one cannot read.
+    #[error(
+        "cannot take over what another version of the agent left in {}: {reason}; go back to that version, or          stop the agent, remove the directory and start it again: the Pods that run here now then have to be          made anew",
+        path.display()
+    )]
+    Takeover {
+        /// The other layout's directory.
+        path: PathBuf,
+        /// What is wrong with a map there.
+        reason: String,
+    },
     /// The kernel does not take the object or one of its programs.
     #[error("cannot load the eBPF {what}: {reason} (needs CAP_BPF, CAP_NET_ADMIN and Linux 6.6 or later)")]
     Load {

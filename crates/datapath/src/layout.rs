@@ -51,6 +51,9 @@ pub(crate) struct Config {
     pub(crate) overlay_ifindex: u32,
     pub(crate) vni: u32,
     pub(crate) overlay_mtu: u32,
+    pub(crate) tunnel_address: [u8; 4],
+    pub(crate) tunnel_port: [u8; 2],
+    pub(crate) pad2: [u8; 2],
 }
 
 impl Config {

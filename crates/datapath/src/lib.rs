@@ -1,7 +1,8 @@
 //! The network itself: eBPF programs at the doors of a node, the maps they read, and their loader.
 //!
-//! Two programs decide about every packet (`bpf/midokube.bpf.c`): `from_endpoint` at the outer end of
-//! every Pod's veth pair and at `midokube-mido`, and `from_overlay` at `midokube-vxlan`. They are
+//! Three programs decide about every packet (`bpf/midokube.bpf.c`): `from_endpoint` at the outer end of
+//! every Pod's veth pair and at `midokube-mido`, `from_overlay` at `midokube-vxlan`, and `from_uplink`
+//! where tunnels arrive, which takes plain packets out of them before the kernel's device does. They are
 //! stateless: a packet is judged by its addresses alone. Every packet ends under exactly one
 //! [`Counter`], and every drop has a reason (`bpf/reasons.def`).
 //!
@@ -10,14 +11,15 @@
 //!
 //! ```text
 //! <pin_dir>/<layout>/maps/{config,endpoints,ports,routes,counters}
-//! <pin_dir>/<layout>/programs/{from_endpoint,from_overlay}
-//! <pin_dir>/<layout>/links/overlay
+//! <pin_dir>/<layout>/programs/{from_endpoint,from_overlay,from_uplink}
+//! <pin_dir>/<layout>/links/{overlay,uplink}
 //! ```
 //!
-//! `<layout>` is a hash of the shapes of the maps and their sizes. An agent with other shapes starts
-//! with empty maps in a directory of its own while the old programs go on with the old maps. So the
-//! order is: [`open`](Datapath::open), fill the maps, and only then attach the programs: the shared
-//! block by [`endpoint_program`](Datapath::endpoint_program), the overlay by
+//! `<layout>` is a hash of the shapes of the maps and their sizes. An agent with other shapes has maps in a
+//! directory of its own, into which it takes over what is in the old ones, while the old programs go on
+//! with those. So the order is: [`open`](Datapath::open), fill the maps, and only then attach the programs: the shared
+//! block by [`endpoint_program`](Datapath::endpoint_program), the uplink by
+//! [`attach_uplink`](Datapath::attach_uplink), the overlay by
 //! [`attach_overlay`](Datapath::attach_overlay), and last
 //! [`remove_other_layouts`](Datapath::remove_other_layouts).
 
@@ -25,12 +27,13 @@ mod counters;
 mod datapath;
 mod error;
 mod layout;
+mod links;
 mod look;
 mod model;
-mod overlay;
 mod pins;
 mod ports;
 mod routes;
+mod takeover;
 
 pub use counters::{Reason, reasons};
 pub use datapath::Datapath;

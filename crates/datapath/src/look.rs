@@ -8,11 +8,11 @@ use aya::programs::tc::TcAttachType;
 use aya::programs::{ProgramInfo, SchedClassifier};
 use ipnet::IpNet;
 
-use crate::datapath::{Datapath, FROM_ENDPOINT, FROM_OVERLAY};
+use crate::datapath::{Datapath, FROM_ENDPOINT, FROM_OVERLAY, FROM_UPLINK, PROGRAMS};
 use crate::error::{Error, Result, chain};
 use crate::layout;
+use crate::links;
 use crate::model::{NodeConfig, Route};
-use crate::overlay;
 
 impl Datapath {
     /// The kernel's number of [`endpoint_program`](Self::endpoint_program), which a look at the shared
@@ -31,8 +31,21 @@ impl Datapath {
     ///
     /// If there is no such interface, or the kernel does not tell.
     pub fn has_overlay(&self, ifindex: u32) -> Result<bool> {
-        let name = overlay::interface_name(ifindex)?;
-        let ours = self.info(FROM_OVERLAY)?.id();
+        self.is_at_ingress(FROM_OVERLAY, ifindex)
+    }
+
+    /// Whether the uplink's program is at the ingress of an interface.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such interface, or the kernel does not tell.
+    pub fn has_uplink(&self, ifindex: u32) -> Result<bool> {
+        self.is_at_ingress(FROM_UPLINK, ifindex)
+    }
+
+    fn is_at_ingress(&self, program: &'static str, ifindex: u32) -> Result<bool> {
+        let name = links::interface_name(ifindex)?;
+        let ours = self.info(program)?.id();
         let attached = SchedClassifier::query_tcx(&name, TcAttachType::Ingress).map_err(|error| {
             let action = format!("list the programs of interface {name}");
             Error::Attach { action, reason: chain(&error) }
@@ -68,12 +81,14 @@ impl Datapath {
     pub fn missing_pins(&self) -> Result<Vec<PathBuf>> {
         let maps = self.maps()?;
         let maps = maps.iter().map(|(name, _)| self.pins.map(name));
-        let programs = [FROM_ENDPOINT, FROM_OVERLAY].map(|name| self.pins.program(name));
-        Ok(maps.chain(programs).chain([self.pins.link(overlay::LINK)]).filter(|pin| !pin.exists()).collect())
+        let programs = PROGRAMS.map(|name| self.pins.program(name));
+        let links = [links::OVERLAY].into_iter().chain(self.uplink.map(|_| links::UPLINK));
+        let links = links.map(|name| self.pins.link(name));
+        Ok(maps.chain(programs).chain(links).filter(|pin| !pin.exists()).collect())
     }
 
-    /// Pins again what lost its pin, but for the overlay's link, which went with it:
-    /// [`attach_overlay`](Self::attach_overlay) makes a new one.
+    /// Pins again what lost its pin, but for links, which went with it:
+    /// [`attach_overlay`](Self::attach_overlay) and [`attach_uplink`](Self::attach_uplink) make new ones.
     ///
     /// # Errors
     ///
@@ -89,7 +104,7 @@ impl Datapath {
                 })?;
             }
         }
-        for name in [FROM_ENDPOINT, FROM_OVERLAY] {
+        for name in PROGRAMS {
             if !self.pins.program(name).exists() {
                 self.pins.replace_program(name, crate::datapath::program(&mut self.ebpf, name)?)?;
             }
@@ -101,7 +116,7 @@ impl Datapath {
     fn maps(&self) -> Result<Vec<(String, MapData)>> {
         let error = |source| Error::Map { action: "look at", map: "of the programs", source };
         let mut maps = Vec::new();
-        for program in [FROM_ENDPOINT, FROM_OVERLAY] {
+        for program in PROGRAMS {
             let ids = self.info(program)?.map_ids().map_err(|error| describe(program, &error))?;
             for id in ids.unwrap_or_default() {
                 let map = MapData::from_id(id).map_err(error)?;

@@ -1,6 +1,6 @@
 //! What the agent tells the datapath, in the agent's words.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
@@ -38,6 +38,11 @@ pub struct NodeConfig {
     pub vni: u32,
     /// The largest IP packet, in bytes, that fits into the tunnel without fragments.
     pub overlay_mtu: u32,
+    /// The UDP port of the tunnels, on every node.
+    pub tunnel_port: u16,
+    /// This node's end of the tunnels, if the programs are to write and remove the VXLAN headers of
+    /// tunnels over IPv4 themselves. Without it the device does that.
+    pub tunnel_address: Option<Ipv4Addr>,
 }
 
 impl TryFrom<&NodeConfig> for layout::Config {
@@ -88,6 +93,12 @@ impl TryFrom<&NodeConfig> for layout::Config {
                 config.overlay_mtu
             )));
         }
+        if config.tunnel_port == 0 {
+            return Err(invalid("the tunnels have no UDP port".to_owned()));
+        }
+        if let Some(address) = config.tunnel_address.filter(|address| !is_unicast((*address).into())) {
+            return Err(invalid(format!("the tunnels' own end {address} is not a unicast address")));
+        }
         Ok(Self {
             gateway4,
             gateway6,
@@ -100,6 +111,9 @@ impl TryFrom<&NodeConfig> for layout::Config {
             overlay_ifindex: config.overlay_ifindex,
             vni: config.vni,
             overlay_mtu: config.overlay_mtu,
+            tunnel_address: config.tunnel_address.map_or([0; 4], |address| address.octets()),
+            tunnel_port: config.tunnel_port.to_be_bytes(),
+            pad2: [0; 2],
         })
     }
 }

@@ -9,6 +9,7 @@ use aya::programs::SchedClassifier;
 
 use crate::error::{Error, Result, chain};
 use crate::layout::MapShape;
+use crate::links;
 
 /// The pins of one layout.
 pub(crate) struct Pins {
@@ -51,8 +52,18 @@ impl Pins {
         self.layout.join("links").join(name)
     }
 
-    /// A link that an agent with another layout left.
-    pub(crate) fn link_of_another_layout(&self, name: &str) -> Result<Option<PathBuf>> {
+    /// Another layout's directory whose programs are the attached ones, if these are not attached yet.
+    pub(crate) fn at_work_elsewhere(&self) -> Result<Option<PathBuf>> {
+        let link = self.find_link(links::OVERLAY)?.filter(|link| *link != self.link(links::OVERLAY));
+        Ok(link.and_then(|link| Some(link.parent()?.parent()?.to_owned())))
+    }
+
+    /// Where a link is pinned: here, or where an agent with another layout left it.
+    pub(crate) fn find_link(&self, name: &str) -> Result<Option<PathBuf>> {
+        let own = self.link(name);
+        if own.exists() {
+            return Ok(Some(own));
+        }
         let others = self.other_layouts()?;
         Ok(others.into_iter().map(|layout| layout.join("links").join(name)).find(|link| link.exists()))
     }

@@ -85,6 +85,18 @@ impl Ports {
         self.clear(ifindex, &stale)
     }
 
+    /// Makes these maps hold what others do.
+    pub(crate) fn become_like(&mut self, other: &Self) -> Result<()> {
+        let theirs = other.all()?;
+        for port in self.all()? {
+            if !theirs.iter().any(|their| their.ifindex == port.ifindex) {
+                self.release(port.ifindex)?;
+            }
+        }
+        // One without addresses is what a crash left: there is nothing to take over.
+        theirs.iter().filter(|port| !port.addresses.is_empty()).try_for_each(|port| self.bind(port))
+    }
+
     /// Removes a port; one that is not there is gone already.
     pub(crate) fn release(&mut self, ifindex: u32) -> Result<()> {
         let Some(port) = self.port(ifindex)? else {

@@ -38,6 +38,15 @@ impl Routes {
             .collect()
     }
 
+    /// Makes this map hold what another one does.
+    pub(crate) fn become_like(&mut self, other: &Self) -> Result<()> {
+        let theirs = other.all()?;
+        for prefix in self.all()?.into_keys().filter(|prefix| !theirs.contains_key(prefix)) {
+            self.remove(prefix)?;
+        }
+        theirs.into_iter().try_for_each(|(prefix, route)| self.set(prefix, route))
+    }
+
     pub(crate) fn set(&mut self, prefix: IpNet, route: Route) -> Result<()> {
         let invalid = |reason: String| Err(Error::Route { prefix, reason });
         if let IpNet::V6(v6) = prefix

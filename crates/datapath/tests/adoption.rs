@@ -58,7 +58,7 @@ fn ports_routes_and_counters_outlive_the_agent() {
         assert_eq!(datapath.counters().unwrap(), counters);
         assert_eq!(layouts(&options(bpffs)), std::slice::from_ref(&layout));
         assert_ne!(program_id(&layout, "from_endpoint"), old, "the new agent's programs replace the old");
-        assert_eq!(fs::read_dir(layout.join("programs")).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(layout.join("programs")).unwrap().count(), 3);
     });
 }
 
@@ -107,32 +107,92 @@ fn the_overlay_link_is_kept_and_its_program_replaced() {
 }
 
 #[test]
-fn another_layout_starts_empty_and_takes_over_the_link() {
+fn another_layout_takes_over_everything() {
     sandbox(|bpffs| {
         run("ip", "link add name over type veth peer name other");
+        let mut node = Node::new(bpffs);
         let old_options = options(bpffs);
-        let mut old = Datapath::open(&old_options).unwrap();
-        old.bind(&port(7, &["10.0.0.7"])).unwrap();
-        old.attach_overlay(ifindex("over")).unwrap();
-        let before = attached("over");
+        node.datapath.attach_overlay(ifindex("over")).unwrap();
+        node.datapath.attach_uplink(Some(ifindex("other"))).unwrap();
+        let frame = packet::udp(families()[0].a, families()[0].b, b"x").frame(GATEWAY_MAC, A_MAC);
+        node.judge(&node.program("from_endpoint"), node.a, 0, &frame);
+        let old = node.datapath;
+        let before = [attached("over"), attached("other")];
 
-        let mut new = Datapath::open(&Options { max_endpoints: 17, ..old_options.clone() }).unwrap();
-        assert_eq!(new.ports().unwrap(), []);
-        assert_eq!(old.ports().unwrap().len(), 1);
+        // As if cut short in the middle of it.
+        let new_options = Options { max_endpoints: 17, ..old_options.clone() };
+        let mut new = Datapath::open(&new_options).unwrap();
+        new.bind(&port(77, &["10.1.0.77"])).unwrap();
+        new.release(node.b).unwrap();
+        new.set_route("10.9.0.0/16".parse().unwrap(), Route::Local).unwrap();
+        drop(new);
+
+        let mut new = Datapath::open(&new_options).unwrap();
+        assert_eq!(new.ports().unwrap(), old.ports().unwrap());
+        assert_eq!(new.routes().unwrap(), old.routes().unwrap());
+        assert_eq!(new.counters().unwrap(), old.counters().unwrap());
         assert_eq!(layouts(&old_options).len(), 2);
-        assert_eq!(attached("over"), before);
+        assert_eq!([attached("over"), attached("other")], before, "the old programs are at work");
+        new.attach_uplink(Some(ifindex("other"))).unwrap();
         new.attach_overlay(ifindex("over")).unwrap();
-        let after = attached("over");
-        assert_eq!(after.len(), 1, "replaced, not added");
+        let after = [attached("over"), attached("other")];
+        assert_eq!(after.each_ref().map(Vec::len), [1, 1], "replaced, not added");
         assert_ne!(after, before);
+
+        // At work itself, it listens to the other no more.
+        new.bind(&port(77, &["10.1.0.77"])).unwrap();
+        drop(new);
+        let new = Datapath::open(&new_options).unwrap();
+        assert_eq!(new.ports().unwrap().len(), 4);
+
         let foreign = old_options.pin_dir.join("somebody-elses");
         fs::create_dir(&foreign).unwrap();
         new.remove_other_layouts().unwrap();
         assert_eq!(layouts(&old_options).len(), 2, "the new one and somebody else's");
         assert!(foreign.exists());
-        assert_eq!(attached("over"), after);
-        drop((old, new));
-        assert_eq!(attached("over"), after);
+        assert_eq!([attached("over"), attached("other")].each_ref().map(Vec::len), [1, 1]);
+    });
+}
+
+#[test]
+fn what_cannot_be_taken_over_stays_at_work() {
+    sandbox(|bpffs| {
+        run("ip", "link add name over type veth peer name other");
+        let mut node = Node::new(bpffs);
+        let old_options = options(bpffs);
+        node.datapath.attach_overlay(ifindex("over")).unwrap();
+        let before = attached("over");
+        let small = Options { max_endpoints: 2, ..old_options.clone() };
+        let error = Datapath::open(&small).err().unwrap().to_string();
+        assert!(error.contains("--max-pods"), "{error}");
+
+        let maps = node.programs.parent().unwrap().join("maps");
+        fs::remove_file(maps.join("ports")).unwrap();
+        fs::rename(maps.join("routes"), maps.join("ports")).unwrap();
+        let other = Options { max_endpoints: 40, ..old_options };
+        let error = Datapath::open(&other).err().unwrap();
+        assert!(matches!(error, Error::Takeover { .. }), "{error}");
+        assert!(error.to_string().contains("go back to that version"), "{error}");
+        assert_eq!(attached("over"), before);
+    });
+}
+
+#[test]
+fn the_uplinks_program_comes_and_goes() {
+    sandbox(|bpffs| {
+        run("ip", "link add name up type veth peer name other");
+        let mut datapath = Datapath::open(&options(bpffs)).unwrap();
+        datapath.attach_uplink(None).unwrap();
+        datapath.attach_uplink(Some(ifindex("up"))).unwrap();
+        assert_eq!((attached("up").len(), datapath.has_uplink(ifindex("up")).unwrap()), (1, true));
+        // Another interface becomes the uplink.
+        datapath.attach_uplink(Some(ifindex("other"))).unwrap();
+        assert_eq!((attached("up").len(), attached("other").len()), (0, 1));
+        drop(datapath);
+        let mut datapath = Datapath::open(&options(bpffs)).unwrap();
+        assert_eq!(attached("other").len(), 1, "the pin keeps it");
+        datapath.attach_uplink(None).unwrap();
+        assert_eq!((attached("other").len(), datapath.has_uplink(ifindex("other")).unwrap()), (0, false));
     });
 }
 

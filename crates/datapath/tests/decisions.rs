@@ -1,4 +1,4 @@
-//! Every branch of the two programs, for both families, on packets that the kernel runs through
+//! Every branch of `from_endpoint`, for both families, on packets that the kernel runs through
 //! them one by one: what is done with the packet, how it looks then, and what is counted.
 
 #![allow(
@@ -102,6 +102,41 @@ fn packets_go_to_pods_the_node_the_tunnel_and_out() {
             let packet = udp(f.a, destination, b"hello");
             let input = packet.frame(GATEWAY_MAC, A_MAC);
             cases.push(Case::pass(name, node.a, input, reason, forwarded(&packet, mac.0, mac.1)));
+        }
+        // VXLAN between Pods is theirs; out of the cluster it would pass for the node's own.
+        let vxlan = |to| udp_to(f.a, to, TUNNEL_PORT, b"a network of its own");
+        let input = |packet: &Ip| packet.frame(GATEWAY_MAC, A_MAC);
+        let packet = vxlan(f.b);
+        let output = forwarded(&packet, B_MAC, GATEWAY_MAC);
+        cases.push(Case::pass("a Pod's own tunnel", node.a, input(&packet), "local", output));
+        let packet = udp_to(f.a, f.external, TUNNEL_PORT + 1, b"another port");
+        let output = forwarded(&packet, NODE_MAC, GATEWAY_MAC);
+        cases.push(Case::pass("another port", node.a, input(&packet), "external", output));
+        cases.push(Case::drop("a Pod's tunnel out", node.a, input(&vxlan(f.external)), "tunnel_from_pod"));
+        if f.a.is_ipv4() {
+            let options = Ip { options: vec![1; 8], ..vxlan(f.external) };
+            cases.push(Case::drop("behind options", node.a, input(&options), "tunnel_from_pod"));
+            let first = Ip { fragment: MORE_FRAGMENTS, ..vxlan(f.external) };
+            cases.push(Case::drop("the first fragment", node.a, input(&first), "tunnel_from_pod"));
+            let later = Ip { fragment: 100, ..vxlan(f.external) };
+            let output = forwarded(&later, NODE_MAC, GATEWAY_MAC);
+            cases.push(Case::pass("a later fragment", node.a, input(&later), "external", output));
+            let short = Ip::new(f.a, f.external, UDP, vec![0; 3]);
+            let padded = [input(&short), vec![0; 40]].concat();
+            cases.push(Case::drop("without a port", node.a, padded[..37].to_vec(), "tunnel_from_pod"));
+        } else {
+            let behind = |header: &[u8], first| {
+                let payload = [header, &vxlan(f.external).payload].concat();
+                Ip::new(f.a, f.external, first, payload)
+            };
+            let options = [[UDP, 0, 1, 4, 0, 0, 0, 0]; 1].concat();
+            let packet = behind(&options, 60);
+            cases.push(Case::drop("behind options", node.a, input(&packet), "tunnel_from_pod"));
+            let later = behind(&[UDP, 0, 0, 8, 0, 0, 0, 1], FRAGMENT);
+            let output = forwarded(&later, NODE_MAC, GATEWAY_MAC);
+            cases.push(Case::pass("a later fragment", node.a, input(&later), "external", output));
+            let many = behind(&[[60, 0, 1, 4, 0, 0, 0, 0]; 9].concat(), 60);
+            cases.push(Case::drop("too many headers", node.a, input(&many), "tunnel_from_pod"));
         }
         // What the node sends may have any source: its own, or that of somebody it forwards for.
         for source in [f.node, f.external] {

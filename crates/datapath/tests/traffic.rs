@@ -106,6 +106,8 @@ impl RealNode {
             overlay_ifindex: ifindex("vxlan"),
             vni: VNI,
             overlay_mtu: OVERLAY_MTU,
+            tunnel_port: TUNNEL_PORT,
+            tunnel_address: None,
         }
     }
 
@@ -220,61 +222,151 @@ fn send_frame(interface: &str, frame: &[u8]) {
     sendto(socket.as_raw_fd(), frame, &address, MsgFlags::empty()).unwrap();
 }
 
+/// Two nodes on one wire, each with one Pod, and each with the other's podCIDRs behind its tunnel.
+fn connected(bpffs: &Path, underlay: [&str; 2], direct: [bool; 2]) -> [RealNode; 2] {
+    let mut nodes = [1, 2].map(|number| RealNode::new(bpffs, number, 1));
+    let paths = [nodes[0].netns.path(), nodes[1].netns.path()];
+    let link = format!("link add name underlay netns {} type veth peer name underlay netns", paths[0]);
+    run("ip", &format!("{link} {}", paths[1]));
+    for (number, peer) in [(0, 1), (1, 0)] {
+        let prefixes = RealNode::prefixes(nodes[peer].number);
+        let RealNode { netns, datapath, number: name, .. } = &mut nodes[number];
+        let address = underlay[number];
+        netns.inside(|| {
+            run("ip", "link set underlay up");
+            let suffix = if address.contains(':') { "/64 dev underlay nodad" } else { "/24 dev underlay" };
+            run("ip", &format!("addr add {address}{suffix}"));
+            // As the agent does: the routing look-up answers routers only.
+            std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+            if direct[number] {
+                let tunnel_address = Some(address.parse().unwrap());
+                datapath.set_config(&NodeConfig { tunnel_address, ..RealNode::config(*name) }).unwrap();
+                datapath.attach_uplink(Some(ifindex("underlay"))).unwrap();
+            }
+        });
+        for (prefix, _) in prefixes {
+            let route = Route::Tunnel(underlay[peer].parse().unwrap());
+            datapath.set_route(prefix.parse().unwrap(), route).unwrap();
+        }
+    }
+    nodes
+}
+
+/// Every kind of packet through the tunnel, both ways.
+fn talk([left, right]: &[RealNode; 2], underlay_is_ipv4: bool) {
+    let fates = || (left.fates(), right.fates());
+    for family in [0, 1] {
+        // Both ends learn from the gateway what fits into the tunnel.
+        for (here, there) in [(left, right), (right, left)] {
+            let pod = there.addresses(3)[family];
+            here.pods[0].inside(|| {
+                assert_eq!(udp_error(pod, 64, 1450), Some(libc::EMSGSIZE), "{:?}", fates());
+                assert_eq!(path_mtu(pod), Some(OVERLAY_MTU));
+            });
+        }
+        let [node, pod] = [2, 3].map(|n| right.addresses(n)[family]);
+        left.pods[0].inside(|| {
+            for address in [pod, node] {
+                assert!(ping(address, 1300), "{address}: {:?}", fates());
+            }
+            assert!(ping(pod, 8000), "{:?}", fates());
+        });
+        if pod.is_ipv4() && underlay_is_ipv4 {
+            // What may be fragmented is: the tunnel's own packet, so that the Pod gets it whole.
+            assert!(unfragmented(&left.pods[0], &right.pods[0], pod, 1450), "{:?}", fates());
+        }
+        transfer(&left.pods[0], &right.pods[0], pod, 16 << 20);
+        transfer(&left.netns, &right.pods[0], pod, 1 << 20);
+        transfer(&right.netns, &left.pods[0], left.addresses(3)[family], 1 << 20);
+    }
+    assert!(left.packets("too_big") > 0);
+}
+
+fn assert_offloaded(node: &RealNode, reason: &str) {
+    let size = node.mean_size(reason);
+    assert!(size > 4 * u64::from(POD_MTU), "segmentation offload is lost: {size} bytes a packet");
+}
+
 #[test]
 fn pods_of_two_nodes_talk_through_the_tunnel() {
     for underlay in [["192.0.2.1", "192.0.2.2"], ["2001:db8::1", "2001:db8::2"]] {
         sandbox(|bpffs| {
-            let mut nodes = [1, 2].map(|number| RealNode::new(bpffs, number, 1));
-            let [left, right] = &nodes;
-            let paths = [left.netns.path(), right.netns.path()];
-            let link =
-                format!("link add name underlay netns {} type veth peer name underlay netns", paths[0]);
-            run("ip", &format!("{link} {}", paths[1]));
-            for (node, address) in nodes.iter().zip(underlay) {
-                let suffix =
-                    if address.contains(':') { "/64 dev underlay nodad" } else { "/24 dev underlay" };
-                node.netns.inside(|| {
-                    run("ip", "link set underlay up");
-                    run("ip", &format!("addr add {address}{suffix}"));
-                });
-            }
-            for (number, peer) in [(0, 1), (1, 0)] {
-                for (prefix, _) in RealNode::prefixes(nodes[peer].number) {
-                    let route = Route::Tunnel(underlay[peer].parse().unwrap());
-                    nodes[number].datapath.set_route(prefix.parse().unwrap(), route).unwrap();
-                }
-            }
-            let [left, right] = &nodes;
-            let fates = || (underlay[0], left.fates(), right.fates());
-            for family in [0, 1] {
-                // Both ends learn from the gateway what fits into the tunnel.
-                for (here, there) in [(left, right), (right, left)] {
-                    let pod = there.addresses(3)[family];
-                    here.pods[0].inside(|| {
-                        assert_eq!(udp_error(pod, 64, 1450), Some(libc::EMSGSIZE), "{:?}", fates());
-                        assert_eq!(path_mtu(pod), Some(OVERLAY_MTU));
-                    });
-                }
-                let [node, pod] = [2, 3].map(|n| right.addresses(n)[family]);
-                left.pods[0].inside(|| {
-                    for address in [pod, node] {
-                        assert!(ping(address, 1300), "{address}: {:?}", fates());
-                    }
-                    assert!(ping(pod, 8000), "{:?}", fates());
-                });
-                if pod.is_ipv4() && !underlay[0].contains(':') {
-                    // What may be fragmented is: the tunnel's own packet, so that the Pod gets it whole.
-                    assert!(unfragmented(&left.pods[0], &right.pods[0], pod, 1450), "{:?}", fates());
-                }
-                transfer(&left.pods[0], &right.pods[0], pod, 16 << 20);
-                transfer(&left.netns, &right.pods[0], pod, 1 << 20);
-                transfer(&right.netns, &left.pods[0], left.addresses(3)[family], 1 << 20);
-            }
-            let size = left.mean_size("overlay_out");
-            assert!(size > 4 * u64::from(POD_MTU), "segmentation offload is lost: {size} bytes a packet");
-            assert!(left.packets("too_big") > 0 && right.packets("overlay_in") > 0);
+            let nodes = connected(bpffs, underlay, [false; 2]);
+            talk(&nodes, !underlay[0].contains(':'));
+            assert_offloaded(&nodes[0], "overlay_out");
+            assert!(nodes[1].packets("overlay_in") > 0);
         });
     }
+}
+
+#[test]
+fn headers_can_be_written_and_removed_without_the_device() {
+    sandbox(|bpffs| {
+        let nodes = connected(bpffs, ["192.0.2.1", "192.0.2.2"], [true; 2]);
+        talk(&nodes, true);
+        assert_offloaded(&nodes[0], "direct_out");
+        for node in &nodes {
+            // Only what had to be fragmented went by the device.
+            assert!(
+                node.packets("direct_in") > 100 && node.packets("overlay_out") <= 1,
+                "{:?}",
+                node.fates()
+            );
+        }
+    });
+}
+
+#[test]
+fn both_ways_understand_each_other() {
+    for direct in [[true, false], [false, true]] {
+        sandbox(|bpffs| {
+            let nodes = connected(bpffs, ["192.0.2.1", "192.0.2.2"], direct);
+            talk(&nodes, true);
+            let [mut alone, mut device] = [&nodes[0], &nodes[1]];
+            if direct[1] {
+                (alone, device) = (device, alone);
+            }
+            assert!(alone.packets("direct_out") > 100 && device.packets("overlay_in") > 100);
+            assert!(device.packets("overlay_out") > 100 && alone.packets("direct_in") > 100);
+            assert_eq!(device.packets("direct_out") + device.packets("direct_in"), 0);
+        });
+    }
+}
+
+/// An uplink whose driver splits nothing and sums nothing up: the kernel does it, and must do it right.
+#[test]
+fn an_uplink_without_offloads_gets_whole_packets() {
+    sandbox(|bpffs| {
+        let nodes = connected(bpffs, ["192.0.2.1", "192.0.2.2"], [true; 2]);
+        for node in &nodes {
+            let features = "tso off gso off gro off tx off rx off tx-udp_tnl-segmentation off";
+            node.netns.inside(|| run("ethtool", &format!("-K underlay {features}")));
+        }
+        talk(&nodes, true);
+        assert!(nodes[0].packets("direct_out") > 100);
+    });
+}
+
+/// When there is no plain route, the device finds its way: here over another router.
+#[test]
+fn the_next_hop_can_be_a_router() {
+    sandbox(|bpffs| {
+        let nodes = connected(bpffs, ["192.0.2.1", "198.51.100.1"], [true; 2]);
+        let via = [("192.0.2.254", "198.51.100.1"), ("198.51.100.254", "192.0.2.1")];
+        for (number, (gateway, peer)) in via.into_iter().enumerate() {
+            // Both are on one wire: the other node answers for the router.
+            nodes[1 - number].netns.inside(|| run("ip", &format!("addr add {gateway}/24 dev underlay")));
+            nodes[number].netns.inside(|| run("ip", &format!("route add {peer} via {gateway} dev underlay")));
+        }
+        talk(&nodes, true);
+        for node in &nodes {
+            assert!(
+                node.packets("direct_out") > 100 && node.packets("direct_in") > 100,
+                "{:?}",
+                node.fates()
+            );
+        }
+    });
 }
 
 /// The MTU of the path to an address, as the kernel has learnt it.

@@ -81,6 +81,10 @@ pub struct RunArgs {
     #[arg(long, env = "MIDONETKUBE_MTU", value_parser = clap::value_parser!(u32).range(1280..=65535))]
     pub mtu: Option<u32>,
 
+    /// Who writes and removes the headers of tunnels to other nodes. Nodes with either understand each other.
+    #[arg(long, env = "MIDONETKUBE_ENCAPSULATION", value_enum, default_value_t = Encapsulation::Direct)]
+    pub encapsulation: Encapsulation,
+
     /// How many Pods this node may have at most: sizes the datapath's tables.
     #[arg(long, env = "MIDONETKUBE_MAXPODS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub max_pods: u32,
@@ -121,6 +125,16 @@ pub enum NetworkKind {
     Embedded,
     /// A MidoNet that runs elsewhere.
     Midonet,
+}
+
+/// Who writes and removes the headers of tunnels to other nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Encapsulation {
+    /// The eBPF programs, past the host's network stack: fastest. What they cannot handle (an underlay of
+    /// IPv6, an uplink without Ethernet headers, fragments) is left to the kernel's VXLAN device.
+    Direct,
+    /// The kernel's VXLAN device alone: for hosts whose firewall or IPsec has to see the tunnels.
+    Device,
 }
 
 /// How log lines look.

@@ -14,6 +14,7 @@ use datapath::{Counter, Datapath, Route};
 use ipnet::IpNet;
 use tracing::{info, warn};
 
+use crate::args::Encapsulation;
 use crate::desired::{Desired, Local};
 
 pub use local::Underlay;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub service_cidrs: Vec<IpNet>,
     /// The Pods' MTU, instead of the one that follows from the uplink.
     pub mtu: Option<u32>,
+    /// Who writes and removes the tunnels' headers.
+    pub encapsulation: Encapsulation,
     /// Where eBPF objects are pinned.
     pub bpf_dir: PathBuf,
     /// The most Pods of this node.
@@ -77,6 +80,8 @@ pub struct Applied {
     pub local: Local,
     /// What carries the tunnels.
     pub underlay: Underlay,
+    /// Who writes and removes the tunnels' headers there.
+    pub encapsulation: Encapsulation,
     /// The largest packet of a Pod, in bytes.
     pub mtu: u32,
 }

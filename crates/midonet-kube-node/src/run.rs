@@ -100,6 +100,7 @@ fn settings(args: &RunArgs) -> Settings {
         cluster_cidrs: args.cluster_cidr.clone(),
         service_cidrs: args.service_cidr.clone(),
         mtu: args.mtu,
+        encapsulation: args.encapsulation,
         bpf_dir: args.bpf_dir.clone(),
         max_pods: args.max_pods,
         max_nodes: args.max_nodes,

@@ -3,7 +3,7 @@
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkLayerType, LinkMessage,
 };
 
 use crate::netlink::Request;
@@ -28,6 +28,8 @@ pub struct Link {
     pub ifindex: u32,
     /// Its name.
     pub name: String,
+    /// Whether its frames have Ethernet headers.
+    pub ethernet: bool,
     /// Its MAC address; zero if it has none.
     pub mac: [u8; 6],
     /// In bytes.
@@ -63,6 +65,7 @@ impl Link {
     fn read(message: LinkMessage) -> Self {
         let mut link = Self {
             ifindex: message.header.index,
+            ethernet: message.header.link_layer_type == LinkLayerType::Ether,
             up: message.header.flags.contains(LinkFlags::Up),
             ..Self::default()
         };

@@ -13,6 +13,8 @@ pub struct Underlay {
     pub ifindex: u32,
     /// In bytes.
     pub mtu: u32,
+    /// Whether its frames have Ethernet headers.
+    pub ethernet: bool,
 }
 
 /// The interface of this namespace that holds an address.
@@ -26,5 +28,5 @@ pub fn find(local: IpAddr) -> Result<Underlay> {
     let (ifindex, _) = holder.ok_or_else(|| Error::other(what(), "no interface has it"))?;
     let link = link::list(&mut netlink)?.into_iter().find(|link| link.ifindex == ifindex);
     let link = link.ok_or_else(|| Error::other(what(), "it has just gone"))?;
-    Ok(Underlay { ifname: link.name, ifindex, mtu: link.mtu })
+    Ok(Underlay { ifname: link.name, ifindex, mtu: link.mtu, ethernet: link.ethernet })
 }

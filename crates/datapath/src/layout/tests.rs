@@ -85,7 +85,10 @@ fn both_languages_see_the_same_bytes() {
                 mido_ifindex,
                 overlay_ifindex,
                 vni,
-                overlay_mtu
+                overlay_mtu,
+                tunnel_address,
+                tunnel_port,
+                pad2
             }),
         ),
         ("endpoint", rust!(Endpoint { ifindex, role, mac, pad })),

@@ -13,6 +13,8 @@ fn config() -> NodeConfig {
         overlay_ifindex: 3,
         vni: 1,
         overlay_mtu: 1450,
+        tunnel_port: 4789,
+        tunnel_address: Some("192.0.2.1".parse().unwrap()),
     }
 }
 
@@ -24,6 +26,9 @@ fn a_configuration_is_written_as_it_is() {
     assert_eq!((written.node_ifindex, written.mido_ifindex, written.overlay_ifindex), (1, 2, 3));
     assert_eq!((written.gateway_mac, written.overlay_mac, written.node_mac), ([2; 6], [4; 6], [6; 6]));
     assert_eq!((written.vni, written.overlay_mtu), (1, 1450));
+    assert_eq!((written.tunnel_address, written.tunnel_port), ([192, 0, 2, 1], [0x12, 0xb5]));
+    let device = NodeConfig { tunnel_address: None, ..config() };
+    assert_eq!(layout::Config::try_from(&device).unwrap().tunnel_address, [0; 4]);
 
     let only6 = NodeConfig { gateways: vec!["fd00::1".parse().unwrap()], ..config() };
     assert_eq!(layout::Config::try_from(&only6).unwrap().gateway4, layout::Address::default());
@@ -47,6 +52,8 @@ fn a_configuration_that_cannot_be_right_is_refused() {
         (NodeConfig { vni: 1 << 24, ..config() }, "24 bits"),
         (NodeConfig { overlay_mtu: 1279, ..config() }, "1280"),
         (NodeConfig { overlay_mtu: 70_000, ..config() }, "65535"),
+        (NodeConfig { tunnel_port: 0, ..config() }, "UDP port"),
+        (NodeConfig { tunnel_address: Some("224.0.0.1".parse().unwrap()), ..config() }, "224.0.0.1"),
     ] {
         let error = layout::Config::try_from(&config).unwrap_err().to_string();
         assert!(error.contains(word), "{error}");

@@ -4,6 +4,7 @@
 pub mod cost;
 pub mod netns;
 pub mod packet;
+pub mod random;
 
 use std::fs;
 use std::net::IpAddr;
@@ -22,6 +23,7 @@ pub const NODE_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x77];
 pub const A_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0xaa];
 pub const B_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0xbb];
 pub const VNI: u32 = 1;
+pub const TUNNEL_PORT: u16 = 4789;
 pub const OVERLAY_MTU: u32 = 1400;
 pub const TC_ACT_SHOT: u32 = 2;
 pub const TC_ACT_REDIRECT: u32 = 7;
@@ -139,6 +141,8 @@ impl Node {
             overlay_ifindex: ifindex("vxlan"),
             vni: VNI,
             overlay_mtu: OVERLAY_MTU,
+            tunnel_port: TUNNEL_PORT,
+            tunnel_address: None,
         };
         datapath.set_config(&config).unwrap();
         for (name, mac, role, addresses) in [
@@ -172,6 +176,22 @@ impl Node {
 
     /// Runs a program on a frame that came in at an interface, and says what it did and counted.
     pub fn judge(&self, program: &SchedClassifier, ifindex: u32, gso_size: u32, frame: &[u8]) -> Verdict {
+        let (verdict, counted) = self.run(program, ifindex, gso_size, frame);
+        let [(reason, bytes)] = counted[..] else {
+            panic!("a packet ends under one counter, not {counted:?}");
+        };
+        assert_eq!(bytes, frame.len() as u64, "bytes of {reason}");
+        Verdict { reason, ..verdict }
+    }
+
+    /// The same, with each counter that it changed and the bytes there; the verdict has no reason.
+    pub fn run(
+        &self,
+        program: &SchedClassifier,
+        ifindex: u32,
+        gso_size: u32,
+        frame: &[u8],
+    ) -> (Verdict, Vec<(&'static str, u64)>) {
         let before = self.datapath.counters().unwrap();
         let mut context = [0u8; 192]; // struct __sk_buff
         context[40..44].copy_from_slice(&ifindex.to_ne_bytes());
@@ -187,18 +207,12 @@ impl Node {
             .unwrap();
         out.truncate(result.data_size_out as usize);
         let after = self.datapath.counters().unwrap();
-        let counted: Vec<_> = before
-            .iter()
-            .zip(&after)
-            .filter(|(before, after)| before != after)
-            .map(|(before, after)| {
-                assert_eq!(after.packets, before.packets + 1, "{}", after.name);
-                assert_eq!(after.bytes, before.bytes + frame.len() as u64, "bytes of {}", after.name);
-                after.name
-            })
-            .collect();
-        assert_eq!(counted.len(), 1, "a packet ends under one counter, not {counted:?}");
-        Verdict { action: result.return_value, reason: counted[0], frame: out }
+        let counted = before.iter().zip(&after).filter(|(before, after)| before != after);
+        let counted = counted.map(|(before, after)| {
+            assert_eq!(after.packets, before.packets + 1, "{}", after.name);
+            (after.name, after.bytes - before.bytes)
+        });
+        (Verdict { action: result.return_value, reason: "", frame: out }, counted.collect())
     }
 }
 

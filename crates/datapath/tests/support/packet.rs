@@ -114,8 +114,12 @@ pub fn echo(source: IpAddr, destination: IpAddr, reply: bool, data: &[u8]) -> Ip
 }
 
 pub fn udp(source: IpAddr, destination: IpAddr, data: &[u8]) -> Ip {
-    let length = (8 + data.len() as u16).to_be_bytes();
-    let message = [&[0x30, 0x39, 0, 53, length[0], length[1], 0, 0][..], data].concat();
+    udp_to(source, destination, 53, data)
+}
+
+pub fn udp_to(source: IpAddr, destination: IpAddr, port: u16, data: &[u8]) -> Ip {
+    let (port, length) = (port.to_be_bytes(), (8 + data.len() as u16).to_be_bytes());
+    let message = [&[0x30, 0x39, port[0], port[1], length[0], length[1], 0, 0][..], data].concat();
     Ip::new(source, destination, UDP, with_checksum(source, destination, UDP, 6, message))
 }
 

@@ -44,6 +44,7 @@ struct Network {
     tunnel_address: String,
     overlay_port: u32,
     vni: u32,
+    encapsulation: String,
     #[serde(rename = "clusterCIDRs")]
     cluster_cidrs: Vec<String>,
 }
@@ -206,6 +207,7 @@ impl Network {
             tunnel_address: network.tunnel_address,
             overlay_port: network.overlay_port,
             vni: network.vni,
+            encapsulation: network.encapsulation,
             cluster_cidrs: network.cluster_cidrs,
         }
     }
@@ -213,6 +215,11 @@ impl Network {
     fn lines(&self) -> String {
         let node = format!("{} ({}, port {})", join(&self.node_addresses), self.node_mac, self.node_port_id);
         let overlay = format!("VXLAN, UDP port {}, VNI {}", self.overlay_port, self.vni);
+        let headers = match self.encapsulation.as_str() {
+            "direct" => "written and removed by eBPF at the uplink".to_owned(),
+            "device" => "written and removed by the VXLAN device".to_owned(),
+            other => or_dash(other).to_owned(),
+        };
         let underlay = format!("{} on {}", or_dash(&self.tunnel_address), or_dash(&self.uplink));
         lines(
             "Network",
@@ -224,6 +231,7 @@ impl Network {
                 ("node", node),
                 ("MTU", self.mtu.to_string()),
                 ("overlay", overlay),
+                ("headers", headers),
                 ("underlay", underlay),
             ],
         )

@@ -1,6 +1,6 @@
 //! This node's own part: the overlay device, the node's pair, kernel routes, masquerading.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context, Result};
 use datapath::{NodeConfig, Port, Role};
@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use super::look::Kept;
 use super::{Applied, Network, OVERLAY_PORT, VNI};
+use crate::args::Encapsulation;
 use crate::desired::{Local, tunnel_overhead};
 
 pub use plumbing::underlay::Underlay;
@@ -53,6 +54,8 @@ impl Network {
             overlay_ifindex,
             vni: VNI,
             overlay_mtu: mtu,
+            tunnel_port: OVERLAY_PORT,
+            tunnel_address: self.direct_tunnel_address(local, &underlay),
         };
         self.datapath.set_config(&config)?;
         let node_port = Port {
@@ -62,8 +65,12 @@ impl Network {
             role: Role::Node,
         };
         self.datapath.bind(&node_port)?;
+        let encapsulation = match config.tunnel_address {
+            Some(_) => Encapsulation::Direct,
+            None => Encapsulation::Device,
+        };
         self.kept = Some(Kept { config, node_port, masquerade: plumbing::nft::look()? });
-        let applied = Applied { local: local.clone(), underlay, mtu };
+        let applied = Applied { local: local.clone(), underlay, encapsulation, mtu };
         Ok(Prepared { applied, overlay_ifindex })
     }
 
@@ -71,6 +78,11 @@ impl Network {
         let Prepared { applied, overlay_ifindex } = prepared;
         tc::set_block_program(tc::INGRESS_BLOCK, self.datapath.endpoint_program(), "from_endpoint")
             .context("cannot attach the datapath to Pods' interfaces")?;
+        let uplink = &applied.underlay;
+        self.datapath
+            .attach_uplink((applied.encapsulation == Encapsulation::Direct).then_some(uplink.ifindex))
+            .with_context(|| format!("cannot attach the datapath to the uplink {}", uplink.ifname))?;
+        // The overlay last: the link there says whose maps are at work.
         self.datapath
             .attach_overlay(overlay_ifindex)
             .context("cannot attach the datapath to the overlay device")?;
@@ -78,9 +90,18 @@ impl Network {
         plumbing::set_up(interface::MIDO).context("cannot set the node's port up")?;
         info!(
             pod_cidrs = ?applied.local.pod_cidrs, uplink = applied.underlay.ifname,
-            tunnel_address = %applied.local.tunnel_address, mtu = applied.mtu, "the node's network is set up"
+            tunnel_address = %applied.local.tunnel_address, encapsulation = ?applied.encapsulation,
+            mtu = applied.mtu, "the node's network is set up"
         );
         Ok(applied)
+    }
+
+    /// The node's end of tunnels whose headers the datapath handles itself: on a plain uplink only.
+    fn direct_tunnel_address(&self, local: &Local, underlay: &Underlay) -> Option<Ipv4Addr> {
+        match (self.settings.encapsulation, local.tunnel_address) {
+            (Encapsulation::Direct, IpAddr::V4(address)) if underlay.ethernet => Some(address),
+            _ => None,
+        }
     }
 
     /// The node's row of the table whose other row is the Pod.

@@ -12,6 +12,7 @@ use plumbing::{Attachment, Part, tc};
 use tracing::warn;
 
 use super::{Applied, Network, OVERLAY_PORT, PortRecord};
+use crate::args::Encapsulation;
 
 /// One thing that somebody else removed or changed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,7 +95,7 @@ impl Network {
     /// # Errors
     /// The kernel does not tell.
     pub fn look_at_datapath(&self) -> Result<Vec<Finding>> {
-        let (Some(_), Some(kept)) = (&self.applied, &self.kept) else { return Ok(Vec::new()) };
+        let (Some(applied), Some(kept)) = (&self.applied, &self.kept) else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         let missing = self.datapath.missing_pins()?;
         found.extend(missing.iter().map(|pin| Finding::new("pin", format!("{} is gone", pin.display()))));
@@ -104,6 +105,13 @@ impl Network {
         if !self.datapath.has_overlay(kept.config.overlay_ifindex).unwrap_or(false) {
             let detail = format!("the datapath's program is not at {}", interface::OVERLAY);
             found.push(Finding::new("overlay_program", detail));
+        }
+        let uplink = &applied.underlay;
+        if applied.encapsulation == Encapsulation::Direct
+            && !self.datapath.has_uplink(uplink.ifindex).unwrap_or(false)
+        {
+            let detail = format!("the datapath's program is not at {}", uplink.ifname);
+            found.push(Finding::new("uplink_program", detail));
         }
         for (cidr, route) in &self.wanted_routes {
             if !self.datapath.has_route(*cidr, *route)? {

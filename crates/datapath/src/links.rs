@@ -1,30 +1,29 @@
-//! The overlay device's program, held by a pinned link: it stays while no agent runs.
-
-use std::path::Path;
+//! Programs at the ingress of the node's fixed devices, held by pinned links: they stay while no agent runs.
 
 use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
 use aya::programs::tc::{SchedClassifier, SchedClassifierLink, TcAttachOptions, TcAttachType};
-
 use nix::errno::Errno;
 
 use crate::error::{Error, Result, chain};
 use crate::pins::{Pins, file, remove_if_there};
 
-pub(crate) const LINK: &str = "overlay";
+/// The pin of the link of `midokube-vxlan`.
+pub(crate) const OVERLAY: &str = "overlay";
+/// The pin of the link of the interface that carries the tunnels.
+pub(crate) const UPLINK: &str = "uplink";
 
 /// Makes `program` the one at the ingress of an interface.
 ///
 /// A link that is there already gets the new program in one step, also if an agent with another
 /// layout made it: no packet passes unjudged or twice.
-pub(crate) fn attach(program: &mut SchedClassifier, ifindex: u32, pins: &Pins) -> Result<()> {
+pub(crate) fn attach(program: &mut SchedClassifier, ifindex: u32, pins: &Pins, link: &str) -> Result<()> {
     let name = interface_name(ifindex)?;
     let failed = |action: &str, error: &dyn std::error::Error| Error::Attach {
         action: format!("{action} interface {name} (index {ifindex})"),
         reason: chain(error),
     };
-    let pin = pins.link(LINK);
-    let old = if pin.exists() { Some(pin.clone()) } else { pins.link_of_another_layout(LINK)? };
-    if let Some(old) = old {
+    let pin = pins.link(link);
+    if let Some(old) = pins.find_link(link)? {
         let link = PinnedLink::from_pin(&old).map_err(|error| failed("open the pinned link of", &error))?;
         let link = FdLink::from(link);
         if is_on(&link, &name).map_err(|error| failed("list the programs of", &error))? {
@@ -43,23 +42,19 @@ pub(crate) fn attach(program: &mut SchedClassifier, ifindex: u32, pins: &Pins) -
         // Of a device that is gone, or of another one: the programs of two nodes never meet in one place.
         remove_if_there(&old)?;
     }
-    attach_new(program, &name, &pin, &failed)
-}
-
-fn attach_new(
-    program: &mut SchedClassifier,
-    name: &str,
-    pin: &Path,
-    failed: &dyn Fn(&str, &dyn std::error::Error) -> Error,
-) -> Result<()> {
     let options = TcAttachOptions::TcxOrder(LinkOrder::default());
     let id = program
-        .attach_with_options(name, TcAttachType::Ingress, options)
-        .map_err(|error| failed("attach the overlay program to", &error))?;
+        .attach_with_options(&name, TcAttachType::Ingress, options)
+        .map_err(|error| failed("attach a program to", &error))?;
     let link = program.take_link(id).map_err(|error| failed("keep the link of", &error))?;
     let link = FdLink::try_from(link).map_err(|error| failed("use the link of", &error))?;
-    link.pin(pin).map_err(|error| failed("pin the link of", &error))?;
+    link.pin(&pin).map_err(|error| failed("pin the link of", &error))?;
     Ok(())
+}
+
+/// Takes the program away from wherever the link is, if it is anywhere.
+pub(crate) fn detach(pins: &Pins, link: &str) -> Result<()> {
+    pins.find_link(link)?.map_or(Ok(()), |pin| remove_if_there(&pin))
 }
 
 /// aya attaches by name.

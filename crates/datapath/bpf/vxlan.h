@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The VXLAN header (RFC 7348), written and removed here instead of by the kernel's device: a packet to
+ * another node then passes through the host's network stack on neither side.
+ *
+ * Only for tunnels over IPv4. What is not plain (fragments, options, a UDP checksum, a congestion mark,
+ * a destination that the routing look-up has no answer for) is left to the device, which handles
+ * everything; every node understands both ways.
+ */
+#pragma once
+#include "icmp.h"
+
+/* What a tunnel puts between a frame's MAC addresses and its IP packet. */
+struct tunnel {
+	struct ipv4 ip;
+	struct udp udp;
+	struct vxlan vxlan;
+	struct ethernet inner;
+};
+
+/* Not its size, which has two bytes more to be whole words. */
+#define TUNNEL_HEADERS (__builtin_offsetof(struct tunnel, inner) + ETHERNET_SIZE)
+
+/* A frame's start with all of a tunnel's headers readable, or NULL. */
+INLINE void *tunnel_frame(struct __sk_buff *skb)
+{
+	return frame(skb, ETHERNET_SIZE + TUNNEL_HEADERS);
+}
+
+#define CONGESTION_BITS 3 /* RFC 3168: the two lowest of TOS and traffic class */
+#define CONGESTION_EXPERIENCED 3
+
+/* RFC 6335: the dynamic ports. */
+#define FIRST_SOURCE_PORT 0xc000
+
+/* The interface behind which the underlay has `peer`, and the next hop there; 0 if there is no answer. */
+INLINE __u32 underlay_hop(struct __sk_buff *skb, const struct config *cfg, __u32 peer, struct bpf_redir_neigh *hop)
+{
+	struct bpf_fib_lookup route = {
+		.family = AF_INET,
+		.protocol = IPPROTO_UDP,
+		.destination_port = cfg->tunnel_port,
+		.ifindex = LOOPBACK_IFINDEX,
+		.source4 = cfg->tunnel_address,
+		.destination4 = peer,
+	};
+	long result = bpf_fib_lookup(skb, &route, sizeof(route), 0);
+
+	/* The neighbour need not be known: it is resolved when the packet is sent. */
+	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH)
+		return 0;
+	hop->family = AF_INET;
+	hop->ipv4 = route.destination4;
+	return route.ifindex;
+}
+
+/* RFC 6040 4.1: the outer header carries the inner one's congestion bits. */
+INLINE __u8 congestion_bits(const void *ip, __u8 version)
+{
+	if (version == 4)
+		return ((const struct ipv4 *)ip)->tos & CONGESTION_BITS;
+	return ntohl(((const struct ipv6 *)ip)->version_class_flow) >> 20 & CONGESTION_BITS;
+}
+
+/* The checksum field for an IPv4 header; of one that has its checksum, 0 if that is right. */
+INLINE __u16 header_checksum(const struct ipv4 *ip)
+{
+	const __u32 *word = (const __u32 *)ip;
+
+	return checksum((__u64)word[0] + word[1] + word[2] + word[3] + word[4]);
+}
+
+/* Not "don't fragment": a link on the way may be smaller than the uplink. */
+INLINE void write_outer_ip(struct ipv4 *to, const struct config *cfg, __u32 peer, __u16 length, __u8 tos)
+{
+	struct ipv4 ip = {
+		.version_length = 0x45,
+		.tos = tos,
+		.total_length = htons(length),
+		.id = bpf_get_prandom_u32(),
+		.ttl = GATEWAY_HOPS,
+		.protocol = IPPROTO_UDP,
+		.source = cfg->tunnel_address,
+		.destination = peer,
+	};
+
+	ip.checksum = header_checksum(&ip);
+	copy(to, &ip, sizeof(ip));
+}
+
+/*
+ * Sends a frame that is ready for the other node through the tunnel. TCX_NEXT if that cannot be done
+ * here: the frame is as it was then.
+ */
+INLINE int send_directly(struct __sk_buff *skb, const struct config *cfg, __u8 version, __u32 peer)
+{
+	__u32 bytes = skb->len, length = bytes - ETHERNET_SIZE + TUNNEL_HEADERS, hash, ifindex;
+	struct bpf_redir_neigh hop = {};
+	void *data = frame_start(skb);
+	struct ethernet *outer;
+	struct tunnel *tunnel;
+	__u8 tos;
+
+	if (length > 0xffff || data + ETHERNET_SIZE + sizeof(struct ipv4) > frame_end(skb))
+		return TCX_NEXT;
+	tos = congestion_bits(data + ETHERNET_SIZE, version);
+	ifindex = underlay_hop(skb, cfg, peer, &hop);
+	if (!ifindex)
+		return TCX_NEXT;
+	hash = bpf_get_hash_recalc(skb);
+	if (bpf_skb_adjust_room(skb, TUNNEL_HEADERS, BPF_ADJ_ROOM_MAC,
+				BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET |
+					BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP |
+					BPF_F_ADJ_ROOM_ENCAP_L2_ETH | BPF_F_ADJ_ROOM_ENCAP_L2(ETHERNET_SIZE)))
+		return TCX_NEXT;
+	outer = data = tunnel_frame(skb);
+	if (!data)
+		return drop(skb, REASON_tunnel_failed);
+	tunnel = data + ETHERNET_SIZE;
+	copy_mac(tunnel->inner.destination, outer->destination);
+	copy_mac(tunnel->inner.source, outer->source);
+	tunnel->inner.type = version == 4 ? htons(ETHERTYPE_IPV4) : htons(ETHERTYPE_IPV6);
+	outer->type = htons(ETHERTYPE_IPV4);
+	write_outer_ip(&tunnel->ip, cfg, peer, length, tos);
+	/* RFC 7348 5: the source port tells flows apart, for links and queues that share the load. */
+	tunnel->udp.source = htons((__u16)(FIRST_SOURCE_PORT | ((hash ^ hash >> 16) & 0x3fff)));
+	tunnel->udp.destination = cfg->tunnel_port;
+	tunnel->udp.length = htons((__u16)(length - sizeof(struct ipv4)));
+	tunnel->udp.checksum = 0;
+	tunnel->vxlan.flags = htonl(VXLAN_HAS_VNI);
+	tunnel->vxlan.vni = htonl(cfg->vni << 8);
+	count(REASON_direct_out, bytes);
+	return bpf_redirect_neigh(ifindex, &hop, sizeof(hop), 0);
+}
+
+/*
+ * The other node's address, if a frame at the uplink is a plain packet of our tunnels; 0 if it is none of
+ * our business here.
+ */
+INLINE __u32 plain_tunnel(struct __sk_buff *skb, const struct config *cfg)
+{
+	void *data = frame(skb, ETHERNET_SIZE + sizeof(struct ipv4) + sizeof(struct udp));
+	struct tunnel *tunnel = data + ETHERNET_SIZE;
+	struct ipv4 ip;
+
+	if (!data || tunnel->udp.destination != cfg->tunnel_port ||
+	    tunnel->ip.destination != cfg->tunnel_address || tunnel->ip.protocol != IPPROTO_UDP ||
+	    tunnel->ip.version_length != 0x45)
+		return 0;
+	copy(&ip, &tunnel->ip, sizeof(ip));
+	if (ip.fragment & ~htons(IPV4_DONT_FRAGMENT) || ntohs(ip.total_length) != skb->len - ETHERNET_SIZE ||
+	    ntohs(tunnel->udp.length) != ntohs(ip.total_length) - sizeof(ip) || tunnel->udp.checksum ||
+	    (ip.tos & CONGESTION_BITS) == CONGESTION_EXPERIENCED || header_checksum(&ip))
+		return 0;
+	data = tunnel_frame(skb);
+	tunnel = data + ETHERNET_SIZE;
+	if (!data || tunnel->vxlan.flags != htonl(VXLAN_HAS_VNI) || tunnel->vxlan.vni != htonl(cfg->vni << 8) ||
+	    !same_mac(tunnel->inner.destination, cfg->overlay_mac))
+		return 0;
+	return ip.source;
+}
+
+/*
+ * Takes the headers off a plain tunnel's packet: leaves the inner IP packet behind the outer MAC
+ * addresses. Its version, or 0 if it is none or cannot be had: the frame is as it was then.
+ */
+INLINE __u8 remove_tunnel(struct __sk_buff *skb)
+{
+	void *data = tunnel_frame(skb);
+	struct tunnel *tunnel = data + ETHERNET_SIZE;
+	__s32 headers = TUNNEL_HEADERS;
+	__u16 type = data ? tunnel->inner.type : 0;
+	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET;
+
+	if (type != htons(ETHERTYPE_IPV4) && type != htons(ETHERTYPE_IPV6))
+		return 0;
+	flags |= type == htons(ETHERTYPE_IPV4) ? BPF_F_ADJ_ROOM_DECAP_L3_IPV4 : BPF_F_ADJ_ROOM_DECAP_L3_IPV6;
+	if (bpf_skb_adjust_room(skb, -headers, BPF_ADJ_ROOM_MAC, flags))
+		return 0;
+	return type == htons(ETHERTYPE_IPV4) ? 4 : 6;
+}

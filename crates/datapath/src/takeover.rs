@@ -1,0 +1,42 @@
+//! Taking over what an agent with another map layout, or with other sizes of the maps, left at work.
+//!
+//! Its programs go on with its maps until the new ones are attached, so nothing is interrupted; and as
+//! there is one agent at a time, nothing changes there any more.
+
+use std::path::Path;
+
+use aya::maps::{Map, MapData, MapError};
+
+use crate::counters::Counters;
+use crate::error::{Error, Result};
+use crate::ports::Ports;
+use crate::routes::Routes;
+
+/// Makes the maps of a new layout hold what those in another layout's directory do.
+pub(crate) fn take_over(
+    old: &Path,
+    ports: &mut Ports,
+    routes: &mut Routes,
+    counters: &mut Counters,
+) -> Result<()> {
+    let open = |name: &str, kind: fn(MapData) -> Map| -> Result<Map> {
+        let pin = old.join("maps").join(name);
+        MapData::from_pin(&pin).map(kind).map_err(|error| unusable(old, &error))
+    };
+    let inside = |error| match error {
+        Error::Map { source, .. } => unusable(old, &source),
+        other => other,
+    };
+    let (by_interface, by_address) = (open("ports", Map::HashMap)?, open("endpoints", Map::HashMap)?);
+    ports.become_like(&Ports::new(by_interface, by_address, 0).map_err(inside)?)?;
+    let trie = open("routes", Map::LpmTrie)?;
+    routes.become_like(&Routes::new(trie, 0).map_err(inside)?)?;
+    let counted = open("counters", Map::PerCpuArray)?;
+    counters.become_like(&Counters::new(counted).map_err(inside)?)?;
+    tracing::info!(from = %old.display(), ports = ports.all()?.len(), "took over another datapath's maps");
+    Ok(())
+}
+
+fn unusable(old: &Path, error: &MapError) -> Error {
+    Error::Takeover { path: old.to_owned(), reason: crate::error::chain(error) }
+}
