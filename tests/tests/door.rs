@@ -1,5 +1,5 @@
 //! What may not pass: each attack is refused, and counted with its reason. Frame by frame, with every
-//! field forged in turn, the same is tested in `datapath/tests/{decisions,neighbours,overlay,mutations}.rs`;
+//! field forged in turn, the same is tested in `datapath/tests/{decisions,neighbours,overlay,uplink,mutations}.rs`;
 //! here it is real sockets, the real agent, and a victim who must not notice.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
@@ -297,6 +297,17 @@ fn vxlan(vni: u32, frame: &[u8]) -> Vec<u8> {
     [&[8, 0, 0, 0][..], &(vni << 8).to_be_bytes(), frame].concat()
 }
 
+/// Has a socket leave out the UDP checksum of what it sends, or not.
+fn no_checksum(socket: &UdpSocket, value: i32) {
+    let size = u32::try_from(size_of_val(&value)).unwrap();
+    // SAFETY: the option's value is the integer that the pointer is to, and the length is its own.
+    let set = unsafe {
+        let value = std::ptr::from_ref(&value).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, value, size)
+    };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+}
+
 /// Frames for the victim in the name of the Pod of the other node, as its node would send them.
 fn tunnelled(scene: &Scene) -> Vec<Vec<u8>> {
     let mac = naming::OVERLAY_MAC.0;
@@ -327,39 +338,51 @@ fn a_strangers_tunnel_to_the_node_is_refused() {
     for (from, vni) in [(Target::Fabric, 1), (Target::Fabric, 2), (Target::Outside, 1)] {
         let before = overlay_drops(&scene);
         let socket = scene.lab.netns(&from).unwrap().run(|| UdpSocket::bind("0.0.0.0:0")).unwrap().unwrap();
-        for frame in tunnelled(&scene) {
-            socket.send_to(&vxlan(vni, &frame), node).unwrap();
+        // Those without a checksum are judged at the uplink, the others after the kernel's VXLAN device.
+        for without_checksum in [0, 1] {
+            no_checksum(&socket, without_checksum);
+            for frame in tunnelled(&scene) {
+                socket.send_to(&vxlan(vni, &frame), node).unwrap();
+            }
         }
         testkit::wait_until(DEADLINE, &format!("VNI {vni} from {from:?} is dropped"), || {
-            overlay_drops(&scene) >= before + 2
+            overlay_drops(&scene) >= before + 4
         });
     }
     assert_eq!(received(&victim), [b""; 0]);
     assert!(scene.counted("overlay_peer") > 0);
 }
 
+/// Masqueraded, it would come from the node's own address, which other nodes trust.
 #[test]
-fn a_pods_tunnel_to_the_nodes_port_is_refused() {
+fn a_pods_tunnel_to_a_nodes_port_is_refused() {
     let scene = Scene::new();
-    let victim = scene.listen(&scene.victim);
+    let victims = [&scene.victim, &scene.far].map(|pod| scene.listen(pod));
     let own = mac(&scene.attacker);
-    let before = overlay_drops(&scene);
-    let mut sent = 0;
-    // To its own node's address on the underlay, to that in the Pod network, and to the other node's.
-    for node in ["172.30.0.11", "10.244.1.2", "172.30.0.12"] {
-        for frame in tunnelled(&scene) {
-            let from = scene.attacker.addresses()[0];
-            scene.send(&[to_gateway(own, udp(from, node.parse().unwrap(), 4789, &vxlan(1, &frame)))]);
-            sent += 1;
-        }
-    }
-    let everywhere = || {
-        let far = scene.lab.status("node2").unwrap().counters;
-        let far: u64 = far.iter().filter(|c| c.drop && c.name.contains("overlay")).map(|c| c.packets).sum();
-        overlay_drops(&scene) + far
+    let outside = |to: IpAddr, frame: &[u8]| {
+        let from = scene.attacker.addresses()[usize::from(to.is_ipv6())];
+        to_gateway(own, udp(from, to, 4789, &vxlan(1, frame)))
     };
-    testkit::wait_until(DEADLINE, "all of it is dropped", || everywhere() >= before + sent);
-    assert_eq!(received(&victim), [b""; 0]);
+    let in_its_name: Vec<_> = both(&scene.victim, &scene.far)
+        .map(|(from, to)| {
+            let (kind, packet) = udp(from, to, PORT, b"in the name of a neighbour");
+            ethernet(naming::OVERLAY_MAC.0, GATEWAY_MAC.0, kind, &packet)
+        })
+        .collect();
+    // To the other node, to its own node, and to anybody else.
+    for node in ["172.30.0.12", "172.30.0.11", "192.0.2.1", "2001:db8::1"] {
+        let node = node.parse().unwrap();
+        let frames: Vec<_> = in_its_name.iter().map(|frame| outside(node, frame)).collect();
+        scene.refused("tunnel_from_pod", &frames);
+    }
+    // Its node's address in the Pod network is no way out: there it is a stranger's.
+    let before = overlay_drops(&scene);
+    let frames: Vec<_> = tunnelled(&scene);
+    scene.send(&frames.iter().map(|frame| outside("10.244.1.2".parse().unwrap(), frame)).collect::<Vec<_>>());
+    testkit::wait_until(DEADLINE, "all of it is dropped", || overlay_drops(&scene) >= before + 2);
+    for victim in &victims {
+        assert_eq!(received(victim), [b""; 0]);
+    }
 }
 
 #[test]

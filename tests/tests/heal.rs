@@ -138,6 +138,7 @@ fn the_overlay_and_the_programs() {
     let scene = Scene::new();
     let overlay = "ip -br link show midokube-vxlan | tr -s ' '";
     let program = "tc filter show block 28009 | grep -o 'from_endpoint direct-action' || true";
+    let uplink = "bpftool net show dev eth0 | grep -o 'tcx/ingress from_uplink' || true";
     let tcx = "bpftool net show dev midokube-vxlan | grep -o 'tcx/ingress from_overlay' || true";
     for (what, break_it, show) in [
         ("overlay", "ip link del midokube-vxlan", overlay),
@@ -150,6 +151,7 @@ fn the_overlay_and_the_programs() {
         ),
         ("program", "tc filter del block 28009", program),
         ("overlay_program", "rm /sys/fs/bpf/midonet-kube/*/links/overlay", tcx),
+        ("uplink_program", "rm /sys/fs/bpf/midonet-kube/*/links/uplink", uplink),
         ("pin", "rm /sys/fs/bpf/midonet-kube/*/maps/routes", "ls /sys/fs/bpf/midonet-kube/*/*"),
         ("pin", "rm /sys/fs/bpf/midonet-kube/*/programs/*", "ls /sys/fs/bpf/midonet-kube/*/*"),
         ("pin", "rm -r /sys/fs/bpf/midonet-kube/*", "ls /sys/fs/bpf/midonet-kube/*/*"),

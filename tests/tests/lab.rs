@@ -195,7 +195,7 @@ fn any_protocol_and_both_directions() {
         }
     }
     // A protocol without ports, here "any private encryption scheme": counted in, not dropped.
-    let before = lab.counted("node2", "overlay_in").unwrap();
+    let before = lab.counted("node2", "direct_in").unwrap();
     for address in b.addresses() {
         netns(&pod(&a))
             .run(|| {
@@ -206,8 +206,28 @@ fn any_protocol_and_both_directions() {
             .unwrap();
     }
     testkit::wait_until(DEADLINE, "protocol 99 arrives", || {
-        lab.counted("node2", "overlay_in").unwrap() >= before + 2
+        lab.counted("node2", "direct_in").unwrap() >= before + 2
     });
+}
+
+#[test]
+fn tunnels_headers_are_written_where_the_operator_says() {
+    for (encapsulation, out, inward) in
+        [("direct", "direct_out", "direct_in"), ("device", "overlay_out", "overlay_in")]
+    {
+        let lab = TestLab::up(2, Family::Dual, &["--encapsulation", encapsulation]).unwrap();
+        let (a, b) =
+            (lab.add_pod("node1", "default", "a").unwrap(), lab.add_pod("node2", "default", "b").unwrap());
+        assert_eq!(lab.status("node1").unwrap().network.unwrap().encapsulation, encapsulation);
+        let from = lab.netns(&pod(&a)).unwrap();
+        let _echo = EchoServer::start(&lab.netns(&pod(&b)).unwrap(), &b.addresses()).unwrap();
+        for address in b.addresses() {
+            tcp_echo(&from, address, DEADLINE).unwrap();
+        }
+        for (node, reason) in [("node1", out), ("node1", inward), ("node2", out), ("node2", inward)] {
+            assert!(lab.counted(node, reason).unwrap() > 4, "{encapsulation}: {reason} of {node}");
+        }
+    }
 }
 
 #[test]
