@@ -296,6 +296,22 @@ fn the_uplinks_mtu_is_followed_by_pods_and_by_the_configuration() {
     }
 }
 
+/// Tunnels whose headers the datapath writes would leave in the clear.
+#[test]
+fn ipsec_policies_get_to_see_the_tunnels() {
+    let scene = Scene::new();
+    let encapsulation = || scene.lab.status("node1").unwrap().network.unwrap().encapsulation;
+    assert_eq!(encapsulation(), "direct");
+    let policy = "src 192.0.2.7 dst 192.0.2.8 dir out tmpl src 192.0.2.7 dst 192.0.2.8 proto esp";
+    for (line, wanted) in
+        [(format!("ip xfrm policy add {policy}"), "device"), ("ip xfrm policy flush".to_owned(), "direct")]
+    {
+        sh(&scene.lab, &node1(), &line);
+        testkit::wait_until(DEADLINE, &line, || encapsulation() == wanted);
+        scene.everything_works(&line);
+    }
+}
+
 #[test]
 fn an_uplink_that_vanishes_is_named_and_its_return_noticed() {
     let scene = Scene::new();

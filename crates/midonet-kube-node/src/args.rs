@@ -82,7 +82,7 @@ pub struct RunArgs {
     pub mtu: Option<u32>,
 
     /// Who writes and removes the headers of tunnels to other nodes. Nodes with either understand each other.
-    #[arg(long, env = "MIDONETKUBE_ENCAPSULATION", value_enum, default_value_t = Encapsulation::Direct)]
+    #[arg(long, env = "MIDONETKUBE_ENCAPSULATION", value_enum, default_value_t = Encapsulation::Auto)]
     pub encapsulation: Encapsulation,
 
     /// How many Pods this node may have at most: sizes the datapath's tables.
@@ -130,10 +130,12 @@ pub enum NetworkKind {
 /// Who writes and removes the headers of tunnels to other nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Encapsulation {
-    /// The eBPF programs, past the host's network stack: fastest. What they cannot handle (an underlay of
+    /// The eBPF programs, unless the host has IPsec policies, which would not see the tunnels.
+    Auto,
+    /// The eBPF programs, past the host's network stack: fastest. What they do not handle (an underlay of
     /// IPv6, an uplink without Ethernet headers, fragments) is left to the kernel's VXLAN device.
     Direct,
-    /// The kernel's VXLAN device alone: for hosts whose firewall or IPsec has to see the tunnels.
+    /// The kernel's VXLAN device alone: for hosts whose firewall has to see the tunnels.
     Device,
 }
 

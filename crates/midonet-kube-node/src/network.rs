@@ -80,8 +80,8 @@ pub struct Applied {
     pub local: Local,
     /// What carries the tunnels.
     pub underlay: Underlay,
-    /// Who writes and removes the tunnels' headers there.
-    pub encapsulation: Encapsulation,
+    /// Whether the datapath writes and removes the tunnels' headers there itself.
+    pub direct: bool,
     /// The largest packet of a Pod, in bytes.
     pub mtu: u32,
 }

@@ -6,7 +6,6 @@ use anyhow::Result;
 use nodeapi::v1;
 
 use crate::agent::{Agent, Readiness};
-use crate::args::Encapsulation;
 use crate::network::{Network, OVERLAY_PORT, PortRecord, VNI};
 
 /// Gathers the answer to `Status`.
@@ -78,10 +77,7 @@ fn network_message(network: &Network) -> v1::Network {
         message.node_mac = network.node_mac().to_string();
         message.node_port_id = naming::node_port_id(network.node_name()).to_string();
         message.mtu = applied.mtu;
-        message.encapsulation = match applied.encapsulation {
-            Encapsulation::Direct => "direct".to_owned(),
-            Encapsulation::Device => "device".to_owned(),
-        };
+        message.encapsulation = if applied.direct { "direct" } else { "device" }.to_owned();
         message.uplink = applied.underlay.ifname.clone();
         message.tunnel_address = local.tunnel_address.to_string();
     }

@@ -7,6 +7,7 @@
 mod address;
 mod attachment;
 mod error;
+pub mod ipsec;
 mod link;
 mod monitor;
 mod netlink;

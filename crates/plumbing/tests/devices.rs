@@ -32,6 +32,21 @@ fn the_overlay_device_is_made_kept_repaired_and_replaced() {
 }
 
 #[test]
+fn ipsec_policies_are_noticed() {
+    let node = Namespace::new();
+    let protects = || node.run(plumbing::ipsec::protects_what_leaves).unwrap();
+    assert!(!protects());
+    let policy = "src 192.0.2.0/24 dst 198.51.100.0/24 dir";
+    let template = "tmpl src 192.0.2.1 dst 198.51.100.1 proto esp mode tunnel";
+    node.ip(&format!("xfrm policy add {policy} in {template}"));
+    assert!(!protects(), "what arrives is no concern here");
+    node.ip(&format!("xfrm policy add {policy} out {template}"));
+    assert!(protects());
+    node.ip("xfrm policy flush");
+    assert!(!protects());
+}
+
+#[test]
 fn the_uplink_is_the_interface_with_the_address() {
     let node = Namespace::new();
     node.ip("link add up0 type veth peer name other");

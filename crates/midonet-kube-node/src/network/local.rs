@@ -44,6 +44,8 @@ impl Network {
         let overlay_ifindex = plumbing::overlay::ensure(interface::OVERLAY, OVERLAY_MAC.0, mtu, OVERLAY_PORT)
             .context("cannot make the overlay device")?;
         let node = self.ensure_node_pair(local, mtu)?;
+        let tunnel_address =
+            direct_tunnel_address(self.settings.encapsulation, local.tunnel_address, &underlay)?;
         let config = NodeConfig {
             gateways: local.gateways.clone(),
             gateway_mac: GATEWAY_MAC.0,
@@ -55,7 +57,7 @@ impl Network {
             vni: VNI,
             overlay_mtu: mtu,
             tunnel_port: OVERLAY_PORT,
-            tunnel_address: self.direct_tunnel_address(local, &underlay),
+            tunnel_address,
         };
         self.datapath.set_config(&config)?;
         let node_port = Port {
@@ -65,12 +67,8 @@ impl Network {
             role: Role::Node,
         };
         self.datapath.bind(&node_port)?;
-        let encapsulation = match config.tunnel_address {
-            Some(_) => Encapsulation::Direct,
-            None => Encapsulation::Device,
-        };
         self.kept = Some(Kept { config, node_port, masquerade: plumbing::nft::look()? });
-        let applied = Applied { local: local.clone(), underlay, encapsulation, mtu };
+        let applied = Applied { local: local.clone(), underlay, direct: tunnel_address.is_some(), mtu };
         Ok(Prepared { applied, overlay_ifindex })
     }
 
@@ -80,7 +78,7 @@ impl Network {
             .context("cannot attach the datapath to Pods' interfaces")?;
         let uplink = &applied.underlay;
         self.datapath
-            .attach_uplink((applied.encapsulation == Encapsulation::Direct).then_some(uplink.ifindex))
+            .attach_uplink(applied.direct.then_some(uplink.ifindex))
             .with_context(|| format!("cannot attach the datapath to the uplink {}", uplink.ifname))?;
         // The overlay last: the link there says whose maps are at work.
         self.datapath
@@ -90,18 +88,10 @@ impl Network {
         plumbing::set_up(interface::MIDO).context("cannot set the node's port up")?;
         info!(
             pod_cidrs = ?applied.local.pod_cidrs, uplink = applied.underlay.ifname,
-            tunnel_address = %applied.local.tunnel_address, encapsulation = ?applied.encapsulation,
+            tunnel_address = %applied.local.tunnel_address, direct = applied.direct,
             mtu = applied.mtu, "the node's network is set up"
         );
         Ok(applied)
-    }
-
-    /// The node's end of tunnels whose headers the datapath handles itself: on a plain uplink only.
-    fn direct_tunnel_address(&self, local: &Local, underlay: &Underlay) -> Option<Ipv4Addr> {
-        match (self.settings.encapsulation, local.tunnel_address) {
-            (Encapsulation::Direct, IpAddr::V4(address)) if underlay.ethernet => Some(address),
-            _ => None,
-        }
     }
 
     /// The node's row of the table whose other row is the Pod.
@@ -150,6 +140,25 @@ impl Network {
     pub fn node_mac(&self) -> naming::Mac {
         attachment_mac(&self.settings.node_name, interface::NODE)
     }
+}
+
+/// The node's end of tunnels whose headers the datapath handles itself: where the uplink is a plain one.
+///
+/// # Errors
+/// The kernel does not tell whether the host has IPsec policies.
+pub(super) fn direct_tunnel_address(
+    encapsulation: Encapsulation,
+    tunnel_address: IpAddr,
+    underlay: &Underlay,
+) -> Result<Option<Ipv4Addr>> {
+    let IpAddr::V4(address) = tunnel_address else { return Ok(None) };
+    let direct = underlay.ethernet
+        && match encapsulation {
+            Encapsulation::Device => false,
+            Encapsulation::Direct => true,
+            Encapsulation::Auto => !plumbing::ipsec::protects_what_leaves()?,
+        };
+    Ok(direct.then_some(address))
 }
 
 fn pod_mtu(underlay: &Underlay, tunnel_address: IpAddr) -> Result<u32> {

@@ -11,6 +11,7 @@ use naming::{GATEWAY_MAC, OVERLAY_MAC, interface};
 use plumbing::{Attachment, Part, tc};
 use tracing::warn;
 
+use super::local::direct_tunnel_address;
 use super::{Applied, Network, OVERLAY_PORT, PortRecord};
 use crate::args::Encapsulation;
 
@@ -71,6 +72,7 @@ pub struct Expectation {
     kept: Kept,
     pair: Attachment<'static>,
     ports: Vec<PortRecord>,
+    encapsulation: Encapsulation,
     program: u32,
 }
 
@@ -86,6 +88,7 @@ impl Network {
             applied: applied.clone(),
             kept: kept.clone(),
             ports: self.ports.values().cloned().collect(),
+            encapsulation: self.settings.encapsulation,
             program: self.datapath.endpoint_program_id()?,
         }))
     }
@@ -107,9 +110,7 @@ impl Network {
             found.push(Finding::new("overlay_program", detail));
         }
         let uplink = &applied.underlay;
-        if applied.encapsulation == Encapsulation::Direct
-            && !self.datapath.has_uplink(uplink.ifindex).unwrap_or(false)
-        {
+        if applied.direct && !self.datapath.has_uplink(uplink.ifindex).unwrap_or(false) {
             let detail = format!("the datapath's program is not at {}", uplink.ifname);
             found.push(Finding::new("uplink_program", detail));
         }
@@ -187,7 +188,7 @@ impl Expectation {
     /// The kernel does not tell.
     pub fn look(&self, settled: &mut Settled) -> Result<Vec<Finding>> {
         let mut found = Vec::new();
-        self.look_at_uplink(&mut found);
+        self.look_at_uplink(&mut found)?;
         for difference in plumbing::check(&self.pair)? {
             let what = match difference.part {
                 Part::Link => "link",
@@ -225,10 +226,17 @@ impl Expectation {
         Ok(found)
     }
 
-    fn look_at_uplink(&self, found: &mut Vec<Finding>) {
+    fn look_at_uplink(&self, found: &mut Vec<Finding>) -> Result<()> {
         let before = &self.applied.underlay;
         match plumbing::underlay::find(self.applied.local.tunnel_address) {
-            Ok(now) if now == *before => {}
+            Ok(now) if now == *before => {
+                let address = self.applied.local.tunnel_address;
+                let direct = direct_tunnel_address(self.encapsulation, address, &now)?.is_some();
+                if direct != self.applied.direct {
+                    let what = if direct { "are gone" } else { "protect what leaves" };
+                    found.push(Finding::new("uplink", format!("IPsec policies {what}")));
+                }
+            }
             Ok(now) => found.push(Finding::new(
                 "uplink",
                 format!(
@@ -238,6 +246,7 @@ impl Expectation {
             )),
             Err(error) => found.push(Finding::new("uplink", error.to_string())),
         }
+        Ok(())
     }
 
     fn look_at_overlay(&self, link: Option<&plumbing::Link>) -> Option<Finding> {
