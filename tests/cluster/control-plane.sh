@@ -43,12 +43,15 @@ DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.
   done
 )
 
-start_api_server() {
-  local pki=$DIR/pki advertise=${API_HOST//[\[\]]/}
+start_etcd() {
   # /run is a tmpfs, and nothing here outlives the machine: no need to wait for disks.
   start control etcd etcd --data-dir=/run/etcd --unsafe-no-fsync --log-level=warn \
     --listen-client-urls=http://127.0.0.1:2379 --advertise-client-urls=http://127.0.0.1:2379 \
     --listen-peer-urls=http://127.0.0.1:2380
+}
+
+start_api_server() {
+  local pki=$DIR/pki advertise=${API_HOST//[\[\]]/}
   # Kubelets by address: their names are in no DNS.
   start control kube-apiserver kube-apiserver --etcd-servers=http://127.0.0.1:2379 \
     --advertise-address="$advertise" --secure-port=$API_PORT \
@@ -63,6 +66,11 @@ start_api_server() {
     --service-account-key-file="$pki/sa.pub" --service-account-signing-key-file="$pki/sa.key" \
     --service-cluster-ip-range="$SERVICE_CIDR" --authorization-mode=Node,RBAC \
     --enable-admission-plugins=NodeRestriction --allow-privileged=true --profiling=false
+}
+
+stop_api_server() {
+  kill -9 "$(cat "$DIR/control/log/kube-apiserver.pid")"
+  rm "$DIR/control/log/kube-apiserver.pid"
 }
 
 # Both give up at once if the API server's first RBAC rules are not there yet: only after /readyz.

@@ -55,9 +55,11 @@ wait_for() {
 enter() { "$DIR/enter" "$@"; }
 kubectl() { "$DIR/kubectl" "$@"; }
 
-# start PLACE NAME CMD...: a daemon inside a place, its log in $DIR/PLACE/log/NAME.log.
+# start PLACE NAME CMD...: a daemon inside a place, its log in $DIR/PLACE/log/NAME.log, its number in NAME.pid
+# there: who ends that ends the daemon.
 start() {
   local place=$1 name=$2; shift 2
-  setsid "$DIR/enter" "$place" "$@" >"$DIR/$place/log/$name.log" 2>&1 </dev/null 9<&- &
+  setsid "$DIR/enter" "$place" "$@" >>"$DIR/$place/log/$name.log" 2>&1 </dev/null 9<&- &
+  echo $! >"$DIR/$place/log/$name.pid"
   disown
 }

@@ -127,6 +127,11 @@ impl Agent {
         (&self.0.source_name, self.0.source.error())
     }
 
+    /// How old the objects on disk are that the agent works with, the source having been away since it started.
+    pub fn objects_from_disk(&self) -> Option<std::time::Duration> {
+        self.0.source.from_disk().map(|saved| saved.elapsed().unwrap_or_default())
+    }
+
     /// What was put right that others had broken.
     pub fn repairs(&self) -> &Repairs {
         &self.0.repairs

@@ -101,6 +101,10 @@ pub struct RunArgs {
     #[arg(long, env = "MIDONETKUBE_STATEDIR", default_value = "/run/midonet-kube-node")]
     pub state_dir: PathBuf,
 
+    /// Where the last known Nodes are kept, for a start while the API server is away; it should survive a reboot.
+    #[arg(long, env = "MIDONETKUBE_CACHEDIR", default_value = "/var/lib/midonet-kube-node")]
+    pub cache_dir: PathBuf,
+
     /// Where eBPF programs and maps are pinned; on a bpf file system.
     #[arg(long, env = "MIDONETKUBE_BPFDIR", default_value = "/sys/fs/bpf/midonet-kube")]
     pub bpf_dir: PathBuf,

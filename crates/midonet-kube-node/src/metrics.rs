@@ -39,6 +39,12 @@ pub fn page(agent: &Agent) -> Result<String> {
         |name: &str, help: &str, value: u64| registry.register(name, help, ConstGauge::new(value));
     gauge("ready", "Whether Pods can be served", about.ready.into());
     gauge("source_healthy", "Whether objects arrive from their source", about.source_error.is_empty().into());
+    let from_disk = about.objects_from_disk_seconds.is_some().into();
+    gauge(
+        "objects_from_disk",
+        "Whether the objects are those kept on disk, the source being away",
+        from_disk,
+    );
     gauge("ports", "Pods' ports that are committed", count(&status.ports));
     gauge("peers", "Other nodes that tunnels lead to", count(&status.peers));
     gauge(

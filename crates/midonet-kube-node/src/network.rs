@@ -114,21 +114,22 @@ impl Network {
         Ok(network)
     }
 
-    /// Makes the kernel agree. `Desired` must come from a complete sync: what is not in it is removed.
+    /// Makes the kernel agree. Routes that are not desired are removed with `prune`: to be said only of what
+    /// comes from a complete sync.
     ///
     /// # Errors
     /// Names the step that failed; the earlier ones hold.
-    pub fn apply(&mut self, desired: &Desired) -> Result<&Applied> {
+    pub fn apply(&mut self, desired: &Desired, prune: bool) -> Result<&Applied> {
         let same = self.applied.take().filter(|applied| applied.local == desired.local && !self.distrusted);
         self.wanted_routes.clone_from(&desired.routes);
         let applied = match same {
             Some(applied) => {
-                self.apply_routes(&desired.routes)?;
+                self.apply_routes(&desired.routes, prune)?;
                 applied
             }
             None => {
                 let prepared = self.prepare_local(&desired.local)?;
-                self.apply_routes(&desired.routes)?;
+                self.apply_routes(&desired.routes, prune)?;
                 // The doors last: what they lead to is complete.
                 let applied = self.open_doors(prepared)?;
                 self.restore_ports(applied.mtu)?;
@@ -166,7 +167,7 @@ impl Network {
         &self.settings.cluster_cidrs
     }
 
-    fn apply_routes(&mut self, desired: &BTreeMap<IpNet, Route>) -> Result<()> {
+    fn apply_routes(&mut self, desired: &BTreeMap<IpNet, Route>, prune: bool) -> Result<()> {
         let current = self.datapath.routes().context("cannot read the datapath's routes")?;
         // New ones first: a podCIDR that moves to another node is never without a route.
         for (cidr, route) in desired.iter().filter(|(cidr, route)| current.get(*cidr) != Some(*route)) {
@@ -175,7 +176,7 @@ impl Network {
                 .with_context(|| format!("cannot set the route to {cidr}"))?;
             info!(%cidr, ?route, "route set");
         }
-        for cidr in current.keys().filter(|cidr| !desired.contains_key(*cidr)) {
+        for cidr in current.keys().filter(|cidr| prune && !desired.contains_key(*cidr)) {
             self.datapath
                 .remove_route(*cidr)
                 .with_context(|| format!("cannot remove the route to {cidr}"))?;

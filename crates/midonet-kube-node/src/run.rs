@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use futures::StreamExt;
 use nodeapi::original::mido_net_kube_node_server::MidoNetKubeNodeServer;
 use nodeapi::v1::node_server::NodeServer;
-use objects::{ApiOptions, Change, Connection, Snapshot, Source};
+use objects::{ApiOptions, Cache, Change, Connection, Snapshot, Source};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -89,7 +89,12 @@ fn source(args: &RunArgs) -> Source {
     match &args.manifests {
         Some(folder) => Source::Folder(folder.clone()),
         None => {
-            Source::Api(ApiOptions { kubeconfig: args.kubeconfig.clone(), server: args.api_server.clone() })
+            let cidrs: Vec<_> = args.cluster_cidr.iter().map(ToString::to_string).collect();
+            Source::Api(ApiOptions {
+                kubeconfig: args.kubeconfig.clone(),
+                server: args.api_server.clone(),
+                cache: Some(Cache { path: args.cache_dir.join("nodes.json"), cluster: cidrs.join(",") }),
+            })
         }
     }
 }
@@ -131,8 +136,8 @@ async fn follow(args: &RunArgs, agent: &Agent, connection: Connection) -> Result
                 }
             }
         }
-        if !snapshot.is_synced() {
-            continue; // what is missing may only not have arrived yet: nothing may be removed
+        if !snapshot.is_known() {
+            continue;
         }
         let readiness = match reconcile(args, agent, &snapshot, &mut told, &mut healer).await {
             Ok(()) => {
@@ -176,7 +181,9 @@ async fn reconcile(
     }
     *told = problems;
     let (network, peers) = (desired.clone(), desired.peers);
-    let mtu = agent.with_network_slowly(move |kernel| Ok(kernel.apply(&network)?.mtu)).await?;
+    // What is missing may only not have arrived yet, or be away with the API server: then it stays.
+    let prune = snapshot.is_synced();
+    let mtu = agent.with_network_slowly(move |kernel| Ok(kernel.apply(&network, prune)?.mtu)).await?;
     agent.set_peers(peers.into_iter().collect());
 
     let config = CniConfig {

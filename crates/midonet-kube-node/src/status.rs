@@ -57,6 +57,7 @@ fn agent_message(agent: &Agent) -> v1::Agent {
         },
         source: source.to_owned(),
         source_error: source_error.unwrap_or_default(),
+        objects_from_disk_seconds: agent.objects_from_disk().map(|age| age.as_secs()),
         pending_annotations: agent.mailbox().waiting().try_into().unwrap_or(u64::MAX),
     }
 }

@@ -11,17 +11,20 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Node as ApiNode;
-use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::api::{ListParams, ObjectList, WatchEvent, WatchParams};
 use kube::{Api, Client};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::{debug, warn};
 
-use crate::{Change, Health, Key, Node, Object};
+use crate::{Cache, Change, Health, Key, Node, Object};
 
 /// A server that takes longer for one answer does not answer: a list's page, a watch's beginning, a write.
 pub(crate) const ANSWER: Duration = Duration::from_secs(30);
+
+/// A server that takes longer for its first answer is away: what is on disk serves meanwhile.
+const PROMPT: Duration = Duration::from_secs(2);
 
 /// The server is asked to end a watch after so many seconds; kube and the server accept less than 295.
 const WATCH_SECONDS: u32 = 290;
@@ -46,8 +49,17 @@ const WATCH_TRIES: u32 = 3;
 /// So many objects are listed in one request, as client-go does.
 const PAGE: u32 = 500;
 
-pub(crate) fn changes(client: Client, health: Health) -> impl Stream<Item = Change> + Send + 'static {
+pub(crate) fn changes(
+    client: Client,
+    health: Health,
+    cache: Option<Cache>,
+) -> impl Stream<Item = Change> + Send + 'static {
     let (sender, receiver) = mpsc::channel(1);
+    let keep = cache.clone().map(|cache| {
+        let (tell, told) = watch::channel(Vec::new());
+        tokio::spawn(cache.keep(told));
+        tell
+    });
     let mut follower = Follower {
         nodes: Api::all(client),
         health,
@@ -55,6 +67,9 @@ pub(crate) fn changes(client: Client, health: Health) -> impl Stream<Item = Chan
         version: None,
         known: BTreeMap::new(),
         invalid: BTreeMap::new(),
+        complete: false,
+        remembered: cache,
+        keep,
     };
     tokio::spawn(async move {
         tokio::select! {
@@ -74,6 +89,12 @@ struct Follower {
     known: BTreeMap<String, Object>,
     /// What is wrong with objects that say something impossible. They stay as they were last known.
     invalid: BTreeMap<String, String>,
+    /// Whether nothing was left out of what was told.
+    complete: bool,
+    /// What to go on with until the server has answered; `None` from then on.
+    remembered: Option<Cache>,
+    /// What is to be remembered.
+    keep: Option<watch::Sender<Vec<Object>>>,
 }
 
 impl Follower {
@@ -128,7 +149,7 @@ impl Follower {
         let mut params = ListParams::default().limit(PAGE);
         let mut nodes = Vec::new();
         let version = loop {
-            let page = answer("list", self.nodes.list(&params)).await?;
+            let page = self.page(&params).await?;
             nodes.extend(page.items);
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params = params.continue_token(&token),
@@ -144,8 +165,52 @@ impl Follower {
         }
         self.say_what_is_wrong();
         self.version = Some(version.clone());
-        self.send(Change::Replace(self.known.values().cloned().collect())).await;
+        self.health.set_from_disk(None);
+        self.complete = self.is_complete();
+        let all = self.all();
+        self.send(if self.complete { Change::Replace(all) } else { Change::Known(all) }).await;
         Ok(version)
+    }
+
+    fn all(&self) -> Vec<Object> {
+        self.known.values().cloned().collect()
+    }
+
+    /// Not if some object was never understood: it may have been there before this program, too.
+    fn is_complete(&self) -> bool {
+        self.invalid.keys().all(|name| self.known.contains_key(name))
+    }
+
+    /// A page of the list. If it is the first answer that is missing, the objects on disk are given meanwhile.
+    async fn page(&mut self, params: &ListParams) -> Result<ObjectList<ApiNode>, Failure> {
+        let nodes = self.nodes.clone();
+        let mut request = pin!(answer("list", nodes.list(params)));
+        if self.remembered.is_none() {
+            return request.await;
+        }
+        let answer = timeout(PROMPT, &mut request).await;
+        if let Ok(Ok(page)) = answer {
+            self.remembered = None;
+            return Ok(page);
+        }
+        self.give_what_is_remembered().await;
+        match answer {
+            Ok(failed) => failed,
+            Err(_) => request.await,
+        }
+    }
+
+    async fn give_what_is_remembered(&mut self) {
+        let Some(cache) = self.remembered.take() else { return };
+        let Some(remembered) = cache.load().await else { return };
+        let age = remembered.saved.elapsed().unwrap_or_default().as_secs();
+        warn!(
+            nodes = remembered.objects.len(),
+            age_seconds = age,
+            "the API server does not answer: going on with the objects on disk"
+        );
+        self.health.set_from_disk(Some(remembered.saved));
+        self.send(Change::Known(remembered.objects)).await;
     }
 
     async fn watch(&mut self, version: &str) -> Result<(), Failure> {
@@ -158,7 +223,7 @@ impl Follower {
                 WatchEvent::Added(node) | WatchEvent::Modified(node) => {
                     self.reached(node.metadata.resource_version.clone());
                     if let Some(object) = self.note(node) {
-                        self.send(Change::Upsert(object)).await;
+                        self.send_change(Change::Upsert(object)).await;
                     }
                 }
                 WatchEvent::Deleted(node) => {
@@ -166,7 +231,7 @@ impl Follower {
                     self.reached(node.metadata.resource_version);
                     self.known.remove(&name);
                     self.invalid.remove(&name);
-                    self.send(Change::Delete(Key::Node(name))).await;
+                    self.send_change(Change::Delete(Key::Node(name))).await;
                 }
                 WatchEvent::Bookmark(bookmark) => self.reached(Some(bookmark.metadata.resource_version)),
                 WatchEvent::Error(status) => return Err(Failure::of("watch", &kube::Error::Api(status))),
@@ -204,7 +269,17 @@ impl Follower {
         self.health.set(if problems.is_empty() { None } else { Some(problems.join("; ")) });
     }
 
+    /// Sends a change, or everything if that has become complete by it.
+    async fn send_change(&mut self, change: Change) {
+        let complete = self.is_complete();
+        let was = std::mem::replace(&mut self.complete, complete);
+        self.send(if complete && !was { Change::Replace(self.all()) } else { change }).await;
+    }
+
     async fn send(&self, change: Change) {
+        if let (Some(keep), Some(_)) = (&self.keep, &self.version) {
+            keep.send_replace(self.all());
+        }
         // Nobody listens any more: the task is about to be ended.
         let _ = self.sender.send(change).await;
     }

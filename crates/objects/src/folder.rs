@@ -54,11 +54,11 @@ async fn follow(path: PathBuf, health: Health, sender: mpsc::Sender<Change>) {
             }
         };
         health.set(if problems.is_empty() { None } else { Some(problems.join("; ")) });
-        if let Some(objects) = folder.objects()
-            && last.as_ref() != Some(&objects)
+        if let Some(change) = folder.change()
+            && last.as_ref() != Some(&change)
         {
-            last = Some(objects.clone());
-            if sender.send(Change::Replace(objects)).await.is_err() {
+            last = Some(change.clone());
+            if sender.send(change).await.is_err() {
                 return;
             }
         }
@@ -97,7 +97,8 @@ struct Folder {
 struct File {
     /// Another one means that it has to be read again.
     version: Version,
-    objects: Vec<Object>,
+    /// Those that it last had; `None` if it never could be read.
+    objects: Option<Vec<Object>>,
     problem: Option<String>,
 }
 
@@ -150,11 +151,11 @@ impl Folder {
             }
             let parsed = std::fs::read_to_string(&file).map_err(|error| error.to_string());
             let (objects, problem) = match parsed.and_then(|text| manifest::parse(&text)) {
-                Ok(objects) => (objects, None),
-                Err(error) => {
-                    let kept = self.files.remove(&file).map(|known| known.objects).unwrap_or_default();
-                    (kept, Some(format!("{}: {error}", file.display())))
-                }
+                Ok(objects) => (Some(objects), None),
+                Err(error) => (
+                    self.files.remove(&file).and_then(|known| known.objects),
+                    Some(format!("{}: {error}", file.display())),
+                ),
             };
             self.files.insert(file, File { version, objects, problem });
         }
@@ -167,19 +168,22 @@ impl Folder {
     }
 
     /// All objects; of two of one name the one of the first file. `None` before the first look.
-    fn objects(&self) -> Option<Vec<Object>> {
+    fn change(&self) -> Option<Change> {
         let mut all = BTreeMap::new();
-        for object in self.files.values().flat_map(|file| &file.objects) {
+        for object in self.files.values().flat_map(|file| file.objects.iter().flatten()) {
             all.entry(object.key()).or_insert_with(|| object.clone());
         }
-        self.read.then(|| all.into_values().collect())
+        let all = all.into_values().collect();
+        // What is in a file that never could be read is not known, and neither is whether it was there before.
+        let complete = self.files.values().all(|file| file.objects.is_some());
+        self.read.then(|| if complete { Change::Replace(all) } else { Change::Known(all) })
     }
 
     fn doubles(&self) -> Vec<String> {
         let mut first: BTreeMap<Key, &Path> = BTreeMap::new();
         let mut problems = Vec::new();
         for (path, file) in &self.files {
-            for object in &file.objects {
+            for object in file.objects.iter().flatten() {
                 let key = object.key();
                 match first.get(&key) {
                     Some(other) => problems.push(format!(

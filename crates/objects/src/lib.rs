@@ -6,6 +6,7 @@
 
 mod annotate;
 mod api;
+mod cache;
 mod folder;
 mod health;
 mod manifest;
@@ -14,6 +15,7 @@ mod snapshot;
 mod source;
 
 pub use annotate::{AnnotateError, Annotator, PodRef};
+pub use cache::Cache;
 pub use health::Health;
 pub use object::{InvalidObject, Key, Node, Object};
 pub use snapshot::{Change, Snapshot};

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node as ApiNode;
+use serde::{Deserialize, Serialize};
 
 /// What our own annotations begin with; the others are not kept.
 const ANNOTATION_PREFIX: &str = "midonet.org/";
@@ -23,7 +24,7 @@ pub enum Key {
 }
 
 /// A node of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Its name.
     pub name: String,

@@ -11,12 +11,16 @@ pub enum Change {
     Delete(Key),
     /// These are all objects: the source was read from end to end.
     Replace(Vec<Object>),
+    /// These objects are known, but there may be others: something of the source could not be read, or the
+    /// source is away and these were last known.
+    Known(Vec<Object>),
 }
 
 /// The objects as of now.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     objects: BTreeMap<Key, Object>,
+    known: bool,
     synced: bool,
 }
 
@@ -24,24 +28,35 @@ impl Snapshot {
     /// Takes a change in; returns whether anything is different now.
     pub fn apply(&mut self, change: Change) -> bool {
         match change {
-            Change::Upsert(object) => {
-                let key = object.key();
-                if self.objects.get(&key) == Some(&object) {
-                    return false;
-                }
-                self.objects.insert(key, object);
-                true
-            }
+            Change::Upsert(object) => self.upsert(object),
             Change::Delete(key) => self.objects.remove(&key).is_some(),
             Change::Replace(all) => {
                 let all: BTreeMap<Key, Object> =
                     all.into_iter().map(|object| (object.key(), object)).collect();
                 let changed = !self.synced || self.objects != all;
                 self.objects = all;
-                self.synced = true;
+                (self.known, self.synced) = (true, true);
                 changed
             }
+            Change::Known(some) => {
+                let first = !std::mem::replace(&mut self.known, true);
+                some.into_iter().fold(first, |changed, object| self.upsert(object) || changed)
+            }
         }
+    }
+
+    fn upsert(&mut self, object: Object) -> bool {
+        let key = object.key();
+        if self.objects.get(&key) == Some(&object) {
+            return false;
+        }
+        self.objects.insert(key, object);
+        true
+    }
+
+    /// Whether there is something to go on with.
+    pub fn is_known(&self) -> bool {
+        self.known
     }
 
     /// Whether the source was read from end to end at least once: what is not here does not exist.
@@ -92,6 +107,20 @@ mod tests {
         assert!(snapshot.apply(Change::Delete(Key::Node("a".into()))));
         assert!(snapshot.apply(Change::Replace(Vec::new())));
         assert!(names(&snapshot).is_empty());
+    }
+
+    #[test]
+    fn what_is_only_known_removes_nothing() {
+        let mut snapshot = Snapshot::default();
+        assert!(snapshot.apply(Change::Known(vec![node("a", "10.244.1.0/24")])));
+        assert!(snapshot.is_known() && !snapshot.is_synced());
+        assert!(!snapshot.apply(Change::Known(vec![node("a", "10.244.1.0/24")])));
+        assert!(snapshot.apply(Change::Known(vec![node("b", "10.244.2.0/24")])));
+        assert_eq!(names(&snapshot), ["a", "b"]);
+        assert!(snapshot.apply(Change::Replace(vec![node("b", "10.244.2.0/24")])));
+        assert!(snapshot.is_synced());
+        assert!(!snapshot.apply(Change::Known(Vec::new())));
+        assert_eq!((names(&snapshot), snapshot.is_synced()), (vec!["b"], true));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use futures::future::Either;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
-use crate::{Annotator, Change, Health, api, folder};
+use crate::{Annotator, Cache, Change, Health, api, folder};
 
 /// A server that takes longer to be reached is out of reach.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -28,6 +28,8 @@ pub struct ApiOptions {
     pub kubeconfig: Option<PathBuf>,
     /// The server's own URL, instead of the one found by the above.
     pub server: Option<String>,
+    /// Where the last known objects are kept, for a start while the server is away.
+    pub cache: Option<Cache>,
 }
 
 /// The source cannot be used at all.
@@ -70,14 +72,14 @@ pub struct Connection {
 }
 
 enum Kind {
-    Api(Client),
+    Api(Client, Option<Cache>),
     Folder(PathBuf),
 }
 
 impl fmt::Debug for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Api(_) => f.write_str("Api"),
+            Self::Api(..) => f.write_str("Api"),
             Self::Folder(path) => write!(f, "Folder({})", path.display()),
         }
     }
@@ -103,7 +105,7 @@ impl Source {
     /// [`ConnectError`]: trying again will not help.
     pub async fn connect(&self) -> Result<Connection, ConnectError> {
         let kind = match self {
-            Self::Api(options) => Kind::Api(client(options).await?),
+            Self::Api(options) => Kind::Api(client(options).await?, options.cache.clone()),
             Self::Folder(path) => {
                 check_folder(path)?;
                 Kind::Folder(path.clone())
@@ -115,10 +117,13 @@ impl Source {
 
 impl Connection {
     /// Changes, without end: first a [`Change::Replace`] once everything was read, then what changes. A source
-    /// that fails is tried again, ever more patiently; see [`health`](Self::health).
+    /// that fails is tried again, ever more patiently; see [`health`](Self::health). Until it answers for the
+    /// first time there is a [`Change::Known`] with what the [`Cache`] has.
     pub fn changes(&self) -> impl Stream<Item = Change> + Send + 'static {
         match &self.kind {
-            Kind::Api(client) => Either::Left(api::changes(client.clone(), self.health.clone())),
+            Kind::Api(client, cache) => {
+                Either::Left(api::changes(client.clone(), self.health.clone(), cache.clone()))
+            }
             Kind::Folder(path) => Either::Right(folder::changes(path.clone(), self.health.clone())),
         }
     }
@@ -126,7 +131,7 @@ impl Connection {
     /// Writes annotations to where the objects come from.
     pub fn annotator(&self) -> Annotator {
         match &self.kind {
-            Kind::Api(client) => Annotator::api(client.clone()),
+            Kind::Api(client, _) => Annotator::api(client.clone()),
             Kind::Folder(path) => Annotator::folder(path),
         }
     }

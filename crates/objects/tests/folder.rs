@@ -50,10 +50,18 @@ impl Watched {
         fs::write(self.folder.path().join(file), text).unwrap();
     }
 
-    /// All objects after the next change: "name cidr".
+    /// All objects after the next change: "name cidr", and "?" if there may be more.
     async fn next(&mut self, deadline: Duration) -> Vec<String> {
         let change = timeout(deadline, self.changes.next()).await.expect("no change in time").unwrap();
-        let Change::Replace(all) = change else { panic!("{change:?}") };
+        let all = match change {
+            Change::Replace(all) => all,
+            Change::Known(some) => {
+                let some =
+                    some.iter().map(|Object::Node(node)| format!("{} {}", node.name, node.pod_cidrs[0]));
+                return some.chain(["?".to_owned()]).collect();
+            }
+            change => panic!("{change:?}"),
+        };
         all.iter().map(|Object::Node(node)| format!("{} {}", node.name, node.pod_cidrs[0])).collect()
     }
 
@@ -116,7 +124,7 @@ async fn a_file_that_is_written_in_steps_is_read_at_the_end() {
 #[tokio::test]
 async fn a_broken_file_keeps_its_objects_and_is_named() {
     let mut watched = Watched::of(&[("a.yaml", &node("a", "10.1.0.0/24")), ("b.yaml", "a: [1\n")]).await;
-    assert_eq!(watched.next(DEADLINE).await, ["a 10.1.0.0/24"]);
+    assert_eq!(watched.next(DEADLINE).await, ["a 10.1.0.0/24", "?"], "there may be more");
     let state = watched.connection.health();
     let error = health(&state, |error| error.is_some()).await.unwrap();
     assert!(error.contains("b.yaml") && error.contains("line"), "{error}");

@@ -26,6 +26,7 @@ struct Agent {
     not_ready_reason: Option<String>,
     source: String,
     source_error: Option<String>,
+    objects_from_disk_seconds: Option<u64>,
     pending_annotations: u64,
 }
 
@@ -165,6 +166,7 @@ impl Agent {
             not_ready_reason: some(agent.not_ready_reason),
             source: agent.source,
             source_error: some(agent.source_error),
+            objects_from_disk_seconds: agent.objects_from_disk_seconds,
             pending_annotations: agent.pending_annotations,
         }
     }
@@ -175,9 +177,16 @@ impl Agent {
             Some(reason) => format!("NOT READY: {reason}"),
             None => "NOT READY".to_owned(),
         };
-        let source = match &self.source_error {
-            Some(error) => format!("{}: FAILING: {error}", self.source),
-            None => format!("{}: healthy", self.source),
+        let source = match (&self.source_error, self.objects_from_disk_seconds) {
+            (Some(error), Some(age)) => {
+                format!(
+                    "{}: FAILING: {error}; working with what was on disk, {} old",
+                    self.source,
+                    duration(age)
+                )
+            }
+            (Some(error), None) => format!("{}: FAILING: {error}", self.source),
+            (None, _) => format!("{}: healthy", self.source),
         };
         lines(
             "Agent",

@@ -9,6 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod outage;
 mod server;
 
 use std::pin::Pin;
@@ -35,7 +36,7 @@ fn kubeconfig(url: &str) -> (TempDir, ApiOptions) {
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
     });
     std::fs::write(&path, text.to_string()).unwrap();
-    (folder, ApiOptions { kubeconfig: Some(path), server: None })
+    (folder, ApiOptions { kubeconfig: Some(path), ..ApiOptions::default() })
 }
 
 async fn connect(server: &Server) -> Connection {
@@ -69,6 +70,7 @@ fn short(change: Change) -> String {
     };
     match change {
         Change::Replace(all) => format!("={}", all.iter().map(name).collect::<Vec<_>>().join(",")),
+        Change::Known(some) => format!("?{}", some.iter().map(name).collect::<Vec<_>>().join(",")),
         Change::Upsert(Object::Node(node)) => format!("+{} {}", node.name, node.pod_cidrs[0]),
         Change::Delete(Key::Node(name)) => format!("-{name}"),
     }
@@ -322,7 +324,7 @@ async fn what_cannot_be_used_is_said_at_once() {
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config");
-    let options = ApiOptions { kubeconfig: Some(path.clone()), server: None };
+    let options = ApiOptions { kubeconfig: Some(path.clone()), ..ApiOptions::default() };
     for text in [None, Some("a: [1"), Some("apiVersion: v1\nkind: Config\ncurrent-context: nowhere\n")] {
         if let Some(text) = text {
             std::fs::write(&path, text).unwrap();

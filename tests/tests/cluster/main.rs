@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
+mod outage;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -235,6 +237,7 @@ fn pods_of_a_real_kubernetes_talk_and_leave_nothing_behind() {
         cluster.pods().iter().all(|pod| pod.annotations.get(annotation::PORT_ID).is_some())
     });
     cluster.annotations_are_right(&cluster.pods());
+    outage::an_outage_of_the_api_server_stops_nobody(&cluster, &pods);
     cluster.undeploy();
     leaves_nothing(&cluster, &before);
 
