@@ -176,7 +176,7 @@ impl Folder {
         let all = all.into_values().collect();
         // What is in a file that never could be read is not known, and neither is whether it was there before.
         let complete = self.files.values().all(|file| file.objects.is_some());
-        self.read.then(|| if complete { Change::Replace(all) } else { Change::Known(all) })
+        self.read.then_some(if complete { Change::Replace(all) } else { Change::Known(all) })
     }
 
     fn doubles(&self) -> Vec<String> {
