@@ -432,3 +432,25 @@ fn only_root_may_call_the_agent() {
     testkit::wait_until(DEADLINE, "the refusal is counted", || refused() == 1);
     assert!(lab.status("node1").unwrap().agent.unwrap().ready);
 }
+
+/// Of root's rights the agent keeps four, in every thread, and none comes back (capabilities(7)).
+#[test]
+fn the_agent_keeps_only_the_capabilities_it_needs() {
+    let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
+    let agent = lab.state().unwrap().node("node1").unwrap().agent.unwrap();
+    // CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF.
+    let needed: u64 = [12, 21, 38, 39].iter().map(|bit| 1 << bit).sum();
+    let threads = std::fs::read_dir(format!("/proc/{}/task", agent.pid)).unwrap();
+    let mut count = 0;
+    for thread in threads {
+        let status = std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        let value =
+            |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim().to_owned();
+        let bits = |key| u64::from_str_radix(&value(key), 16).unwrap();
+        assert_eq!(["CapPrm:", "CapEff:", "CapBnd:"].map(bits), [needed; 3]);
+        assert_eq!(["CapInh:", "CapAmb:"].map(bits), [0; 2]);
+        assert_eq!(value("NoNewPrivs:"), "1");
+        count += 1;
+    }
+    assert!(count > 3, "{count} threads");
+}

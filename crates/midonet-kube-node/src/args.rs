@@ -105,6 +105,10 @@ pub struct RunArgs {
     #[arg(long, env = "MIDONETKUBE_CACHEDIR", default_value = "/var/lib/midonet-kube-node")]
     pub cache_dir: PathBuf,
 
+    /// Where the network's settings (sysctls) are, if /proc/sys is read-only, as in a container without privileges.
+    #[arg(long, env = "MIDONETKUBE_SYSCTLDIR", default_value = "/proc/sys/net")]
+    pub sysctl_dir: PathBuf,
+
     /// Where eBPF programs and maps are pinned; on a bpf file system.
     #[arg(long, env = "MIDONETKUBE_BPFDIR", default_value = "/sys/fs/bpf/midonet-kube")]
     pub bpf_dir: PathBuf,

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use midonet_kube_node::args::{Cli, Command, LogFormat, RunArgs};
-use midonet_kube_node::{install, run};
+use midonet_kube_node::{capabilities, install, run};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -32,6 +32,8 @@ fn start(args: RunArgs) -> anyhow::Result<()> {
         LogFormat::Text => log.with_ansi(false).init(),
         LogFormat::Json => log.json().init(),
     }
+    // Before there are other threads, which would keep theirs.
+    capabilities::keep_only_needed()?;
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

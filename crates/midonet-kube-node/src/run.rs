@@ -42,6 +42,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub async fn run(args: RunArgs) -> Result<()> {
     info!(version = env!("CARGO_PKG_VERSION"), node = args.node_name, "starting");
     let _lock = lock::take(&args.state_dir)?;
+    plumbing::sysctl::look_in(&args.sysctl_dir);
     let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,11 +1,24 @@
-//! Settings under /proc/sys/net, of the namespace that the calling thread is in.
+//! Settings under /proc/sys/net, of the network namespace that the calling thread is in.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::{Error, Family, Result};
 
 const ROOT: &str = "/proc/sys/net";
+
+static ELSEWHERE: OnceLock<PathBuf> = OnceLock::new();
+
+/// Has this process find the settings under another path from now on; only the first call counts. A
+/// container without privileges has /proc/sys read-only, but may have /proc/sys/net mounted elsewhere.
+pub fn look_in(root: &Path) {
+    let _first = ELSEWHERE.set(root.to_owned());
+}
+
+fn path(setting: &str) -> PathBuf {
+    ELSEWHERE.get().map_or(Path::new(ROOT), PathBuf::as_path).join(setting)
+}
 
 /// Makes a setting have a value. Nothing is written when it has it already: where the settings can only
 /// be read, that is often enough.
@@ -13,7 +26,7 @@ const ROOT: &str = "/proc/sys/net";
 /// # Errors
 /// There is no such setting, or it cannot be written.
 pub fn set(setting: &str, value: &str) -> Result<()> {
-    let path = Path::new(ROOT).join(setting);
+    let path = path(setting);
     let what = || format!("set {} to {value}", path.display());
     let now = fs::read_to_string(&path).map_err(|error| Error::new(what(), error))?;
     if now.trim() == value {
@@ -58,12 +71,12 @@ pub fn forwards(family: Family) -> bool {
 }
 
 fn interfaces() -> Result<Vec<PathBuf>> {
-    let root = Path::new(ROOT).join("ipv6/conf");
+    let root = path("ipv6/conf");
     let list = fs::read_dir(&root).map_err(|error| Error::new(format!("list {}", root.display()), error))?;
     let real = list.flatten().filter(|entry| entry.file_name() != "all" && entry.file_name() != "default");
     Ok(real.map(|entry| entry.path()).collect())
 }
 
 fn is(setting: &str, value: &str) -> bool {
-    fs::read_to_string(Path::new(ROOT).join(setting)).is_ok_and(|now| now.trim() == value)
+    fs::read_to_string(path(setting)).is_ok_and(|now| now.trim() == value)
 }
