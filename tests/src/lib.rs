@@ -43,16 +43,24 @@ impl TestLab {
     /// # Errors
     /// See [`up`](Self::up).
     pub fn with_programs(nodes: u8, family: Family, agent_args: &[&str], programs: &Path) -> Result<Self> {
+        let agent_args = agent_args.iter().map(|arg| (*arg).to_owned()).collect();
+        let binaries = Some(programs.to_owned());
+        Self::with(Options { nodes, family, binaries, agent_args, ..Options::default() })
+    }
+
+    /// Makes a lab of nodes on which nothing of the product is yet.
+    ///
+    /// # Errors
+    /// See [`up`](Self::up).
+    pub fn without_agents(nodes: u8, family: Family) -> Result<Self> {
+        let binaries = Some(programs());
+        Self::with(Options { nodes, family, binaries, agents: false, ..Options::default() })
+    }
+
+    fn with(options: Options) -> Result<Self> {
         testkit::require_root();
         let folder = tempfile::Builder::new().prefix("midokube-test-").tempdir()?;
-        let options = Options {
-            dir: folder.path().join("lab"),
-            nodes,
-            family,
-            binaries: Some(programs.to_owned()),
-            agent_args: agent_args.iter().map(|arg| (*arg).to_owned()).collect(),
-            ..Options::default()
-        };
+        let options = Options { dir: folder.path().join("lab"), ..options };
         let lab = Lab::up(&options, &mut |_| {})?;
         Ok(Self { lab: lab.guarded(), _folder: folder })
     }

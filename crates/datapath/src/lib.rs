@@ -39,3 +39,4 @@ pub use counters::{Reason, reasons};
 pub use datapath::Datapath;
 pub use error::{Error, Result};
 pub use model::{Counter, NodeConfig, Options, Port, Role, Route};
+pub use pins::remove_pins;

@@ -111,17 +111,44 @@ impl Pins {
     }
 
     fn other_layouts(&self) -> Result<Vec<PathBuf>> {
-        let entries = fs::read_dir(&self.base).map_err(file("list", &self.base))?;
-        let mut others = Vec::new();
-        for entry in entries {
-            let path = entry.map_err(file("list", &self.base))?.path();
-            // Somebody else's pins in the same directory are none of ours.
-            if path != self.layout && path.join("links").is_dir() && path.join("maps/endpoints").exists() {
-                others.push(path);
-            }
-        }
+        let mut others = layouts(&self.base)?;
+        others.retain(|path| *path != self.layout);
         Ok(others)
     }
+}
+
+/// Removes all pins of every layout below a pin directory, and the directory itself when nothing is left in
+/// it. What is attached by a pinned link goes with it; the shared block keeps its program as long as it is.
+///
+/// Returns whether there was anything.
+///
+/// # Errors
+///
+/// If a pin cannot be removed.
+pub fn remove_pins(pin_dir: &Path) -> Result<bool> {
+    if !pin_dir.exists() {
+        return Ok(false);
+    }
+    for layout in layouts(pin_dir)? {
+        fs::remove_dir_all(&layout).map_err(file("remove", &layout))?;
+    }
+    match fs::remove_dir(pin_dir) {
+        Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(file("remove", pin_dir)(error)),
+        _ => Ok(true),
+    }
+}
+
+fn layouts(base: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(base).map_err(file("list", base))?;
+    let mut layouts = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(file("list", base))?.path();
+        // Somebody else's pins in the same directory are none of ours.
+        if path.join("links").is_dir() && path.join("maps").is_dir() {
+            layouts.push(path);
+        }
+    }
+    Ok(layouts)
 }
 
 /// Removes a pin; one that is not there is gone already.

@@ -31,7 +31,8 @@ pub(crate) fn loopback_up() -> Result<()> {
 
 /// Makes a namespace a router.
 pub(crate) fn forwarding(netns: &NetNs) -> Result<()> {
-    Ok(netns.run(|| plumbing::sysctl::enable_forwarding(&[Family::V4, Family::V6]))??)
+    netns.run(|| plumbing::sysctl::enable_forwarding(&[Family::V4, Family::V6]))??;
+    Ok(())
 }
 
 /// Makes a bridge.

@@ -29,12 +29,34 @@ Examples:
 /// What the program can do besides running the agent.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Remove the network from this node: everything that agent and plugins have made.
+    Uninstall(UninstallArgs),
     /// Copy the CNI plugin that lies beside this program into the runtime's folder of plugins.
     Install {
         /// Where the container runtime looks for CNI plugins.
         #[arg(long, env = "MIDONETKUBE_CNIBINDIR", default_value = "/opt/cni/bin")]
         cni_bin_dir: PathBuf,
     },
+}
+
+/// What is removed, and from where.
+#[derive(Debug, Clone, Args)]
+pub struct UninstallArgs {
+    /// Where things are on this node.
+    #[command(flatten)]
+    pub paths: Paths,
+
+    /// Where the container runtime looks for CNI plugins.
+    #[arg(long, env = "MIDONETKUBE_CNIBINDIR", default_value = "/opt/cni/bin")]
+    pub cni_bin_dir: PathBuf,
+
+    /// Where the Pods' addresses are kept.
+    #[arg(long, default_value = "/var/lib/cni/networks/midonet-pod-network")]
+    pub ipam_dir: PathBuf,
+
+    /// Also if Pods still have interfaces: they lose their network.
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Settings of the running agent.
@@ -68,11 +90,11 @@ pub struct RunArgs {
     #[arg(long, env = "MIDONETKUBE_MANIFESTS")]
     pub manifests: Option<PathBuf>,
 
-    /// Where the CNI configuration is written once Pods can be served.
-    #[arg(long, env = "MIDONETKUBE_CNICONFIGPATH", default_value = "/etc/cni/net.d/10-midonet.conflist")]
-    pub cni_config_path: PathBuf,
+    /// Where things are on this node.
+    #[command(flatten)]
+    pub paths: Paths,
 
-    /// The IPAM plugin in that configuration: midonet-kube-ipam runs inside the plugin, any other, like
+    /// The IPAM plugin in the CNI configuration: midonet-kube-ipam runs inside the plugin, any other, like
     /// host-local, is executed.
     #[arg(long, env = "MIDONETKUBE_IPAMTYPE", default_value = "midonet-kube-ipam")]
     pub ipam_type: String,
@@ -93,6 +115,26 @@ pub struct RunArgs {
     #[arg(long, env = "MIDONETKUBE_MAXNODES", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_nodes: u32,
 
+    /// Where /metrics, /healthz and /readyz are served.
+    #[arg(long, env = "MIDONETKUBE_HTTPLISTEN", default_value = "127.0.0.1:9454")]
+    pub http_listen: SocketAddr,
+
+    /// What to log: a level (error, warn, info, debug, trace) or a filter like info,objects=debug.
+    #[arg(long, env = "MIDONETKUBE_LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+
+    /// How to log.
+    #[arg(long, env = "MIDONETKUBE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// Where things are on this node.
+#[derive(Debug, Clone, Args)]
+pub struct Paths {
+    /// Where the CNI configuration is written once Pods can be served.
+    #[arg(long, env = "MIDONETKUBE_CNICONFIGPATH", default_value = "/etc/cni/net.d/10-midonet.conflist")]
+    pub cni_config_path: PathBuf,
+
     /// The Unix socket for the CNI plugin and midokube.
     #[arg(long, env = "MIDONETKUBE_SOCKET", default_value = nodeapi::SOCKET)]
     pub socket: PathBuf,
@@ -112,18 +154,6 @@ pub struct RunArgs {
     /// Where eBPF programs and maps are pinned; on a bpf file system.
     #[arg(long, env = "MIDONETKUBE_BPFDIR", default_value = "/sys/fs/bpf/midonet-kube")]
     pub bpf_dir: PathBuf,
-
-    /// Where /metrics, /healthz and /readyz are served.
-    #[arg(long, env = "MIDONETKUBE_HTTPLISTEN", default_value = "127.0.0.1:9454")]
-    pub http_listen: SocketAddr,
-
-    /// What to log: a level (error, warn, info, debug, trace) or a filter like info,objects=debug.
-    #[arg(long, env = "MIDONETKUBE_LOG_LEVEL", default_value = "info")]
-    pub log_level: String,
-
-    /// How to log.
-    #[arg(long, env = "MIDONETKUBE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
-    pub log_format: LogFormat,
 }
 
 /// Which network carries the Pods' packets.

@@ -9,7 +9,7 @@ use crate::cni_config::replace_file;
 const PLUGIN: &str = "midonet-kube-cni";
 
 /// The names that the plugin's program goes by; under the second it answers as an IPAM plugin.
-const NAMES: [&str; 2] = [PLUGIN, "midonet-kube-ipam"];
+pub(crate) const NAMES: [&str; 2] = [PLUGIN, "midonet-kube-ipam"];
 
 /// Copies the plugin that lies beside this program. Each file is replaced in one step, so that a call
 /// by the runtime meanwhile finds the old or the new one.

@@ -18,4 +18,6 @@ pub mod metrics;
 pub mod network;
 pub mod run;
 pub mod service;
+pub mod settings;
 pub mod status;
+pub mod uninstall;

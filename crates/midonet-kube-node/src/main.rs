@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use midonet_kube_node::args::{Cli, Command, LogFormat, RunArgs};
-use midonet_kube_node::{capabilities, install, run};
+use midonet_kube_node::{capabilities, install, run, uninstall};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Some(Command::Install { cni_bin_dir }) => install::install(&cni_bin_dir),
+        Some(Command::Uninstall(args)) => uninstall::uninstall(&args),
         None => start(cli.run),
     };
     match result {

@@ -19,6 +19,7 @@ use crate::desired::{Desired, Local};
 
 pub use local::Underlay;
 pub use look::{Expectation, Finding, Settled};
+pub(crate) use ports::live_ports;
 pub use ports::{BindError, BindRequest, PortRecord};
 
 /// The UDP port of the tunnels (RFC 7348, section 5).
@@ -42,6 +43,8 @@ pub struct Settings {
     pub encapsulation: Encapsulation,
     /// Where eBPF objects are pinned.
     pub bpf_dir: PathBuf,
+    /// The agent's own folder.
+    pub state_dir: PathBuf,
     /// The most Pods of this node.
     pub max_pods: u32,
     /// The most nodes of the cluster.

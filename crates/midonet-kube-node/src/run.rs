@@ -41,8 +41,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// What makes it impossible to start, or to go on.
 pub async fn run(args: RunArgs) -> Result<()> {
     info!(version = env!("CARGO_PKG_VERSION"), node = args.node_name, "starting");
-    let _lock = lock::take(&args.state_dir)?;
-    plumbing::sysctl::look_in(&args.sysctl_dir);
+    let _lock = lock::take(&args.paths.state_dir)?;
+    plumbing::sysctl::look_in(&args.paths.sysctl_dir);
     let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -58,7 +58,7 @@ pub async fn run(args: RunArgs) -> Result<()> {
     let listener = http::listen(args.http_listen).await?;
     let door = agent.clone();
     let refused = move |uid| door.refuse_stranger(uid);
-    let incoming = nodeapi::incoming(nodeapi::listen(&args.socket)?, refused);
+    let incoming = nodeapi::incoming(nodeapi::listen(&args.paths.socket)?, refused);
     let grpc = Server::builder()
         .add_service(NodeServer::new(NodeService::new(agent.clone())))
         .add_service(MidoNetKubeNodeServer::new(OriginalService::new(annotator.clone())))
@@ -94,7 +94,10 @@ fn source(args: &RunArgs) -> Source {
             Source::Api(ApiOptions {
                 kubeconfig: args.kubeconfig.clone(),
                 server: args.api_server.clone(),
-                cache: Some(Cache { path: args.cache_dir.join("nodes.json"), cluster: cidrs.join(",") }),
+                cache: Some(Cache {
+                    path: args.paths.cache_dir.join("nodes.json"),
+                    cluster: cidrs.join(","),
+                }),
             })
         }
     }
@@ -107,7 +110,8 @@ fn settings(args: &RunArgs) -> Settings {
         service_cidrs: args.service_cidr.clone(),
         mtu: args.mtu,
         encapsulation: args.encapsulation,
-        bpf_dir: args.bpf_dir.clone(),
+        bpf_dir: args.paths.bpf_dir.clone(),
+        state_dir: args.paths.state_dir.clone(),
         max_pods: args.max_pods,
         max_nodes: args.max_nodes,
     }
@@ -190,13 +194,13 @@ async fn reconcile(
     let config = CniConfig {
         pod_cidrs: &desired.local.pod_cidrs,
         mtu,
-        socket: &args.socket,
+        socket: &args.paths.socket,
         ipam_type: &args.ipam_type,
     };
-    if config.write(&args.cni_config_path)? {
-        info!(path = %args.cni_config_path.display(), "wrote the CNI configuration");
+    if config.write(&args.paths.cni_config_path)? {
+        info!(path = %args.paths.cni_config_path.display(), "wrote the CNI configuration");
     }
-    healer.expect_config(&args.cni_config_path, config.render()?);
+    healer.expect_config(&args.paths.cni_config_path, config.render()?);
     Ok(())
 }
 

@@ -26,13 +26,27 @@ fn path(setting: &str) -> PathBuf {
 /// # Errors
 /// There is no such setting, or it cannot be written.
 pub fn set(setting: &str, value: &str) -> Result<()> {
+    change(setting, value).map(|_| ())
+}
+
+/// What a setting was before it was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Before {
+    /// Its path below /proc/sys/net.
+    pub setting: String,
+    /// Its value.
+    pub value: String,
+}
+
+fn change(setting: &str, value: &str) -> Result<Option<Before>> {
     let path = path(setting);
     let what = || format!("set {} to {value}", path.display());
     let now = fs::read_to_string(&path).map_err(|error| Error::new(what(), error))?;
     if now.trim() == value {
-        return Ok(());
+        return Ok(None);
     }
-    fs::write(&path, value).map_err(|error| Error::new(what(), error))
+    fs::write(&path, value).map_err(|error| Error::new(what(), error))?;
+    Ok(Some(Before { setting: setting.to_owned(), value: now.trim().to_owned() }))
 }
 
 /// Makes this namespace a router.
@@ -40,26 +54,28 @@ pub fn set(setting: &str, value: &str) -> Result<()> {
 /// An interface that learns its IPv6 routes from router advertisements would stop to when the node
 /// becomes a router itself: where it does (accept_ra = 1), it is told to go on (2).
 ///
+/// Returns what was changed, and how it was.
+///
 /// # Errors
 /// A setting cannot be written.
-pub fn enable_forwarding(families: &[Family]) -> Result<()> {
+pub fn enable_forwarding(families: &[Family]) -> Result<Vec<Before>> {
+    let mut changed = Vec::new();
     for family in families {
         match family {
-            Family::V4 => set("ipv4/ip_forward", "1")?,
+            Family::V4 => changed.extend(change("ipv4/ip_forward", "1")?),
             Family::V6 if is("ipv6/conf/all/forwarding", "1") => {}
             Family::V6 => {
                 for interface in interfaces()? {
-                    let accepts = interface.join("accept_ra");
-                    if fs::read_to_string(&accepts).is_ok_and(|now| now.trim() == "1") {
-                        fs::write(&accepts, "2")
-                            .map_err(|error| Error::new(format!("set {} to 2", accepts.display()), error))?;
+                    let accepts = format!("ipv6/conf/{interface}/accept_ra");
+                    if is(&accepts, "1") {
+                        changed.extend(change(&accepts, "2")?);
                     }
                 }
-                set("ipv6/conf/all/forwarding", "1")?;
+                changed.extend(change("ipv6/conf/all/forwarding", "1")?);
             }
         }
     }
-    Ok(())
+    Ok(changed)
 }
 
 /// Whether this namespace is a router of that family.
@@ -70,11 +86,11 @@ pub fn forwards(family: Family) -> bool {
     }
 }
 
-fn interfaces() -> Result<Vec<PathBuf>> {
+fn interfaces() -> Result<Vec<String>> {
     let root = path("ipv6/conf");
     let list = fs::read_dir(&root).map_err(|error| Error::new(format!("list {}", root.display()), error))?;
     let real = list.flatten().filter(|entry| entry.file_name() != "all" && entry.file_name() != "default");
-    Ok(real.map(|entry| entry.path()).collect())
+    Ok(real.filter_map(|entry| entry.file_name().into_string().ok()).collect())
 }
 
 fn is(setting: &str, value: &str) -> bool {

@@ -13,6 +13,7 @@ use super::look::Kept;
 use super::{Applied, Network, OVERLAY_PORT, VNI};
 use crate::args::Encapsulation;
 use crate::desired::{Local, tunnel_overhead};
+use crate::settings;
 
 pub use plumbing::underlay::Underlay;
 
@@ -35,8 +36,9 @@ impl Network {
             Some(mtu) => mtu,
             None => pod_mtu(&underlay, local.tunnel_address)?,
         };
-        plumbing::sysctl::enable_forwarding(&families(&local.gateways))
+        let changed = plumbing::sysctl::enable_forwarding(&families(&local.gateways))
             .context("cannot make the node a router")?;
+        settings::remember(&self.settings.state_dir, &changed)?;
         plumbing::nft::Masquerade { pod_cidrs: local.pod_cidrs.clone(), inside: interface::NODE.into() }
             .apply()
             .context("cannot set up masquerading of what leaves the cluster")?;

@@ -240,7 +240,7 @@ impl PortRecord {
 }
 
 /// The host interfaces of Pods that are alive.
-fn live_ports() -> Result<Vec<(plumbing::Link, PortAlias)>> {
+pub(crate) fn live_ports() -> Result<Vec<(plumbing::Link, PortAlias)>> {
     let links = plumbing::list_ports().context("cannot list the node's interfaces")?;
     Ok(links
         .into_iter()

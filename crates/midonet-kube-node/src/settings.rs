@@ -1,0 +1,73 @@
+//! The node's own settings that the agent changed, so that they can be given back. As they, the record is
+//! gone after a reboot.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use plumbing::sysctl::{self, Before};
+
+use crate::cni_config::replace_file;
+
+/// Adds to the record what was changed; of a setting that is in it already the first value counts.
+///
+/// # Errors
+/// The record cannot be written.
+pub fn remember(state_dir: &Path, changed: &[Before]) -> Result<()> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let mut record = read(state_dir)?;
+    for before in changed {
+        record.entry(before.setting.clone()).or_insert_with(|| before.value.clone());
+    }
+    replace_file(&path(state_dir), &serde_json::to_vec(&record)?, 0o600)
+}
+
+/// Gives every setting in the record its former value. Returns which.
+///
+/// # Errors
+/// Names the record or the setting.
+pub fn give_back(state_dir: &Path) -> Result<Vec<String>> {
+    let record = read(state_dir)?;
+    for (setting, value) in &record {
+        sysctl::set(setting, value)?;
+    }
+    Ok(record.into_iter().map(|(setting, value)| format!("{setting}={value}")).collect())
+}
+
+fn path(state_dir: &Path) -> PathBuf {
+    state_dir.join("settings-before.json")
+}
+
+fn read(state_dir: &Path) -> Result<BTreeMap<String, String>> {
+    let path = path(state_dir);
+    match std::fs::read(&path) {
+        Ok(text) => {
+            serde_json::from_slice(&text).with_context(|| format!("{} is damaged: remove it", path.display()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_value_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let before =
+            |setting: &str, value: &str| Before { setting: setting.to_owned(), value: value.to_owned() };
+        remember(folder.path(), &[]).unwrap();
+        assert!(read(folder.path()).unwrap().is_empty());
+        remember(folder.path(), &[before("ipv4/ip_forward", "0")]).unwrap();
+        let more = [before("ipv4/ip_forward", "2"), before("ipv6/conf/all/forwarding", "0")];
+        remember(folder.path(), &more).unwrap();
+        let record: Vec<_> = read(folder.path()).unwrap().into_iter().collect();
+        let want = [("ipv4/ip_forward", "0"), ("ipv6/conf/all/forwarding", "0")];
+        assert_eq!(record, want.map(|(setting, value)| (setting.to_owned(), value.to_owned())));
+    }
+}

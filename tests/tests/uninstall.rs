@@ -1,0 +1,92 @@
+//! `midonet-kube-node uninstall` leaves a node as it was before the agent first ran there.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+use e2e::{DEADLINE, TestLab};
+use lab::{Family, Pod, Target};
+
+/// Everything that could have changed: links, addresses, routes, rules, settings, files, pins.
+const LOOK: &str = "ip -br link | awk '{print $1}'; ip -br addr show scope global; ip route; ip -6 route; \
+    ip rule; nft list ruleset; tc qdisc show | grep -v noqueue; bpftool net show | grep -i midokube; \
+    sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.ipv6.conf.eth0.accept_ra; \
+    find /etc/cni /opt/cni /var/lib/cni /sys/fs/bpf -type f -o -type l; \
+    ls -d /run/midonet-kube-node /var/lib/midonet-kube-node /sys/fs/bpf/midonet-kube \
+        /var/lib/cni/networks/midonet-pod-network 2>/dev/null; true";
+
+struct Scene(TestLab);
+
+impl Scene {
+    fn sh(&self, line: &str) -> String {
+        self.0.stdout(&Target::Node("node1".into()), "sh", &["-c", line]).unwrap()
+    }
+
+    /// Runs the agent's program on the node: what it printed, or its complaint.
+    fn node(&self, words: &[&str]) -> Result<String, String> {
+        let program = testkit::bin("midonet-kube-node");
+        let node = Target::Node("node1".into());
+        let output = self.0.output(&node, program.to_str().unwrap(), words).unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    fn install(&self) -> Pod {
+        self.node(&["install"]).unwrap();
+        self.0.start_agent("node1").unwrap();
+        let pod = self.0.add_pod("node1", "default", "a").unwrap();
+        lab::probe::ping(
+            &self.0.netns(&Target::Pod(pod.key.clone())).unwrap(),
+            "192.0.2.1".parse().unwrap(),
+            DEADLINE,
+        )
+        .unwrap();
+        pod
+    }
+
+    fn kill_agent(&self) {
+        self.0.state().unwrap().node("node1").unwrap().agent.unwrap().kill(DEADLINE).unwrap();
+    }
+}
+
+#[test]
+fn a_node_is_as_it_was() {
+    let scene = Scene(TestLab::without_agents(1, Family::Dual).unwrap());
+    scene.sh("sysctl -q net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0 net.ipv6.conf.eth0.accept_ra=1");
+    let before = scene.sh(LOOK);
+
+    let pod = scene.install();
+    assert_ne!(scene.sh(LOOK), before);
+    let complaint = scene.node(&["uninstall"]).unwrap_err();
+    assert!(complaint.contains("another midonet-kube-node runs"), "{complaint}");
+    scene.kill_agent();
+    let complaint = scene.node(&["uninstall"]).unwrap_err();
+    assert!(complaint.contains("default/a") && complaint.contains("--force"), "{complaint}");
+    scene.0.delete_pod(&pod.key).unwrap();
+    let said = scene.node(&["uninstall"]).unwrap();
+    for word in ["CNI configuration", "midonet-kube-ipam", "midokube-vxlan", "nftables", "ipv4/ip_forward=0"]
+    {
+        assert!(said.contains(word), "{word} in {said}");
+    }
+    assert_eq!(scene.sh(LOOK), before);
+    assert_eq!(
+        scene.node(&["uninstall"]).unwrap(),
+        "removed: /run/midonet-kube-node\n",
+        "its own lock's folder"
+    );
+
+    // Again, with a Pod that loses its network.
+    scene.install();
+    scene.kill_agent();
+    let said = scene.node(&["uninstall", "--force"]).unwrap();
+    assert!(said.contains("the interface of Pod default/a"), "{said}");
+    assert_eq!(scene.sh(LOOK), before);
+}
+
+#[test]
+fn what_is_somebody_elses_stays() {
+    let scene = Scene(TestLab::without_agents(1, Family::V4).unwrap());
+    let foreign = "/etc/cni/net.d/10-midonet.conflist";
+    scene.sh(&format!("mkdir -p /etc/cni/net.d /sys/fs/bpf/midonet-kube/mine; echo '{{}}' > {foreign}"));
+    let complaint = scene.node(&["uninstall"]).unwrap_err();
+    assert!(complaint.contains(foreign) && complaint.contains("left alone"), "{complaint}");
+    assert_eq!(scene.sh(&format!("cat {foreign}; ls /sys/fs/bpf/midonet-kube")), "{}\nmine\n");
+}
