@@ -118,7 +118,7 @@ fn about(role: Role) -> String {
     )
 }
 
-/// What the last panic said, and where; of any thread, since a namespace is entered on another one.
+/// What the last panic said, and where.
 static PANIC: Mutex<String> = Mutex::new(String::new());
 
 /// A panic is an error like any other: the runtime gets its JSON.

@@ -118,29 +118,29 @@ fn pair(attachment: &Attachment<'_>) -> crate::netlink::Request {
 }
 
 fn configure(host: &mut Netlink, attachment: &Attachment<'_>) -> Result<Attached> {
-    let outer = need(host, &attachment.outer)?;
+    let outer = number(&attachment.outer)?;
     let alias = [LinkAttribute::IfAlias(attachment.alias.clone()), link::no_link_local()];
     host.requests(vec![
-        link::change(outer.ifindex, &format!("name the owner of {}", attachment.outer), alias),
-        tc::join_block(outer.ifindex, &attachment.outer),
+        link::change(outer, &format!("name the owner of {}", attachment.outer), alias),
+        tc::join_block(outer, &attachment.outer),
     ])?;
 
-    let mut inside = match attachment.netns {
-        Some(netns) => netns.run(|| settings(attachment).and_then(|()| Netlink::here()))??,
-        None => {
-            settings(attachment)?;
-            Netlink::here()?
-        }
+    let visit = || {
+        settings(attachment)?;
+        Ok((number(&attachment.inner)?, Netlink::here()?))
     };
-    let inner = need(&mut inside, &attachment.inner)?;
-    let (index, name) = (inner.ifindex, attachment.inner.as_str());
+    let (index, mut inside) = match attachment.netns {
+        Some(netns) => netns.run(visit)??,
+        None => visit()?,
+    };
+    let name = attachment.inner.as_str();
     let mut requests = vec![link::switch(index, true, &format!("set {name} up"), [])];
     requests.extend(attachment.addresses.iter().map(|net| address::add(index, name, *net)));
     requests.extend(attachment.gateways.iter().map(|gateway| route::add_neighbour(index, name, *gateway)));
     let routes: BTreeSet<Route> = attachment.routes.iter().copied().collect();
     requests.extend(routes.into_iter().map(|route| route::add(index, name, route)));
     inside.requests(requests)?;
-    Ok(Attached { outer_ifindex: outer.ifindex, inner_ifindex: index })
+    Ok(Attached { outer_ifindex: outer, inner_ifindex: index })
 }
 
 /// Of the inner end, before it is up.
@@ -165,7 +165,15 @@ fn settings(attachment: &Attachment<'_>) -> Result<()> {
 }
 
 fn need(netlink: &mut Netlink, name: &str) -> Result<Link> {
-    link::find(netlink, name)?.ok_or_else(|| Error::other(format!("find interface {name}"), "there is none"))
+    link::find(netlink, name)?.ok_or_else(|| missing(name))
+}
+
+fn number(name: &str) -> Result<u32> {
+    link::index(name)?.ok_or_else(|| missing(name))
+}
+
+fn missing(name: &str) -> Error {
+    Error::other(format!("find interface {name}"), "there is none")
 }
 
 /// The numbers of an existing pair's ends.
@@ -190,12 +198,7 @@ fn inside(attachment: &Attachment<'_>) -> Result<Netlink> {
 /// # Errors
 /// There is no such interface, or the kernel refuses.
 pub fn set_up(outer: &str) -> Result<()> {
-    let mut host = Netlink::here()?;
-    let link = need(&mut host, outer)?;
-    if link.up {
-        return Ok(());
-    }
-    host.request(link::switch(link.ifindex, true, &format!("set {outer} up"), []))
+    Netlink::here()?.request(link::switch(number(outer)?, true, &format!("set {outer} up"), []))
 }
 
 /// Takes a pair out of use without waiting for anything: when this returns nothing passes, and both names

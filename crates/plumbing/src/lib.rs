@@ -24,7 +24,7 @@ pub use attachment::{
     set_inner_mtu, set_up,
 };
 pub use error::{Error, Result};
-pub use link::{DEAD_GROUP, Link, Stats, find_port, list_ports, peers, reap_dead};
+pub use link::{DEAD_GROUP, Link, Stats, find_port, index, list_ports, peers, reap_dead};
 pub use monitor::Monitor;
 pub use netlink::Netlink;
 pub use netns::NetNs;

@@ -3,11 +3,14 @@
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkLayerType, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkExtentMask, LinkFlags, LinkLayerType,
+    LinkMessage,
 };
+use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
 
 use crate::netlink::Request;
-use crate::{Netlink, Result};
+use crate::{Error, Netlink, Result};
 
 /// The link group of interfaces that only wait to be deleted (`ip link show group 7021`).
 pub const DEAD_GROUP: u32 = 7021;
@@ -125,7 +128,19 @@ fn peer(netlink: &mut Netlink, link: &Link) -> Result<Option<Link>> {
     }
 }
 
-/// The interface of that name in this thread's namespace, if there is one.
+/// The number of the interface of that name in this thread's namespace, if there is one.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn index(name: &str) -> Result<Option<u32>> {
+    match if_nametoindex(name) {
+        Ok(index) => Ok(Some(index)),
+        Err(Errno::ENODEV) => Ok(None),
+        Err(errno) => Err(Error::new(format!("look up interface {name}"), errno.into())),
+    }
+}
+
+/// The interface of that name in this thread's namespace, if there is one; without its statistics.
 ///
 /// # Errors
 /// The kernel does not tell.
@@ -147,6 +162,7 @@ pub(crate) fn list(netlink: &mut Netlink) -> Result<Vec<Link>> {
 pub(crate) fn find(netlink: &mut Netlink, name: &str) -> Result<Option<Link>> {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     match netlink.get(&format!("look up interface {name}"), RouteNetlinkMessage::GetLink(message)) {
         Ok(RouteNetlinkMessage::NewLink(link)) => Ok(Some(Link::read(link))),
         Ok(_) => Ok(None),

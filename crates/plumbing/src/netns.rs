@@ -1,17 +1,17 @@
-//! Network namespaces: opened by path, entered on a thread of their own.
+//! Network namespaces: opened by path, entered for as long as a piece of work takes.
 
 use std::fs::File;
-use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::process;
 
 use nix::sched::{CloneFlags, setns};
 
 use crate::{Error, Result};
 
 /// ioctl(2) on a namespace's file: which type of namespace it is (ioctl_ns(2)).
-const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
 
 /// A network namespace, kept alive by this value.
 #[derive(Debug)]
@@ -66,23 +66,33 @@ impl NetNs {
         Ok((meta.dev(), meta.ino()))
     }
 
-    /// Does something inside the namespace, on a thread of its own, and waits for it.
+    /// Does something inside the namespace. This thread is there meanwhile, and back afterwards.
     ///
     /// # Errors
-    /// The namespace cannot be entered, or `work` panicked.
-    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
-        let what = || format!("enter the network namespace {}", self.name);
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name("netns".into()).spawn_scoped(scope, || {
-                setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(io::Error::from)?;
-                Ok(work())
-            });
-            let thread = thread.map_err(|error| Error::new(what(), error))?;
-            match thread.join() {
-                Ok(result) => result.map_err(|error| Error::new(what(), error)),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        })
+    /// The namespace cannot be entered.
+    pub fn run<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        let home = Self::current()?;
+        self.enter()?;
+        let _home = Home(home);
+        Ok(work())
+    }
+
+    fn enter(&self) -> Result<()> {
+        setns(&self.file, CloneFlags::CLONE_NEWNET)
+            .map_err(|errno| Error::new(format!("enter the network namespace {}", self.name), errno.into()))
+    }
+}
+
+/// Where a thread returns to, also when it panics.
+struct Home(NetNs);
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.enter() {
+            // Whatever this thread did next, it would do to the wrong namespace.
+            eprintln!("{error}: cannot go on");
+            process::abort();
+        }
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) fn add(request: &Request) -> Result<Value, Error> {
 fn make_room(request: &Request, netns: &NetNs) -> Result<(), Error> {
     let (ifname, container_id) = (&request.env.ifname, &request.env.container_id);
     let outer = pod_host_interface(&request.pod);
-    let exists = netns.run(|| plumbing::find_port(ifname))??.is_some();
+    let exists = netns.run(|| plumbing::index(ifname))??.is_some();
     let attached = |what: String| Err(Error::new(code::ATTACHED, what));
     let Some(link) = plumbing::find_port(&outer)? else {
         return if exists {
