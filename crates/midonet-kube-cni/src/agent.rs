@@ -4,9 +4,9 @@ use std::future::Future;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nodeapi::Connection;
 use nodeapi::v1::node_client::NodeClient;
 use nodeapi::v1::{BindPortRequest, ReleasePortRequest, StatusReply, StatusRequest};
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::error::{Error, code};
@@ -68,12 +68,12 @@ pub(crate) fn status(socket: &Path) -> Result<StatusReply, Error> {
 fn call<T, F>(
     socket: &Path,
     deadline: Duration,
-    work: impl FnOnce(NodeClient<Channel>) -> F,
+    work: impl FnOnce(NodeClient<Connection>) -> F,
 ) -> Result<T, Error>
 where
     F: Future<Output = Result<tonic::Response<T>, Status>>,
 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let runtime =
         runtime.map_err(|error| Error::new(code::INTERNAL, format!("cannot start a runtime: {error}")))?;
     runtime.block_on(async {

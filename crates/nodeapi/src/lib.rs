@@ -4,7 +4,7 @@
 mod client;
 mod server;
 
-pub use client::{ConnectError, connect};
+pub use client::{ConnectError, Connection, connect};
 pub use server::{ListenError, PeerStream, incoming, listen};
 
 /// Where the agent listens, unless it is told otherwise.
