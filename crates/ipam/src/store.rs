@@ -1,7 +1,7 @@
 //! host-local's files: `<dataDir>/<network>/<address>` says whose the address is.
 //!
 //! Every operation holds the folder's lock, as host-local does. A reservation appears whole or not at
-//! all: it is written under another name and moved in place only if the address is free, so that a
+//! all: it is written under another name and linked to its own only if the address is free, so that a
 //! crash at any point neither gives an address twice nor leaves a file that nobody can match.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -13,7 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
+use nix::fcntl::{Flock, FlockArg, OFlag, openat};
+use nix::sys::stat::Mode;
 
 use crate::{Attachment, Error};
 
@@ -23,7 +24,7 @@ const LOCK_DEADLINE: Duration = Duration::from_secs(30);
 /// The longest content that is looked at; an owner's name is much shorter.
 const LONGEST: usize = 1024;
 
-/// Where a reservation is written before it is moved in place. Only whoever holds the lock writes it,
+/// Where a reservation is written before it gets its name. Only whoever holds the lock writes it,
 /// and its name is no address.
 const PENDING: &str = ".pending";
 
@@ -81,12 +82,13 @@ impl Store {
         &self.directory
     }
 
-    /// Writes a reservation for this owner, to be moved to a free address.
+    /// Writes a reservation for this owner, to be linked to a free address.
     pub(crate) fn prepare(&self, owner: &Attachment) -> Result<Pending<'_>, Error> {
         let path = self.directory.join(PENDING);
+        // One that is left may be a reservation's file under its second name: unlinked, never written.
+        remove(&path)?;
         let pending = Pending { store: self, path };
-        let mut open = OpenOptions::new();
-        let file = open.write(true).create(true).truncate(true).mode(0o600).open(&pending.path);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&pending.path);
         file.and_then(|mut file| file.write_all(key(owner).as_bytes()))
             .map_err(Error::io("write", &pending.path))?;
         Ok(pending)
@@ -109,8 +111,8 @@ impl Store {
     /// host-local wrote for its container.
     pub(crate) fn held_by(&self, owner: &Attachment) -> Result<Vec<Reservation>, Error> {
         let (key, id) = (key(owner), owner.container_id.trim());
-        let mut found = self.reservations()?;
-        found.retain(|r| r.owner() == key.as_bytes() || r.owner() == id.as_bytes());
+        let is_owner = |content: &[u8]| content == key.as_bytes() || content == id.as_bytes();
+        let mut found = self.reservations_where(is_owner)?;
         if found.iter().any(|r| r.owner() == key.as_bytes()) {
             found.retain(|r| r.owner() == key.as_bytes());
         }
@@ -119,20 +121,36 @@ impl Store {
 
     /// All files named by an address, in subfolders too, as the reference walks.
     pub(crate) fn reservations(&self) -> Result<Vec<Reservation>, Error> {
+        self.reservations_where(|_| true)
+    }
+
+    /// Those with such an owner. Every one is read, so it is done by the folder's descriptor: looking
+    /// up a whole path takes the kernel longer than the rest.
+    fn reservations_where(&self, is_meant: impl Fn(&[u8]) -> bool) -> Result<Vec<Reservation>, Error> {
         let mut found = Vec::new();
         let mut folders = vec![self.directory.clone()];
+        let mut content = [0; LONGEST];
         while let Some(folder) = folders.pop() {
+            let here = File::open(&folder).map_err(Error::io("open", &folder))?;
             for entry in fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
                 let entry = entry.map_err(Error::io("list", &folder))?;
+                let name = entry.file_name();
                 if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     folders.push(entry.path());
-                } else if let Some(Ok(address)) = entry.file_name().to_str().map(str::parse) {
-                    let path = entry.path();
-                    match read(&path) {
-                        Ok(content) => found.push(Reservation { address, path, content }),
+                } else if let Some(Ok(address)) = name.to_str().map(str::parse) {
+                    let file =
+                        openat(&here, name.as_os_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+                    match file.map_err(io::Error::from).and_then(|file| File::from(file).read(&mut content)) {
+                        Ok(length) => {
+                            let content = content.get(..length).unwrap_or_default();
+                            if is_meant(content.trim_ascii()) {
+                                let (path, content) = (entry.path(), content.to_vec());
+                                found.push(Reservation { address, path, content });
+                            }
+                        }
                         // What was deleted by hand in this moment is no reservation any more.
                         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                        Err(error) => return Err(Error::io("read", path)(error)),
+                        Err(error) => return Err(Error::io("read", entry.path())(error)),
                     }
                 }
             }
@@ -167,17 +185,19 @@ impl Pending<'_> {
     /// Takes the address if it is free. After success this reservation is used up.
     pub(crate) fn claim(&self, address: IpAddr) -> Result<bool, Error> {
         let place = self.store.directory.join(address.to_string());
-        match renameat2(AT_FDCWD, &self.path, AT_FDCWD, &place, RenameFlags::RENAME_NOREPLACE) {
+        match fs::hard_link(&self.path, &place) {
             Ok(()) => Ok(true),
             // An empty file is what a host-local leaves that died between creating and writing it: the
             // lock is ours, so it is dead, and its address was never told to anybody.
-            Err(Errno::EEXIST) => match fs::symlink_metadata(&place) {
-                Ok(found) if found.is_file() && found.len() == 0 => {
-                    fs::rename(&self.path, &place).map_err(Error::io("reclaim", place)).map(|()| true)
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                match fs::symlink_metadata(&place) {
+                    Ok(found) if found.is_file() && found.len() == 0 => {
+                        fs::rename(&self.path, &place).map_err(Error::io("reclaim", place)).map(|()| true)
+                    }
+                    _ => Ok(false),
                 }
-                _ => Ok(false),
-            },
-            Err(errno) => Err(Error::io("create", place)(errno.into())),
+            }
+            Err(error) => Err(Error::io("create", place)(error)),
         }
     }
 }
@@ -199,10 +219,4 @@ fn remove(path: &Path) -> Result<(), Error> {
 /// What a reservation's file holds.
 fn key(owner: &Attachment) -> String {
     format!("{}\r\n{}", owner.container_id.trim(), owner.ifname)
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut content = [0; LONGEST];
-    let length = File::open(path)?.read(&mut content)?;
-    Ok(content.get(..length).unwrap_or_default().to_vec())
 }
