@@ -4,11 +4,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help rust packages-build packages-test build image demo test test-programs bench cluster cluster-down lint fmt
+.PHONY: help rust musl packages-build packages-test build image demo test test-programs bench cluster cluster-down lint fmt
 
-BINARIES := midonet-kube-cni midonet-kube-node midokube
+PROGRAMS := midonet-kube-node midokube
+PLUGIN := midonet-kube-cni
 HOST = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 OUT = target/$(HOST)/release
+# A program that only starts and ends does so in a third of the time with musl (.cargo/config.toml).
+MUSL = $(firstword $(subst -, ,$(HOST)))-unknown-linux-musl
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -16,16 +19,20 @@ help: ## List the targets
 rust:
 	@command -v cargo >/dev/null || { echo "no Rust toolchain: install rustup (https://rustup.rs), then run make again" >&2; exit 1; }
 
+musl: rust
+	@[ -d "$$(rustc --print sysroot)/lib/rustlib/$(MUSL)" ] || rustup target add $(MUSL)
+
 packages-build: rust
 	@tests/cluster/packages install build
 
 packages-test: rust
 	@tests/cluster/packages install test
 
-build: packages-build ## Build the programs into target/release
-	cargo build --release --locked $(BINARIES:%=-p %)
+build: packages-build musl ## Build the programs into target/release
+	cargo build --release --locked $(PROGRAMS:%=-p %)
+	cargo build --release --locked -p $(PLUGIN) --target $(MUSL)
 	@mkdir -p target/release
-	@for b in $(BINARIES); do cp -f "$(OUT)/$$b" target/release/; done
+	@cp -f $(PROGRAMS:%="$(OUT)/%") "target/$(MUSL)/release/$(PLUGIN)" target/release/
 	@cp -f target/release/midonet-kube-cni target/release/midonet-kube-ipam
 
 image: build ## Build the container image, target/midonet-kube.tar

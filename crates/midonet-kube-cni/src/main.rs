@@ -3,7 +3,12 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use dlmalloc::GlobalDlmalloc;
 use midonet_kube_cni::{Output, Role, run};
+
+/// For a program that ends after milliseconds: musl's own gives every page back to the kernel at once.
+#[global_allocator]
+static ALLOCATOR: GlobalDlmalloc = GlobalDlmalloc;
 
 fn main() -> ExitCode {
     let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());

@@ -40,8 +40,11 @@ pub fn require_tool(name: &str, remedy: &str) {
 /// It is not built.
 pub fn bin(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own file");
-    // Tests lie in target/.../release/deps, programs in target/.../release.
-    let found = test.ancestors().skip(1).map(|folder| folder.join(name)).find(|path| path.is_file());
+    // Tests lie in target/.../release/deps, programs in target/.../release, and what `make build` made
+    // also in target/release.
+    let places =
+        test.ancestors().skip(1).flat_map(|folder| [folder.join(name), folder.join("release").join(name)]);
+    let found = places.into_iter().find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("{name} is not built beside {}: run make build first", test.display()))
 }
 
