@@ -4,6 +4,8 @@
 //! all: it is written under another name and linked to its own only if the address is free, so that a
 //! crash at any point neither gives an address twice nor leaves a file that nobody can match.
 
+mod index;
+
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
@@ -48,6 +50,7 @@ pub(crate) struct Reservation {
 pub(crate) struct Pending<'a> {
     store: &'a Store,
     path: PathBuf,
+    content: Vec<u8>,
 }
 
 impl Store {
@@ -87,9 +90,10 @@ impl Store {
         let path = self.directory.join(PENDING);
         // One that is left may be a reservation's file under its second name: unlinked, never written.
         remove(&path)?;
-        let pending = Pending { store: self, path };
+        let content = key(owner).into_bytes();
+        let pending = Pending { store: self, path, content };
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&pending.path);
-        file.and_then(|mut file| file.write_all(key(owner).as_bytes()))
+        file.and_then(|mut file| file.write_all(&pending.content))
             .map_err(Error::io("write", &pending.path))?;
         Ok(pending)
     }
@@ -111,22 +115,25 @@ impl Store {
     /// host-local wrote for its container.
     pub(crate) fn held_by(&self, owner: &Attachment) -> Result<Vec<Reservation>, Error> {
         let (key, id) = (key(owner), owner.container_id.trim());
-        let is_owner = |content: &[u8]| content == key.as_bytes() || content == id.as_bytes();
-        let mut found = self.reservations_where(is_owner)?;
+        let contents = [key.as_bytes(), id.as_bytes()];
+        let mut found = match self.indexed(&contents) {
+            Some(found) => found,
+            None => {
+                let mut all = self.reservations()?;
+                self.index(&all);
+                all.retain(|r| contents.contains(&r.owner()));
+                all
+            }
+        };
         if found.iter().any(|r| r.owner() == key.as_bytes()) {
             found.retain(|r| r.owner() == key.as_bytes());
         }
         Ok(found)
     }
 
-    /// All files named by an address, in subfolders too, as the reference walks.
+    /// All files named by an address, in subfolders too, as the reference walks. They are opened by
+    /// the folder's descriptor: looking up a whole path takes the kernel longer than the rest.
     pub(crate) fn reservations(&self) -> Result<Vec<Reservation>, Error> {
-        self.reservations_where(|_| true)
-    }
-
-    /// Those with such an owner. Every one is read, so it is done by the folder's descriptor: looking
-    /// up a whole path takes the kernel longer than the rest.
-    fn reservations_where(&self, is_meant: impl Fn(&[u8]) -> bool) -> Result<Vec<Reservation>, Error> {
         let mut found = Vec::new();
         let mut folders = vec![self.directory.clone()];
         let mut content = [0; LONGEST];
@@ -142,11 +149,8 @@ impl Store {
                         openat(&here, name.as_os_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
                     match file.map_err(io::Error::from).and_then(|file| File::from(file).read(&mut content)) {
                         Ok(length) => {
-                            let content = content.get(..length).unwrap_or_default();
-                            if is_meant(content.trim_ascii()) {
-                                let (path, content) = (entry.path(), content.to_vec());
-                                found.push(Reservation { address, path, content });
-                            }
+                            let content = content.get(..length).unwrap_or_default().to_vec();
+                            found.push(Reservation { address, path: entry.path(), content });
                         }
                         // What was deleted by hand in this moment is no reservation any more.
                         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -166,7 +170,8 @@ impl Store {
 impl Reservation {
     /// Gives the address back.
     pub(crate) fn release(&self) -> Result<(), Error> {
-        remove(&self.path)
+        remove(&self.path)?;
+        self.second_name().map_or(Ok(()), |name| remove(&name))
     }
 
     /// Whether one of these attachments, or of their containers in the old format, has it.
@@ -186,19 +191,21 @@ impl Pending<'_> {
     pub(crate) fn claim(&self, address: IpAddr) -> Result<bool, Error> {
         let place = self.store.directory.join(address.to_string());
         match fs::hard_link(&self.path, &place) {
-            Ok(()) => Ok(true),
+            Ok(()) => {}
             // An empty file is what a host-local leaves that died between creating and writing it: the
             // lock is ours, so it is dead, and its address was never told to anybody.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 match fs::symlink_metadata(&place) {
                     Ok(found) if found.is_file() && found.len() == 0 => {
-                        fs::rename(&self.path, &place).map_err(Error::io("reclaim", place)).map(|()| true)
+                        fs::rename(&self.path, &place).map_err(Error::io("reclaim", &place))?;
                     }
-                    _ => Ok(false),
+                    _ => return Ok(false),
                 }
             }
-            Err(error) => Err(Error::io("create", place)(error)),
+            Err(error) => return Err(Error::io("create", place)(error)),
         }
+        let _ = Reservation { address, path: place, content: self.content.clone() }.name_owner();
+        Ok(true)
     }
 }
 

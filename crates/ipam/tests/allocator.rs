@@ -176,6 +176,36 @@ fn files_of_an_old_host_local_are_matched_by_the_bare_id() {
     assert_eq!(fs::read_dir(net.directory().join("sub")).unwrap().count(), 0);
 }
 
+/// The second names, by owner, are right after whatever others did to the files, and so is who holds what.
+#[test]
+fn owners_are_known_whoever_made_the_files() {
+    let net = Network::new(json!({"subnet": "10.0.0.0/24"}));
+    let owners = net.directory().parent().unwrap().join(".owners/net");
+    let names = || {
+        let entries = fs::read_dir(&owners).unwrap();
+        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    net.add("a").unwrap();
+    net.add("b").unwrap();
+    assert_eq!(names(), ["a eth0 10.0.0.2", "b eth0 10.0.0.3"]);
+    // A host-local gave b's address to c, and took one for d.
+    fs::remove_file(net.directory().join("10.0.0.3")).unwrap();
+    for (address, owner) in [("10.0.0.3", "c\r\neth0"), ("10.0.0.9", "d\r\neth0")] {
+        fs::write(net.directory().join(address), owner).unwrap();
+    }
+    net.del("b");
+    assert_eq!(net.addresses(), ["10.0.0.2", "10.0.0.3", "10.0.0.9"]);
+    assert_eq!(names(), ["a eth0 10.0.0.2", "c eth0 10.0.0.3", "d eth0 10.0.0.9"]);
+    assert!(net.add("d").unwrap_err().to_string().contains("duplicate allocation"));
+    net.del("c");
+    net.del("a");
+    fs::remove_dir_all(owners.parent().unwrap()).unwrap();
+    net.del("d");
+    assert!(net.addresses().is_empty() && names().is_empty());
+}
+
 #[test]
 fn what_a_crash_leaves_breaks_nothing() {
     let net = Network::new(json!({"subnet": "10.0.0.0/24"}));
