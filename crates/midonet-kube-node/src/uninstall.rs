@@ -57,6 +57,12 @@ pub fn uninstall(args: &UninstallArgs) -> Result<()> {
     for folder in [&args.ipam_dir, &args.paths.cache_dir, &args.paths.state_dir] {
         work.step(&folder.display().to_string(), remove_folder(folder));
     }
+    if let (Some(parent), Some(network)) = (args.ipam_dir.parent(), args.ipam_dir.file_name()) {
+        let owners = parent.join(".owners");
+        work.step("the index of addresses", remove_folder(&owners.join(network)));
+        // Of other networks there may be one, too.
+        let _ = fs::remove_dir(&owners);
+    }
     work.step(&args.paths.socket.display().to_string(), remove_file(&args.paths.socket));
     work.end()
 }
