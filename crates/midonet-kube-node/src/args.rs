@@ -29,6 +29,8 @@ Examples:
 /// What the program can do besides running the agent.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Look whether this node has everything that the network needs; takes the agent's settings.
+    Check(Box<RunArgs>),
     /// Remove the network from this node: everything that agent and plugins have made.
     Uninstall(UninstallArgs),
     /// Copy the CNI plugin that lies beside this program into the runtime's folder of plugins.

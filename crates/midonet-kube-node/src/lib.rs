@@ -8,6 +8,7 @@ pub mod agent;
 pub mod annotate;
 pub mod args;
 pub mod capabilities;
+pub mod check;
 pub mod cni_config;
 pub mod desired;
 pub mod heal;

@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use midonet_kube_node::args::{Cli, Command, LogFormat, RunArgs};
-use midonet_kube_node::{capabilities, install, run, uninstall};
+use midonet_kube_node::{capabilities, check, install, run, uninstall};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Some(Command::Install { cni_bin_dir }) => install::install(&cni_bin_dir),
+        Some(Command::Check(args)) => check::check(&args),
         Some(Command::Uninstall(args)) => uninstall::uninstall(&args),
         None => start(cli.run),
     };
@@ -24,14 +25,18 @@ fn main() -> ExitCode {
 }
 
 fn start(args: RunArgs) -> anyhow::Result<()> {
-    let problems = args.problems();
-    anyhow::ensure!(problems.is_empty(), "{}", problems.join("\n"));
+    let findings = check::quickly(&args);
+    let complaint = check::complaint(&findings);
+    anyhow::ensure!(complaint.is_empty(), "this node lacks what the network needs:\n{complaint}");
     let filter = EnvFilter::try_new(&args.log_level)
         .map_err(|error| anyhow::anyhow!("--log-level {:?} is no filter: {error}", args.log_level))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match args.log_format {
         LogFormat::Text => log.with_ansi(false).init(),
         LogFormat::Json => log.json().init(),
+    }
+    for finding in findings.iter().filter(|finding| finding.state != check::State::Good) {
+        tracing::warn!("{finding}");
     }
     // Before there are other threads, which would keep theirs.
     capabilities::keep_only_needed()?;

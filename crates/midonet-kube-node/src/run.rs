@@ -21,7 +21,7 @@ use crate::desired::desired;
 use crate::heal::Healer;
 use crate::network::{Finding, Network, Settings};
 use crate::service::{NodeService, OriginalService};
-use crate::{http, lock};
+use crate::{check, http, lock};
 
 /// What failed is tried again after so long, besides on every change.
 const RETRY: Duration = Duration::from_secs(5);
@@ -51,7 +51,7 @@ pub async fn run(args: RunArgs) -> Result<()> {
     let connection = source.connect().await.context("cannot use the source of objects")?;
     let annotator = connection.annotator();
     let mailbox = Mailbox::new(usize::try_from(args.max_pods)?);
-    let network = Network::open(settings(&args))?;
+    let network = Network::open(settings(&args)).map_err(|error| explain(&args, error))?;
     let agent =
         Agent::new(&args.node_name, network, mailbox.clone(), source.to_string(), connection.health());
 
@@ -84,6 +84,16 @@ pub async fn run(args: RunArgs) -> Result<()> {
         warn!("calls under way took too long: cut off");
     }
     result
+}
+
+/// Why the network cannot be opened, and whatever else the kernel lacks.
+fn explain(args: &RunArgs, error: anyhow::Error) -> anyhow::Error {
+    match check::complaint(&check::kernel(args)) {
+        complaint if complaint.is_empty() => error,
+        complaint => {
+            error.context(format!("this node lacks what the network needs:\n{complaint}\nso the agent"))
+        }
+    }
 }
 
 fn source(args: &RunArgs) -> Source {

@@ -1,0 +1,116 @@
+//! What the kernel can do, found out by doing it: in a network namespace of its own, with pins that are removed.
+
+use std::net::IpAddr;
+use std::thread;
+
+use anyhow::{Context, Result, anyhow};
+use datapath::Datapath;
+use naming::{GATEWAY_MAC, OVERLAY_MAC, interface};
+use nix::sched::{CloneFlags, unshare};
+use plumbing::nft::Masquerade;
+use plumbing::{Attachment, tc};
+
+use super::Finding;
+use crate::args::Paths;
+use crate::network::OVERLAY_PORT;
+
+pub(super) fn try_out(paths: &Paths) -> Vec<Finding> {
+    let tried = thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace to try things in")?;
+            Ok(Trial::default().run(paths))
+        });
+        thread.join().unwrap_or_else(|_| Err(anyhow!("the trial ended early")))
+    });
+    tried.unwrap_or_else(|error: anyhow::Error| {
+        vec![Finding::bad("the kernel's features", format!("{error:#}: run it as root"))]
+    })
+}
+
+#[derive(Debug, Default)]
+struct Trial {
+    findings: Vec<Finding>,
+}
+
+impl Trial {
+    fn run(mut self, paths: &Paths) -> Vec<Finding> {
+        let _loopback = plumbing::set_up("lo");
+        let pair = self.step(
+            "veth pairs in a shared block, IPv4 and IPv6",
+            "CONFIG_VETH, CONFIG_IPV6, CONFIG_NET_CLS_ACT and CONFIG_NET_SCH_INGRESS (modprobe veth sch_ingress)",
+            make_pair,
+        );
+        let overlay = self.step("VXLAN devices", "CONFIG_VXLAN (modprobe vxlan)", || {
+            Ok(plumbing::overlay::ensure(interface::OVERLAY, OVERLAY_MAC.0, 1450, OVERLAY_PORT)?)
+        });
+        self.step(
+            "masquerading by nftables",
+            "CONFIG_NF_TABLES_INET, CONFIG_NFT_NAT and CONFIG_NFT_MASQ (modprobe nf_tables nft_chain_nat nft_masq)",
+            || {
+                let pod_cidrs = vec!["192.0.2.0/24".parse()?, "2001:db8::/64".parse()?];
+                Ok(Masquerade { pod_cidrs, inside: interface::NODE.into() }.apply()?)
+            },
+        );
+        let was_there = paths.bpf_dir.exists();
+        let pin_dir = paths.bpf_dir.join(format!("check-{}", std::process::id()));
+        let options = datapath::Options { pin_dir: pin_dir.clone(), max_endpoints: 1, max_routes: 1 };
+        let datapath = self.step(
+            "eBPF maps, programs and pins",
+            "CONFIG_BPF_SYSCALL and CONFIG_BPF_JIT, and Linux 6.6 or later",
+            || Ok(Datapath::open(&options)?),
+        );
+        if let Some(mut datapath) = datapath {
+            if pair.is_some() {
+                self.step("eBPF classifiers", "CONFIG_NET_CLS_BPF (modprobe cls_bpf)", || {
+                    Ok(tc::set_block_program(tc::INGRESS_BLOCK, datapath.endpoint_program(), "check")?)
+                });
+            }
+            if let Some(overlay) = overlay {
+                self.step("tcx links", "CONFIG_NET_XGRESS and Linux 6.6 or later", || {
+                    Ok(datapath.attach_overlay(overlay)?)
+                });
+            }
+        }
+        if let Err(error) = datapath::remove_pins(&pin_dir) {
+            self.findings.push(Finding::warning("the trial's pins", error));
+        }
+        if !was_there {
+            let _ = std::fs::remove_dir(&paths.bpf_dir); // not if an agent has begun to use it meanwhile
+        }
+        self.findings
+    }
+
+    /// Does one thing; notes how that went, and what the kernel needs for it.
+    fn step<T>(&mut self, what: &str, needs: &str, work: impl FnOnce() -> Result<T>) -> Option<T> {
+        match work() {
+            Ok(made) => {
+                self.findings.push(Finding::good(what));
+                Some(made)
+            }
+            Err(error) => {
+                self.findings.push(Finding::bad(what, format!("{error:#}; the kernel needs {needs}")));
+                None
+            }
+        }
+    }
+}
+
+fn make_pair() -> Result<()> {
+    let addresses = ["192.0.2.2/24".parse()?, "2001:db8::2/64".parse()?];
+    let gateways: [IpAddr; 2] = ["192.0.2.1".parse()?, "2001:db8::1".parse()?];
+    plumbing::attach(&Attachment {
+        netns: None,
+        inner: interface::NODE.into(),
+        inner_mac: naming::attachment_mac("check", interface::NODE).0,
+        outer: interface::MIDO.into(),
+        outer_mac: GATEWAY_MAC.0,
+        alias: "check".into(),
+        mtu: 1450,
+        addresses: addresses.to_vec(),
+        gateways: gateways.to_vec(),
+        routes: Vec::new(),
+        forwarding: Some(true),
+        replace_stale: false,
+    })?;
+    Ok(())
+}
