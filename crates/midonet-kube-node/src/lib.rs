@@ -15,6 +15,7 @@ pub mod heal;
 pub mod http;
 pub mod install;
 pub mod lock;
+pub mod memory;
 pub mod metrics;
 pub mod network;
 pub mod run;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use midonet_kube_node::args::{Cli, Command, LogFormat, RunArgs};
-use midonet_kube_node::{capabilities, check, install, run, uninstall};
+use midonet_kube_node::{capabilities, check, install, memory, run, uninstall};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -38,6 +38,7 @@ fn start(args: RunArgs) -> anyhow::Result<()> {
     for finding in findings.iter().filter(|finding| finding.state != check::State::Good) {
         tracing::warn!("{finding}");
     }
+    memory::share_one_arena();
     // Before there are other threads, which would keep theirs.
     capabilities::keep_only_needed()?;
     tokio::runtime::Builder::new_multi_thread()

@@ -21,7 +21,7 @@ use crate::desired::desired;
 use crate::heal::Healer;
 use crate::network::{Finding, Network, Settings};
 use crate::service::{NodeService, OriginalService};
-use crate::{check, http, lock};
+use crate::{check, http, lock, memory};
 
 /// What failed is tried again after so long, besides on every change.
 const RETRY: Duration = Duration::from_secs(5);
@@ -134,11 +134,13 @@ async fn follow(args: &RunArgs, agent: &Agent, connection: Connection) -> Result
     let mut told = Vec::new();
     let mut healer = Healer::start();
     let mut retry = Instant::now() + RETRY;
+    let mut listed = false;
     loop {
         let mut found = Vec::new();
         tokio::select! {
             change = changes.next() => {
                 let change: Change = change.context("the source of objects ended")?;
+                listed |= !matches!(change, Change::Upsert(_) | Change::Delete(_));
                 if !snapshot.apply(change) {
                     continue;
                 }
@@ -162,6 +164,9 @@ async fn follow(args: &RunArgs, agent: &Agent, connection: Connection) -> Result
             Err(error) => Readiness::Waiting(format!("{error:#}")),
         };
         agent.set_readiness(readiness);
+        if std::mem::take(&mut listed) {
+            memory::give_back(); // a whole list is much that is not needed any more
+        }
         retry = Instant::now() + RETRY;
     }
 }
