@@ -61,6 +61,8 @@ const AIMS: &[Aim] = &[
     value("datapath/cost", &["IPv6 Pod to Pod"], AtMost(1500.0)),
     value("scale/ready", &["restart"], AtMost(1.0)),
     value("scale/memory", &["resident"], AtMost(30.0)),
+    value("scale/ready", &["restart, API server"], AtMost(1.0)),
+    value("scale/memory", &["resident, API server"], AtMost(30.0)),
 ];
 
 /// What became of an aim.

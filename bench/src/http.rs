@@ -1,4 +1,4 @@
-//! One GET of the agent's pages.
+//! One request: a page of the agent, or a call of the API server through a proxy beside it.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -15,22 +15,36 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The body of a page of the agent in that namespace; `None` unless it is answered with 200.
 pub(crate) fn get(node: &NetNs, page: &str) -> Result<Option<String>> {
-    let address = SocketAddr::from(AGENT);
-    let answer = node.run(|| -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        write!(stream, "GET {page} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    })?;
+    let answer = node.run(|| ask(AGENT.into(), "GET", page, "", ""))?;
     let answer = answer.with_context(|| format!("cannot get {page} of the agent"))?;
     Ok(body(&answer).map(str::to_owned))
 }
 
-fn body(answer: &str) -> Option<&str> {
+/// One request with a body of that media type, and everything that is answered.
+pub(crate) fn ask(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    kind: &str,
+    content: &str,
+) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let length = content.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: {kind}\r\n\
+         Content-Length: {length}\r\n\r\n{content}"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// The body of an answer that says success.
+pub(crate) fn body(answer: &str) -> Option<&str> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
-    head.starts_with("HTTP/1.1 200 ").then_some(body)
+    head.starts_with("HTTP/1.1 20").then_some(body)
 }
 
 /// The value of a metric without labels.

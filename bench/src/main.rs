@@ -3,6 +3,7 @@
 //! All of it happens in labs (`crates/lab`): namespaces that this program makes and removes.
 
 mod aims;
+mod apiserver;
 mod context;
 mod http;
 mod machine;

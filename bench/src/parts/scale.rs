@@ -14,6 +14,7 @@ use lab::{Family, Lab, Target};
 use plumbing::NetNs;
 use serde_json::{Value, json};
 
+use crate::apiserver::ApiServer;
 use crate::context::Bench;
 use crate::http;
 use crate::machine::{field, kibibytes};
@@ -27,6 +28,9 @@ const NODE: &str = "node1";
 const MOVING: &str = "node2";
 const OTHER: &str = "node3";
 
+/// Where the API server runs: a node without an agent.
+const SERVER: &str = "node3";
+
 /// What waits for the agent gives up by then.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -36,17 +40,23 @@ const TUNNEL: u16 = 4789;
 /// Rounds of the change's latency for each round of the run: one takes about a tenth of a second.
 const CHANGES: usize = 3;
 
+/// Where the agent has its objects from.
+enum Source {
+    Manifests,
+    Api(ApiServer),
+}
+
 pub(crate) fn run(bench: &Bench) -> Result<Part> {
     let mut part = Part::new("scale", "The agent with 1,000 nodes and 500 local Pods");
     part.note(
-        "One real node with the real agent, IPv4 and IPv6, Nodes and Pods from a folder of manifests; 500 \
-         Pods added by the real plugin. The same with a real API server is not measured here.",
+        "One real node with the real agent, IPv4 and IPv6, 500 Pods added by the real plugin. Nodes from a \
+         folder of manifests, and from a real API server (kube-apiserver and etcd in another node).",
     );
     part.note(
         "Ready: from the start of the program until its socket answers and /readyz says so (looked at every \
          10 ms). Memory: VmRSS and VmHWM of the process when it is ready. A change: from the moment another \
-         node's manifest has a new address to the first packet of a Pod that arrives there; 50 ms of it the \
-         agent waits for the file to be complete.",
+         node has a new address, in its manifest or by a call of the API server, to the first packet of a Pod \
+         that arrives there; with manifests the agent waits 50 ms of it for the file to be complete.",
     );
     part.case("start", "the first start on a node: 1,000 nodes, no Pods, no maps to adopt");
     part.case("restart", "1,000 nodes and 500 Pods, with everything to adopt");
@@ -54,31 +64,85 @@ pub(crate) fn run(bench: &Bench) -> Result<Part> {
     part.tables.push(Table::new("scale/memory", "agent's memory", "MiB", Better::Lower, ""));
     part.tables.push(Table::new("scale/change", "a node's change in effect", "ms", Better::Lower, ""));
 
-    bench.progress.step("scale: a node among 1,000");
+    bench.progress.step("scale: a node among 1,000 manifests");
     let lab = bench.lab("scale", Family::Dual, 3, false)?;
     manifests(&lab)?;
-    install(bench, &lab)?;
+    measure(bench, &lab, &mut part, &Source::Manifests)?;
+    drop(lab);
+
+    bench.progress.step("scale: an API server with 1,000 nodes");
+    let files = tempfile::tempdir().context("a folder for the API server")?;
+    let kubeconfig = files.path().join("kubeconfig");
+    let lab = bench.lab_with(
+        "scale-api",
+        Family::Dual,
+        3,
+        false,
+        vec![format!("--kubeconfig={}", kubeconfig.display())],
+    )?;
+    let server = ApiServer::start(&lab, SERVER, files.path(), &kubeconfig)?;
+    for (_, node) in nodes(&lab)? {
+        bench.check()?;
+        server.create("/api/v1/nodes", &node)?;
+    }
+    measure(bench, &lab, &mut part, &Source::Api(server))?;
+    Ok(part)
+}
+
+/// Everything, with one source of objects.
+fn measure(bench: &Bench, lab: &Lab, part: &mut Part, source: &Source) -> Result<()> {
+    let name = source.name();
+    let case = |what: &str| source.case(what);
+    install(bench, lab)?;
     let node = lab.netns(&Target::Node(NODE.to_owned()))?;
-    part.record("scale/ready", "start", start(&lab, &node)?)?;
+    part.record("scale/ready", &case("start"), start(lab, &node)?)?;
     for number in 0..PODS {
         bench.check()?;
         if number % 50 == 0 {
-            bench.progress.step(&format!("scale: Pod {number} of {PODS}"));
+            bench.progress.step(&format!("scale, {name}: Pod {number} of {PODS}"));
         }
         lab.add_pod(NODE, "bench", &format!("pod-{number}"))?;
     }
     for round in 1..=bench.rounds {
         bench.check()?;
-        bench.progress.step(&format!("scale: restart {round} of {}", bench.rounds));
+        bench.progress.step(&format!("scale, {name}: restart {round} of {}", bench.rounds));
         lab.stop_agent(NODE)?;
-        part.record("scale/ready", "restart", start(&lab, &node)?)?;
+        part.record("scale/ready", &case("restart"), start(lab, &node)?)?;
         known(&node)?;
-        for (case, name) in [("resident", "VmRSS"), ("peak", "VmHWM")] {
-            part.record("scale/memory", case, memory(&lab, name)?)?;
+        for (what, field) in [("resident", "VmRSS"), ("peak", "VmHWM")] {
+            part.record("scale/memory", &case(what), memory(lab, field)?)?;
         }
     }
-    changes(bench, &lab, &mut part)?;
-    Ok(part)
+    changes(bench, lab, part, source)
+}
+
+impl Source {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Manifests => "manifests",
+            Self::Api(_) => "API server",
+        }
+    }
+
+    /// A case's name with this source; the aims are for manifests.
+    fn case(&self, what: &str) -> String {
+        match self {
+            Self::Manifests => what.to_owned(),
+            Self::Api(_) => format!("{what}, API server"),
+        }
+    }
+
+    /// Gives the moving node another address.
+    fn move_to(&self, lab: &Lab, cidrs: &[String], address: IpAddr) -> Result<()> {
+        let node = object(MOVING, cidrs, &[address]);
+        match self {
+            Self::Manifests => write(&lab.manifests(), MOVING, &node),
+            Self::Api(server) => {
+                let status = json!({"status": node.get("status")});
+                server.patch(&format!("/api/v1/nodes/{MOVING}/status"), &status)
+            }
+        }
+    }
 }
 
 /// Starts the agent: seconds until it is ready.
@@ -124,11 +188,15 @@ fn install(bench: &Bench, lab: &Lab) -> Result<()> {
 
 /// A thousand nodes in all: the real one with room for 500 Pods, the one that moves, and others that
 /// are only known.
-fn manifests(lab: &Lab) -> Result<()> {
-    let (state, dir) = (lab.state()?, lab.manifests());
+fn nodes(lab: &Lab) -> Result<Vec<(String, Value)>> {
+    let state = lab.state()?;
     let own = state.node(NODE)?.addresses.clone();
-    write(&dir, NODE, &object(NODE, &["10.244.4.0/22".to_owned(), "fd44:0:0:1::/64".to_owned()], &own))?;
-    fs::remove_file(dir.join(format!("node-{OTHER}.yaml"))).context("the manifest of a node")?;
+    let moving = state.node(MOVING)?;
+    let cidrs: Vec<String> = moving.pod_cidrs.iter().map(ToString::to_string).collect();
+    let mut nodes = vec![
+        (NODE.to_owned(), object(NODE, &["10.244.4.0/22".to_owned(), "fd44:0:0:1::/64".to_owned()], &own)),
+        (MOVING.to_owned(), object(MOVING, &cidrs, &moving.addresses)),
+    ];
     for number in 0..NODES - 2 {
         let [high, low] = number.to_be_bytes();
         let third = 64 + number / 8;
@@ -137,9 +205,16 @@ fn manifests(lab: &Lab) -> Result<()> {
             format!("fd44:0:0:{:x}::/64", 0x1000 + number),
         ];
         let name = format!("known-{number}");
-        write(&dir, &name, &object(&name, &cidrs, &[Ipv4Addr::new(10, 9, high, low).into()]))?;
+        let node = object(&name, &cidrs, &[Ipv4Addr::new(10, 9, high, low).into()]);
+        nodes.push((name, node));
     }
-    Ok(())
+    Ok(nodes)
+}
+
+fn manifests(lab: &Lab) -> Result<()> {
+    let dir = lab.manifests();
+    fs::remove_file(dir.join(format!("node-{OTHER}.yaml"))).context("the manifest of a node")?;
+    nodes(lab)?.iter().try_for_each(|(name, node)| write(&dir, name, node))
 }
 
 fn object(name: &str, cidrs: &[String], addresses: &[IpAddr]) -> Value {
@@ -164,7 +239,7 @@ fn write(dir: &Path, name: &str, object: &Value) -> Result<()> {
 }
 
 /// Moves a node between two addresses, and waits for a Pod's packets to follow.
-fn changes(bench: &Bench, lab: &Lab, part: &mut Part) -> Result<()> {
+fn changes(bench: &Bench, lab: &Lab, part: &mut Part, source: &Source) -> Result<()> {
     let state = lab.state()?;
     let ends = [OTHER, MOVING].map(|name| -> Result<(IpAddr, UdpSocket)> {
         let address = *state.node(name)?.addresses.first().context("a node without an address")?;
@@ -183,10 +258,9 @@ fn changes(bench: &Bench, lab: &Lab, part: &mut Part) -> Result<()> {
         bench.check()?;
         bench.progress.detail(&format!("scale: change {round} of {rounds}"));
         let (address, socket) = ends.get(round % 2).context("one of two")?;
-        let manifest = object(MOVING, &cidrs, &[*address]);
         drain(socket)?;
         let begin = Instant::now();
-        write(&lab.manifests(), MOVING, &manifest)?;
+        source.move_to(lab, &cidrs, *address)?;
         while !arrived(socket)? {
             ensure!(begin.elapsed() < PATIENCE, "no packet follows {MOVING} to {address} after {PATIENCE:?}");
             // Whatever the Pod is told of a packet's fate: the next one may arrive.
@@ -195,7 +269,11 @@ fn changes(bench: &Bench, lab: &Lab, part: &mut Part) -> Result<()> {
         }
         // The first round resolves neighbours.
         if round > 0 {
-            part.record("scale/change", "manifest to packet", begin.elapsed().as_secs_f64() * 1e3)?;
+            part.record(
+                "scale/change",
+                &source.case("change to packet"),
+                begin.elapsed().as_secs_f64() * 1e3,
+            )?;
         }
         // A file's time says more than its length only when it is older than the clock's grain.
         thread::sleep(Duration::from_millis(100));

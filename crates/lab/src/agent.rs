@@ -103,12 +103,11 @@ pub(crate) fn start(node: &Node, state: &State, manifests: &Path, log: &Path) ->
     let log = open().with_context(|| format!("cannot open log {}", log.display()))?;
     let cidrs: Vec<_> = state.cluster_cidrs.iter().map(ToString::to_string).collect();
     let mut command = Command::new(state.binaries.join(PROGRAM));
-    command
-        .args(["--node-name", &node.name, "--cluster-cidr", &cidrs.join(",")])
-        .arg("--manifests")
-        .arg(manifests)
-        .args(&state.agent_args)
-        .process_group(0);
+    command.args(["--node-name", &node.name, "--cluster-cidr", &cidrs.join(",")]).args(&state.agent_args);
+    if !state.agent_args.iter().any(|arg| arg.starts_with("--kubeconfig")) {
+        command.arg("--manifests").arg(manifests);
+    }
+    command.process_group(0);
     environment(&mut command).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let child = Namespaces::open(node.init, None)?.spawn(&mut command)?;
     Process::of(i32::try_from(child.id())?)

@@ -1,0 +1,143 @@
+//! A real API server with its etcd, in a node of a lab: the programs are those of the test cluster.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use lab::{Lab, Target};
+use plumbing::NetNs;
+use serde_json::Value;
+
+use crate::http;
+
+/// How long it may take to answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where `kubectl proxy` listens in the server's node: plain HTTP, without a token.
+const PROXY: ([u8; 4], u16) = ([127, 0, 0, 1], 8001);
+
+/// It is the only one who calls, in a node that nobody else reaches.
+const TOKEN: &str = "bench";
+
+pub(crate) struct ApiServer {
+    node: NetNs,
+    processes: Vec<Child>,
+}
+
+impl ApiServer {
+    /// Starts it in a node, and writes a kubeconfig with which others reach it there.
+    pub(crate) fn start(lab: &Lab, node: &str, files: &Path, kubeconfig: &Path) -> Result<Self> {
+        let target = Target::Node(node.to_owned());
+        let addresses = lab.state()?.node(node)?.addresses.clone();
+        let address = addresses.iter().find(|address| address.is_ipv4()).context("a node without IPv4")?;
+        let mut server = Self { node: lab.netns(&target)?, processes: Vec::new() };
+        write_files(files, kubeconfig, *address)?;
+        let data = files.join("etcd");
+        server.run(
+            lab,
+            &target,
+            files,
+            "etcd",
+            &format!("--data-dir={} --unsafe-no-fsync", data.display()),
+        )?;
+        let at = |name: &str| files.join(name).display().to_string();
+        let words = format!(
+            "--etcd-servers=http://127.0.0.1:2379 --bind-address={address} --advertise-address={address} \
+             --cert-dir={} --token-auth-file={} --authorization-mode=AlwaysAllow \
+             --service-cluster-ip-range=10.96.0.0/16 --service-account-issuer=https://bench \
+             --service-account-key-file={key} --service-account-signing-key-file={key}",
+            at("certificates"),
+            at("tokens"),
+            key = at("key"),
+        );
+        server.run(lab, &target, files, "kube-apiserver", &words)?;
+        let words = format!("--kubeconfig={} proxy --port={}", kubeconfig.display(), PROXY.1);
+        server.run(lab, &target, files, "kubectl", &words)?;
+        server.wait(files)?;
+        Ok(server)
+    }
+
+    fn run(&mut self, lab: &Lab, node: &Target, files: &Path, name: &str, words: &str) -> Result<()> {
+        let program = programs()?.join(name);
+        ensure!(program.is_file(), "{} is not there: run `make test-programs` first", program.display());
+        let log = fs::File::create(files.join(format!("{name}.log"))).context("a log")?;
+        let mut command = Command::new(program);
+        command.args(words.split_whitespace()).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        self.processes.push(lab.enter(node, &mut command).with_context(|| format!("cannot start {name}"))?);
+        Ok(())
+    }
+
+    fn wait(&self, files: &Path) -> Result<()> {
+        let begin = Instant::now();
+        while self.call("GET", "/readyz", "", "").is_err() {
+            if begin.elapsed() > PATIENCE {
+                let log = fs::read_to_string(files.join("kube-apiserver.log")).unwrap_or_default();
+                let end: Vec<&str> = log.lines().rev().take(5).collect();
+                bail!("the API server does not answer after {PATIENCE:?}: {}", end.join(" <- "));
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+
+    /// Makes an object.
+    pub(crate) fn create(&self, path: &str, object: &Value) -> Result<()> {
+        self.call("POST", path, "application/json", &object.to_string())
+    }
+
+    /// Changes a part of an object.
+    pub(crate) fn patch(&self, path: &str, part: &Value) -> Result<()> {
+        self.call("PATCH", path, "application/merge-patch+json", &part.to_string())
+    }
+
+    fn call(&self, method: &str, path: &str, kind: &str, content: &str) -> Result<()> {
+        let answer = self.node.run(|| http::ask(PROXY.into(), method, path, kind, content))?;
+        let answer = answer.with_context(|| format!("cannot {method} {path}"))?;
+        ensure!(
+            http::body(&answer).is_some(),
+            "{method} {path}: {}",
+            answer.lines().next().unwrap_or_default()
+        );
+        Ok(())
+    }
+}
+
+impl Drop for ApiServer {
+    fn drop(&mut self) {
+        for process in self.processes.iter_mut().rev() {
+            // One that has ended already is what was wanted.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+fn write_files(files: &Path, kubeconfig: &Path, address: IpAddr) -> Result<()> {
+    fs::write(files.join("tokens"), format!("{TOKEN},bench,bench,system:masters\n"))?;
+    let key = files.join("key");
+    let made = Command::new("openssl").args(["genrsa", "-out"]).arg(&key).arg("2048").output();
+    let made = made.context("cannot run openssl: install it")?;
+    ensure!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
+    let text = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: bench\n\
+         clusters: [{{name: bench, cluster: {{server: 'https://{address}:6443', insecure-skip-tls-verify: true}}}}]\n\
+         users: [{{name: bench, user: {{token: {TOKEN}}}}}]\n\
+         contexts: [{{name: bench, context: {{cluster: bench, user: bench}}}}]\n"
+    );
+    fs::write(kubeconfig, text).context("cannot write the kubeconfig")
+}
+
+/// Where `make test-programs` puts them.
+fn programs() -> Result<PathBuf> {
+    let cache = match std::env::var_os("MIDOKUBE_CACHE") {
+        Some(cache) => PathBuf::from(cache),
+        None => {
+            PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cache/midonet-kube")
+        }
+    };
+    Ok(cache.join("bin"))
+}
