@@ -125,8 +125,8 @@ struct bpf_fib_lookup {
 
 _Static_assert(sizeof(struct bpf_fib_lookup) == 64, "struct bpf_fib_lookup of linux/bpf.h");
 
+#define BPF_FIB_LOOKUP_SKIP_NEIGH (1U << 2)
 #define BPF_FIB_LKUP_RET_SUCCESS 0
-#define BPF_FIB_LKUP_RET_NO_NEIGH 7
 
 /* The loopback interface has this number in every namespace: routing's word for "from here". */
 #define LOOPBACK_IFINDEX 1

@@ -44,10 +44,9 @@ INLINE __u32 underlay_hop(struct __sk_buff *skb, const struct config *cfg, __u32
 		.source4 = cfg->tunnel_address,
 		.destination4 = peer,
 	};
-	long result = bpf_fib_lookup(skb, &route, sizeof(route), 0);
 
-	/* The neighbour need not be known: it is resolved when the packet is sent. */
-	if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH)
+	/* Without the neighbour: it is resolved, and kept fresh, when the packet is sent. */
+	if (bpf_fib_lookup(skb, &route, sizeof(route), BPF_FIB_LOOKUP_SKIP_NEIGH) != BPF_FIB_LKUP_RET_SUCCESS)
 		return 0;
 	hop->family = AF_INET;
 	hop->ipv4 = route.destination4;
