@@ -52,7 +52,7 @@ pub(crate) fn attach(program: &mut SchedClassifier, ifindex: u32, pins: &Pins, l
     Ok(())
 }
 
-/// Takes the program away from wherever the link is, if it is anywhere.
+/// Takes the program away from wherever the link is, if it is anywhere; the kernel does so a moment later.
 pub(crate) fn detach(pins: &Pins, link: &str) -> Result<()> {
     pins.find_link(link)?.map_or(Ok(()), |pin| remove_if_there(&pin))
 }
