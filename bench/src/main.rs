@@ -7,6 +7,7 @@ mod apiserver;
 mod context;
 mod http;
 mod machine;
+mod manifests;
 mod parts;
 mod peers;
 mod plot;

@@ -47,8 +47,8 @@ pub(crate) fn aims(verdicts: &[Verdict]) -> String {
             None => format!("{}: {}", verdict.title, verdict.case),
         };
         let wanted = match verdict.bound {
-            Bound::AtLeast(bound) => format!("at least {bound}"),
-            Bound::AtMost(bound) => format!("at most {bound}"),
+            Bound::AtLeast(bound) => format!("at least {}", figure(bound)),
+            Bound::AtMost(bound) => format!("at most {}", figure(bound)),
         };
         let mark = if verdict.met { "met" } else { "**missed**" };
         let close = if verdict.close { ", but rounds lie on both sides" } else { "" };
@@ -134,7 +134,7 @@ mod tests {
     fn says_what_was_measured_and_what_it_means() {
         let text = markdown(&run());
         for line in [
-            "| ADD, IPv4: ours to ptp | at most 0.25 x | 0.100 [0.100..0.100] | met |",
+            "| ADD, IPv4: ours to ptp | at most 0.167 x | 0.100 [0.100..0.100] | met |",
             "| ours | 4.00 | 5.00 | 6.00 | 0.100 [0.100..0.100] |",
             "- `ours`: what ours is",
             "The part scale failed and is missing: no room",

@@ -4,8 +4,6 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +16,8 @@ use crate::apiserver::ApiServer;
 use crate::context::Bench;
 use crate::http;
 use crate::machine::{field, kibibytes};
+use crate::manifests;
+use crate::parts::add::install;
 use crate::results::{Better, Part, Table};
 
 const NODES: u16 = 1000;
@@ -66,7 +66,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Part> {
 
     bench.progress.step("scale: a node among 1,000 manifests");
     let lab = bench.lab("scale", Family::Dual, 3, false)?;
-    manifests(&lab)?;
+    write_nodes(&lab)?;
     measure(bench, &lab, &mut part, &Source::Manifests)?;
     drop(lab);
 
@@ -93,7 +93,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Part> {
 fn measure(bench: &Bench, lab: &Lab, part: &mut Part, source: &Source) -> Result<()> {
     let name = source.name();
     let case = |what: &str| source.case(what);
-    install(bench, lab)?;
+    install(bench, lab, NODE)?;
     let node = lab.netns(&Target::Node(NODE.to_owned()))?;
     part.record("scale/ready", &case("start"), start(lab, &node)?)?;
     for number in 0..PODS {
@@ -134,9 +134,9 @@ impl Source {
 
     /// Gives the moving node another address.
     fn move_to(&self, lab: &Lab, cidrs: &[String], address: IpAddr) -> Result<()> {
-        let node = object(MOVING, cidrs, &[address]);
+        let node = manifests::node(MOVING, cidrs, &[address]);
         match self {
-            Self::Manifests => write(&lab.manifests(), MOVING, &node),
+            Self::Manifests => manifests::write(&lab.manifests(), MOVING, &node),
             Self::Api(server) => {
                 let status = json!({"status": node.get("status")});
                 server.patch(&format!("/api/v1/nodes/{MOVING}/status"), &status)
@@ -177,15 +177,6 @@ fn memory(lab: &Lab, name: &str) -> Result<f64> {
     Ok(f64::from(kib) / 1024.0)
 }
 
-/// Puts the plugin where the node's runtime looks for it.
-fn install(bench: &Bench, lab: &Lab) -> Result<()> {
-    let mut command = Command::new(bench.binaries.join("midonet-kube-node"));
-    command.args(["install", "--cni-bin-dir", "/opt/cni/bin"]).stdin(Stdio::null()).stdout(Stdio::null());
-    let status = lab.enter(&Target::Node(NODE.to_owned()), &mut command)?.wait()?;
-    ensure!(status.success(), "midonet-kube-node install ended with {status}");
-    Ok(())
-}
-
 /// A thousand nodes in all: the real one with room for 500 Pods, the one that moves, and others that
 /// are only known.
 fn nodes(lab: &Lab) -> Result<Vec<(String, Value)>> {
@@ -194,8 +185,11 @@ fn nodes(lab: &Lab) -> Result<Vec<(String, Value)>> {
     let moving = state.node(MOVING)?;
     let cidrs: Vec<String> = moving.pod_cidrs.iter().map(ToString::to_string).collect();
     let mut nodes = vec![
-        (NODE.to_owned(), object(NODE, &["10.244.4.0/22".to_owned(), "fd44:0:0:1::/64".to_owned()], &own)),
-        (MOVING.to_owned(), object(MOVING, &cidrs, &moving.addresses)),
+        (
+            NODE.to_owned(),
+            manifests::node(NODE, &["10.244.4.0/22".to_owned(), "fd44:0:0:1::/64".to_owned()], &own),
+        ),
+        (MOVING.to_owned(), manifests::node(MOVING, &cidrs, &moving.addresses)),
     ];
     for number in 0..NODES - 2 {
         let [high, low] = number.to_be_bytes();
@@ -205,37 +199,16 @@ fn nodes(lab: &Lab) -> Result<Vec<(String, Value)>> {
             format!("fd44:0:0:{:x}::/64", 0x1000 + number),
         ];
         let name = format!("known-{number}");
-        let node = object(&name, &cidrs, &[Ipv4Addr::new(10, 9, high, low).into()]);
+        let node = manifests::node(&name, &cidrs, &[Ipv4Addr::new(10, 9, high, low).into()]);
         nodes.push((name, node));
     }
     Ok(nodes)
 }
 
-fn manifests(lab: &Lab) -> Result<()> {
+fn write_nodes(lab: &Lab) -> Result<()> {
     let dir = lab.manifests();
     fs::remove_file(dir.join(format!("node-{OTHER}.yaml"))).context("the manifest of a node")?;
-    nodes(lab)?.iter().try_for_each(|(name, node)| write(&dir, name, node))
-}
-
-fn object(name: &str, cidrs: &[String], addresses: &[IpAddr]) -> Value {
-    let addresses: Vec<Value> =
-        addresses.iter().map(|a| json!({"type": "InternalIP", "address": a})).collect();
-    json!({
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {"name": name},
-        "spec": {"podCIDR": cidrs.first(), "podCIDRs": cidrs},
-        "status": {"addresses": addresses},
-    })
-}
-
-/// Writes the manifest of a node in one step. JSON is YAML too.
-fn write(dir: &Path, name: &str, object: &Value) -> Result<()> {
-    let path = dir.join(format!("node-{name}.yaml"));
-    let temporary = path.with_extension("tmp");
-    fs::write(&temporary, object.to_string())
-        .and_then(|()| fs::rename(&temporary, &path))
-        .with_context(|| format!("cannot write {}", path.display()))
+    nodes(lab)?.iter().try_for_each(|(name, node)| manifests::write(&dir, name, node))
 }
 
 /// Moves a node between two addresses, and waits for a Pod's packets to follow.

@@ -1,5 +1,10 @@
 //! ADD and DEL, executed as a container runtime executes them: wall time from start to exit.
 
+mod crowd;
+mod density;
+
+pub(super) use density::install;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -57,6 +62,8 @@ pub(crate) fn run(bench: &Bench) -> Result<Part> {
         }
         measure(bench, &mut part, family, key, rounds)?;
     }
+    crowd::measure(bench, &mut part)?;
+    density::measure(bench, &mut part)?;
     Ok(part)
 }
 
@@ -86,28 +93,25 @@ fn measure(bench: &Bench, part: &mut Part, family: Family, key: &str, rounds: us
 
 fn cases(ours: &Lab, peers: &Lab) -> Result<Vec<Case>> {
     let reference = reference_plugins(&["ptp", "bridge", "host-local"])?;
-    let config = own_config(ours)?;
+    let config = own_config(ours, "node1")?;
     let mut executing = config.clone();
     if let Some(kind) = executing.pointer_mut("/ipam/type") {
         *kind = json!("host-local");
     }
     let own = Path::new(PLUGINS).join("midonet-kube-cni");
     let path = reference.display().to_string();
-    let case = |name, lab: &Lab, node: &str, plugin: PathBuf, path: String, config| -> Result<Case> {
-        Ok(Case { name, runtime: Runtime::start(lab, node)?, plugin, path, config })
-    };
     let (ptp, bridge) = (peer_config(peers, "node1", ptp())?, peer_config(peers, "node2", bridge())?);
     Ok(vec![
-        case("ours", ours, "node1", own.clone(), PLUGINS.to_owned(), config)?,
-        case("ours-host-local", ours, "node1", own, format!("{PLUGINS}:{path}"), executing)?,
-        case("ptp", peers, "node1", reference.join("ptp"), path.clone(), ptp)?,
-        case("bridge", peers, "node2", reference.join("bridge"), path, bridge)?,
+        Case::new("ours", ours, "node1", own.clone(), PLUGINS.to_owned(), config)?,
+        Case::new("ours-host-local", ours, "node1", own, format!("{PLUGINS}:{path}"), executing)?,
+        Case::new("ptp", peers, "node1", reference.join("ptp"), path.clone(), ptp)?,
+        Case::new("bridge", peers, "node2", reference.join("bridge"), path, bridge)?,
     ])
 }
 
 /// What the agent wrote for the runtime, as the runtime hands it to the plugin.
-fn own_config(lab: &Lab) -> Result<Value> {
-    let init = lab.state()?.node("node1")?.init;
+fn own_config(lab: &Lab, node: &str) -> Result<Value> {
+    let init = lab.state()?.node(node)?.init;
     let path = format!("/proc/{}/root/etc/cni/net.d/10-midonet.conflist", init.pid);
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let list: Value = serde_json::from_str(&text).with_context(|| format!("{path} is not JSON"))?;
@@ -150,34 +154,50 @@ fn version_environment() -> BTreeMap<String, String> {
 /// ADD and DEL of one Pod in a namespace of its own: milliseconds.
 fn once(case: &mut Case, id: &str) -> Result<(f64, f64)> {
     let container = format!("bench-{}-{id}", case.name);
-    case.runtime.ip(&format!("netns add {container}"))?;
-    case.runtime.ip(&format!("-n {container} link set lo up"))?;
-    let env = |verb: &str| -> BTreeMap<String, String> {
+    case.make_namespace(&container)?;
+    let add = case.runtime.call(case.plugin.clone(), case.environment("ADD", &container), &case.config)?;
+    let mut config = case.config.clone();
+    let result: Value = serde_json::from_str(&add.stdout).context("the result of ADD is not JSON")?;
+    config.as_object_mut().context("a configuration that is no object")?.insert("prevResult".into(), result);
+    let del = case.runtime.call(case.plugin.clone(), case.environment("DEL", &container), &config)?;
+    case.runtime.ip(&format!("netns del {container}"))?;
+    thread::sleep(SETTLE);
+    Ok((add.milliseconds, del.milliseconds))
+}
+
+impl Case {
+    fn new(
+        name: &'static str,
+        lab: &Lab,
+        node: &str,
+        plugin: PathBuf,
+        path: String,
+        config: Value,
+    ) -> Result<Self> {
+        Ok(Self { name, runtime: Runtime::start(lab, node)?, plugin, path, config })
+    }
+
+    fn make_namespace(&mut self, container: &str) -> Result<()> {
+        self.runtime.ip(&format!("netns add {container}"))?;
+        self.runtime.ip(&format!("-n {container} link set lo up"))
+    }
+
+    /// What a container runtime sets for this verb.
+    fn environment(&self, verb: &str, container: &str) -> BTreeMap<String, String> {
+        let args = format!(
+            "IgnoreUnknown=1;K8S_POD_NAMESPACE=bench;K8S_POD_NAME={container};\
+             K8S_POD_INFRA_CONTAINER_ID={container};K8S_POD_UID={container}"
+        );
         [
             ("CNI_COMMAND", verb.to_owned()),
-            ("CNI_CONTAINERID", container.clone()),
+            ("CNI_CONTAINERID", container.to_owned()),
             ("CNI_NETNS", format!("/run/netns/{container}")),
             ("CNI_IFNAME", "eth0".to_owned()),
-            ("CNI_PATH", case.path.clone()),
-            (
-                "CNI_ARGS",
-                format!(
-                    "IgnoreUnknown=1;K8S_POD_NAMESPACE=bench;K8S_POD_NAME={container};\
-                     K8S_POD_INFRA_CONTAINER_ID={container};K8S_POD_UID={container}"
-                ),
-            ),
+            ("CNI_PATH", self.path.clone()),
+            ("CNI_ARGS", args),
             ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into()
-    };
-    let (add_env, del_env) = (env("ADD"), env("DEL"));
-    let add = case.runtime.call(case.plugin.clone(), add_env, &case.config)?;
-    let mut config = case.config.clone();
-    let result: Value = serde_json::from_str(&add.stdout).context("the result of ADD is not JSON")?;
-    config.as_object_mut().context("a configuration that is no object")?.insert("prevResult".into(), result);
-    let del = case.runtime.call(case.plugin.clone(), del_env, &config)?;
-    case.runtime.ip(&format!("netns del {container}"))?;
-    thread::sleep(SETTLE);
-    Ok((add.milliseconds, del.milliseconds))
+    }
 }
