@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lab::{Family, Guard, Lab, Options, Target};
-use nodeapi::v1::node_client::NodeClient;
 use nodeapi::v1::{StatusReply, StatusRequest};
+use nodeapi::{Client, call};
 
 /// How long one step of a test may take.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -71,10 +71,7 @@ impl TestLab {
     /// The agent does not answer.
     pub fn status(&self, node: &str) -> Result<StatusReply> {
         let socket = self.socket(node)?;
-        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-            let channel = nodeapi::connect(&socket, DEADLINE).await?;
-            Ok(NodeClient::new(channel).status(StatusRequest {}).await?.into_inner())
-        })
+        Ok(Client::connect(&socket, DEADLINE)?.call(&call::STATUS, &StatusRequest {})?)
     }
 
     /// How many packets a node's datapath counted under this name.

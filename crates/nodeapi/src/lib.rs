@@ -4,7 +4,9 @@
 mod client;
 mod server;
 
-pub use client::{ConnectError, Connection, connect};
+pub use prost::Message;
+
+pub use client::{Client, ConnectError, Method, Pending};
 pub use server::{ListenError, PeerStream, incoming, listen};
 
 /// Where the agent listens, unless it is told otherwise.
@@ -30,4 +32,25 @@ pub mod original {
 )]
 pub mod v1 {
     tonic::include_proto!("midonetkube.node.v1");
+}
+
+/// The calls of [`v1`], for a [`Client`].
+pub mod call {
+    use crate::Method;
+    use crate::v1::*;
+
+    /// Commits a Pod's port in the network.
+    pub const BIND_PORT: Method<BindPortRequest, BindPortReply> =
+        Method::new("/midonetkube.node.v1.Node/BindPort");
+
+    /// Takes a Pod's port out of the network.
+    pub const RELEASE_PORT: Method<ReleasePortRequest, ReleasePortReply> =
+        Method::new("/midonetkube.node.v1.Node/ReleasePort");
+
+    /// Whether a port is committed as described.
+    pub const CHECK_PORT: Method<BindPortRequest, CheckPortReply> =
+        Method::new("/midonetkube.node.v1.Node/CheckPort");
+
+    /// Everything there is to know about a node's network.
+    pub const STATUS: Method<StatusRequest, StatusReply> = Method::new("/midonetkube.node.v1.Node/Status");
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nodeapi::v1::StatusRequest;
-use nodeapi::v1::node_client::NodeClient;
+use nodeapi::{Client, call};
 
 use crate::output::{self, Format};
 pub(crate) use view::{Counter, Status, counters_table};
@@ -22,15 +22,10 @@ pub(crate) fn run(socket: &Path, format: Format) -> Result<()> {
 
 /// Asks the agent at `socket`.
 pub(crate) fn fetch(socket: &Path) -> Result<Status> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let channel = nodeapi::connect(socket, DEADLINE).await?;
-        let answer = NodeClient::new(channel).status(StatusRequest {}).await.map_err(|status| {
-            let (code, message) = (status.code(), status.message().to_owned());
-            anyhow::anyhow!("{message} ({code:?})")
-                .context("the agent refused to tell its status; see its log")
-        })?;
-        Status::read(answer.into_inner())
-            .context("the agent's answer is incomplete: is it of another version?")
-    })
+    let mut agent = Client::connect(socket, DEADLINE)?;
+    let answer = agent.call(&call::STATUS, &StatusRequest {}).map_err(|status| {
+        let (code, message) = (status.code(), status.message().to_owned());
+        anyhow::anyhow!("{message} ({code:?})").context("the agent refused to tell its status; see its log")
+    })?;
+    Status::read(answer).context("the agent's answer is incomplete: is it of another version?")
 }
