@@ -1,12 +1,14 @@
-//! Calls of the node agent. Each makes its own small runtime, so that nothing else here is asynchronous.
+//! Calls of the node agent.
 
-use std::future::Future;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use nodeapi::Connection;
-use nodeapi::v1::node_client::NodeClient;
-use nodeapi::v1::{BindPortRequest, ReleasePortRequest, StatusReply, StatusRequest};
+use nodeapi::v1::{
+    BindPortReply, BindPortRequest, CheckPortReply, ReleasePortReply, ReleasePortRequest, StatusReply,
+    StatusRequest,
+};
+use nodeapi::{Client, Message, Method, Pending, call};
 use tonic::{Code, Status};
 
 use crate::error::{Error, code};
@@ -20,68 +22,97 @@ const ASK_DEADLINE: Duration = Duration::from_secs(5);
 /// How long DEL waits: it succeeds without the agent.
 const RELEASE_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Commits the port; waits for an agent that is not there yet.
-///
-/// # Errors
-/// Code 11 if there is no agent by the deadline, 102 if it refuses.
-pub(crate) fn bind(socket: &Path, request: &BindPortRequest) -> Result<(), Error> {
-    let start = Instant::now();
-    let mut pause = Duration::from_millis(20);
-    loop {
-        let left = BIND_DEADLINE.saturating_sub(start.elapsed());
-        let result = call(socket, left, |mut node| async move { node.bind_port(request.clone()).await });
-        match result {
-            Err(error) if error.code == code::TRY_AGAIN && start.elapsed() + pause < BIND_DEADLINE => {
-                std::thread::sleep(pause);
-                pause = (pause * 2).min(Duration::from_millis(500));
-            }
-            other => return other.map(drop),
-        }
-    }
+/// The pauses between two tries of ADD.
+const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
+
+/// A call in two steps, with time for other work while the agent does its part.
+pub(crate) struct Call<'a, Q, A> {
+    socket: &'a Path,
+    method: &'a Method<Q, A>,
+    deadline: Instant,
+    client: Result<Client, Error>,
+    pending: Option<Pending<A>>,
 }
 
-/// Takes the port out of the network.
-///
-/// # Errors
-/// As [`bind`], after a short deadline and without a second try.
-pub(crate) fn release(socket: &Path, request: &ReleasePortRequest) -> Result<(), Error> {
-    call(socket, RELEASE_DEADLINE, |mut node| async move { node.release_port(request.clone()).await })
-        .map(drop)
+/// To commit a port.
+pub(crate) fn bind(socket: &Path) -> Call<'_, BindPortRequest, BindPortReply> {
+    Call::new(socket, &call::BIND_PORT, BIND_DEADLINE)
+}
+
+/// To take a port out of the network.
+pub(crate) fn release(socket: &Path) -> Call<'_, ReleasePortRequest, ReleasePortReply> {
+    Call::new(socket, &call::RELEASE_PORT, RELEASE_DEADLINE)
 }
 
 /// Whether the port is committed as described.
 ///
 /// # Errors
-/// As [`bind`], without a second try.
-pub(crate) fn check(socket: &Path, request: &BindPortRequest) -> Result<(), Error> {
-    call(socket, ASK_DEADLINE, |mut node| async move { node.check_port(request.clone()).await }).map(drop)
+/// See [`Call::finish`].
+pub(crate) fn check(socket: &Path, request: &BindPortRequest) -> Result<CheckPortReply, Error> {
+    Call::new(socket, &call::CHECK_PORT, ASK_DEADLINE).ask(request)
 }
 
 /// How the node's network is.
 ///
 /// # Errors
-/// As [`bind`], without a second try.
+/// See [`Call::finish`].
 pub(crate) fn status(socket: &Path) -> Result<StatusReply, Error> {
-    call(socket, ASK_DEADLINE, |mut node| async move { node.status(StatusRequest {}).await })
+    Call::new(socket, &call::STATUS, ASK_DEADLINE).ask(&StatusRequest {})
 }
 
-fn call<T, F>(
-    socket: &Path,
-    deadline: Duration,
-    work: impl FnOnce(NodeClient<Connection>) -> F,
-) -> Result<T, Error>
-where
-    F: Future<Output = Result<tonic::Response<T>, Status>>,
-{
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-    let runtime =
-        runtime.map_err(|error| Error::new(code::INTERNAL, format!("cannot start a runtime: {error}")))?;
-    runtime.block_on(async {
-        let channel = nodeapi::connect(socket, deadline).await;
-        let channel = channel.map_err(|error| Error::new(code::TRY_AGAIN, error.to_string()))?;
-        let reply = work(NodeClient::new(channel)).await.map_err(|status| error_of(&status, socket))?;
-        Ok(reply.into_inner())
-    })
+impl<'a, Q: Message, A: Message + Default> Call<'a, Q, A> {
+    fn new(socket: &'a Path, method: &'a Method<Q, A>, patience: Duration) -> Self {
+        let deadline = Instant::now() + patience;
+        Self { socket, method, deadline, client: connect(socket, patience), pending: None }
+    }
+
+    /// Sends the request. What fails is told by the wait for the answer.
+    pub(crate) fn start(&mut self, request: &Q) {
+        let Ok(client) = &mut self.client else { return };
+        match client.start(self.method, request) {
+            Ok(pending) => self.pending = Some(pending),
+            Err(status) => self.client = Err(error_of(&status, self.socket)),
+        }
+    }
+
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// Code 11 if there is no agent or it does not answer in time, 102 if it refuses.
+    pub(crate) fn finish(&mut self) -> Result<A, Error> {
+        let unsent = || Error::new(code::INTERNAL, "a call was awaited that was not sent");
+        let client = self.client.as_mut().map_err(|error| error.clone())?;
+        let pending = self.pending.take().ok_or_else(unsent)?;
+        client.finish(pending).map_err(|status| error_of(&status, self.socket))
+    }
+
+    /// The same; waits for an agent that is not there yet, or ended, and calls that one again.
+    ///
+    /// # Errors
+    /// See [`finish`](Self::finish).
+    pub(crate) fn finish_or_retry(&mut self, request: &Q) -> Result<A, Error> {
+        let [mut pause, longest] = PAUSES;
+        loop {
+            let answer = self.finish();
+            let again = answer.as_ref().is_err_and(|error| error.code == code::TRY_AGAIN);
+            if !again || Instant::now() + pause >= self.deadline {
+                return answer;
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(longest);
+            self.client = connect(self.socket, self.deadline.saturating_duration_since(Instant::now()));
+            self.start(request);
+        }
+    }
+
+    fn ask(mut self, request: &Q) -> Result<A, Error> {
+        self.start(request);
+        self.finish()
+    }
+}
+
+fn connect(socket: &Path, patience: Duration) -> Result<Client, Error> {
+    Client::connect(socket, patience).map_err(|error| Error::new(code::TRY_AGAIN, error.to_string()))
 }
 
 fn error_of(status: &Status, socket: &Path) -> Error {

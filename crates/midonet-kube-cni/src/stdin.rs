@@ -14,7 +14,7 @@ const LONGEST: usize = 16 << 20;
 pub(crate) fn read(deadline: Duration, content: &mut Vec<u8>) -> io::Result<()> {
     let start = Instant::now();
     let mut stdin = io::stdin().lock();
-    let mut chunk = [0; 16 << 10];
+    let mut chunk = [0; 4 << 10];
     loop {
         let left = deadline.saturating_sub(start.elapsed());
         let timeout = PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX);

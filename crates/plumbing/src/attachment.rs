@@ -9,19 +9,20 @@
 
 mod differences;
 mod repair;
+mod sides;
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage};
 use std::os::fd::{AsFd, AsRawFd};
 
-use crate::link::{self, DEAD_GROUP, DEAD_NAME, Link};
-use crate::{Error, NetNs, Netlink, Result, Route, address, route, sysctl, tc};
+use crate::link::{self, Link};
+use crate::{Error, NetNs, Netlink, Result, Route, sysctl};
 
 pub use differences::{Difference, Part, check};
 pub use repair::{repair, repair_outer, set_inner_mtu};
+pub use sides::Sides;
 
 /// A veth pair whose outer end leads into the network.
 #[derive(Debug)]
@@ -65,23 +66,17 @@ pub struct Attached {
 /// [`set_up`].
 ///
 /// # Errors
-/// The step that failed; nothing is left of the pair then. [`Error::is_exists`] if the inner name is taken.
+/// The step that failed; nothing is left of the pair then. [`Error::is_exists`] if a name is taken.
 pub fn attach(attachment: &Attachment<'_>) -> Result<Attached> {
-    let mut host = Netlink::here()?;
-    if attachment.replace_stale
-        && let Some(stale) = link::find(&mut host, &attachment.outer)?
-    {
-        link::ignore_missing(host.request(link::delete(stale.ifindex, &stale.name)))?;
-    }
-    host.request(pair(attachment)).map_err(|error| explain_exists(error, &mut host, attachment))?;
-    let made = configure(&mut host, attachment);
-    if made.is_err() {
-        let left = link::find(&mut host, &attachment.outer);
-        if let Ok(Some(outer)) = left {
-            let _ = host.request(link::delete(outer.ifindex, &outer.name));
+    let mut sides = Sides::open(attachment.netns)?;
+    let made = sides.create(attachment)?;
+    match sides.configure(attachment, made) {
+        Ok(()) => Ok(made),
+        Err(error) => {
+            let _ = sides.host.request(link::delete(made.outer_ifindex, &attachment.outer));
+            Err(error)
         }
     }
-    made
 }
 
 /// Which of the two names is the one that exists?
@@ -105,42 +100,24 @@ fn pair(attachment: &Attachment<'_>) -> crate::netlink::Request {
         LinkAttribute::Address(attachment.inner_mac.to_vec()),
         LinkAttribute::Mtu(attachment.mtu),
     ];
+    peer.attributes.extend(one_queue());
     if let Some(netns) = attachment.netns {
         peer.attributes.push(LinkAttribute::NetNsFd(netns.as_fd().as_raw_fd()));
     }
     let info = vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer)))];
-    let attributes = vec![
+    let mut attributes = vec![
         LinkAttribute::Address(attachment.outer_mac.to_vec()),
         LinkAttribute::Mtu(attachment.mtu),
         LinkAttribute::LinkInfo(info),
     ];
+    attributes.extend(one_queue());
     link::create(&attachment.outer, attributes)
 }
 
-fn configure(host: &mut Netlink, attachment: &Attachment<'_>) -> Result<Attached> {
-    let outer = number(&attachment.outer)?;
-    let alias = [LinkAttribute::IfAlias(attachment.alias.clone()), link::no_link_local()];
-    host.requests(vec![
-        link::change(outer, &format!("name the owner of {}", attachment.outer), alias),
-        tc::join_block(outer, &attachment.outer),
-    ])?;
-
-    let visit = || {
-        settings(attachment)?;
-        Ok((number(&attachment.inner)?, Netlink::here()?))
-    };
-    let (index, mut inside) = match attachment.netns {
-        Some(netns) => netns.run(visit)??,
-        None => visit()?,
-    };
-    let name = attachment.inner.as_str();
-    let mut requests = vec![link::switch(index, true, &format!("set {name} up"), [])];
-    requests.extend(attachment.addresses.iter().map(|net| address::add(index, name, *net)));
-    requests.extend(attachment.gateways.iter().map(|gateway| route::add_neighbour(index, name, *gateway)));
-    let routes: BTreeSet<Route> = attachment.routes.iter().copied().collect();
-    requests.extend(routes.into_iter().map(|route| route::add(index, name, route)));
-    inside.requests(requests)?;
-    Ok(Attached { outer_ifindex: outer, inner_ifindex: index })
+/// A veth uses one queue, but unless told so it is made with one for every CPU, whose others are taken away
+/// again, which waits for RCU.
+fn one_queue() -> [LinkAttribute; 2] {
+    [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)]
 }
 
 /// Of the inner end, before it is up.
@@ -176,6 +153,10 @@ fn missing(name: &str) -> Error {
     Error::other(format!("find interface {name}"), "there is none")
 }
 
+fn text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
 /// The numbers of an existing pair's ends.
 ///
 /// # Errors
@@ -201,29 +182,17 @@ pub fn set_up(outer: &str) -> Result<()> {
     Netlink::here()?.request(link::switch(number(outer)?, true, &format!("set {outer} up"), []))
 }
 
-/// Takes a pair out of use without waiting for anything: when this returns nothing passes, and both names
-/// are free. What is left is deleted by [`crate::reap_dead`], or with the inner end's namespace. What does
-/// not exist is success.
+/// Takes a pair out of use without waiting for anything: when this returns nothing passes. What is left is deleted by [`crate::reap_dead`], or with the inner end's namespace. None of that
+/// name is success. [`Sides::detach`] frees the inner name, too.
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn detach(outer: &str, inner: Option<(&NetNs, &str)>) -> Result<()> {
-    let mut host = Netlink::here()?;
-    // Without the outer end there is no inner one either: what has its name is somebody else's.
-    let Some(link) = link::find(&mut host, outer)? else { return Ok(()) };
-    // The inner end first: if this ends half-way, the outer one still says whose the pair is.
-    if let Some((netns, name)) = inner {
-        let mut inside = Netlink::inside(netns)?;
-        if let Some(end) = link::find(&mut inside, name)?
-            && (end.peer, link.peer) == (link.ifindex, end.ifindex)
-        {
-            let bury = [LinkAttribute::IfName(DEAD_NAME.into())];
-            let request = link::switch(end.ifindex, false, &format!("take {name} away"), bury);
-            link::ignore_missing(inside.request(request))?;
-        }
+pub fn detach(outer: &str) -> Result<()> {
+    let mut sides = Sides::open(None)?;
+    match sides.outer(outer)? {
+        Some(link) => sides.detach(&link, None),
+        None => Ok(()),
     }
-    let bury = [LinkAttribute::Group(DEAD_GROUP), LinkAttribute::IfName(DEAD_NAME.into())];
-    link::ignore_missing(host.request(link::switch(link.ifindex, false, &format!("take {outer} away"), bury)))
 }
 
 /// Deletes an interface, and its peer with it, and waits until it is gone. None of that name is success.

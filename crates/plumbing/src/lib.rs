@@ -20,7 +20,7 @@ pub mod tc;
 pub mod underlay;
 
 pub use attachment::{
-    Attached, Attachment, Difference, Part, attach, check, detach, find, remove, repair, repair_outer,
+    Attached, Attachment, Difference, Part, Sides, attach, check, detach, find, remove, repair, repair_outer,
     set_inner_mtu, set_up,
 };
 pub use error::{Error, Result};

@@ -21,8 +21,8 @@ const REAP_GROUP: u32 = 7022;
 /// The name of a dead interface; the kernel puts a number in.
 pub(crate) const DEAD_NAME: &str = "midodead%d";
 
-/// What the name of every dead interface begins with: nobody else's is deleted, whatever its group.
-const DEAD_PREFIX: &str = "midodead";
+/// What the name of each of our interfaces begins with: nobody else's is deleted, whatever its group.
+const PREFIX: &str = "mido";
 
 /// One network interface.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -181,7 +181,7 @@ pub fn reap_dead(most: usize) -> Result<usize> {
     let dead: Vec<Link> = list(&mut netlink)?
         .into_iter()
         .filter(|link| link.group == DEAD_GROUP || link.group == REAP_GROUP)
-        .filter(|link| link.name.starts_with(DEAD_PREFIX))
+        .filter(|link| link.name.starts_with(PREFIX))
         .take(most)
         .collect();
     if dead.is_empty() {

@@ -22,8 +22,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// A dump that changes while it is read is read again, so often.
 const DUMP_TRIES: usize = 10;
 
-/// Large enough for any one datagram of a dump (the kernel fills at most 32 KiB).
-const BUFFER: usize = 64 * 1024;
+/// Large enough for any one message: the kernel fills as many into a datagram of a dump as there is room for.
+const BUFFER: usize = 16 * 1024;
 
 /// NLMSGERR_ATTR_MSG: the kernel's explanation of an error.
 const ATTR_MSG: u16 = 1;
@@ -36,6 +36,8 @@ const ACK_TLVS: u16 = 0x200;
 pub struct Netlink {
     socket: Socket,
     sequence: u32,
+    /// What was received last; kept, since new memory costs a fault for each of its pages.
+    datagram: Vec<u8>,
 }
 
 /// A request and what it is called in an error.
@@ -62,7 +64,12 @@ impl Netlink {
             Ok(socket)
         };
         let socket = open().map_err(|error| Error::new("open a netlink socket", error))?;
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self { socket, sequence: 0, datagram: Vec::with_capacity(BUFFER) })
+    }
+
+    /// The namespace that the socket is in.
+    pub(crate) fn namespace(&self) -> Result<NetNs> {
+        NetNs::of_socket(&self.socket)
     }
 
     /// A socket in another namespace; it can be used from anywhere.
@@ -97,8 +104,8 @@ impl Netlink {
         let mut outcome = Ok(());
         let mut answers = 0;
         while answers < names.len() {
-            let datagram = receive(&self.socket).map_err(|error| Error::new(all(), error))?;
-            for (header, payload) in messages(&datagram) {
+            receive(&self.socket, &mut self.datagram).map_err(|error| Error::new(all(), error))?;
+            for (header, payload) in messages(&self.datagram) {
                 let index = header.sequence.wrapping_sub(first) as usize;
                 let Some(name) = names.get(index) else { continue };
                 if let Payload::Answer(result) = payload {
@@ -148,8 +155,8 @@ impl Netlink {
         let mut objects = Vec::new();
         let mut interrupted = false;
         loop {
-            let datagram = receive(&self.socket).map_err(|error| Error::new(what, error))?;
-            for (header, payload) in messages(&datagram) {
+            receive(&self.socket, &mut self.datagram).map_err(|error| Error::new(what, error))?;
+            for (header, payload) in messages(&self.datagram) {
                 if header.sequence != sequence {
                     continue;
                 }
@@ -175,11 +182,18 @@ impl Netlink {
 }
 
 /// The next datagram; a signal does not end the wait, the deadline does.
-pub(crate) fn receive(socket: &Socket) -> io::Result<Vec<u8>> {
-    let mut buffer = Vec::with_capacity(BUFFER);
+pub(crate) fn receive(socket: &Socket, datagram: &mut Vec<u8>) -> io::Result<()> {
+    datagram.clear();
+    datagram.reserve(BUFFER);
     loop {
-        match socket.recv(&mut buffer, 0) {
-            Ok(_) => return Ok(buffer),
+        match socket.recv(datagram, libc::MSG_TRUNC) {
+            Ok(length) if length > datagram.len() => {
+                let what = format!(
+                    "the kernel's answer has {length} bytes, more than the {BUFFER} there is room for"
+                );
+                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            }
+            Ok(_) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let late = format!("the kernel did not answer within {DEADLINE:?}");

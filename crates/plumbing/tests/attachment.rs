@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use plumbing::{Attachment, NetNs, Route, attach, check, detach, find_port, list_ports, reap_dead, set_up};
+use plumbing::{
+    Attachment, NetNs, Route, Sides, attach, check, detach, find_port, list_ports, reap_dead, set_up,
+};
 use testkit::Namespace;
 
 const GATEWAY_MAC: [u8; 6] = [2, 0x6d, 0x69, 0x64, 0x6f, 1];
@@ -61,6 +63,9 @@ fn a_pod_gets_what_it_should_in_every_family() {
         assert_eq!(outer.alias, "default/a container eth0 uid");
         node.run(|| set_up("midoa")).unwrap();
         assert_eq!(node.run(|| check(&row)).unwrap(), []);
+        for link in [inside.ip("-d link show dev eth0"), node.ip("-d link show dev midoa")] {
+            assert!(link.contains("numtxqueues 1 ") && link.contains("numrxqueues 1 "), "{link}");
+        }
         let shown = inside.ip("addr show dev eth0");
         assert!(shown.contains("mtu 1430") && shown.contains("02:00:00:00:00:03"), "{shown}");
         assert_eq!(shown.contains("inet 10.244.1.3/24"), families.contains('4'), "{shown}");
@@ -181,16 +186,32 @@ fn every_difference_is_found() {
     found("interface midoa does not exist");
 }
 
+/// What DEL does.
+fn take_away(netns: &NetNs) -> plumbing::Result<()> {
+    let mut sides = Sides::open(Some(netns))?;
+    let outer = sides.outer("midoa")?.unwrap();
+    sides.detach(&outer, Some("eth0"))
+}
+
+/// What the next ADD of the same Pod does, if it comes before the agent has deleted what is dead.
+fn make_room() -> plumbing::Result<()> {
+    let mut sides = Sides::open(None)?;
+    let outer = sides.outer("midoa")?.unwrap();
+    assert_eq!((outer.group, outer.up), (plumbing::DEAD_GROUP, false));
+    sides.clear(&outer)
+}
+
 #[test]
 fn a_detached_pair_is_out_of_the_way_at_once_and_deleted_later() {
     let (node, inside, netns) = pair();
     for _ in 0..3 {
         node.run(|| attach(&pod(&netns, "midoa", "46")).and_then(|_| set_up("midoa"))).unwrap();
-        node.run(|| detach("midoa", Some((&netns, "eth0")))).unwrap();
-        assert_eq!(node.run(|| find_port("midoa")).unwrap(), None);
+        node.run(|| take_away(&netns)).unwrap();
         assert!(!inside.ip("-br link").contains("eth0"));
+        node.run(make_room).unwrap();
+        assert_eq!(node.run(|| find_port("midoa")).unwrap(), None);
     }
-    node.run(|| detach("midoa", Some((&netns, "eth0")))).unwrap();
+    node.run(|| detach("midoa")).unwrap();
     let dead =
         || node.run(list_ports).unwrap().iter().filter(|link| link.group == plumbing::DEAD_GROUP).count();
     assert_eq!(dead(), 3);

@@ -1,9 +1,9 @@
 use ipam::Ipam;
 use naming::pod_host_interface;
-use plumbing::NetNs;
+use plumbing::Sides;
 use serde_json::Value;
 
-use super::{open_netns, owner, warn};
+use super::{open_netns, owner, refuse_own, warn};
 use crate::agent;
 use crate::error::{Error, code};
 use crate::plan::{Plan, release_request};
@@ -14,8 +14,9 @@ use crate::undo::Undo;
 /// anything fails, everything is taken back.
 pub(super) fn add(request: &Request) -> Result<Value, Error> {
     let netns = open_netns(request)?;
-    make_room(request, &netns)?;
-    let socket = &request.conf.socket;
+    let mut sides = Sides::open(Some(&netns))?;
+    refuse_own(request, sides.are_one()?)?;
+    make_room(request, &mut sides)?;
     let ipam = Ipam::of_type(&request.conf.ipam_type);
     let (plan, release); // outlive what is to be undone with them
     let mut undo = Undo::default();
@@ -26,7 +27,8 @@ pub(super) fn add(request: &Request) -> Result<Value, Error> {
     });
 
     plan = Plan::new(request, allocation)?;
-    let attached = plumbing::attach(&plan.attachment(&netns))?;
+    let attachment = plan.attachment(&netns);
+    let ends = sides.create(&attachment)?;
     undo.push(|| {
         plumbing::remove(&plan.outer).unwrap_or_else(|error| warn("cannot undo the attachment", &error));
     });
@@ -34,11 +36,19 @@ pub(super) fn add(request: &Request) -> Result<Value, Error> {
     release = release_request(&request.alias(), &plan.outer);
     // Also if the call fails: the agent may have committed the port and its answer be lost.
     undo.push(|| {
-        let _ = agent::release(socket, &release);
+        let mut call = agent::release(&request.conf.socket);
+        call.start(&release);
+        let _ = call.finish();
     });
-    agent::bind(socket, &plan.bind_request(attached.outer_ifindex))?;
+    // The agent commits the port while the Pod's side is set up: both know all they have to. Connected only
+    // now: each message to an agent that sleeps wakes it, so that few at once are better than one early.
+    let port = plan.bind_request(ends.outer_ifindex);
+    let mut bind = agent::bind(&request.conf.socket);
+    bind.start(&port);
+    sides.configure(&attachment, ends)?;
+    bind.finish_or_retry(&port)?;
 
-    plumbing::set_up(&plan.outer)?;
+    sides.set_up(ends.outer_ifindex, &plan.outer)?;
     undo.keep();
     let sandbox = request.env.netns.as_deref().unwrap_or_default();
     Ok(plan.result(sandbox, request.conf.prev_result.as_ref()).to_json(request.conf.version))
@@ -46,12 +56,11 @@ pub(super) fn add(request: &Request) -> Result<Value, Error> {
 
 /// Takes what an older sandbox of the Pod left out of the way, and refuses what would harm a living
 /// attachment, before anything is reserved.
-fn make_room(request: &Request, netns: &NetNs) -> Result<(), Error> {
+fn make_room(request: &Request, sides: &mut Sides<'_>) -> Result<(), Error> {
     let (ifname, container_id) = (&request.env.ifname, &request.env.container_id);
-    let outer = pod_host_interface(&request.pod);
-    let exists = netns.run(|| plumbing::index(ifname))??.is_some();
+    let exists = sides.inner(ifname)?.is_some();
     let attached = |what: String| Err(Error::new(code::ATTACHED, what));
-    let Some(link) = plumbing::find_port(&outer)? else {
+    let Some(link) = sides.outer(&pod_host_interface(&request.pod))? else {
         return if exists {
             attached(format!("interface {ifname} exists in the container already: delete it or name another"))
         } else {
@@ -66,6 +75,6 @@ fn make_room(request: &Request, netns: &NetNs) -> Result<(), Error> {
         _ if exists => attached(format!(
             "interface {ifname} exists in the container already: send DEL for container {container_id} first"
         )),
-        _ => Ok(plumbing::detach(&outer, None)?),
+        _ => Ok(sides.clear(&link)?),
     }
 }

@@ -16,8 +16,10 @@ pub(super) fn gc(request: &Request) -> Result<(), Error> {
         problems.take(plumbing::list_ports().map(|links| stale(links, valid))).unwrap_or_default()
     {
         // Without the agent, as in DEL: it drops the port when it is back.
-        let _ = agent::release(&request.conf.socket, &release_request(&owner, &link.name));
-        problems.take(plumbing::detach(&link.name, None));
+        let mut release = agent::release(&request.conf.socket);
+        release.start(&release_request(&owner, &link.name));
+        let _ = release.finish();
+        problems.take(plumbing::detach(&link.name));
     }
     problems.take(Ipam::of_type(&request.conf.ipam_type).gc(&request.ipam_call(), valid));
     problems.into_result()

@@ -29,20 +29,20 @@ pub(crate) fn run(request: &Request) -> Result<Option<Value>, Error> {
     }
 }
 
-/// The container's namespace, which is not the plugin's own.
+/// The container's namespace.
 fn open_netns(request: &Request) -> Result<NetNs, Error> {
     let path = request.env.netns.as_deref().unwrap_or_default();
-    let invalid = |what: String| Error::new(code::NETNS, format!("CNI_NETNS: {what}"));
-    let netns = NetNs::open(path.as_ref()).map_err(|error| invalid(error.to_string()))?;
-    if !request.env.netns_override && is_own(&netns)? {
-        let what = format!("{path} is the plugin's own namespace; they should not be the same");
-        return Err(invalid(what));
-    }
-    Ok(netns)
+    NetNs::open(path.as_ref()).map_err(|error| Error::new(code::NETNS, format!("CNI_NETNS: {error}")))
 }
 
-fn is_own(netns: &NetNs) -> Result<bool, Error> {
-    Ok(NetNs::current()?.identity()? == netns.identity()?)
+/// The container's namespace may be the plugin's own only if the runtime says so.
+fn refuse_own(request: &Request, own: bool) -> Result<(), Error> {
+    if own && !request.env.netns_override {
+        let path = request.env.netns.as_deref().unwrap_or_default();
+        let what = format!("CNI_NETNS: {path} is the plugin's own namespace; they should not be the same");
+        return Err(Error::new(code::NETNS, what));
+    }
+    Ok(())
 }
 
 /// Whose a host interface is.

@@ -2,7 +2,7 @@ use std::fmt;
 
 use ipnet::IpNet;
 
-use super::{Attachment, inside};
+use super::{Attachment, inside, text};
 use crate::{Netlink, Result, address, link, route, tc};
 
 /// One thing that is not as it should be.
@@ -109,8 +109,4 @@ impl Found {
         }
         Ok(())
     }
-}
-
-fn text(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
 }

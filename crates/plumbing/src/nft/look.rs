@@ -68,9 +68,9 @@ fn ask(request: &[u8]) -> io::Result<Vec<Vec<u8>>> {
     crate::netlink::set_deadline(&socket)?;
     socket.send(request, 0)?;
     let dumps = NetlinkBuffer::new_checked(request).is_ok_and(|buffer| buffer.flags() & NLM_F_DUMP != 0);
-    let mut objects = Vec::new();
+    let (mut objects, mut datagram) = (Vec::new(), Vec::new());
     loop {
-        let datagram = crate::netlink::receive(&socket)?;
+        crate::netlink::receive(&socket, &mut datagram)?;
         let mut rest = datagram.as_slice();
         while let Ok(message) = NetlinkBuffer::new_checked(rest) {
             let length = message.length() as usize;

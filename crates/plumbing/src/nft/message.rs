@@ -86,9 +86,9 @@ fn send(bytes: &[u8], messages: u32) -> io::Result<()> {
     socket.connect(&SocketAddr::new(0, 0))?;
     crate::netlink::set_deadline(&socket)?;
     socket.send(bytes, 0)?;
-    let mut answers = 0;
+    let (mut answers, mut buffer) = (0, Vec::new());
     while answers < messages {
-        let buffer = crate::netlink::receive(&socket)?;
+        crate::netlink::receive(&socket, &mut buffer)?;
         let mut rest = buffer.as_slice();
         while let Ok(answer) = NetlinkBuffer::new_checked(rest) {
             let length = answer.length() as usize;

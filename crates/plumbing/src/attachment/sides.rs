@@ -1,0 +1,155 @@
+//! A pair and its two namespaces, with one conversation with the kernel in each.
+
+use std::collections::BTreeSet;
+
+use netlink_packet_route::link::LinkAttribute;
+
+use super::{Attached, Attachment, explain_exists, missing, number, pair, settings, text};
+use crate::link::{self, DEAD_GROUP, DEAD_NAME, Link};
+use crate::{Error, NetNs, Netlink, Result, address, route, tc};
+
+/// The namespace of this thread, where outer ends are, and the one of an inner end.
+pub struct Sides<'a> {
+    netns: Option<&'a NetNs>,
+    home: NetNs,
+    pub(super) host: Netlink,
+    inside: Option<Netlink>,
+}
+
+impl<'a> Sides<'a> {
+    /// Both; `None`: the inner end is in this thread's own namespace, too.
+    ///
+    /// # Errors
+    /// The namespace cannot be entered, or the kernel gives no socket.
+    pub fn open(netns: Option<&'a NetNs>) -> Result<Self> {
+        let host = Netlink::here()?;
+        let home = host.namespace()?;
+        let inside = netns.map(|netns| netns.visit(&home, Netlink::here)?).transpose()?;
+        Ok(Self { netns, home, host, inside })
+    }
+
+    /// Whether both sides are in one namespace.
+    ///
+    /// # Errors
+    /// The file system does not answer.
+    pub fn are_one(&self) -> Result<bool> {
+        self.netns.map_or(Ok(true), |netns| Ok(netns.identity()? == self.home.identity()?))
+    }
+
+    fn inside(&mut self) -> &mut Netlink {
+        self.inside.as_mut().unwrap_or(&mut self.host)
+    }
+
+    /// The interface of that name on the outer side, without its statistics.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn outer(&mut self, name: &str) -> Result<Option<Link>> {
+        link::find(&mut self.host, name)
+    }
+
+    /// The interface of that name on the inner side, without its statistics.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn inner(&mut self, name: &str) -> Result<Option<Link>> {
+        link::find(self.inside(), name)
+    }
+
+    /// Makes the pair, both ends down, the outer one in the datapath's block and with its owner's name.
+    ///
+    /// # Errors
+    /// The step that failed; nothing is left of the pair then. [`Error::is_exists`] if a name is taken.
+    pub fn create(&mut self, attachment: &Attachment<'_>) -> Result<Attached> {
+        if attachment.replace_stale
+            && let Some(stale) = self.outer(&attachment.outer)?
+        {
+            link::ignore_missing(self.host.request(link::delete(stale.ifindex, &stale.name)))?;
+        }
+        let made = self.host.request(pair(attachment));
+        made.map_err(|error| explain_exists(error, &mut self.host, attachment))?;
+        let outer = number(&attachment.outer)?;
+        let made = self.name(attachment, outer);
+        if made.is_err() {
+            let _ = self.host.request(link::delete(outer, &attachment.outer));
+        }
+        made
+    }
+
+    fn name(&mut self, attachment: &Attachment<'_>, outer: u32) -> Result<Attached> {
+        let alias = [LinkAttribute::IfAlias(attachment.alias.clone()), link::no_link_local()];
+        self.host.requests(vec![
+            link::change(outer, &format!("name the owner of {}", attachment.outer), alias),
+            tc::join_block(outer, &attachment.outer),
+        ])?;
+        let name = attachment.inner.as_str();
+        let inner = self.inner(name)?.ok_or_else(|| missing(name))?;
+        // A driver may take an address and not say that it did not.
+        if inner.mac != attachment.inner_mac {
+            let (has, wanted) = (text(inner.mac), text(attachment.inner_mac));
+            return Err(Error::other(
+                format!("set the MAC address of {name} to {wanted}"),
+                format!("the kernel gave it {has}"),
+            ));
+        }
+        Ok(Attached { outer_ifindex: outer, inner_ifindex: inner.ifindex })
+    }
+
+    /// Gives the inner end its settings, addresses and routes, and sets it up.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn configure(&mut self, attachment: &Attachment<'_>, made: Attached) -> Result<()> {
+        match self.netns {
+            Some(netns) => netns.visit(&self.home, || settings(attachment))??,
+            None => settings(attachment)?,
+        }
+        let (index, name) = (made.inner_ifindex, attachment.inner.as_str());
+        let mut requests = vec![link::switch(index, true, &format!("set {name} up"), [])];
+        requests.extend(attachment.addresses.iter().map(|net| address::add(index, name, *net)));
+        requests
+            .extend(attachment.gateways.iter().map(|gateway| route::add_neighbour(index, name, *gateway)));
+        let routes: BTreeSet<_> = attachment.routes.iter().copied().collect();
+        requests.extend(routes.into_iter().map(|route| route::add(index, name, route)));
+        self.inside().requests(requests)
+    }
+
+    /// Sets an outer end up: from here on packets pass.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn set_up(&mut self, ifindex: u32, name: &str) -> Result<()> {
+        self.host.request(link::switch(ifindex, true, &format!("set {name} up"), []))
+    }
+
+    /// Takes a pair out of use without waiting for anything: when this returns nothing passes, and the inner
+    /// name is free, if it is given. What is left is deleted by [`crate::reap_dead`], or with the inner end's
+    /// namespace. Renaming costs as much as all the rest: who needs the outer name, [clears](Self::clear) it.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn detach(&mut self, outer: &Link, inner: Option<&str>) -> Result<()> {
+        // The inner end first: if this ends half-way, the outer one still says whose the pair is.
+        if let (Some(inside), Some(inner)) = (&mut self.inside, inner)
+            && let Some(end) = link::find(inside, inner)?
+            && (end.peer, outer.peer) == (outer.ifindex, end.ifindex)
+        {
+            let bury = [LinkAttribute::IfName(DEAD_NAME.into())];
+            let request = link::switch(end.ifindex, false, &format!("take {inner} away"), bury);
+            link::ignore_missing(inside.request(request))?;
+        }
+        let dead = [LinkAttribute::Group(DEAD_GROUP)];
+        let request = link::switch(outer.ifindex, false, &format!("take {} away", outer.name), dead);
+        link::ignore_missing(self.host.request(request))
+    }
+
+    /// Takes a pair out of use like [`detach`](Self::detach), and frees its outer name.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn clear(&mut self, outer: &Link) -> Result<()> {
+        let bury = [LinkAttribute::Group(DEAD_GROUP), LinkAttribute::IfName(DEAD_NAME.into())];
+        let request = link::switch(outer.ifindex, false, &format!("free the name {}", outer.name), bury);
+        link::ignore_missing(self.host.request(request))
+    }
+}
