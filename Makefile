@@ -33,9 +33,9 @@ packages-test: rust
 
 build: packages-build musl ## Build the programs into target/release
 	cargo build --release --locked $(PROGRAMS:%=-p %)
-	cargo build --release --locked -p $(PLUGIN) --target $(PLUGIN_TARGET)
+	cargo build --profile plugin --locked -p $(PLUGIN) --target $(PLUGIN_TARGET)
 	@mkdir -p target/release
-	@cp -f $(PROGRAMS:%="$(OUT)/%") "target/$(PLUGIN_TARGET)/release/$(PLUGIN)" target/release/
+	@cp -f $(PROGRAMS:%="$(OUT)/%") "target/$(PLUGIN_TARGET)/plugin/$(PLUGIN)" target/release/
 	@cp -f target/release/midonet-kube-cni target/release/midonet-kube-ipam
 
 image: build ## Build the container image, target/midonet-kube.tar
