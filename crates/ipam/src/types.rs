@@ -119,16 +119,27 @@ impl Dns {
 }
 
 impl Allocation {
-    /// Reads an IPAM plugin's result, of any version since 0.3.0.
+    /// Reads an IPAM plugin's result, of any version.
     ///
     /// # Errors
     /// [`Invalid`] names the place.
     pub fn read(node: &Node<'_>) -> Result<Self, Invalid> {
-        Ok(Self {
+        let routes =
+            |node: &Node<'_>| -> Result<Vec<_>, _> { node.list("routes")?.iter().map(Route::read).collect() };
+        let mut allocation = Self {
             ips: node.list("ips")?.iter().map(IpConfig::read).collect::<Result<_, _>>()?,
-            routes: node.list("routes")?.iter().map(Route::read).collect::<Result<_, _>>()?,
+            routes: routes(node)?,
             dns: node.get("dns")?.map_or_else(|| Ok(Dns::default()), |dns| Dns::read(&dns))?,
-        })
+        };
+        // Before 0.3.0 there is one address of each family, with the family's routes.
+        for key in ["ip4", "ip6"] {
+            if let Some(node) = node.get(key)? {
+                let (ip, gateway) = (node.require("ip")?.parse()?, address(&node, "gateway")?);
+                allocation.ips.push(IpConfig { address: ip, gateway });
+                allocation.routes.extend(routes(&node)?);
+            }
+        }
+        Ok(allocation)
     }
 }
 
