@@ -11,6 +11,7 @@ mod differences;
 mod repair;
 mod sides;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -18,7 +19,7 @@ use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, Li
 use std::os::fd::{AsFd, AsRawFd};
 
 use crate::link::{self, Link};
-use crate::{Error, NetNs, Netlink, Result, Route, sysctl};
+use crate::{Error, NetNs, Netlink, Result, Route, route, sysctl};
 
 pub use differences::{Difference, Part, check};
 pub use repair::{repair, repair_outer, set_inner_mtu};
@@ -45,7 +46,7 @@ pub struct Attachment<'a> {
     pub addresses: Vec<IpNet>,
     /// The gateway of each family.
     pub gateways: Vec<IpAddr>,
-    /// Routes through a gateway.
+    /// Routes out of the inner end.
     pub routes: Vec<Route>,
     /// Whether the inner namespace forwards packets; `None`: as it is.
     pub forwarding: Option<bool>,
@@ -120,15 +121,28 @@ fn one_queue() -> [LinkAttribute; 2] {
     [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)]
 }
 
+/// Every route of the inner end: first those to the gateways, then those through them.
+fn routes(attachment: &Attachment<'_>) -> Vec<Route> {
+    let gateways: BTreeSet<IpAddr> = attachment.gateways.iter().copied().collect();
+    let routes: BTreeSet<Route> = attachment.routes.iter().copied().collect();
+    gateways.into_iter().map(route::to_neighbour).chain(routes).collect()
+}
+
+/// The inner end's own settings, below /proc/sys/net, and their values.
+fn own_settings(attachment: &Attachment<'_>) -> Vec<(String, &'static str)> {
+    if attachment.addresses.iter().all(|net| net.addr().is_ipv4()) {
+        return Vec::new();
+    }
+    let setting = |name: &str| (format!("ipv6/conf/{}/{name}", attachment.inner), "0");
+    ["disable_ipv6", "accept_dad", "accept_ra"].map(setting).to_vec()
+}
+
 /// Of the inner end, before it is up.
 fn settings(attachment: &Attachment<'_>) -> Result<()> {
-    let has = |v4: bool| attachment.addresses.iter().any(|net| net.addr().is_ipv4() == v4);
-    if has(false) {
-        let interface = format!("ipv6/conf/{}", attachment.inner);
-        sysctl::set(&format!("{interface}/disable_ipv6"), "0")?;
-        sysctl::set(&format!("{interface}/accept_dad"), "0")?;
-        sysctl::set(&format!("{interface}/accept_ra"), "0")?;
+    for (setting, value) in own_settings(attachment) {
+        sysctl::set(&setting, value)?;
     }
+    let has = |v4: bool| attachment.addresses.iter().any(|net| net.addr().is_ipv4() == v4);
     if let Some(forwarding) = attachment.forwarding {
         let value = if forwarding { "1" } else { "0" };
         if has(true) {

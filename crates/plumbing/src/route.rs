@@ -1,12 +1,14 @@
 //! Kernel routes.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
+    RouteType,
 };
 
 use crate::address::family;
@@ -16,24 +18,87 @@ use crate::{Netlink, Result};
 /// Whose our routes are (`ip route` shows `proto 109`): no daemon takes them for its own or flushes them.
 const PROTOCOL: RouteProtocol = RouteProtocol::Other(109);
 
-/// A route through a gateway on the link.
+/// The main table's number.
+const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
+
+/// A route out of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {
     /// Where to.
     pub dst: IpNet,
-    /// Through whom.
-    pub via: IpAddr,
+    /// Through whom; `None`: the destination is on the link itself.
+    pub via: Option<IpAddr>,
+    /// Bytes of the largest packet along the path.
+    pub mtu: Option<u32>,
+    /// The TCP segment size to announce, in bytes.
+    pub advmss: Option<u32>,
+    /// The metric: lower wins.
+    pub priority: Option<u32>,
+    /// The routing table; `None` and 0: the main one.
+    pub table: Option<u32>,
+    /// How far away the destination is (rtnetlink(7)); by default as far as `via` says. IPv6 has none.
+    pub scope: Option<u8>,
+}
+
+impl Route {
+    /// A route to `dst` through `via` that has nothing special.
+    pub fn new(dst: IpNet, via: Option<IpAddr>) -> Self {
+        Self { dst, via, mtu: None, advmss: None, priority: None, table: None, scope: None }
+    }
+
+    /// A route to what `via`, a neighbour, can reach.
+    pub fn through(dst: IpNet, via: IpAddr) -> Self {
+        Self::new(dst, Some(via))
+    }
+
+    /// Whether this route, as the kernel shows it, is what was asked for.
+    pub(crate) fn satisfies(&self, wanted: &Self) -> bool {
+        let same = |wanted: Option<u32>, is: Option<u32>| wanted.is_none() || wanted == is;
+        let has_scope = self.dst.addr().is_ipv4() && wanted.scope.is_some();
+        (self.dst, self.via, self.table()) == (wanted.dst.trunc(), wanted.via, wanted.table())
+            && same(wanted.mtu, self.mtu)
+            && same(wanted.advmss, self.advmss)
+            && same(wanted.priority, self.priority)
+            && (!has_scope || wanted.scope == self.scope)
+    }
+
+    fn table(&self) -> u32 {
+        self.table.filter(|table| *table != 0).unwrap_or(MAIN)
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.dst)?;
+        if let Some(via) = self.via {
+            write!(f, " via {via}")?;
+        }
+        for (name, value) in [
+            ("mtu", self.mtu),
+            ("advmss", self.advmss),
+            ("metric", self.priority),
+            ("table", self.table),
+            ("scope", self.scope.map(u32::from)),
+        ] {
+            if let Some(value) = value {
+                write!(f, " {name} {value}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The route to a neighbour on the link.
-pub(crate) fn add_neighbour(ifindex: u32, ifname: &str, neighbour: IpAddr) -> Request {
-    let message = message(ifindex, IpNet::from(neighbour), None);
-    request(format!("route {neighbour} to {ifname}"), message)
+pub(crate) fn to_neighbour(neighbour: IpAddr) -> Route {
+    Route::new(IpNet::from(neighbour), None)
 }
 
-pub(crate) fn add(ifindex: u32, ifname: &str, route: Route) -> Request {
-    let message = message(ifindex, route.dst, Some(route.via));
-    request(format!("route {} via {} on {ifname}", route.dst, route.via), message)
+pub(crate) fn add(ifindex: u32, ifname: &str, route: &Route) -> Request {
+    Request {
+        what: format!("route {route} on {ifname}"),
+        message: RouteNetlinkMessage::NewRoute(message(ifindex, route)),
+        flags: NLM_F_CREATE | NLM_F_EXCL,
+    }
 }
 
 /// Makes a route ours that somebody made lead elsewhere.
@@ -41,55 +106,72 @@ pub(crate) fn replacing(request: Request) -> Request {
     Request { flags: NLM_F_CREATE | NLM_F_REPLACE, ..request }
 }
 
-fn request(what: String, message: RouteMessage) -> Request {
-    Request { what, message: RouteNetlinkMessage::NewRoute(message), flags: NLM_F_CREATE | NLM_F_EXCL }
-}
-
-fn message(ifindex: u32, dst: IpNet, via: Option<IpAddr>) -> RouteMessage {
+fn message(ifindex: u32, route: &Route) -> RouteMessage {
     let mut message = RouteMessage::default();
-    message.header.address_family = family(dst.addr());
-    message.header.destination_prefix_length = dst.prefix_len();
-    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    let default_scope = if route.via.is_some() { RouteScope::Universe } else { RouteScope::Link };
+    message.header.address_family = family(route.dst.addr());
+    message.header.destination_prefix_length = route.dst.prefix_len();
+    // Larger numbers have an attribute of their own.
+    message.header.table = u8::try_from(route.table()).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
     message.header.protocol = PROTOCOL;
     message.header.kind = RouteType::Unicast;
-    message.header.scope = if via.is_some() { RouteScope::Universe } else { RouteScope::Link };
-    message.attributes.push(RouteAttribute::Oif(ifindex));
-    if dst.prefix_len() > 0 {
-        message.attributes.push(RouteAttribute::Destination(dst.network().into()));
+    message.header.scope = route.scope.map_or(default_scope, RouteScope::from);
+    let attributes = &mut message.attributes;
+    attributes.push(RouteAttribute::Oif(ifindex));
+    if route.dst.prefix_len() > 0 {
+        attributes.push(RouteAttribute::Destination(route.dst.network().into()));
     }
-    if let Some(via) = via {
-        message.attributes.push(RouteAttribute::Gateway(via.into()));
+    attributes.extend(route.via.map(|via| RouteAttribute::Gateway(via.into())));
+    attributes.extend(route.priority.map(RouteAttribute::Priority));
+    attributes.extend(route.table.map(|_| RouteAttribute::Table(route.table())));
+    let metrics = [route.mtu.map(RouteMetric::Mtu), route.advmss.map(RouteMetric::Advmss)];
+    let metrics: Vec<_> = metrics.into_iter().flatten().collect();
+    if !metrics.is_empty() {
+        attributes.push(RouteAttribute::Metrics(metrics));
     }
     message
 }
 
-/// The main table's routes out of a link: where to, and through whom.
-pub(crate) fn list(netlink: &mut Netlink, ifindex: u32) -> Result<Vec<(IpNet, Option<IpAddr>)>> {
+/// The routes out of a link, of all tables.
+pub(crate) fn list(netlink: &mut Netlink, ifindex: u32) -> Result<Vec<Route>> {
     let all = RouteNetlinkMessage::GetRoute(RouteMessage::default());
     let messages = netlink.dump("list routes", &all)?;
     Ok(messages.into_iter().filter_map(|message| read(message, ifindex)).collect())
 }
 
-fn read(message: RouteNetlinkMessage, ifindex: u32) -> Option<(IpNet, Option<IpAddr>)> {
-    let RouteNetlinkMessage::NewRoute(route) = message else { return None };
-    if route.header.table != RouteHeader::RT_TABLE_MAIN
-        || !route.attributes.contains(&RouteAttribute::Oif(ifindex))
-    {
+fn read(message: RouteNetlinkMessage, ifindex: u32) -> Option<Route> {
+    let RouteNetlinkMessage::NewRoute(message) = message else { return None };
+    if !message.attributes.contains(&RouteAttribute::Oif(ifindex)) {
         return None;
     }
-    let unspecified: IpAddr = match route.header.address_family {
+    let unspecified: IpAddr = match message.header.address_family {
         netlink_packet_route::AddressFamily::Inet => Ipv4Addr::UNSPECIFIED.into(),
         _ => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let (mut dst, mut via) = (unspecified, None);
-    for attribute in route.attributes {
+    let mut route = Route::new(IpNet::new(unspecified, message.header.destination_prefix_length).ok()?, None);
+    route.table = Some(message.header.table.into());
+    route.scope = Some(message.header.scope.into());
+    for attribute in message.attributes {
         match attribute {
-            RouteAttribute::Destination(address) => dst = ip(&address)?,
-            RouteAttribute::Gateway(address) => via = Some(ip(&address)?),
+            RouteAttribute::Destination(address) => {
+                route.dst = IpNet::new(ip(&address)?, route.dst.prefix_len()).ok()?;
+            }
+            RouteAttribute::Gateway(address) => route.via = Some(ip(&address)?),
+            RouteAttribute::Priority(priority) => route.priority = Some(priority),
+            RouteAttribute::Table(table) => route.table = Some(table),
+            RouteAttribute::Metrics(metrics) => {
+                for metric in metrics {
+                    match metric {
+                        RouteMetric::Mtu(mtu) => route.mtu = Some(mtu),
+                        RouteMetric::Advmss(advmss) => route.advmss = Some(advmss),
+                        _ => {}
+                    }
+                }
+            }
             _ => {}
         }
     }
-    Some((IpNet::new(dst, route.header.destination_prefix_length).ok()?, via))
+    Some(route)
 }
 
 fn ip(address: &RouteAddress) -> Option<IpAddr> {

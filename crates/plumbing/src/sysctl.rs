@@ -93,6 +93,7 @@ fn interfaces() -> Result<Vec<String>> {
     Ok(real.filter_map(|entry| entry.file_name().into_string().ok()).collect())
 }
 
-fn is(setting: &str, value: &str) -> bool {
+/// Whether a setting is there and has that value.
+pub(crate) fn is(setting: &str, value: &str) -> bool {
     fs::read_to_string(path(setting)).is_ok_and(|now| now.trim() == value)
 }

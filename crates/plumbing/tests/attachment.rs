@@ -25,7 +25,7 @@ fn pod<'a>(netns: &'a NetNs, outer: &str, families: &str) -> Attachment<'a> {
         if families.contains(family) {
             addresses.push(address.parse().unwrap());
             gateways.push(gateway.parse().unwrap());
-            routes.push(Route { dst: all.parse().unwrap(), via: gateway.parse().unwrap() });
+            routes.push(Route::through(all.parse().unwrap(), gateway.parse().unwrap()));
         }
     }
     Attachment {
@@ -100,6 +100,43 @@ fn a_pod_gets_what_it_should_in_every_family() {
 }
 
 #[test]
+fn routes_have_what_was_asked_for() {
+    let (node, inside, netns) = pair();
+    let mut row = pod(&netns, "midoa", "46");
+    for route in &mut row.routes {
+        *route = Route {
+            mtu: Some(1400),
+            advmss: Some(1300),
+            priority: Some(7),
+            table: Some(1000),
+            scope: Some(0),
+            ..*route
+        };
+    }
+    row.routes.push(Route { scope: Some(253), ..Route::new("10.9.0.0/16".parse().unwrap(), None) });
+    row.routes.push(Route { table: Some(0), ..Route::new("fd09::/64".parse().unwrap(), None) });
+    node.run(|| attach(&row).and_then(|_| set_up("midoa"))).unwrap();
+    assert_eq!(node.run(|| check(&row)).unwrap(), []);
+    for (family, gateway) in [("-4", "10.244.1.1"), ("-6", "fd44:0:0:1::1")] {
+        let routes = inside.ip(&format!("{family} route show table 1000"));
+        let want = format!("default via {gateway} dev eth0 proto 109 metric 7 mtu 1400 advmss 1300");
+        assert!(routes.contains(&want), "{routes}");
+    }
+    assert!(inside.ip("route").contains("10.9.0.0/16 dev eth0 proto 109 scope link"));
+    assert!(inside.ip("-6 route").contains("fd09::/64 dev eth0 proto 109"));
+
+    inside.ip(
+        "route replace default via 10.244.1.1 dev eth0 metric 7 table 1000 mtu 1300 advmss 1300 proto 109",
+    );
+    let found = node.run(|| check(&row)).unwrap();
+    let missing =
+        "the route to 0.0.0.0/0 via 10.244.1.1 mtu 1400 advmss 1300 metric 7 table 1000 scope 0 on eth0";
+    assert!(found.len() == 1 && found[0].to_string().contains(missing), "{found:?}");
+    node.run(|| plumbing::repair(&row)).unwrap();
+    assert_eq!(node.run(|| check(&row)).unwrap(), []);
+}
+
+#[test]
 fn a_node_is_the_other_row() {
     let node = Namespace::new();
     let row = Attachment {
@@ -110,8 +147,8 @@ fn a_node_is_the_other_row() {
         addresses: texts(&["10.244.1.2/24", "fd44:0:0:1::2/64"]),
         gateways: texts(&["10.244.1.1", "fd44:0:0:1::1"]),
         routes: vec![
-            Route { dst: "10.244.0.0/16".parse().unwrap(), via: "10.244.1.1".parse().unwrap() },
-            Route { dst: "fd44::/48".parse().unwrap(), via: "fd44:0:0:1::1".parse().unwrap() },
+            Route::through("10.244.0.0/16".parse().unwrap(), "10.244.1.1".parse().unwrap()),
+            Route::through("fd44::/48".parse().unwrap(), "fd44:0:0:1::1".parse().unwrap()),
         ],
         forwarding: Some(true),
         ..pod(&node.run(NetNs::current).unwrap(), "", "")

@@ -20,7 +20,7 @@ fn pair(netns: &NetNs) -> Attachment<'_> {
         addresses: ["10.244.1.3/24", "fd44::3/64"].map(|text| text.parse().unwrap()).to_vec(),
         gateways: ["10.244.1.1", "fd44::1"].map(|text| text.parse().unwrap()).to_vec(),
         routes: [("0.0.0.0/0", "10.244.1.1"), ("::/0", "fd44::1")]
-            .map(|(dst, via)| Route { dst: dst.parse().unwrap(), via: via.parse().unwrap() })
+            .map(|(dst, via)| Route::through(dst.parse().unwrap(), via.parse().unwrap()))
             .to_vec(),
         forwarding: None,
         replace_stale: false,
@@ -40,7 +40,7 @@ fn each_part_is_named_and_put_right_in_place() {
         (&inside, "route del default", Part::Route),
         (&inside, "route replace default dev lo", Part::Route),
         (&inside, "link set eth0 down", Part::Setting),
-        (&inside, "link set eth0 mtu 1400", Part::Setting),
+        (&inside, "link set eth0 mtu 1400", Part::SmallerMtu),
         (&node, "link set midoa down", Part::Setting),
         (&node, "link set midoa address 02:00:00:00:00:09", Part::Setting),
         (&node, "link set midoa alias other", Part::Setting),
@@ -50,6 +50,14 @@ fn each_part_is_named_and_put_right_in_place() {
         assert!(found.iter().any(|difference| difference.part == part), "{words}: {found:?}");
         node.run(|| repair(&pair)).unwrap();
         assert_eq!(node.run(|| check(&pair)).unwrap(), [], "{words}");
+    }
+    for setting in ["disable_ipv6", "accept_dad", "accept_ra"] {
+        let path = format!("/proc/sys/net/ipv6/conf/eth0/{setting}");
+        inside.run(|| std::fs::write(&path, "1")).unwrap();
+        let found = node.run(|| check(&pair)).unwrap();
+        assert!(found.iter().any(|difference| difference.to_string().contains(setting)), "{found:?}");
+        node.run(|| repair(&pair)).unwrap();
+        assert_eq!(node.run(|| check(&pair)).unwrap(), [], "{setting}");
     }
     testkit::run(node.command("tc").args(["qdisc", "del", "dev", "midoa", "clsact"]));
     assert!(!node.run(tc::block_members).unwrap().contains(&made.outer_ifindex));

@@ -101,7 +101,7 @@ impl Network {
         let inside = self.settings.cluster_cidrs.iter().chain(&self.settings.service_cidrs);
         let routes = inside.filter_map(|cidr| {
             let gateway = local.gateways.iter().find(|gateway| gateway.is_ipv4() == cidr.addr().is_ipv4())?;
-            Some(plumbing::Route { dst: *cidr, via: *gateway })
+            Some(plumbing::Route::through(*cidr, *gateway))
         });
         Attachment {
             netns: None,

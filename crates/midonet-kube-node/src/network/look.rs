@@ -192,7 +192,7 @@ impl Expectation {
         for difference in plumbing::check(&self.pair)? {
             let what = match difference.part {
                 Part::Link => "link",
-                Part::Setting => "setting",
+                Part::Setting | Part::SmallerMtu => "setting",
                 Part::Block => "block",
                 Part::Address => "address",
                 Part::Route => "route",

@@ -1,9 +1,8 @@
+use std::cmp::Ordering;
 use std::fmt;
 
-use ipnet::IpNet;
-
-use super::{Attachment, inside, text};
-use crate::{Netlink, Result, address, link, route, tc};
+use super::{Attachment, inside, own_settings, routes, text};
+use crate::{Netlink, Result, Route, address, link, route, sysctl, tc};
 
 /// One thing that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +19,8 @@ pub enum Part {
     Link,
     /// An end is there, but not set as it should be.
     Setting,
+    /// The inner end's MTU is smaller than it should be: packets pass, but not the largest.
+    SmallerMtu,
     /// The outer end is not in the datapath's block.
     Block,
     /// An address of the inner end.
@@ -45,7 +46,10 @@ pub fn check(attachment: &Attachment<'_>) -> Result<Vec<Difference>> {
     match link::find(&mut host, &attachment.outer)? {
         None => found.note(Part::Link, format!("interface {} does not exist", attachment.outer)),
         Some(outer) => {
-            found.link(&outer, attachment.outer_mac, attachment.mtu);
+            found.link(&outer, attachment.outer_mac);
+            if outer.mtu != attachment.mtu {
+                found.mtu(Part::Setting, &outer, attachment.mtu);
+            }
             if outer.alias != attachment.alias {
                 found.note(
                     Part::Setting,
@@ -61,7 +65,13 @@ pub fn check(attachment: &Attachment<'_>) -> Result<Vec<Difference>> {
     match link::find(&mut inside, &attachment.inner)? {
         None => found.note(Part::Link, format!("interface {} does not exist", attachment.inner)),
         Some(inner) => {
-            found.link(&inner, attachment.inner_mac, attachment.mtu);
+            found.link(&inner, attachment.inner_mac);
+            match inner.mtu.cmp(&attachment.mtu) {
+                Ordering::Less => found.mtu(Part::SmallerMtu, &inner, attachment.mtu),
+                Ordering::Greater => found.mtu(Part::Setting, &inner, attachment.mtu),
+                Ordering::Equal => {}
+            }
+            found.settings(attachment)?;
             found.addresses(&mut inside, inner.ifindex, attachment)?;
             found.routes(&mut inside, inner.ifindex, attachment)?;
         }
@@ -76,19 +86,36 @@ impl Found {
         self.0.push(Difference { part, text });
     }
 
-    fn link(&mut self, link: &link::Link, mac: [u8; 6], mtu: u32) {
+    fn link(&mut self, link: &link::Link, mac: [u8; 6]) {
         if link.mac != mac {
             self.note(
                 Part::Setting,
                 format!("{} has the MAC address {}, not {}", link.name, text(link.mac), text(mac)),
             );
         }
-        if link.mtu != mtu {
-            self.note(Part::Setting, format!("{} has an MTU of {}, not {mtu}", link.name, link.mtu));
-        }
         if !link.up {
             self.note(Part::Setting, format!("{} is down", link.name));
         }
+    }
+
+    fn mtu(&mut self, part: Part, link: &link::Link, mtu: u32) {
+        self.note(part, format!("{} has an MTU of {}, not {mtu}", link.name, link.mtu));
+    }
+
+    /// Not whether the namespace forwards: that is its owner's to change.
+    fn settings(&mut self, attachment: &Attachment<'_>) -> Result<()> {
+        let look = || {
+            let wanted = own_settings(attachment).into_iter();
+            wanted.filter(|(setting, value)| !sysctl::is(setting, value)).collect::<Vec<_>>()
+        };
+        let wrong = match attachment.netns {
+            Some(netns) => netns.run(look)?,
+            None => look(),
+        };
+        for (setting, value) in wrong {
+            self.note(Part::Setting, format!("the setting net/{setting} is not {value}"));
+        }
+        Ok(())
     }
 
     fn addresses(&mut self, inside: &mut Netlink, ifindex: u32, attachment: &Attachment<'_>) -> Result<()> {
@@ -101,11 +128,9 @@ impl Found {
 
     fn routes(&mut self, inside: &mut Netlink, ifindex: u32, attachment: &Attachment<'_>) -> Result<()> {
         let has = route::list(inside, ifindex)?;
-        let neighbours = attachment.gateways.iter().map(|gateway| (IpNet::from(*gateway), None));
-        let routes = attachment.routes.iter().map(|route| (route.dst.trunc(), Some(route.via)));
-        for (dst, via) in neighbours.chain(routes).filter(|route| !has.contains(route)) {
-            let via = via.map(|via| format!(" via {via}")).unwrap_or_default();
-            self.note(Part::Route, format!("the route to {dst}{via} on {} is missing", attachment.inner));
+        let is_missing = |wanted: &&Route| !has.iter().any(|route| route.satisfies(wanted));
+        for route in routes(attachment).iter().filter(is_missing) {
+            self.note(Part::Route, format!("the route to {route} on {} is missing", attachment.inner));
         }
         Ok(())
     }

@@ -4,13 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ipnet::IpNet;
 use netlink_packet_route::link::LinkAttribute;
 
-use super::{Attachment, inside, need, settings};
+use super::{Attachment, inside, need, routes, settings};
 use crate::link::{self, Link};
 use crate::netlink::Request;
-use crate::{NetNs, Netlink, Result, address, route, tc};
+use crate::{NetNs, Netlink, Result, Route, address, route, tc};
 
 /// Where container runtimes keep Pods' namespaces.
 const NAMESPACES: &str = "/run/netns";
@@ -36,12 +35,10 @@ pub fn repair(attachment: &Attachment<'_>) -> Result<()> {
     let missing = attachment.addresses.iter().filter(|net| !has.contains(&(index, **net)));
     inside.requests(missing.map(|net| address::add(index, name, *net)).collect())?;
     let has = route::list(&mut inside, index)?;
-    let gateways = attachment.gateways.iter().filter(|to| !has.contains(&(IpNet::from(**to), None)));
-    let gateways = gateways.map(|to| route::add_neighbour(index, name, *to));
-    let routes =
-        attachment.routes.iter().filter(|route| !has.contains(&(route.dst.trunc(), Some(route.via))));
-    let routes = routes.map(|route| route::add(index, name, *route));
-    inside.requests(gateways.chain(routes).map(route::replacing).collect())?;
+    let is_missing = |wanted: &&Route| !has.iter().any(|route| route.satisfies(wanted));
+    let missing = routes(attachment);
+    let missing = missing.iter().filter(is_missing).map(|route| route::add(index, name, route));
+    inside.requests(missing.map(route::replacing).collect())?;
 
     host.requests(end(&outer, attachment.outer_mac, attachment.mtu, Some(&attachment.alias)))?;
     join(&mut host, &outer)

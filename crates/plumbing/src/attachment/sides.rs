@@ -1,10 +1,8 @@
 //! A pair and its two namespaces, with one conversation with the kernel in each.
 
-use std::collections::BTreeSet;
-
 use netlink_packet_route::link::LinkAttribute;
 
-use super::{Attached, Attachment, explain_exists, missing, number, pair, settings, text};
+use super::{Attached, Attachment, explain_exists, missing, number, pair, routes, settings, text};
 use crate::link::{self, DEAD_GROUP, DEAD_NAME, Link};
 use crate::{Error, NetNs, Netlink, Result, address, route, tc};
 
@@ -107,10 +105,7 @@ impl<'a> Sides<'a> {
         let (index, name) = (made.inner_ifindex, attachment.inner.as_str());
         let mut requests = vec![link::switch(index, true, &format!("set {name} up"), [])];
         requests.extend(attachment.addresses.iter().map(|net| address::add(index, name, *net)));
-        requests
-            .extend(attachment.gateways.iter().map(|gateway| route::add_neighbour(index, name, *gateway)));
-        let routes: BTreeSet<_> = attachment.routes.iter().copied().collect();
-        requests.extend(routes.into_iter().map(|route| route::add(index, name, route)));
+        requests.extend(routes(attachment).iter().map(|route| route::add(index, name, route)));
         self.inside().requests(requests)
     }
 
