@@ -12,6 +12,10 @@ use crate::error::{Error, Problems, code};
 use crate::result::CniResult;
 use crate::version::Version;
 
+/// Capabilities that a configuration may declare and this plugin has nothing for (CONVENTIONS.md: a plugin acts
+/// on what it asked for, or says that it cannot).
+const REFUSED: [&str; 3] = ["aliases", "deviceID", "infinibandGUID"];
+
 /// What the plugin has to know of a network configuration. It has no `Debug`: configurations may hold
 /// secrets of other plugins.
 #[derive(Clone, PartialEq, Eq)]
@@ -20,35 +24,62 @@ pub struct NetConf {
     pub version: Version,
     /// `ipam.type`.
     pub ipam_type: String,
-    /// `mtu`: of the Pod's interface, in bytes. The agent writes it.
-    pub mtu: Option<u32>,
     /// `socket`: where the agent listens.
     pub socket: PathBuf,
-    /// The MAC address that `args.cni.mac` or, before it, the runtime's capability asks for.
+    /// ADD, CHECK: `mtu` of the Pod's interface, in bytes. The agent writes it.
+    pub mtu: Option<u32>,
+    /// ADD, CHECK: the MAC address that `args.cni.mac` or, before it, the runtime's capability asks for.
     pub mac: Option<Mac>,
-    /// `dns`: if it says anything, it replaces what IPAM says.
-    pub dns: Option<Dns>,
-    /// `prevResult`.
+    /// ADD, CHECK: name resolution.
+    pub dns: DnsConf,
+    /// ADD, CHECK: `prevResult`.
     pub prev_result: Option<CniResult>,
     /// GC: the attachments that are still there.
-    pub valid_attachments: Option<Vec<Attachment>>,
+    pub valid_attachments: Vec<Attachment>,
+}
+
+/// What configuration and runtime say about name resolution.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DnsConf {
+    /// `dns`: if it says anything, it replaces what IPAM says.
+    network: Option<Dns>,
+    /// `runtimeConfig.dns`: each list that says anything replaces the network's.
+    runtime: Dns,
+}
+
+impl DnsConf {
+    /// The result's, where IPAM says this.
+    pub fn over(&self, ipam: Dns) -> Dns {
+        let Dns { nameservers, domain, search, options } = self.network.clone().unwrap_or(ipam);
+        let either =
+            |runtime: &Vec<String>, network| if runtime.is_empty() { network } else { runtime.clone() };
+        Dns {
+            nameservers: either(&self.runtime.nameservers, nameservers),
+            domain,
+            search: either(&self.runtime.search, search),
+            options: either(&self.runtime.options, options),
+        }
+    }
 }
 
 /// The version of a configuration, for errors about the rest of it.
 pub fn version_of(stdin: &[u8]) -> Option<Version> {
     let value: Value = serde_json::from_slice(stdin).ok()?;
-    Version::parse(Node::root(&value).word("cniVersion").ok()??)
+    Version::named(Node::root(&value).word("cniVersion").ok()?)
 }
 
 impl NetConf {
     /// Reads and checks a configuration.
     ///
     /// # Errors
-    /// Codes 1, 6 and 7, with everything that is wrong.
+    /// Codes 1, 2, 6 and 7, with everything that is wrong.
     pub fn parse(stdin: &[u8], command: Command) -> Result<Self, Error> {
         let value: Value = serde_json::from_slice(stdin).map_err(|error| {
             Error::new(code::DECODE, format!("the network configuration on stdin is not JSON: {error}"))
         })?;
+        if !value.is_object() {
+            return Err(Error::new(code::DECODE, "the network configuration on stdin is no JSON object"));
+        }
         let root = Node::root(&value);
         let version = version(&root, command)?;
         let mut problems = Problems::default();
@@ -63,33 +94,40 @@ impl NetConf {
             _ => {}
         }
         let socket = problems.take(root.word("socket")).flatten().unwrap_or(nodeapi::SOCKET);
-        let conf = Self {
+        let mut conf = Self {
             version,
             ipam_type: problems.take(ipam_type(&root)).flatten().unwrap_or_default(),
-            mtu: problems.take(root.get("mtu").and_then(|n| n.map(|n| mtu(&n)).transpose())).flatten(),
             socket: socket.into(),
-            mac: problems.take(mac(&root)).flatten(),
-            dns: problems.take(dns(&root)).flatten(),
-            prev_result: problems.take(prev_result(&root)).flatten(),
-            valid_attachments: problems.take(valid_attachments(&root)).flatten(),
+            mtu: None,
+            mac: None,
+            dns: DnsConf::default(),
+            prev_result: None,
+            valid_attachments: Vec::new(),
         };
-        if command == Command::Gc && conf.valid_attachments.is_none() {
-            problems.add(
-                code::CONFIG,
-                "cni.dev/valid-attachments: missing: without it GC would release every attachment; send an empty \
-                 list if that is meant",
-            );
+        match command {
+            Command::Add | Command::Check => {
+                refuse_capabilities(&value, &mut problems);
+                let mtu = root.get("mtu").and_then(|node| node.map(|node| mtu(&node)).transpose());
+                conf.mtu = problems.take(mtu).flatten();
+                conf.mac = problems.take(mac(&root)).flatten();
+                conf.dns = problems.take(dns(&root)).unwrap_or_default();
+                conf.prev_result = problems.take(prev_result(&root)).flatten();
+            }
+            Command::Gc => {
+                conf.valid_attachments = problems.take(valid_attachments(&root)).unwrap_or_default();
+            }
+            // DEL must not fail by what it does not need, such as a damaged prevResult.
+            Command::Del | Command::Status | Command::Version => {}
         }
         problems.into_result().map(|()| conf)
     }
 }
 
 fn version(root: &Node<'_>, command: Command) -> Result<Version, Error> {
-    // The specification's default for a configuration without a version.
-    let text = root.word("cniVersion")?.unwrap_or("0.1.0");
+    let text = root.word("cniVersion").map_err(|invalid| Error::new(code::DECODE, invalid.to_string()))?;
     let incompatible = |msg: &str| Error::new(code::INCOMPATIBLE_VERSION, msg);
-    let version = Version::parse(text).ok_or_else(|| {
-        let supported = Version::ALL.map(Version::as_str).join(", ");
+    let version = Version::named(text).ok_or_else(|| {
+        let (text, supported) = (text.unwrap_or_default(), Version::ALL.map(Version::as_str).join(", "));
         let details = format!("config is \"{text}\", plugin supports {supported}");
         Error { details, ..incompatible("incompatible CNI versions") }
     })?;
@@ -146,37 +184,66 @@ pub(crate) fn check_mac(mac: Mac) -> Result<Mac, String> {
     Ok(mac)
 }
 
+fn refuse_capabilities(config: &Value, problems: &mut Problems) {
+    for key in REFUSED {
+        let value = config.get("runtimeConfig").and_then(|runtime| runtime.get(key));
+        if let Some(value) = value.filter(|value| !is_nothing(value)) {
+            let what =
+                format!("runtimeConfig.{key}={value} is not supported: take {key} out of \"capabilities\"");
+            problems.add(code::UNSUPPORTED_FIELD, what);
+        }
+    }
+}
+
+fn is_nothing(value: &Value) -> bool {
+    value.is_null()
+        || value.as_str().is_some_and(str::is_empty)
+        || value.as_array().is_some_and(Vec::is_empty)
+}
+
+fn dns(root: &Node<'_>) -> Result<DnsConf, Invalid> {
+    let runtime = root.get("runtimeConfig")?.map(|runtime| runtime.get("dns")).transpose()?.flatten();
+    Ok(DnsConf {
+        network: root.get("dns")?.map(|node| network_dns(&node)).transpose()?.flatten(),
+        runtime: runtime.map_or_else(|| Ok(Dns::default()), |node| runtime_dns(&node))?,
+    })
+}
+
 /// A `dns` that sets nothing is none; an empty list sets something.
-fn dns(root: &Node<'_>) -> Result<Option<Dns>, Invalid> {
-    let Some(node) = root.get("dns")? else { return Ok(None) };
+fn network_dns(node: &Node<'_>) -> Result<Option<Dns>, Invalid> {
     let mut is_set = node.word("domain")?.is_some();
     for list in ["nameservers", "search", "options"] {
         is_set |= node.get(list)?.is_some();
     }
-    Ok(if is_set { Some(Dns::read(&node)?) } else { None })
+    Ok(if is_set { Some(Dns::read(node)?) } else { None })
+}
+
+/// The capability's names are not those of a result (CONVENTIONS.md, "Well-known Capabilities").
+fn runtime_dns(node: &Node<'_>) -> Result<Dns, Invalid> {
+    Ok(Dns {
+        nameservers: node.texts("servers")?,
+        domain: String::new(),
+        search: node.texts("searches")?,
+        options: node.texts("options")?,
+    })
 }
 
 fn prev_result(root: &Node<'_>) -> Result<Option<CniResult>, Invalid> {
     root.get("prevResult")?.map(|node| CniResult::read(&node)).transpose()
 }
 
-/// The list of GC, under its name of 1.1.0 or the one before. `null` is how the reference library
-/// writes an empty list.
-fn valid_attachments(root: &Node<'_>) -> Result<Option<Vec<Attachment>>, Invalid> {
-    for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] {
-        if !root.has(key) {
-            continue;
-        }
-        let mut list = Vec::new();
-        for node in root.list(key)? {
-            list.push(Attachment {
-                container_id: node.require("containerID")?.text()?.to_owned(),
-                ifname: node.require("ifname")?.text()?.to_owned(),
-            });
-        }
-        return Ok(Some(list));
-    }
-    Ok(None)
+/// The list of GC, under its name of 1.1.0 or the one that runtimes used before it. `null` is how the reference
+/// library writes an empty list, and with no list at all `cnitool gc` means the same: nothing is valid.
+fn valid_attachments(root: &Node<'_>) -> Result<Vec<Attachment>, Invalid> {
+    let keys = ["cni.dev/valid-attachments", "cni.dev/attachments"];
+    let Some(key) = keys.into_iter().find(|key| root.has(key)) else { return Ok(Vec::new()) };
+    let read = |node: &Node<'_>| {
+        Ok(Attachment {
+            container_id: node.require("containerID")?.text()?.to_owned(),
+            ifname: node.require("ifname")?.text()?.to_owned(),
+        })
+    };
+    root.list(key)?.iter().map(read).collect()
 }
 
 #[cfg(test)]

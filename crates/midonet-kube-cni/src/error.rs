@@ -10,6 +10,8 @@ pub mod code {
     pub const INCOMPATIBLE_VERSION: u32 = 1;
     /// The configuration asks for what this plugin cannot do.
     pub const UNSUPPORTED_FIELD: u32 = 2;
+    /// There is no such container, and nothing of it to clean up.
+    pub const UNKNOWN_CONTAINER: u32 = 3;
     /// The environment is incomplete or cannot work.
     pub const ENVIRONMENT: u32 = 4;
     /// Reading or writing failed.
@@ -24,6 +26,8 @@ pub mod code {
     pub const TRY_AGAIN: u32 = 11;
     /// STATUS: no ADD can be served.
     pub const UNAVAILABLE: u32 = 50;
+    /// STATUS: nor may attached containers reach everything.
+    pub const LIMITED: u32 = 51;
     /// Our own: the kernel refused, or differs from what CHECK expects.
     pub const PLUMBING: u32 = 101;
     /// Our own: the node agent refused.

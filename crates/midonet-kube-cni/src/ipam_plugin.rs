@@ -30,7 +30,7 @@ pub(crate) fn run(request: &Request) -> Result<Option<Value>, Error> {
         Command::Del => ipam.del(&call)?,
         Command::Check => ipam.check(&call)?,
         Command::Status => ipam.status(&call)?,
-        Command::Gc => ipam.gc(&call, request.conf.valid_attachments.as_deref().unwrap_or_default())?,
+        Command::Gc => ipam.gc(&call, &request.conf.valid_attachments)?,
         Command::Version => {}
     }
     Ok(None)

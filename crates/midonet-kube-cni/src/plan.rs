@@ -18,6 +18,9 @@ const LONGEST_ALIAS: usize = 255;
 /// The smallest MTU of a link with IPv6 (RFC 8200, section 5).
 const IPV6_MTU: u32 = 1280;
 
+/// The scope of what is reached without a gateway (RT_SCOPE_LINK).
+const SCOPE_LINK: u8 = 253;
+
 /// An attachment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -31,6 +34,7 @@ pub struct Plan {
     routes: Vec<Route>,
     dns: Dns,
     bind: BindPortRequest,
+    forwarding: Option<bool>,
 }
 
 impl Plan {
@@ -50,7 +54,7 @@ impl Plan {
         if routes.is_empty() {
             routes = default_routes(&ips);
         }
-        let dns = request.conf.dns.clone().unwrap_or(allocation.dns);
+        let dns = request.conf.dns.over(allocation.dns);
         Self::build(request, mac, ips, &routes, dns)
     }
 
@@ -65,7 +69,9 @@ impl Plan {
             .interfaces
             .iter()
             .enumerate()
-            .find(|(_, i)| i.name == *ifname && !i.sandbox.is_empty())
+            .filter(|(_, i)| i.name == *ifname && !i.sandbox.is_empty())
+            // Another plugin may have made one of that name in another sandbox.
+            .max_by_key(|(_, i)| Some(&i.sandbox) == request.env.netns.as_ref())
             .ok_or_else(|| wrong(format!("it has no interface {ifname} in a sandbox")))?;
         let mac = interface.mac.parse().map_err(|error| wrong(format!("{ifname}: {error}")))?;
         let ips: Vec<_> = result
@@ -74,10 +80,9 @@ impl Plan {
             .filter(|ip| ip.interface == Some(index))
             .map(|ip| with_gateway(ip.address, ip.gateway))
             .collect::<Result<_, _>>()?;
-        // A later plugin may have changed routes; what it left of ours has to be there.
-        let ours = default_routes(&ips);
-        let routes: Vec<Route> =
-            result.routes.iter().filter(|r| ours.iter().any(|o| o.dst == r.dst)).cloned().collect();
+        // Routes through other next hops are other plugins'.
+        let ours = |route: &&Route| route.gw.is_some_and(|gw| ips.iter().any(|(_, gateway)| *gateway == gw));
+        let routes: Vec<Route> = result.routes.iter().filter(ours).cloned().collect();
         Self::build(request, mac, ips, &routes, result.dns.clone())
     }
 
@@ -124,7 +129,10 @@ impl Plan {
             mac: mac.to_string(),
             addresses: ips.iter().map(|(net, _)| net.addr().to_string()).collect(),
         };
-        Ok(Self { inner: request.env.ifname.clone(), outer, mac, alias, mtu, ips, routes, dns, bind })
+        // Whether the node forwards, if that is where the Pod's end is to be, is none of our business.
+        let forwarding = (!request.env.netns_override).then_some(false);
+        let inner = request.env.ifname.clone();
+        Ok(Self { inner, outer, mac, alias, mtu, ips, routes, dns, bind, forwarding })
     }
 
     /// For the kernel.
@@ -132,7 +140,15 @@ impl Plan {
         let mut gateways: Vec<IpAddr> = self.ips.iter().map(|(_, gateway)| *gateway).collect();
         gateways.sort();
         gateways.dedup();
-        let route = |r: &Route| Some(plumbing::Route { dst: r.dst, via: r.gw? });
+        let route = |r: &Route| plumbing::Route {
+            dst: r.dst,
+            via: r.gw,
+            mtu: r.mtu,
+            advmss: r.advmss,
+            priority: r.priority,
+            table: r.table,
+            scope: r.scope,
+        };
         plumbing::Attachment {
             netns: Some(netns),
             inner: self.inner.clone(),
@@ -143,8 +159,8 @@ impl Plan {
             mtu: self.mtu,
             addresses: self.ips.iter().map(|(net, _)| *net).collect(),
             gateways,
-            routes: self.routes.iter().filter_map(route).collect(),
-            forwarding: Some(false),
+            routes: self.routes.iter().map(route).collect(),
+            forwarding: self.forwarding,
             replace_stale: false,
         }
     }
@@ -234,20 +250,11 @@ fn default_routes(ips: &[(IpNet, IpAddr)]) -> Vec<Route> {
     everything.into_iter().filter(has).map(Route::to).collect()
 }
 
-/// The route through its own next hop or the gateway of its family.
+/// The route through its own next hop or the gateway of its family; what is said to be on the link has none.
 fn through_gateway(route: &Route, ips: &[(IpNet, IpAddr)]) -> Result<Route, Error> {
     let dst = route.dst;
-    for (key, value) in [
-        ("mtu", route.mtu),
-        ("advmss", route.advmss),
-        ("priority", route.priority),
-        ("table", route.table),
-        ("scope", route.scope.map(u32::from)),
-    ] {
-        if let Some(value) = value {
-            let what = format!("routes: {key}={value} of the route to {dst} is not supported: leave it out");
-            return Err(Error::new(code::UNSUPPORTED_FIELD, what));
-        }
+    if route.gw.is_none() && route.scope.is_some_and(|scope| scope >= SCOPE_LINK) {
+        return Ok(route.clone());
     }
     let family = |ip: IpAddr| ip.is_ipv4() == dst.addr().is_ipv4();
     let gateway = route.gw.or_else(|| ips.iter().map(|(_, gateway)| *gateway).find(|g| family(*g)));

@@ -6,7 +6,7 @@ use naming::alias::PortAlias;
 use naming::{Mac, PodKey};
 
 use crate::config::{NetConf, check_mac};
-use crate::env::Environment;
+use crate::env::{Command, Environment};
 use crate::error::{Error, Problems, code};
 
 /// The namespace of what is no Pod, since the runtime named none.
@@ -56,7 +56,8 @@ impl Request {
                 PodKey::new(NO_NAMESPACE, env.container_id.clone())
             }
         };
-        let from_args = args.get("MAC").map(|text| {
+        // DEL must not fail by what it does not need.
+        let from_args = args.get("MAC").filter(|_| env.command != Command::Del).map(|text| {
             let mac = text.parse().map_err(|e: naming::ParseMacError| e.to_string()).and_then(check_mac);
             mac.map_err(|what| Error::new(code::ENVIRONMENT, format!("CNI_ARGS: MAC: {what}")))
         });

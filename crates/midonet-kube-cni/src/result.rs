@@ -58,25 +58,32 @@ pub struct Ip {
 }
 
 impl CniResult {
-    /// Reads a result of any version since 0.3.0.
+    /// Reads a result of any version.
     ///
     /// # Errors
     /// [`Invalid`] names the place.
     pub fn read(node: &Node<'_>) -> Result<Self, Invalid> {
         let allocation = ipam::Allocation::read(node)?;
-        let mut ips = Vec::new();
-        for (node, ip) in node.list("ips")?.iter().zip(allocation.ips) {
+        let mut indexes = Vec::new();
+        for node in node.list("ips")? {
             let index = node.get("interface")?.map(|n| n.number::<i64>()).transpose()?;
             // The reference implementation writes -1 for "none".
-            let interface = index.and_then(|n| usize::try_from(n).ok());
-            ips.push(Ip { interface, address: ip.address, gateway: ip.gateway });
+            indexes.push(index.and_then(|n| usize::try_from(n).ok()));
         }
+        // Before 0.3.0 there are no interfaces to point to.
+        let indexes = indexes.into_iter().chain(std::iter::repeat(None));
+        let ips = allocation.ips.into_iter().zip(indexes);
+        let ips = ips.map(|(ip, interface)| Ip { interface, address: ip.address, gateway: ip.gateway });
+        let ips = ips.collect();
         let interfaces = node.list("interfaces")?.iter().map(Interface::read).collect::<Result<_, _>>()?;
         Ok(Self { interfaces, ips, routes: allocation.routes, dns: allocation.dns })
     }
 
-    /// As that version writes it.
+    /// As that version writes it: since 0.3.0 everything; before, the first address of each family.
     pub fn to_json(&self, version: Version) -> Value {
+        if version < Version::V0_3_0 {
+            return self.to_json_of_one_address(version);
+        }
         let old = version < Version::V1_0_0;
         let mut object = Map::new();
         object.insert("cniVersion".into(), json!(version.as_str()));
@@ -94,6 +101,29 @@ impl CniResult {
         if old || self.dns != Dns::default() {
             object.insert("dns".into(), json!(self.dns));
         }
+        Value::Object(object)
+    }
+
+    /// The shape of 0.1.0 and 0.2.0: `ip4` and `ip6`, each with the routes of its family.
+    fn to_json_of_one_address(&self, version: Version) -> Value {
+        let mut object = Map::new();
+        object.insert("cniVersion".into(), json!(version.as_str()));
+        for (key, v4) in [("ip4", true), ("ip6", false)] {
+            let of_family = |net: &IpNet| net.addr().is_ipv4() == v4;
+            let Some(ip) = self.ips.iter().find(|ip| of_family(&ip.address)) else { continue };
+            let mut entry = Map::new();
+            entry.insert("ip".into(), json!(ip.address));
+            if let Some(gateway) = ip.gateway {
+                entry.insert("gateway".into(), json!(gateway));
+            }
+            let routes = self.routes.iter().filter(|route| of_family(&route.dst));
+            let routes: Vec<Route> = routes.map(|r| Route { gw: r.gw, ..Route::to(r.dst) }).collect();
+            if !routes.is_empty() {
+                entry.insert("routes".into(), json!(routes));
+            }
+            object.insert(key.into(), Value::Object(entry));
+        }
+        object.insert("dns".into(), json!(self.dns));
         Value::Object(object)
     }
 }

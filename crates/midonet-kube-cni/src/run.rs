@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(versions(b"")["cniVersion"], "1.1.0");
         assert_eq!(
             versions(b"{}")["supportedVersions"],
-            json!(["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"])
+            json!(["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"])
         );
     }
 

@@ -5,7 +5,11 @@ use std::fmt;
 /// A version that this plugin speaks; later ones compare greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
-    /// 0.3.0
+    /// 0.1.0: also what a configuration without a version means.
+    V0_1_0,
+    /// 0.2.0: VERSION.
+    V0_2_0,
+    /// 0.3.0: any number of interfaces and addresses; chaining.
     V0_3_0,
     /// 0.3.1
     V0_3_1,
@@ -19,7 +23,8 @@ pub enum Version {
 
 impl Version {
     /// All of them, oldest first.
-    pub const ALL: [Self; 5] = [Self::V0_3_0, Self::V0_3_1, Self::V0_4_0, Self::V1_0_0, Self::V1_1_0];
+    pub const ALL: [Self; 7] =
+        [Self::V0_1_0, Self::V0_2_0, Self::V0_3_0, Self::V0_3_1, Self::V0_4_0, Self::V1_0_0, Self::V1_1_0];
 
     /// The newest.
     pub const NEWEST: Self = Self::V1_1_0;
@@ -27,12 +32,20 @@ impl Version {
     /// As configurations write it.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::V0_1_0 => "0.1.0",
+            Self::V0_2_0 => "0.2.0",
             Self::V0_3_0 => "0.3.0",
             Self::V0_3_1 => "0.3.1",
             Self::V0_4_0 => "0.4.0",
             Self::V1_0_0 => "1.0.0",
             Self::V1_1_0 => "1.1.0",
         }
+    }
+
+    /// The version of a configuration or result that names that one, if this plugin speaks it. Without a name
+    /// it is 0.1.0, as in the reference implementation.
+    pub fn named(text: Option<&str>) -> Option<Self> {
+        text.map_or(Some(Self::V0_1_0), Self::parse)
     }
 
     /// The version of that text, if this plugin speaks it.

@@ -24,7 +24,8 @@ fn what_is_absent_has_defaults() {
         (Version::V1_1_0, "host-local", Some(1450))
     );
     assert_eq!(conf.socket, PathBuf::from(nodeapi::SOCKET));
-    assert!(conf.mac.is_none() && conf.dns.is_none() && conf.prev_result.is_none());
+    assert!(conf.mac.is_none() && conf.prev_result.is_none());
+    assert_eq!(conf.dns, DnsConf::default());
 }
 
 #[test]
@@ -36,37 +37,102 @@ fn the_runtime_outranks_the_arguments() {
     assert_eq!(mac(config).as_deref(), Some("02:00:00:00:00:0b"));
 }
 
+fn dns(servers: &str, domain: &str, search: &str, options: &str) -> Dns {
+    let list = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+    Dns { nameservers: list(servers), domain: domain.into(), search: list(search), options: list(options) }
+}
+
 #[test]
-fn a_dns_that_sets_anything_counts() {
-    let dns = |value: Value| parse(&with("dns", value), Command::Add).ok().unwrap().dns;
-    assert_eq!(dns(json!({})), None);
-    assert_eq!(dns(json!({"nameservers": null, "domain": ""})), None);
-    assert_eq!(dns(json!({"search": []})), Some(Dns::default()));
-    assert_eq!(dns(json!({"domain": "x"})).unwrap().domain, "x");
+fn what_name_resolution_is_made_of() {
+    let ipam = || dns("192.0.2.1", "ipam", "ipam.test", "ndots:1");
+    for (network, runtime, want) in [
+        (json!(null), json!(null), ipam()),
+        (json!({}), json!({}), ipam()),
+        (json!({"nameservers": null, "domain": ""}), json!(null), ipam()),
+        // Anything in the network's replaces all of IPAM's; an empty list is something.
+        (json!({"search": []}), json!(null), Dns::default()),
+        (json!({"domain": "net"}), json!(null), dns("", "net", "", "")),
+        // The runtime's lists count one by one, under names of their own.
+        (
+            json!(null),
+            json!({"servers": ["2001:db8::1"]}),
+            dns("2001:db8::1", "ipam", "ipam.test", "ndots:1"),
+        ),
+        (json!(null), json!({"servers": [], "searches": null, "options": []}), ipam()),
+        (
+            json!({"nameservers": ["192.0.2.2"], "domain": "net"}),
+            json!({"searches": ["a.test", "b.test"], "options": ["ndots:5"]}),
+            dns("192.0.2.2", "net", "a.test b.test", "ndots:5"),
+        ),
+    ] {
+        let mut config = with("dns", network);
+        config["runtimeConfig"] = json!({"dns": runtime});
+        let conf = parse(&config, Command::Add).ok().unwrap();
+        assert_eq!(conf.dns.over(ipam()), want, "{config}");
+    }
 }
 
 #[test]
 fn the_attachments_of_gc() {
-    let valid =
-        |key: &str, value: Value| parse(&with(key, value), Command::Gc).map(|c| c.valid_attachments.unwrap());
+    let valid = |config: &Value| parse(config, Command::Gc).map(|c| c.valid_attachments);
     let one = json!([{"containerID": "a", "ifname": "eth0"}]);
     let want = vec![Attachment { container_id: "a".into(), ifname: "eth0".into() }];
-    assert_eq!(valid("cni.dev/valid-attachments", one.clone()), Ok(want.clone()));
-    assert_eq!(valid("cni.dev/attachments", one), Ok(want));
-    assert_eq!(valid("cni.dev/valid-attachments", Value::Null), Ok(vec![]));
-    let error = valid("x", Value::Null).unwrap_err();
-    assert!(error.msg.contains("cni.dev/valid-attachments: missing"), "{error}");
+    for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] {
+        assert_eq!(valid(&with(key, one.clone())), Ok(want.clone()), "{key}");
+        assert_eq!(valid(&with(key, Value::Null)), Ok(vec![]), "{key}");
+        assert_eq!(valid(&with(key, json!([]))), Ok(vec![]), "{key}");
+    }
+    let mut both = with("cni.dev/valid-attachments", one);
+    both["cni.dev/attachments"] = json!([]);
+    assert_eq!(valid(&both), Ok(want), "the specification's own name counts");
+    assert_eq!(valid(&base()), Ok(vec![]), "as `cnitool gc` asks");
+}
+
+#[test]
+fn what_del_does_not_need_does_not_stop_it() {
+    let damaged = json!({
+        "cniVersion": "1.1.0", "name": "net", "ipam": {"type": "x"}, "mtu": "many", "dns": 7,
+        "prevResult": {"ips": "none"}, "runtimeConfig": {"mac": "x", "deviceID": "0000:04:00.5"},
+    });
+    for command in [Command::Del, Command::Gc, Command::Status] {
+        assert_eq!(parse(&damaged, command).ok().unwrap().ipam_type, "x", "{command:?}");
+    }
+    let error = parse(&damaged, Command::Add).err().unwrap();
+    for want in
+        ["runtimeConfig.deviceID=\"0000:04:00.5\"", "mtu:", "dns:", "prevResult.ips:", "runtimeConfig.mac:"]
+    {
+        assert!(error.msg.contains(want), "{error}");
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_by_key_and_value() {
+    for (key, value, shown) in [
+        ("deviceID", json!("0000:04:00.5"), "\"0000:04:00.5\""),
+        ("infinibandGUID", json!("c2:11:22:33:44:55:66:77"), "\"c2:11:22:33:44:55:66:77\""),
+        ("aliases", json!(["web"]), "[\"web\"]"),
+    ] {
+        let error = parse(&with("runtimeConfig", json!({key: value})), Command::Add).err().unwrap();
+        assert_eq!(error.code, 2, "{error}");
+        assert!(error.msg.starts_with(&format!("runtimeConfig.{key}={shown} is not supported")), "{error}");
+    }
+    let nothing = json!({"deviceID": "", "aliases": [], "infinibandGUID": null, "cgroupPath": "/x"});
+    assert!(parse(&with("runtimeConfig", nothing), Command::Add).is_ok());
 }
 
 #[test]
 fn versions() {
     for (version, command, want) in [
-        ("0.2.0", Command::Add, Some("incompatible CNI versions")),
+        ("0.0.9", Command::Add, Some("incompatible CNI versions")),
         ("1.2.0", Command::Del, Some("incompatible CNI versions")),
-        ("", Command::Del, Some("incompatible CNI versions")),
+        ("", Command::Check, Some("config version does not allow CHECK")),
+        ("0.2.0", Command::Check, Some("config version does not allow CHECK")),
         ("0.3.1", Command::Check, Some("config version does not allow CHECK")),
         ("1.0.0", Command::Gc, Some("config version does not allow GC")),
         ("1.0.0", Command::Status, Some("config version does not allow STATUS")),
+        ("", Command::Add, None),
+        ("0.1.0", Command::Add, None),
+        ("0.2.0", Command::Del, None),
         ("0.3.0", Command::Add, None),
         ("0.3.1", Command::Add, None),
         ("0.4.0", Command::Del, None),
@@ -80,9 +146,14 @@ fn versions() {
             "{version} {command:?}"
         );
         if want == Some("incompatible CNI versions") {
-            assert!(error.unwrap().details.contains("plugin supports 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0"));
+            let all = "plugin supports 0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0";
+            assert!(error.unwrap().details.contains(all));
         }
     }
+    let mut silent = base();
+    silent.as_object_mut().unwrap().remove("cniVersion");
+    assert_eq!(parse(&silent, Command::Add).ok().unwrap().version, Version::V0_1_0);
+    assert_eq!(version_of(silent.to_string().as_bytes()), Some(Version::V0_1_0));
 }
 
 #[test]
@@ -122,4 +193,11 @@ fn all_problems_are_told_at_once() {
     let error = NetConf::parse(b"{secret", Command::Add).err().unwrap();
     assert_eq!(error.code, 6);
     assert!(!error.to_string().contains("secret"), "{error}");
+    for undecodable in ["[]", "7", r#"{"cniVersion": 1.1, "name": "net"}"#] {
+        assert_eq!(
+            NetConf::parse(undecodable.as_bytes(), Command::Add).err().unwrap().code,
+            6,
+            "{undecodable}"
+        );
+    }
 }

@@ -21,6 +21,18 @@ fn result() -> CniResult {
     }
 }
 
+fn every_field(dst: &str, gw: &str) -> Route {
+    Route {
+        gw: gw.parse().ok(),
+        mtu: Some(1400),
+        advmss: Some(1360),
+        priority: Some(7),
+        table: Some(0),
+        scope: Some(0),
+        ..Route::to(dst.parse().unwrap())
+    }
+}
+
 #[test]
 fn the_shape_of_every_version() {
     let new = json!({
@@ -60,6 +72,50 @@ fn the_shape_of_every_version() {
         let mut back = CniResult::read(&Node::root(&got)).unwrap();
         back.interfaces.iter_mut().for_each(|i| i.mtu = Some(1450));
         assert_eq!(back, result(), "{version}");
+    }
+}
+
+#[test]
+fn before_0_3_0_there_is_one_address_of_each_family() {
+    let mut result = result();
+    let third = Ip { interface: None, address: "10.1.0.5/24".parse().unwrap(), gateway: None };
+    result.ips.push(third);
+    result.routes = vec![every_field("10.2.0.0/16", "10.0.0.9"), every_field("::/0", "")];
+    result.dns.search.push("a.test".into());
+    let v4 = json!({
+        "ip": "10.0.0.5/24", "gateway": "10.0.0.1", "routes": [{"dst": "10.2.0.0/16", "gw": "10.0.0.9"}],
+    });
+    let v6 = json!({"ip": "fd00::5/64", "gateway": "fd00::1", "routes": [{"dst": "::/0"}]});
+    let dns = json!({"search": ["a.test"]});
+    for version in [Version::V0_1_0, Version::V0_2_0] {
+        let got = result.to_json(version);
+        assert_eq!(got, json!({"cniVersion": version.as_str(), "ip4": v4, "ip6": v6, "dns": dns}));
+        // Interfaces, more addresses and what routes have beside a next hop: all that is lost on the way.
+        let mut back = CniResult {
+            interfaces: vec![],
+            routes: result.routes.iter().map(|r| Route { gw: r.gw, ..Route::to(r.dst) }).collect(),
+            ..result.clone()
+        };
+        back.ips.truncate(2);
+        back.ips.iter_mut().for_each(|ip| ip.interface = None);
+        assert_eq!(CniResult::read(&Node::root(&got)), Ok(back));
+    }
+    result.ips.remove(0);
+    result.ips.truncate(1);
+    let got = result.to_json(Version::V0_2_0);
+    assert_eq!(got, json!({"cniVersion": "0.2.0", "ip6": v6, "dns": dns}), "IPv6 alone");
+}
+
+#[test]
+fn since_0_3_0_routes_keep_all_they_have() {
+    let result = CniResult { routes: vec![every_field("10.2.0.0/16", "10.0.0.9")], ..result() };
+    let want = json!([{
+        "dst": "10.2.0.0/16", "gw": "10.0.0.9", "mtu": 1400, "advmss": 1360, "priority": 7, "table": 0, "scope": 0,
+    }]);
+    for version in Version::ALL.into_iter().filter(|version| *version >= Version::V0_3_0) {
+        let got = result.to_json(version);
+        assert_eq!(got["routes"], want, "{version}");
+        assert_eq!(CniResult::read(&Node::root(&got)).unwrap().routes, result.routes);
     }
 }
 

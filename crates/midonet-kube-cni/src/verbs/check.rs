@@ -1,26 +1,45 @@
 use ipam::Ipam;
-use plumbing::Sides;
+use naming::pod_host_interface;
+use plumbing::{Part, Sides};
 
-use super::{open_netns, refuse_own};
+use super::{is_ours, open_netns, refuse_own};
 use crate::agent;
-use crate::error::{Error, code};
+use crate::error::{Error, Problems, code};
 use crate::plan::Plan;
 use crate::request::Request;
 
-/// Compares the attachment with what ADD made: in the kernel, at IPAM and at the agent.
+/// Compares the attachment with what ADD made: in the kernel, at IPAM and at the agent. Tells everything that
+/// differs.
 pub(super) fn check(request: &Request) -> Result<(), Error> {
     let missing = || Error::new(code::CONFIG, "prevResult: missing: CHECK compares with it");
     let result = request.conf.prev_result.as_ref().ok_or_else(missing)?;
+    let outer = plumbing::find_port(&pod_host_interface(&request.pod))?.filter(|link| is_ours(link, request));
+    let reserved = Ipam::of_type(&request.conf.ipam_type).check(&request.ipam_call());
+    if let (None, Err(ipam::Error::NotFound { .. })) = (&outer, &reserved) {
+        let (id, name) = (&request.env.container_id, &request.env.ifname);
+        let what =
+            format!("container {id} is unknown here: nobody added its interface {name}, or DEL was sent");
+        return Err(Error::new(code::UNKNOWN_CONTAINER, what));
+    }
     let netns = open_netns(request)?;
     refuse_own(request, Sides::open(Some(&netns))?.are_one()?)?;
     let plan = Plan::of_result(request, result)?;
-    let attachment = plan.attachment(&netns);
-    let differences = plumbing::check(&attachment)?;
-    if !differences.is_empty() {
-        let list = differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        return Err(Error::new(code::PLUMBING, format!("the attachment is not as it was made: {list}")));
+
+    let mut problems = Problems::default();
+    let differences = plumbing::check(&plan.attachment(&netns))?;
+    let list: Vec<String> = differences
+        .iter()
+        // A later plugin may have lowered the MTU: everything still passes.
+        .filter(|difference| difference.part != Part::SmallerMtu)
+        .map(ToString::to_string)
+        .collect();
+    if !list.is_empty() {
+        let what = format!("the attachment is not as it was made: {}", list.join("; "));
+        problems.add(code::PLUMBING, what);
     }
-    Ipam::of_type(&request.conf.ipam_type).check(&request.ipam_call())?;
-    let found = plumbing::find(&attachment)?;
-    agent::check(&request.conf.socket, &plan.bind_request(found.outer_ifindex)).map(drop)
+    problems.take(reserved);
+    if let Some(outer) = outer {
+        problems.take(agent::check(&request.conf.socket, &plan.bind_request(outer.ifindex)));
+    }
+    problems.into_result()
 }

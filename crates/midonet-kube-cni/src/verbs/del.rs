@@ -2,9 +2,9 @@ use ipam::Ipam;
 use naming::pod_host_interface;
 use plumbing::{NetNs, Sides};
 
-use super::{owner, refuse_own, warn};
+use super::{is_ours, refuse_own, warn};
 use crate::agent;
-use crate::error::Error;
+use crate::error::{Error, Problems};
 use crate::plan::release_request;
 use crate::request::Request;
 
@@ -15,14 +15,14 @@ pub(super) fn del(request: &Request) -> Result<(), Error> {
     // The agent compares the container's id, so that a late DEL harms no newer sandbox of the Pod.
     let mut release = agent::release(&request.conf.socket);
     release.start(&release_request(&request.alias(), &outer));
-    let detached = detach(request, &outer);
+    let mut problems = Problems::default();
+    problems.take(detach(request, &outer));
     if let Err(error) = release.finish() {
         warn("the agent will release the port when it is back", &error);
     }
     // The addresses last, and in any case: who gets them next must not meet the old port or interface.
-    let released = Ipam::of_type(&request.conf.ipam_type).del(&request.ipam_call());
-    detached?;
-    Ok(released?)
+    problems.take(Ipam::of_type(&request.conf.ipam_type).del(&request.ipam_call()));
+    problems.into_result()
 }
 
 fn detach(request: &Request, outer: &str) -> Result<(), Error> {
@@ -30,10 +30,7 @@ fn detach(request: &Request, outer: &str) -> Result<(), Error> {
     let netns = request.env.netns.as_deref().and_then(|path| NetNs::open(path.as_ref()).ok());
     let mut sides = Sides::open(netns.as_ref())?;
     let Some(link) = sides.outer(outer)? else { return Ok(()) };
-    let ours = owner(&link).is_some_and(|owner| {
-        owner.container_id == request.env.container_id && owner.ifname == request.env.ifname
-    });
-    if !ours {
+    if !is_ours(&link, request) {
         return Ok(());
     }
     let inner = refuse_own(request, sides.are_one()?).ok().map(|()| request.env.ifname.as_str());

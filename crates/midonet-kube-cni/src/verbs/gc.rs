@@ -1,27 +1,41 @@
-use ipam::{Attachment, Ipam};
+use ipam::{Attachment, Call, Ipam};
 use naming::alias::PortAlias;
 use plumbing::{DEAD_GROUP, Link};
 
-use super::owner;
+use super::{owner, warn};
 use crate::agent;
-use crate::error::{Error, Problems};
+use crate::error::{Error, Problems, code};
 use crate::plan::release_request;
 use crate::request::Request;
 
 /// Releases whatever belongs to no valid attachment. Goes on past errors and tells them all.
 pub(super) fn gc(request: &Request) -> Result<(), Error> {
-    let valid = request.conf.valid_attachments.as_deref().unwrap_or_default();
+    let valid = &request.conf.valid_attachments;
+    let ipam = Ipam::of_type(&request.conf.ipam_type);
     let mut problems = Problems::default();
+    let mut agent_is_there = true;
     for (link, owner) in
         problems.take(plumbing::list_ports().map(|links| stale(links, valid))).unwrap_or_default()
     {
-        // Without the agent, as in DEL: it drops the port when it is back.
-        let mut release = agent::release(&request.conf.socket);
-        release.start(&release_request(&owner, &link.name));
-        let _ = release.finish();
+        if agent_is_there {
+            let mut release = agent::release(&request.conf.socket);
+            release.start(&release_request(&owner, &link.name));
+            match release.finish() {
+                Err(error) if error.code == code::TRY_AGAIN => {
+                    warn("the agent will release the ports when it is back", &error);
+                    agent_is_there = false;
+                }
+                released => {
+                    problems.take(released);
+                }
+            }
+        }
         problems.take(plumbing::detach(&link.name));
+        // One by one, too: an IPAM plugin need not know GC (host-local does not).
+        let call = Call { container_id: &owner.container_id, ifname: &owner.ifname, ..request.ipam_call() };
+        problems.take(ipam.del(&call));
     }
-    problems.take(Ipam::of_type(&request.conf.ipam_type).gc(&request.ipam_call(), valid));
+    problems.take(ipam.gc(&request.ipam_call(), valid));
     problems.into_result()
 }
 

@@ -50,6 +50,13 @@ fn owner(link: &Link) -> Option<PortAlias> {
     PortAlias::parse(&link.alias)
 }
 
+/// Whether a host interface is of the attachment that the request is about.
+fn is_ours(link: &Link, request: &Request) -> bool {
+    owner(link).is_some_and(|owner| {
+        owner.container_id == request.env.container_id && owner.ifname == request.env.ifname
+    })
+}
+
 /// For what is no failure of the call: stderr goes to the runtime's log.
 fn warn(what: &str, error: &dyn std::fmt::Display) {
     eprintln!("midonet-kube-cni: {what}: {error}");

@@ -1,11 +1,12 @@
 //! A node agent that notes what it is asked and answers as it is told.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use nodeapi::v1::node_server::{Node, NodeServer};
 use nodeapi::v1::{
-    Agent as AgentStatus, BindPortReply, BindPortRequest, CheckPortReply, ReleasePortReply,
+    Agent as AgentStatus, BindPortReply, BindPortRequest, CheckPortReply, Port, ReleasePortReply,
     ReleasePortRequest, StatusReply, StatusRequest,
 };
 use tonic::{Request, Response, Status};
@@ -21,7 +22,9 @@ struct State {
     calls: Mutex<Vec<String>>,
     /// What BindPort is refused with.
     refusal: Mutex<Option<Status>>,
-    last_bind: Mutex<Option<BindPortRequest>>,
+    /// Whether ReleasePort fails.
+    refuses_releases: AtomicBool,
+    bound: Mutex<Vec<BindPortRequest>>,
 }
 
 struct Service(Arc<State>);
@@ -44,13 +47,17 @@ impl Agent {
         *self.state.refusal.lock().unwrap() = status;
     }
 
+    pub(crate) fn refuse_releases(&self, refuse: bool) {
+        self.state.refuses_releases.store(refuse, Ordering::Relaxed);
+    }
+
     /// What it was asked since the last look.
     pub(crate) fn calls(&self) -> Vec<String> {
         std::mem::take(&mut *self.state.calls.lock().unwrap())
     }
 
     pub(crate) fn last_bind(&self) -> BindPortRequest {
-        self.state.last_bind.lock().unwrap().clone().unwrap()
+        self.state.bound.lock().unwrap().last().unwrap().clone()
     }
 }
 
@@ -65,11 +72,11 @@ impl Node for Service {
     async fn bind_port(&self, request: Request<BindPortRequest>) -> Result<Response<BindPortReply>, Status> {
         let request = request.into_inner();
         self.0.note("bind", (&request.namespace, &request.name), &request.container_id);
-        *self.0.last_bind.lock().unwrap() = Some(request);
-        match self.0.refusal.lock().unwrap().clone() {
-            Some(status) => Err(status),
-            None => Ok(Response::new(BindPortReply::default())),
+        if let Some(status) = self.0.refusal.lock().unwrap().clone() {
+            return Err(status);
         }
+        self.0.bound.lock().unwrap().push(request);
+        Ok(Response::new(BindPortReply::default()))
     }
 
     async fn release_port(
@@ -78,6 +85,10 @@ impl Node for Service {
     ) -> Result<Response<ReleasePortReply>, Status> {
         let request = request.into_inner();
         self.0.note("release", (&request.namespace, &request.name), &request.container_id);
+        if self.0.refuses_releases.load(Ordering::Relaxed) {
+            return Err(Status::internal(format!("the port of {} stays", request.name)));
+        }
+        self.0.bound.lock().unwrap().retain(|bound| bound.container_id != request.container_id);
         Ok(Response::new(ReleasePortReply::default()))
     }
 
@@ -87,9 +98,11 @@ impl Node for Service {
     ) -> Result<Response<CheckPortReply>, Status> {
         let request = request.into_inner();
         self.0.note("check", (&request.namespace, &request.name), &request.container_id);
-        match self.0.last_bind.lock().unwrap().as_ref() {
-            Some(bound) if *bound == request => Ok(Response::new(CheckPortReply::default())),
-            bound => Err(Status::failed_precondition(format!("{bound:?} is bound, not {request:?}"))),
+        let bound = self.0.bound.lock().unwrap();
+        if bound.contains(&request) {
+            Ok(Response::new(CheckPortReply::default()))
+        } else {
+            Err(Status::failed_precondition(format!("{bound:?} is bound, not {request:?}")))
         }
     }
 
@@ -97,6 +110,7 @@ impl Node for Service {
         let refusal = self.0.refusal.lock().unwrap().clone();
         let not_ready_reason = refusal.as_ref().map(|status| status.message().to_owned()).unwrap_or_default();
         let agent = AgentStatus { ready: refusal.is_none(), not_ready_reason, ..AgentStatus::default() };
-        Ok(Response::new(StatusReply { agent: Some(agent), ..StatusReply::default() }))
+        let ports = vec![Port::default(); self.0.bound.lock().unwrap().len()];
+        Ok(Response::new(StatusReply { agent: Some(agent), ports, ..StatusReply::default() }))
     }
 }

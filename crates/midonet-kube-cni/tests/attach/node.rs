@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
 use testkit::Namespace;
@@ -72,15 +72,9 @@ impl Node {
         command.envs(more.iter().copied());
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(config.to_string().as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        let stdout = String::from_utf8(output.stdout).unwrap();
-        let json = if stdout.is_empty() { Value::Null } else { serde_json::from_str(&stdout).unwrap() };
-        Answer {
-            ok: output.status.success(),
-            json,
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        // One that ends before it has read everything says itself why.
+        let _early = child.stdin.take().unwrap().write_all(config.to_string().as_bytes());
+        Answer::of(&child.wait_with_output().unwrap())
     }
 
     pub(crate) fn add(&self, sandbox: &Sandbox) -> Answer {
@@ -109,9 +103,15 @@ impl Node {
 
     /// Whether nothing of any attachment is left.
     pub(crate) fn assert_clean(&self, sandbox: &Sandbox) {
+        self.assert_released();
+        assert!(!sandbox.has_interface());
+    }
+
+    /// Whether nothing of any attachment is left on the node. The sandbox's end goes with the node's, which the
+    /// agent deletes.
+    pub(crate) fn assert_released(&self) {
         assert_eq!(self.reserved(), Vec::<String>::new());
         assert_eq!(self.interfaces(), []);
-        assert!(!sandbox.has_interface());
     }
 }
 
@@ -126,6 +126,16 @@ impl Sandbox {
 }
 
 impl Answer {
+    /// What a program that ended had said.
+    pub(crate) fn of(output: &Output) -> Self {
+        let stdout = str::from_utf8(&output.stdout).unwrap();
+        Self {
+            ok: output.status.success(),
+            json: serde_json::from_str(stdout).unwrap_or(Value::Null),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// The result of a success.
     pub(crate) fn result(self) -> Value {
         assert!(self.ok, "{} {}", self.json, self.stderr);
