@@ -1,9 +1,11 @@
 //! The network configuration on stdin. Pure.
 
+mod dns;
+
 use std::path::PathBuf;
 
+use ipam::Attachment;
 use ipam::json::{Invalid, Node};
-use ipam::{Attachment, Dns};
 use naming::Mac;
 use serde_json::Value;
 
@@ -11,6 +13,8 @@ use crate::env::{Command, IDENTIFIER, is_identifier};
 use crate::error::{Error, Problems, code};
 use crate::result::CniResult;
 use crate::version::Version;
+
+pub use dns::DnsConf;
 
 /// Capabilities that a configuration may declare and this plugin has nothing for (CONVENTIONS.md: a plugin acts
 /// on what it asked for, or says that it cannot).
@@ -38,30 +42,6 @@ pub struct NetConf {
     pub valid_attachments: Vec<Attachment>,
 }
 
-/// What configuration and runtime say about name resolution.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DnsConf {
-    /// `dns`: if it says anything, it replaces what IPAM says.
-    network: Option<Dns>,
-    /// `runtimeConfig.dns`: each list that says anything replaces the network's.
-    runtime: Dns,
-}
-
-impl DnsConf {
-    /// The result's, where IPAM says this.
-    pub fn over(&self, ipam: Dns) -> Dns {
-        let Dns { nameservers, domain, search, options } = self.network.clone().unwrap_or(ipam);
-        let either =
-            |runtime: &Vec<String>, network| if runtime.is_empty() { network } else { runtime.clone() };
-        Dns {
-            nameservers: either(&self.runtime.nameservers, nameservers),
-            domain,
-            search: either(&self.runtime.search, search),
-            options: either(&self.runtime.options, options),
-        }
-    }
-}
-
 /// The version of a configuration, for errors about the rest of it.
 pub fn version_of(stdin: &[u8]) -> Option<Version> {
     let value: Value = serde_json::from_slice(stdin).ok()?;
@@ -74,6 +54,19 @@ impl NetConf {
     /// # Errors
     /// Codes 1, 2, 6 and 7, with everything that is wrong.
     pub fn parse(stdin: &[u8], command: Command) -> Result<Self, Error> {
+        // DEL must not fail by what it does not need, such as a damaged prevResult.
+        Self::read(stdin, command, matches!(command, Command::Add | Command::Check))
+    }
+
+    /// Reads another plugin's configuration, as far as it is about addresses.
+    ///
+    /// # Errors
+    /// Codes 1, 6 and 7, with everything that is wrong.
+    pub fn parse_for_ipam(stdin: &[u8], command: Command) -> Result<Self, Error> {
+        Self::read(stdin, command, false)
+    }
+
+    fn read(stdin: &[u8], command: Command, is_attachment: bool) -> Result<Self, Error> {
         let value: Value = serde_json::from_slice(stdin).map_err(|error| {
             Error::new(code::DECODE, format!("the network configuration on stdin is not JSON: {error}"))
         })?;
@@ -104,20 +97,16 @@ impl NetConf {
             prev_result: None,
             valid_attachments: Vec::new(),
         };
-        match command {
-            Command::Add | Command::Check => {
-                refuse_capabilities(&value, &mut problems);
-                let mtu = root.get("mtu").and_then(|node| node.map(|node| mtu(&node)).transpose());
-                conf.mtu = problems.take(mtu).flatten();
-                conf.mac = problems.take(mac(&root)).flatten();
-                conf.dns = problems.take(dns(&root)).unwrap_or_default();
-                conf.prev_result = problems.take(prev_result(&root)).flatten();
-            }
-            Command::Gc => {
-                conf.valid_attachments = problems.take(valid_attachments(&root)).unwrap_or_default();
-            }
-            // DEL must not fail by what it does not need, such as a damaged prevResult.
-            Command::Del | Command::Status | Command::Version => {}
+        if is_attachment {
+            refuse_capabilities(&value, &mut problems);
+            let mtu = root.get("mtu").and_then(|node| node.map(|node| mtu(&node)).transpose());
+            conf.mtu = problems.take(mtu).flatten();
+            conf.mac = problems.take(mac(&root)).flatten();
+            conf.dns = problems.take(DnsConf::read(&root)).unwrap_or_default();
+            conf.prev_result = problems.take(prev_result(&root)).flatten();
+        }
+        if command == Command::Gc {
+            conf.valid_attachments = problems.take(valid_attachments(&root)).unwrap_or_default();
         }
         problems.into_result().map(|()| conf)
     }
@@ -199,33 +188,6 @@ fn is_nothing(value: &Value) -> bool {
     value.is_null()
         || value.as_str().is_some_and(str::is_empty)
         || value.as_array().is_some_and(Vec::is_empty)
-}
-
-fn dns(root: &Node<'_>) -> Result<DnsConf, Invalid> {
-    let runtime = root.get("runtimeConfig")?.map(|runtime| runtime.get("dns")).transpose()?.flatten();
-    Ok(DnsConf {
-        network: root.get("dns")?.map(|node| network_dns(&node)).transpose()?.flatten(),
-        runtime: runtime.map_or_else(|| Ok(Dns::default()), |node| runtime_dns(&node))?,
-    })
-}
-
-/// A `dns` that sets nothing is none; an empty list sets something.
-fn network_dns(node: &Node<'_>) -> Result<Option<Dns>, Invalid> {
-    let mut is_set = node.word("domain")?.is_some();
-    for list in ["nameservers", "search", "options"] {
-        is_set |= node.get(list)?.is_some();
-    }
-    Ok(if is_set { Some(Dns::read(node)?) } else { None })
-}
-
-/// The capability's names are not those of a result (CONVENTIONS.md, "Well-known Capabilities").
-fn runtime_dns(node: &Node<'_>) -> Result<Dns, Invalid> {
-    Ok(Dns {
-        nameservers: node.texts("servers")?,
-        domain: String::new(),
-        search: node.texts("searches")?,
-        options: node.texts("options")?,
-    })
 }
 
 fn prev_result(root: &Node<'_>) -> Result<Option<CniResult>, Invalid> {

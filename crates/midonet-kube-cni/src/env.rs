@@ -112,6 +112,18 @@ impl Environment {
             netns_override: matches!(get("CNI_NETNS_OVERRIDE").to_lowercase().as_str(), "1" | "true"),
         }))
     }
+
+    /// The same call, for IPAM.
+    pub fn ipam_call<'a>(&'a self, config: &'a [u8]) -> ipam::Call<'a> {
+        ipam::Call {
+            container_id: &self.container_id,
+            netns: self.netns.as_deref(),
+            ifname: &self.ifname,
+            args: &self.args,
+            path: &self.path,
+            config,
+        }
+    }
 }
 
 /// What [`is_identifier`] wants.

@@ -3,19 +3,20 @@
 use ipam::Ipam;
 use serde_json::Value;
 
-use crate::env::Command;
+use crate::config::NetConf;
+use crate::env::{Command, Environment};
 use crate::error::Error;
-use crate::request::Request;
 use crate::result::{CniResult, Ip};
 
-/// Does what the request says; ADD has a result.
+/// Does what the environment says; ADD has a result. The configuration is the calling plugin's.
 ///
 /// # Errors
 /// What the caller is to be told.
-pub(crate) fn run(request: &Request) -> Result<Option<Value>, Error> {
-    let call = request.ipam_call();
+pub(crate) fn run(env: &Environment, config: &[u8]) -> Result<Option<Value>, Error> {
+    let conf = NetConf::parse_for_ipam(config, env.command)?;
+    let call = env.ipam_call(config);
     let ipam = Ipam::InProcess;
-    match request.env.command {
+    match env.command {
         Command::Add => {
             let allocation = ipam.add(&call)?;
             let ip = |ip: ipam::IpConfig| Ip { interface: None, address: ip.address, gateway: ip.gateway };
@@ -25,12 +26,12 @@ pub(crate) fn run(request: &Request) -> Result<Option<Value>, Error> {
                 routes: allocation.routes,
                 dns: allocation.dns,
             };
-            return Ok(Some(result.to_json(request.conf.version)));
+            return Ok(Some(result.to_json(conf.version)));
         }
         Command::Del => ipam.del(&call)?,
         Command::Check => ipam.check(&call)?,
         Command::Status => ipam.status(&call)?,
-        Command::Gc => ipam.gc(&call, &request.conf.valid_attachments)?,
+        Command::Gc => ipam.gc(&call, &conf.valid_attachments)?,
         Command::Version => {}
     }
     Ok(None)

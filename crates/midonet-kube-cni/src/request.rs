@@ -71,14 +71,7 @@ impl Request {
 
     /// The same call, for IPAM.
     pub fn ipam_call(&self) -> Call<'_> {
-        Call {
-            container_id: &self.env.container_id,
-            netns: self.env.netns.as_deref(),
-            ifname: &self.env.ifname,
-            args: &self.env.args,
-            path: &self.env.path,
-            config: &self.stdin,
-        }
+        self.env.ipam_call(&self.stdin)
     }
 
     /// What the host interface says about whose it is.

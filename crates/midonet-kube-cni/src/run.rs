@@ -93,10 +93,9 @@ fn answer(
         Error::new(code::IO, format!("cannot read the network configuration on stdin: {error}"))
     })?;
     *version = version_of(&config);
-    let request = Request::read(env, config)?;
     let value = match role {
-        Role::Network => verbs::run(&request)?,
-        Role::Ipam => ipam_plugin::run(&request)?,
+        Role::Network => verbs::run(&Request::read(env, config)?)?,
+        Role::Ipam => ipam_plugin::run(&env, &config)?,
     };
     Ok(value.map_or(Answer::Silence, Answer::Value))
 }

@@ -1,3 +1,4 @@
+use ipam::Dns;
 use serde_json::json;
 
 use super::*;
@@ -103,6 +104,20 @@ fn what_del_does_not_need_does_not_stop_it() {
     {
         assert!(error.msg.contains(want), "{error}");
     }
+}
+
+#[test]
+fn another_plugins_configuration_may_be_its_own() {
+    let sriov = json!({
+        "cniVersion": "1.1.0", "name": "net", "ipam": {"type": "x"}, "mtu": "auto", "dns": "off",
+        "runtimeConfig": {"deviceID": "0000:04:00.5"}, "prevResult": {"interfaces": 7},
+    });
+    let stdin = sriov.to_string();
+    for command in [Command::Add, Command::Check, Command::Del] {
+        assert!(NetConf::parse_for_ipam(stdin.as_bytes(), command).is_ok(), "{command:?}");
+    }
+    let error = NetConf::parse_for_ipam(br#"{"cniVersion": "0.3.1"}"#, Command::Check).err().unwrap();
+    assert_eq!(error.msg, "config version does not allow CHECK");
 }
 
 #[test]

@@ -84,7 +84,8 @@ fn both(plugins: &[Plugin; 2], verb: &str, (id, ifname): (&str, &str), config: &
 fn config(version: &str, ipam: &Value) -> Value {
     let mut ipam = ipam.clone();
     ipam["type"] = json!("host-local");
-    json!({"cniVersion": version, "name": "mynet", "type": "ipvlan", "master": "foo0", "ipam": ipam})
+    // The rest is the calling plugin's own.
+    json!({"cniVersion": version, "name": "mynet", "type": "ipvlan", "master": "foo0", "mtu": "auto", "ipam": ipam})
 }
 
 fn resolv_conf(plugins: &[Plugin; 2]) -> PathBuf {
