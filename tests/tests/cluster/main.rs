@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 mod outage;
+mod readiness;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -240,6 +241,7 @@ fn pods_of_a_real_kubernetes_talk_and_leave_nothing_behind() {
     outage::an_outage_of_the_api_server_stops_nobody(&cluster, &pods);
     cluster.undeploy();
     leaves_nothing(&cluster, &before);
+    readiness::a_node_is_ready_while_the_plugin_is(&cluster);
 
     // The same with the Go plugin, which the runtime's plugin executes.
     let daemonset = ["-n", "kube-system", "daemonset/midonet-kube-node"];
