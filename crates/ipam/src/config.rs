@@ -1,7 +1,7 @@
 //! The allocator's part of a network configuration. Pure.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use serde_json::Value;
@@ -9,10 +9,7 @@ use serde_json::Value;
 use crate::args::Args;
 use crate::json::{Invalid, Node};
 
-use crate::{Error, Range, RangeSet, Route};
-
-/// host-local's folder, unless the configuration has another.
-const DATA_DIR: &str = "/var/lib/cni/networks";
+use crate::{Error, Range, RangeSet, Route, directory};
 
 /// What the allocator has to know of a network configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +45,7 @@ impl Config {
             single(&ranges, root.word("cniVersion")?.unwrap_or_default())?;
         }
         Ok(Self {
-            directory: PathBuf::from(ipam.word("dataDir")?.unwrap_or(DATA_DIR)).join(name),
+            directory: directory(ipam.word("dataDir")?.map(Path::new), name),
             ranges,
             requested: requested(&root, &Args::parse(args)?)?,
             routes: ipam.list("routes")?.iter().map(Route::read).collect::<Result<_, _>>()?,

@@ -11,6 +11,7 @@ mod delegate;
 mod error;
 pub mod json;
 mod range;
+mod repair;
 mod resolv;
 mod store;
 mod types;
@@ -18,6 +19,7 @@ mod types;
 pub use config::Config;
 pub use error::{ALLOCATION, Error};
 pub use range::{Range, RangeSet};
+pub use repair::{Reserved, directory, release, reserve, reserved};
 pub use types::{Allocation, Dns, IpConfig, Route};
 
 /// The value of `ipam.type` that means the allocator of this crate.

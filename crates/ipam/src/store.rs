@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, openat};
@@ -41,6 +41,8 @@ pub(crate) struct Store {
 #[derive(Debug)]
 pub(crate) struct Reservation {
     pub(crate) address: IpAddr,
+    /// When the file was written.
+    pub(crate) modified: SystemTime,
     path: PathBuf,
     content: Vec<u8>,
 }
@@ -54,6 +56,14 @@ pub(crate) struct Pending<'a> {
 }
 
 impl Store {
+    /// Opens the folder if it is there, and waits for its lock.
+    pub(crate) fn existing(directory: &Path) -> Result<Option<Self>, Error> {
+        match fs::metadata(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            _ => Self::open(directory).map(Some),
+        }
+    }
+
     /// Opens the folder, which is made if it is absent, and waits for its lock.
     pub(crate) fn open(directory: &Path) -> Result<Self, Error> {
         DirBuilder::new()
@@ -147,10 +157,14 @@ impl Store {
                 } else if let Some(Ok(address)) = name.to_str().map(str::parse) {
                     let file =
                         openat(&here, name.as_os_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
-                    match file.map_err(io::Error::from).and_then(|file| File::from(file).read(&mut content)) {
-                        Ok(length) => {
+                    let read = file.map_err(io::Error::from).and_then(|file| {
+                        let mut file = File::from(file);
+                        Ok((file.metadata()?.modified()?, file.read(&mut content)?))
+                    });
+                    match read {
+                        Ok((modified, length)) => {
                             let content = content.get(..length).unwrap_or_default().to_vec();
-                            found.push(Reservation { address, path: entry.path(), content });
+                            found.push(Reservation { address, modified, path: entry.path(), content });
                         }
                         // What was deleted by hand in this moment is no reservation any more.
                         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -181,7 +195,8 @@ impl Reservation {
         owners.iter().any(has)
     }
 
-    fn owner(&self) -> &[u8] {
+    /// What the file says, without white space around it.
+    pub(crate) fn owner(&self) -> &[u8] {
         self.content.trim_ascii()
     }
 }
@@ -204,7 +219,8 @@ impl Pending<'_> {
             }
             Err(error) => return Err(Error::io("create", place)(error)),
         }
-        let _ = Reservation { address, path: place, content: self.content.clone() }.name_owner();
+        let (modified, content) = (SystemTime::now(), self.content.clone());
+        let _ = Reservation { address, modified, path: place, content }.name_owner();
         Ok(true)
     }
 }

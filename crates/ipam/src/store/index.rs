@@ -48,7 +48,9 @@ impl Store {
             if fs::read(&path).ok()?.trim_ascii() != *content {
                 return None;
             }
-            found.push(Reservation { address: address.parse().ok()?, path, content: content.to_vec() });
+            let modified = fs::metadata(&path).ok()?.modified().ok()?;
+            let address = address.parse().ok()?;
+            found.push(Reservation { address, modified, path, content: content.to_vec() });
         }
         Some(found)
     }

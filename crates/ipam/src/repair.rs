@@ -1,0 +1,75 @@
+//! A network's reservations as a whole, for whoever knows which attachments are there: what nobody
+//! needs any more is released, what was lost is reserved again.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::store::{Reservation, Store};
+use crate::{Attachment, Error};
+
+/// host-local's folder, unless the configuration has another.
+const DATA_DIR: &str = "/var/lib/cni/networks";
+
+/// A reservation, whoever made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reserved {
+    /// The address.
+    pub address: IpAddr,
+    /// Whose it is; `None` if its file is empty, torn, or of an old host-local, which wrote no interface.
+    pub owner: Option<Attachment>,
+    /// The owner's container; without an owner, whatever the file says.
+    pub container_id: String,
+    /// When it was reserved.
+    pub modified: SystemTime,
+}
+
+/// The folder of a network's reservations: in `ipam.dataDir`, or where host-local has them.
+pub fn directory(data_dir: Option<&Path>, network: &str) -> PathBuf {
+    data_dir.unwrap_or(Path::new(DATA_DIR)).join(network)
+}
+
+/// All reservations in a network's folder; none if there is no folder.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Locked`].
+pub fn reserved(directory: &Path) -> Result<Vec<Reserved>, Error> {
+    let Some(store) = Store::existing(directory)? else { return Ok(Vec::new()) };
+    Ok(store.reservations()?.iter().map(Reserved::from).collect())
+}
+
+/// Gives back those of these reservations that are still exactly as they were seen; says how many.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Locked`]; what could be given back has been.
+pub fn release(directory: &Path, stale: &[Reserved]) -> Result<usize, Error> {
+    let Some(store) = Store::existing(directory)? else { return Ok(0) };
+    let mut released = 0;
+    let mut result = Ok(());
+    for reservation in store.reservations()?.iter().filter(|r| stale.contains(&Reserved::from(*r))) {
+        match reservation.release() {
+            Ok(()) => released += 1,
+            error => result = result.and(error),
+        }
+    }
+    result.map(|()| released)
+}
+
+/// Reserves this very address again for an attachment that has lost its reservation; false if the
+/// address is reserved, for whomever.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Locked`].
+pub fn reserve(directory: &Path, owner: &Attachment, address: IpAddr) -> Result<bool, Error> {
+    Store::open(directory)?.prepare(owner)?.claim(address.to_canonical())
+}
+
+impl From<&Reservation> for Reserved {
+    fn from(reservation: &Reservation) -> Self {
+        let text = String::from_utf8_lossy(reservation.owner()).into_owned();
+        let owner = text.split_once("\r\n").filter(|(id, ifname)| !id.is_empty() && !ifname.is_empty());
+        let owner = owner.map(|(id, ifname)| Attachment { container_id: id.into(), ifname: ifname.into() });
+        let container_id = owner.as_ref().map_or(text, |owner| owner.container_id.clone());
+        Self { address: reservation.address, owner, container_id, modified: reservation.modified }
+    }
+}
