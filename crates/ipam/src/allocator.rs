@@ -1,41 +1,53 @@
 //! The verbs of the allocator in this process.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use crate::error::Refusal;
-use crate::store::{Reservation, Store};
-use crate::{Allocation, Attachment, Call, Config, Dns, Error, IpConfig, RangeSet, resolv};
+use crate::store::{Pending, Store, key};
+use crate::{Allocation, Attachment, Call, Config, Dns, Error, IpConfig, Range, RangeSet, resolv};
+
+/// How many addresses are tried one by one before the folder is listed: a range that is nearly full may
+/// have tens of thousands in a row that are taken.
+const TRIES: usize = 1000;
 
 pub(crate) fn add(call: &Call<'_>) -> Result<Allocation, Error> {
     let config = Config::parse(call.config, call.args)?;
     let dns = config.resolv_conf.as_deref().map_or_else(|| Ok(Dns::default()), resolv::read)?;
-    let store = Store::open(&config.directory)?;
+    let mut store = Store::open(&config.directory)?;
     let owner = owner(call);
-    let mut taken = Vec::new();
-    match reserve(&store, &owner, &config, &mut taken) {
-        Ok(ips) => Ok(Allocation { ips, routes: config.routes, dns }),
-        Err(error) => {
-            // Only what this call took: the same attachment may hold addresses of an earlier ADD.
-            let ours = store.held_by(&owner).unwrap_or_default();
-            for reservation in ours.iter().filter(|r| taken.contains(&r.address)) {
-                let _ = reservation.release();
-            }
-            Err(error)
-        }
+    let held = store.held(&key(&owner))?;
+    // What an old host-local reserved for the container counts, too.
+    let old = store.held(owner.container_id.trim())?;
+    let addresses: Vec<IpAddr> = held.iter().chain(&old).map(|r| r.address).collect();
+    let mut result = reserve(&store, &owner, &config, &addresses);
+    if result.as_ref().is_err_and(is_full) && store.repair()?.1 {
+        result = reserve(&store, &owner, &config, &addresses);
     }
+    let ips = result?;
+    store.note(&owner, &held, &ips.iter().map(|ip| ip.address.addr()).collect::<Vec<_>>());
+    Ok(Allocation { ips, routes: config.routes, dns })
 }
 
 pub(crate) fn del(call: &Call<'_>) -> Result<(), Error> {
     let config = Config::parse(call.config, call.args)?;
-    let store = Store::open(&config.directory)?;
-    release(&store.held_by(&owner(call))?)
+    let mut store = Store::open(&config.directory)?;
+    let owner = owner(call);
+    let mut held = store.held(&key(&owner))?;
+    // The reference asks once for every range set, and when it finds nothing, for the container alone.
+    if held.is_empty() || config.ranges.len() > 1 {
+        held.extend(store.held(owner.container_id.trim())?);
+    }
+    store.release(&held)
 }
 
 pub(crate) fn check(call: &Call<'_>) -> Result<(), Error> {
     let config = Config::parse(call.config, call.args)?;
-    let store = Store::open(&config.directory)?;
+    let mut store = Store::open(&config.directory)?;
     let owner = owner(call);
-    if store.held_by(&owner)?.is_empty() {
+    if store.held(&key(&owner))?.is_empty() && store.held(owner.container_id.trim())?.is_empty() {
         let Attachment { container_id, ifname } = owner;
         return Err(Error::NotFound { directory: store.directory().to_owned(), container_id, ifname });
     }
@@ -44,90 +56,115 @@ pub(crate) fn check(call: &Call<'_>) -> Result<(), Error> {
 
 pub(crate) fn status(call: &Call<'_>) -> Result<(), Error> {
     let config = Config::parse(call.config, call.args)?;
-    let reserved = Store::open(&config.directory)?.reservations()?;
-    let is_full = |set: &&RangeSet| {
-        let used =
-            reserved.iter().filter(|r| set.range_for(r.address).is_some_and(|x| x.gateway != r.address));
-        used.count() as u128 >= set.capacity()
+    let mut store = Store::open(&config.directory)?;
+    let full = |store: &Store| -> Result<Option<&RangeSet>, Error> {
+        let mut used = vec![0; config.ranges.len()];
+        store.names(|address| {
+            for (set, used) in config.ranges.iter().zip(&mut used) {
+                *used += u128::from(set.range_for(address).is_some_and(|range| range.gateway != address));
+            }
+        })?;
+        Ok(config.ranges.iter().zip(used).find(|(set, used)| *used >= set.capacity()).map(|(set, _)| set))
     };
-    config.ranges.iter().find(is_full).map_or(Ok(()), |set| Err(Error::Exhausted(set.to_string())))
+    match full(&store)? {
+        Some(_) if store.repair()?.1 => full(&store)?,
+        found => found,
+    }
+    .map_or(Ok(()), |set| Err(Error::Exhausted(set.to_string())))
 }
 
 pub(crate) fn gc(call: &Call<'_>, valid: &[Attachment]) -> Result<(), Error> {
     let config = Config::parse(call.config, call.args)?;
-    let store = Store::open(&config.directory)?;
-    let mut reservations = store.reservations()?;
-    reservations.retain(|r| !r.is_of(valid));
-    release(&reservations)
-}
-
-/// Gives all back; the first error is told, after the rest was tried.
-fn release(reservations: &[Reservation]) -> Result<(), Error> {
-    reservations.iter().map(Reservation::release).fold(Ok(()), Result::and)
+    let old = |owner: &Attachment| owner.container_id.trim().as_bytes().to_owned();
+    let valid: HashSet<Vec<u8>> = valid.iter().flat_map(|o| [key(o).into_bytes(), old(o)]).collect();
+    Store::open(&config.directory)?.retain(|_, reservation| valid.contains(reservation.owner())).1
 }
 
 fn owner(call: &Call<'_>) -> Attachment {
     Attachment { container_id: call.container_id.to_owned(), ifname: call.ifname.to_owned() }
 }
 
-/// One address of every set; `taken` tells what was reserved, also when it fails.
+/// Whether an address was refused that a crash may have left reserved for nobody.
+fn is_full(error: &Error) -> bool {
+    matches!(error, Error::Range { reason: Refusal::Exhausted(_) | Refusal::Reserved { .. }, .. })
+}
+
+/// One address of every set, or none at all: what the attachment `held` before stays as it is.
 fn reserve(
     store: &Store,
     owner: &Attachment,
     config: &Config,
-    taken: &mut Vec<IpAddr>,
+    held: &[IpAddr],
 ) -> Result<Vec<IpConfig>, Error> {
-    let mut requested = config.requested.clone();
-    let mut held = None;
     let mut ips = Vec::new();
-    for (index, set) in config.ranges.iter().enumerate() {
-        let wanted = requested.iter().position(|ip| set.range_for(*ip).is_some());
-        let wanted = wanted.map(|at| requested.remove(at));
-        let refuse = |reason| Error::Range { index, reason };
-        if let Some(address) = wanted {
-            if set.range_for(address).is_some_and(|range| range.gateway == address) {
-                return Err(refuse(Refusal::Gateway(address)));
-            }
-        } else {
-            let held = match &mut held {
-                Some(held) => held,
-                none => none.insert(store.held_by(owner)?),
-            };
-            if let Some(first) = held.iter().find(|r| set.range_for(r.address).is_some()) {
-                let (address, container_id) = (first.address, owner.container_id.clone());
-                return Err(refuse(Refusal::Duplicate { address, container_id }));
-            }
-        }
-        let ip = claim(store, owner, index, set, wanted)?.ok_or_else(|| {
-            let set = set.to_string();
-            refuse(
-                wanted.map_or(Refusal::Exhausted(set.clone()), |address| Refusal::Reserved { address, set }),
-            )
-        })?;
-        taken.push(ip.address.addr());
-        ips.push(ip);
+    let result = reserve_each(store, owner, config, held, &mut ips);
+    if result.is_err() {
+        store.undo(&ips.iter().map(|ip| ip.address.addr()).collect::<Vec<_>>());
     }
-    if requested.is_empty() { Ok(ips) } else { Err(Error::Unused(requested)) }
+    result.map(|()| ips)
 }
 
-/// Takes the wanted address, or the next free one; `None` if there is none.
-fn claim(
+fn reserve_each(
     store: &Store,
     owner: &Attachment,
-    index: usize,
-    set: &RangeSet,
-    wanted: Option<IpAddr>,
-) -> Result<Option<IpConfig>, Error> {
+    config: &Config,
+    held: &[IpAddr],
+    ips: &mut Vec<IpConfig>,
+) -> Result<(), Error> {
     let pending = store.prepare(owner)?;
-    let last = store.last_reserved(index);
-    let one = wanted.and_then(|address| Some((address, set.range_for(address)?)));
-    let all = one.is_none().then(|| set.candidates(last)).into_iter().flatten();
-    for (address, range) in one.into_iter().chain(all) {
+    let mut requested = config.requested.clone();
+    for (index, set) in config.ranges.iter().enumerate() {
+        let refuse = |reason| Error::Range { index, reason };
+        let wanted = requested.iter().position(|ip| set.range_for(*ip).is_some());
+        let wanted = wanted.map(|at| requested.remove(at));
+        let last = store.last(index);
+        let (address, range) = match wanted.and_then(|address| Some((address, set.range_for(address)?))) {
+            Some((address, range)) if range.gateway == address => {
+                return Err(refuse(Refusal::Gateway(address)));
+            }
+            Some((address, _)) if !pending.claim(address)? => {
+                return Err(refuse(Refusal::Reserved { address, set: set.to_string() }));
+            }
+            Some(wanted) => wanted,
+            None => {
+                if let Some(address) = held.iter().copied().find(|ip| set.range_for(*ip).is_some()) {
+                    let container_id = owner.container_id.clone();
+                    return Err(refuse(Refusal::Duplicate { address, container_id }));
+                }
+                let full = || refuse(Refusal::Exhausted(set.to_string()));
+                claim_next(store, &pending, set, last.address())?.ok_or_else(full)?
+            }
+        };
+        let net = IpNet::new(address, range.subnet.prefix_len()).map_err(|e| Error::Config(e.to_string()))?;
+        ips.push(IpConfig { address: net, gateway: Some(range.gateway) });
+        last.set(address);
+    }
+    if requested.is_empty() { Ok(()) } else { Err(Error::Unused(requested)) }
+}
+
+/// Takes the next free address; `None` if there is none.
+fn claim_next<'a>(
+    store: &Store,
+    pending: &Pending<'_>,
+    set: &'a RangeSet,
+    last: Option<IpAddr>,
+) -> Result<Option<(IpAddr, &'a Range)>, Error> {
+    let mut candidates = set.candidates(last);
+    for (address, range) in candidates.by_ref().take(TRIES) {
         if pending.claim(address)? {
-            store.set_last_reserved(index, address);
-            let prefix = range.subnet.prefix_len();
-            let address = ipnet::IpNet::new(address, prefix).map_err(|e| Error::Config(e.to_string()))?;
-            return Ok(Some(IpConfig { address, gateway: Some(range.gateway) }));
+            return Ok(Some((address, range)));
+        }
+    }
+    let mut candidates = candidates.peekable();
+    if candidates.peek().is_none() {
+        return Ok(None);
+    }
+    let mut taken = Vec::new();
+    store.names(|address| taken.extend(set.range_for(address).map(|_| address)))?;
+    taken.sort_unstable();
+    for (address, range) in candidates.filter(|(address, _)| taken.binary_search(address).is_err()) {
+        if pending.claim(address)? {
+            return Ok(Some((address, range)));
         }
     }
     Ok(None)

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::store::{Reservation, Store};
+use crate::store::{Reservation, Store, key};
 use crate::{Attachment, Error};
 
 /// host-local's folder, unless the configuration has another.
@@ -35,7 +35,7 @@ pub fn directory(data_dir: Option<&Path>, network: &str) -> PathBuf {
 /// [`Error::Io`] or [`Error::Locked`].
 pub fn reserved(directory: &Path) -> Result<Vec<Reserved>, Error> {
     let Some(store) = Store::existing(directory)? else { return Ok(Vec::new()) };
-    Ok(store.reservations()?.iter().map(Reserved::from).collect())
+    store.scan()?.0.iter().map(|reservation| Reserved::of(&store, reservation)).collect()
 }
 
 /// Gives back those of these reservations that are still exactly as they were seen; says how many.
@@ -43,15 +43,9 @@ pub fn reserved(directory: &Path) -> Result<Vec<Reserved>, Error> {
 /// # Errors
 /// [`Error::Io`] or [`Error::Locked`]; what could be given back has been.
 pub fn release(directory: &Path, stale: &[Reserved]) -> Result<usize, Error> {
-    let Some(store) = Store::existing(directory)? else { return Ok(0) };
-    let mut released = 0;
-    let mut result = Ok(());
-    for reservation in store.reservations()?.iter().filter(|r| stale.contains(&Reserved::from(*r))) {
-        match reservation.release() {
-            Ok(()) => released += 1,
-            error => result = result.and(error),
-        }
-    }
+    let Some(mut store) = Store::existing(directory)? else { return Ok(0) };
+    let (released, result) =
+        store.retain(|store, r| !Reserved::of(store, r).is_ok_and(|reserved| stale.contains(&reserved)));
     result.map(|()| released)
 }
 
@@ -61,15 +55,23 @@ pub fn release(directory: &Path, stale: &[Reserved]) -> Result<usize, Error> {
 /// # Errors
 /// [`Error::Io`] or [`Error::Locked`].
 pub fn reserve(directory: &Path, owner: &Attachment, address: IpAddr) -> Result<bool, Error> {
-    Store::open(directory)?.prepare(owner)?.claim(address.to_canonical())
+    let mut store = Store::open(directory)?;
+    let held = store.held(&key(owner))?;
+    let address = address.to_canonical();
+    let result = store.prepare(owner).and_then(|pending| pending.claim(address));
+    match result {
+        Ok(true) => store.note(owner, &held, &[address]),
+        _ => store.undo(&[]),
+    }
+    result
 }
 
-impl From<&Reservation> for Reserved {
-    fn from(reservation: &Reservation) -> Self {
+impl Reserved {
+    fn of(store: &Store, reservation: &Reservation) -> Result<Self, Error> {
         let text = String::from_utf8_lossy(reservation.owner()).into_owned();
         let owner = text.split_once("\r\n").filter(|(id, ifname)| !id.is_empty() && !ifname.is_empty());
         let owner = owner.map(|(id, ifname)| Attachment { container_id: id.into(), ifname: ifname.into() });
         let container_id = owner.as_ref().map_or(text, |owner| owner.container_id.clone());
-        Self { address: reservation.address, owner, container_id, modified: reservation.modified }
+        Ok(Self { address: reservation.address, owner, container_id, modified: store.modified(reservation)? })
     }
 }

@@ -3,28 +3,38 @@
 //! Every operation holds the folder's lock, as host-local does. A reservation appears whole or not at
 //! all: it is written under another name and linked to its own only if the address is free, so that a
 //! crash at any point neither gives an address twice nor leaves a file that nobody can match.
+//!
+//! Nothing is synced to the disk, as host-local does not either. What a power cut takes back, or leaves
+//! empty, belonged to Pods that it has ended, too: no address is given twice while its Pod lives.
 
 mod index;
+mod last;
+mod scan;
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{DirBuilder, File};
+use std::io::Write;
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, openat};
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, open, openat};
 use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+
+pub(crate) use scan::Reservation;
 
 use crate::{Attachment, Error};
+use index::Index;
 
 /// How long to wait for the lock.
 const LOCK_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The longest content that is looked at; an owner's name is much shorter.
-const LONGEST: usize = 1024;
+/// How long to sleep between two looks at the lock, at most.
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
 /// Where a reservation is written before it gets its name. Only whoever holds the lock writes it,
 /// and its name is no address.
@@ -34,60 +44,41 @@ const PENDING: &str = ".pending";
 #[derive(Debug)]
 pub(crate) struct Store {
     directory: PathBuf,
+    folder: OwnedFd,
+    /// Who holds what, if that is known without reading everything.
+    index: Option<Index>,
     _lock: Flock<File>,
 }
 
-/// A reservation that was found.
-#[derive(Debug)]
-pub(crate) struct Reservation {
-    pub(crate) address: IpAddr,
-    /// When the file was written.
-    pub(crate) modified: SystemTime,
-    path: PathBuf,
-    content: Vec<u8>,
-}
-
-/// A reservation that waits for a free address; without one it leaves nothing.
+/// A reservation that waits for free addresses; without one it leaves nothing.
 #[derive(Debug)]
 pub(crate) struct Pending<'a> {
     store: &'a Store,
-    path: PathBuf,
-    content: Vec<u8>,
 }
 
 impl Store {
-    /// Opens the folder if it is there, and waits for its lock.
-    pub(crate) fn existing(directory: &Path) -> Result<Option<Self>, Error> {
-        match fs::metadata(directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            _ => Self::open(directory).map(Some),
-        }
-    }
-
     /// Opens the folder, which is made if it is absent, and waits for its lock.
     pub(crate) fn open(directory: &Path) -> Result<Self, Error> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(directory)
-            .map_err(Error::io("create", directory))?;
-        let path = directory.join("lock");
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_CREAT).mode(0o750).open(&path);
-        let mut file = file.map_err(Error::io("open", &path))?;
-        let start = Instant::now();
-        let mut pause = Duration::from_micros(100);
-        loop {
-            file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => return Ok(Self { directory: directory.to_owned(), _lock: lock }),
-                Err((_, Errno::EWOULDBLOCK)) if start.elapsed() > LOCK_DEADLINE => {
-                    return Err(Error::Locked { path, seconds: LOCK_DEADLINE.as_secs() });
-                }
-                Err((file, Errno::EWOULDBLOCK | Errno::EINTR)) => file,
-                Err((_, errno)) => return Err(Error::io("lock", path)(errno.into())),
-            };
-            thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(10));
+        if let Some(store) = Self::existing(directory)? {
+            return Ok(store);
         }
+        let made = DirBuilder::new().recursive(true).mode(0o755).create(directory);
+        made.map_err(Error::io("create", directory))?;
+        let gone = || Error::io("open", directory)(Errno::ENOENT.into());
+        Self::existing(directory)?.ok_or_else(gone)
+    }
+
+    /// Opens the folder if it is there, and waits for its lock.
+    pub(crate) fn existing(directory: &Path) -> Result<Option<Self>, Error> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let folder = match open(directory, flags, Mode::empty()) {
+            Ok(folder) => folder,
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(errno) => return Err(Error::io("open", directory)(errno.into())),
+        };
+        let lock = lock(directory, &folder)?;
+        let index = Index::open(directory, &folder);
+        Ok(Some(Self { directory: directory.to_owned(), folder, index, _lock: lock }))
     }
 
     /// Where the reservations are.
@@ -95,151 +86,163 @@ impl Store {
         &self.directory
     }
 
-    /// Writes a reservation for this owner, to be linked to a free address.
+    /// The reservations whose files say exactly this, but for white space around it.
+    pub(crate) fn held(&mut self, content: &str) -> Result<Vec<Reservation>, Error> {
+        let content = content.as_bytes();
+        if let Some(found) = self.index.as_ref().and_then(|index| index.look_up(&self.folder, content)) {
+            return Ok(found);
+        }
+        let mut all = self.repair()?.0;
+        all.retain(|r| r.owner() == content);
+        Ok(all)
+    }
+
+    /// Writes a reservation for this owner, to be linked to free addresses.
     pub(crate) fn prepare(&self, owner: &Attachment) -> Result<Pending<'_>, Error> {
-        let path = self.directory.join(PENDING);
-        // One that is left may be a reservation's file under its second name: unlinked, never written.
-        remove(&path)?;
-        let content = key(owner).into_bytes();
-        let pending = Pending { store: self, path, content };
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&pending.path);
-        file.and_then(|mut file| file.write_all(&pending.content))
-            .map_err(Error::io("write", &pending.path))?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        let create = || openat(&self.folder, PENDING, flags, Mode::from_bits_truncate(0o600));
+        let file = match create() {
+            // One that is left may be a reservation's file under its second name: unlinked, never written.
+            Err(Errno::EEXIST) => self
+                .remove(PENDING.as_ref())
+                .and_then(|()| create().map_err(self.error("create", PENDING.as_ref()))),
+            other => other.map_err(self.error("create", PENDING.as_ref())),
+        };
+        let mut file = File::from(file?);
+        let pending = Pending { store: self };
+        file.write_all(key(owner).as_bytes()).map_err(Error::io("write", self.directory.join(PENDING)))?;
         Ok(pending)
     }
 
-    /// The address that was given last of this range set.
-    pub(crate) fn last_reserved(&self, set: usize) -> Option<IpAddr> {
-        fs::read_to_string(self.last_file(set)).ok()?.parse().ok().map(|ip: IpAddr| ip.to_canonical())
+    /// Notes what this owner has, `held` before and `taken` now. To be called after all else.
+    pub(crate) fn note(&self, owner: &Attachment, held: &[Reservation], taken: &[IpAddr]) {
+        let held = held.iter().map(|r| r.name.display().to_string());
+        let names = held.chain(taken.iter().map(IpAddr::to_string)).collect();
+        self.settle(|index| index.put(key(owner).as_bytes(), names));
     }
 
-    /// Remembers the address that was given last. A failure is no failure of the reservation: the next
-    /// search starts elsewhere, and that is all.
-    pub(crate) fn set_last_reserved(&self, set: usize, address: IpAddr) {
-        let mut open = OpenOptions::new();
-        let file = open.write(true).create(true).truncate(true).mode(0o600).open(self.last_file(set));
-        let _ = file.and_then(|mut file| file.write_all(address.to_string().as_bytes()));
+    /// Gives back what was taken by the call that fails now.
+    pub(crate) fn undo(&self, taken: &[IpAddr]) {
+        let gone = taken.iter().all(|address| self.remove(address.to_string().as_ref()).is_ok());
+        self.settle(|_| gone.then_some(()));
     }
 
-    /// The reservations of this owner: by its whole key, or if there is none, those that an old
-    /// host-local wrote for its container.
-    pub(crate) fn held_by(&self, owner: &Attachment) -> Result<Vec<Reservation>, Error> {
-        let (key, id) = (key(owner), owner.container_id.trim());
-        let contents = [key.as_bytes(), id.as_bytes()];
-        let mut found = match self.indexed(&contents) {
-            Some(found) => found,
-            None => {
-                let mut all = self.reservations()?;
-                self.index(&all);
-                all.retain(|r| contents.contains(&r.owner()));
-                all
-            }
+    /// Gives these back, which are all that their owners have; the first error is told, after the rest
+    /// was tried.
+    pub(crate) fn release(&self, held: &[Reservation]) -> Result<(), Error> {
+        if held.is_empty() {
+            return Ok(());
+        }
+        held.iter().map(|r| self.remove(&r.name)).fold(Ok(()), Result::and)?;
+        let mut owners: Vec<&[u8]> = held.iter().map(Reservation::owner).collect();
+        owners.dedup();
+        self.settle(|index| owners.iter().try_for_each(|owner| index.put(owner, Vec::new())));
+        Ok(())
+    }
+
+    /// Gives back all that is not to be kept; says how many, and the first error after the rest was tried.
+    pub(crate) fn retain(
+        &mut self,
+        keep: impl Fn(&Self, &Reservation) -> bool,
+    ) -> (usize, Result<(), Error>) {
+        let (mut all, flat) = match self.scan() {
+            Ok(found) => found,
+            Err(error) => return (0, Err(error)),
         };
-        if found.iter().any(|r| r.owner() == key.as_bytes()) {
-            found.retain(|r| r.owner() == key.as_bytes());
+        let (mut released, mut result) = (0, Ok(()));
+        all.retain(|reservation| {
+            let gone = !keep(self, reservation);
+            let removed = if gone { self.remove(&reservation.name) } else { Ok(()) };
+            let gone = gone && removed.is_ok();
+            released += usize::from(gone);
+            result = std::mem::replace(&mut result, Ok(())).and(removed);
+            !gone
+        });
+        if released > 0 || self.index.is_none() {
+            self.index = Index::build(&self.directory, &self.folder, &all, flat);
         }
-        Ok(found)
+        (released, result)
     }
 
-    /// All files named by an address, in subfolders too, as the reference walks. They are opened by
-    /// the folder's descriptor: looking up a whole path takes the kernel longer than the rest.
-    pub(crate) fn reservations(&self) -> Result<Vec<Reservation>, Error> {
-        let mut found = Vec::new();
-        let mut folders = vec![self.directory.clone()];
-        let mut content = [0; LONGEST];
-        while let Some(folder) = folders.pop() {
-            let here = File::open(&folder).map_err(Error::io("open", &folder))?;
-            for entry in fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
-                let entry = entry.map_err(Error::io("list", &folder))?;
-                let name = entry.file_name();
-                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    folders.push(entry.path());
-                } else if let Some(Ok(address)) = name.to_str().map(str::parse) {
-                    let file =
-                        openat(&here, name.as_os_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
-                    let read = file.map_err(io::Error::from).and_then(|file| {
-                        let mut file = File::from(file);
-                        Ok((file.metadata()?.modified()?, file.read(&mut content)?))
-                    });
-                    match read {
-                        Ok((modified, length)) => {
-                            let content = content.get(..length).unwrap_or_default().to_vec();
-                            found.push(Reservation { address, modified, path: entry.path(), content });
-                        }
-                        // What was deleted by hand in this moment is no reservation any more.
-                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                        Err(error) => return Err(Error::io("read", entry.path())(error)),
-                    }
-                }
-            }
+    /// Reads everything; removes what a crash left empty, and makes the index anew. Says whether
+    /// something was removed.
+    ///
+    /// An empty file is what a host-local leaves that died between creating and writing it: the lock is
+    /// ours, so it is dead, and the address was never told to anybody.
+    pub(crate) fn repair(&mut self) -> Result<(Vec<Reservation>, bool), Error> {
+        let (mut all, flat) = self.scan()?;
+        let before = all.len();
+        all.retain(|r| !r.is_empty() || self.remove(&r.name).is_err());
+        self.index = Index::build(&self.directory, &self.folder, &all, flat);
+        let removed = all.len() < before;
+        Ok((all, removed))
+    }
+
+    /// Ends a change: with the index told of it and believed, or not believed any more.
+    fn settle(&self, change: impl FnOnce(&Index) -> Option<()>) {
+        if let Some(index) = &self.index {
+            let _ = change(index).and_then(|()| index.seal(&self.folder));
         }
-        Ok(found)
     }
 
-    fn last_file(&self, set: usize) -> PathBuf {
-        self.directory.join(format!("last_reserved_ip.{set}"))
-    }
-}
-
-impl Reservation {
-    /// Gives the address back.
-    pub(crate) fn release(&self) -> Result<(), Error> {
-        remove(&self.path)?;
-        self.second_name().map_or(Ok(()), |name| remove(&name))
+    /// Removes a file; success if it is gone already.
+    fn remove(&self, name: &Path) -> Result<(), Error> {
+        match unlinkat(&self.folder, name, UnlinkatFlags::NoRemoveDir) {
+            Err(errno) if errno != Errno::ENOENT => Err(self.error("remove", name)(errno)),
+            _ => Ok(()),
+        }
     }
 
-    /// Whether one of these attachments, or of their containers in the old format, has it.
-    pub(crate) fn is_of(&self, owners: &[Attachment]) -> bool {
-        let has =
-            |o: &Attachment| self.owner() == key(o).as_bytes() || self.owner() == o.container_id.as_bytes();
-        owners.iter().any(has)
-    }
-
-    /// What the file says, without white space around it.
-    pub(crate) fn owner(&self) -> &[u8] {
-        self.content.trim_ascii()
+    /// What went wrong with one of the files.
+    fn error(&self, action: &'static str, name: &Path) -> impl FnOnce(Errno) -> Error {
+        move |errno| Error::io(action, self.directory.join(name))(errno.into())
     }
 }
 
 impl Pending<'_> {
-    /// Takes the address if it is free. After success this reservation is used up.
+    /// Takes the address if it is free. One reservation's file may have the names of several addresses.
     pub(crate) fn claim(&self, address: IpAddr) -> Result<bool, Error> {
-        let place = self.store.directory.join(address.to_string());
-        match fs::hard_link(&self.path, &place) {
-            Ok(()) => {}
-            // An empty file is what a host-local leaves that died between creating and writing it: the
-            // lock is ours, so it is dead, and its address was never told to anybody.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                match fs::symlink_metadata(&place) {
-                    Ok(found) if found.is_file() && found.len() == 0 => {
-                        fs::rename(&self.path, &place).map_err(Error::io("reclaim", &place))?;
-                    }
-                    _ => return Ok(false),
-                }
-            }
-            Err(error) => return Err(Error::io("create", place)(error)),
+        let (folder, name) = (&self.store.folder, address.to_string());
+        match linkat(folder, PENDING, folder, name.as_str(), AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::EEXIST) => Ok(false),
+            Err(errno) => Err(self.store.error("create", name.as_ref())(errno)),
         }
-        let (modified, content) = (SystemTime::now(), self.content.clone());
-        let _ = Reservation { address, modified, path: place, content }.name_owner();
-        Ok(true)
     }
 }
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        let _ = self.store.remove(PENDING.as_ref());
     }
 }
 
-/// Removes an address's file; success if it is gone already.
-fn remove(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
-        _ => Ok(()),
+/// Waits for the lock of a network's folder.
+fn lock(directory: &Path, folder: &OwnedFd) -> Result<Flock<File>, Error> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CREAT | OFlag::O_CLOEXEC;
+    let file = openat(folder, "lock", flags, Mode::from_bits_truncate(0o750));
+    let path = || directory.join("lock");
+    let mut file = File::from(file.map_err(|errno| Error::io("open", path())(errno.into()))?);
+    let start = Instant::now();
+    let mut pause = Duration::from_micros(50);
+    loop {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((_, Errno::EWOULDBLOCK)) if start.elapsed() > LOCK_DEADLINE => {
+                return Err(Error::Locked { path: path(), seconds: LOCK_DEADLINE.as_secs() });
+            }
+            Err((file, Errno::EWOULDBLOCK | Errno::EINTR)) => file,
+            Err((_, errno)) => return Err(Error::io("lock", path())(errno.into())),
+        };
+        thread::sleep(pause);
+        pause = (pause * 2).min(LOCK_PAUSE);
     }
 }
 
 /// What a reservation's file holds.
-fn key(owner: &Attachment) -> String {
+pub(crate) fn key(owner: &Attachment) -> String {
     format!("{}\r\n{}", owner.container_id.trim(), owner.ifname)
 }
+
+#[cfg(test)]
+mod tests;

@@ -176,7 +176,7 @@ fn files_of_an_old_host_local_are_matched_by_the_bare_id() {
     assert_eq!(fs::read_dir(net.directory().join("sub")).unwrap().count(), 0);
 }
 
-/// The second names, by owner, are right after whatever others did to the files, and so is who holds what.
+/// The links, by owner, are right after whatever others did to the files, and so is who holds what.
 #[test]
 fn owners_are_known_whoever_made_the_files() {
     let net = Network::new(json!({"subnet": "10.0.0.0/24"}));
@@ -187,9 +187,13 @@ fn owners_are_known_whoever_made_the_files() {
         names.sort();
         names
     };
+    // An earlier version had hard links there, one for each address.
+    fs::create_dir_all(&owners).unwrap();
+    fs::write(owners.join("z eth0 10.0.0.9"), "z\r\neth0").unwrap();
     net.add("a").unwrap();
     net.add("b").unwrap();
-    assert_eq!(names(), ["a eth0 10.0.0.2", "b eth0 10.0.0.3"]);
+    assert_eq!(names(), ["a eth0", "b eth0"]);
+    assert_eq!(fs::read_link(owners.join("b eth0")).unwrap(), Path::new("10.0.0.3"));
     // A host-local gave b's address to c, and took one for d.
     fs::remove_file(net.directory().join("10.0.0.3")).unwrap();
     for (address, owner) in [("10.0.0.3", "c\r\neth0"), ("10.0.0.9", "d\r\neth0")] {
@@ -197,7 +201,7 @@ fn owners_are_known_whoever_made_the_files() {
     }
     net.del("b");
     assert_eq!(net.addresses(), ["10.0.0.2", "10.0.0.3", "10.0.0.9"]);
-    assert_eq!(names(), ["a eth0 10.0.0.2", "c eth0 10.0.0.3", "d eth0 10.0.0.9"]);
+    assert_eq!(names(), ["a eth0", "c eth0", "d eth0"]);
     assert!(net.add("d").unwrap_err().to_string().contains("duplicate allocation"));
     net.del("c");
     net.del("a");

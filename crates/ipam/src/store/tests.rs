@@ -1,0 +1,238 @@
+mod steps;
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, FileTimes};
+use std::mem;
+
+use proptest::prelude::*;
+
+use super::*;
+use steps::{OWNERS, Step, steps};
+
+/// A network's folder, and what others do to it.
+struct Network {
+    _data: tempfile::TempDir,
+    directory: PathBuf,
+    owners: PathBuf,
+}
+
+fn owner(n: usize) -> Attachment {
+    // Some share their container; the last can have no link.
+    let id = ["a", "b", "b", "c", "d/e"][n];
+    let ifname = ["eth0", "eth0", "eth1", "eth0", "eth0"][n];
+    Attachment { container_id: id.into(), ifname: ifname.into() }
+}
+
+fn address(n: usize) -> IpAddr {
+    let n16 = u16::try_from(n).unwrap();
+    let v6 = IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, n16]);
+    if n.is_multiple_of(2) { IpAddr::from([10, 0, 0, u8::try_from(n).unwrap()]) } else { v6 }
+}
+
+impl Network {
+    fn new() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let (directory, owners) = (data.path().join("net"), data.path().join(".owners/net"));
+        Self { _data: data, directory, owners }
+    }
+
+    fn store(&self) -> Store {
+        Store::open(&self.directory).unwrap()
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        let file = File::options().write(true).create_new(true).open(self.directory.join(name));
+        let _ = file.and_then(|mut file| file.write_all(content.as_bytes()));
+    }
+
+    /// Every file that has this content: what the reference's walk finds.
+    fn walk(&self, content: &str) -> BTreeSet<PathBuf> {
+        let mut found = BTreeSet::new();
+        for folder in [self.directory.clone(), self.directory.join("sub")] {
+            for entry in fs::read_dir(folder).into_iter().flatten().map(|e| e.unwrap().path()) {
+                let is_address = entry.file_name().unwrap().to_str().unwrap().parse::<IpAddr>().is_ok();
+                if is_address && fs::read(&entry).unwrap().trim_ascii() == content.as_bytes() {
+                    found.insert(entry.strip_prefix(&self.directory).unwrap().to_owned());
+                }
+            }
+        }
+        found
+    }
+
+    fn reservations(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.directory).into_iter().flatten().map(|e| e.unwrap().path());
+        let is_address =
+            |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().parse::<IpAddr>().is_ok();
+        let mut found: Vec<PathBuf> = entries.filter(is_address).collect();
+        found.sort();
+        found
+    }
+
+    fn links(&self) -> Vec<PathBuf> {
+        let mut links: Vec<PathBuf> =
+            fs::read_dir(&self.owners).into_iter().flatten().map(|e| e.unwrap().path()).collect();
+        links.sort();
+        links
+    }
+
+    fn look(&self, content: &str) -> Result<(), TestCaseError> {
+        let held = self.store().held(content).unwrap();
+        let found: BTreeSet<PathBuf> = held.into_iter().map(|r| r.name).collect();
+        prop_assert_eq!(found, self.walk(content), "who holds what: {:?}", content);
+        Ok(())
+    }
+
+    fn step(&self, step: &Step) -> Result<(), TestCaseError> {
+        match step {
+            Step::Add(n, addresses) => {
+                let (owner, mut store) = (owner(*n), self.store());
+                let held = store.held(&key(&owner)).unwrap();
+                let pending = store.prepare(&owner).unwrap();
+                let mut taken: Vec<IpAddr> = addresses.iter().map(|a| address(*a)).collect();
+                taken.retain(|address| pending.claim(*address).unwrap());
+                drop(pending);
+                if taken.len() > 1 { store.note(&owner, &held, &taken) } else { store.undo(&taken) }
+            }
+            Step::Del(n) => {
+                let mut store = self.store();
+                let held = store.held(&key(&owner(*n))).unwrap();
+                store.release(&held).unwrap();
+            }
+            Step::Look(n) => {
+                self.look(&key(&owner(*n)))?;
+                self.look(&owner(*n).container_id)?;
+            }
+            Step::Gc(n) => {
+                self.store()
+                    .retain(|_, r| !r.is_empty() && r.owner() != key(&owner(*n)).as_bytes())
+                    .1
+                    .unwrap();
+            }
+            Step::Restore(n, a) => {
+                crate::reserve(&self.directory, &owner(*n), address(*a)).unwrap();
+            }
+            Step::ForeignAdd(n, a) => self.write(&address(*a).to_string(), &key(&owner(*n))),
+            Step::ForeignDel(n) => {
+                for name in self.walk(&key(&owner(*n))) {
+                    fs::remove_file(self.directory.join(name)).unwrap();
+                }
+            }
+            Step::ForeignOld(n, a) => self.write(&address(*a).to_string(), &owner(*n).container_id),
+            Step::ForeignCrash(a) => self.write(&address(*a).to_string(), ""),
+            Step::Torn(n, a) => {
+                let key = key(&owner(*n));
+                self.write(&address(*a).to_string(), &key[..key.len() - 2]);
+            }
+            Step::CrashInAdd(n, a, at) => {
+                let (owner, mut store) = (owner(*n), self.store());
+                let held = store.held(&key(&owner)).unwrap();
+                let pending = store.prepare(&owner).unwrap();
+                let claimed = *at > 0 && pending.claim(address(*a)).unwrap();
+                if let (true, 2.., Some(index)) = (claimed, at, &store.index) {
+                    let mut names: Vec<_> = held.iter().map(|r| r.name.display().to_string()).collect();
+                    names.push(address(*a).to_string());
+                    index.put(key(&owner).as_bytes(), names);
+                }
+                mem::forget(pending);
+            }
+            Step::CrashInDel(pick, put) => {
+                let (mut store, all) = (self.store(), self.reservations());
+                if !all.is_empty() {
+                    let path = pick.get(&all);
+                    let content = fs::read_to_string(path).unwrap();
+                    store.held(content.trim()).unwrap();
+                    store.remove(path.file_name().unwrap().as_ref()).unwrap();
+                    if let (true, Some(index)) = (put, &store.index) {
+                        index.put(content.trim().as_bytes(), Vec::new());
+                    }
+                }
+            }
+            Step::IndexLost => {
+                let _ = fs::remove_dir_all(&self.owners);
+            }
+            Step::LinkLost(pick) => {
+                let links = self.links();
+                if !links.is_empty() {
+                    fs::remove_file(pick.get(&links)).unwrap();
+                }
+            }
+            Step::LinkWrong(n, a) => {
+                let Attachment { container_id, ifname } = owner(*n);
+                let link = self.owners.join(format!("{container_id} {ifname}"));
+                let _ = std::os::unix::fs::symlink(address(*a).to_string(), link);
+            }
+            Step::FormerLink(n) => {
+                let all = self.reservations();
+                if let (Some(first), true) = (all.first(), self.owners.exists()) {
+                    let _ = fs::hard_link(first, self.owners.join(format!("{n} eth0 10.0.0.2")));
+                }
+            }
+            Step::Touch(network, index) => {
+                let now = FileTimes::new().set_modified(std::time::SystemTime::now());
+                for (touched, path) in [(network, &self.directory), (index, &self.owners)] {
+                    if *touched && path.exists() {
+                        File::open(path).unwrap().set_times(now).unwrap();
+                    }
+                }
+            }
+            Step::Subfolder(n, a) => {
+                fs::create_dir_all(self.directory.join("sub")).unwrap();
+                self.write(&format!("sub/{}", address(*a)), &key(&owner(*n)));
+            }
+            Step::NoSubfolder => {
+                let _ = fs::remove_dir_all(self.directory.join("sub"));
+            }
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whoever changed what before: what an owner holds is what reading everything says.
+    #[test]
+    fn who_holds_what_is_what_the_files_say(steps in steps()) {
+        let network = Network::new();
+        for step in &steps {
+            network.step(step)?;
+        }
+        for n in 0..OWNERS {
+            network.step(&Step::Look(n))?;
+        }
+    }
+}
+
+/// Not reading everything is the point: what says that the index is complete is believed.
+#[test]
+fn the_index_is_believed_exactly_as_long_as_nobody_else_changed_anything() {
+    let network = Network::new();
+    network.step(&Step::Add(0, vec![2, 3])).unwrap();
+    let hide = |what: &dyn Fn()| {
+        let times =
+            [&network.directory, &network.owners].map(|path| path.metadata().unwrap().modified().unwrap());
+        what();
+        for (path, time) in [&network.directory, &network.owners].into_iter().zip(times) {
+            File::open(path).unwrap().set_modified(time).unwrap();
+        }
+    };
+    hide(&|| network.write("10.0.0.8", &key(&owner(1))));
+    let held = |n| network.store().held(&key(&owner(n))).unwrap().len();
+    assert_eq!((held(0), held(1)), (2, 0));
+    // What it says is compared with the files.
+    hide(&|| fs::remove_file(network.directory.join("10.0.0.2")).unwrap());
+    assert_eq!((held(0), held(1)), (1, 1));
+    hide(&|| network.write("10.0.0.6", &key(&owner(3))));
+    assert_eq!(held(3), 0);
+    fs::write(network.directory.join("10.0.0.8"), key(&owner(3))).unwrap();
+    assert_eq!((held(1), held(3)), (0, 2));
+    hide(&|| network.write("10.0.0.4", &key(&owner(1))));
+    assert_eq!(held(1), 0);
+    // Anybody's change gives the folder another time.
+    network.write("note", "");
+    assert_eq!(held(1), 1);
+    let (network_time, index_time) =
+        [&network.directory, &network.owners].map(|path| path.metadata().unwrap().modified().unwrap()).into();
+    assert_eq!(index_time.duration_since(network_time).unwrap(), Duration::from_secs(3600));
+    assert!(index_time < std::time::SystemTime::now() - Duration::from_secs(86400));
+}
