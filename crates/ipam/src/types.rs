@@ -150,3 +150,39 @@ pub(crate) fn address(node: &Node<'_>, name: &str) -> Result<Option<IpAddr>, Inv
         _ => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn results_of_all_versions() {
+        let dns = json!({"nameservers": ["10.0.0.53"]});
+        let old = json!({
+            "cniVersion": "0.2.0",
+            "ip4": {"ip": "10.0.0.2/24", "gateway": "10.0.0.1", "routes": [{"dst": "0.0.0.0/0"}]},
+            "ip6": {"ip": "fd00::2/64", "routes": [{"dst": "fd01::/64", "gw": "fd00::9"}]},
+            "dns": dns,
+        });
+        let new = json!({
+            "cniVersion": "1.0.0",
+            "ips": [{"address": "10.0.0.2/24", "gateway": "10.0.0.1"}, {"address": "fd00::2/64"}],
+            "routes": [{"dst": "0.0.0.0/0"}, {"dst": "fd01::/64", "gw": "fd00::9"}],
+            "dns": dns,
+        });
+        let read = |value: &Value| Allocation::read(&Node::root(value));
+        assert_eq!(read(&old), read(&new));
+        assert_eq!(read(&old).unwrap().ips.len(), 2);
+        assert_eq!(read(&json!({"ip6": null, "ip4": null})), Ok(Allocation::default()));
+        for (value, want) in [
+            (json!({"ip4": {"gateway": "10.0.0.1"}}), "ip4.ip: missing"),
+            (json!({"ip6": {"ip": "fd00::2/129"}}), "ip6.ip: \"fd00::2/129\""),
+            (json!({"ips": [{"address": 1}]}), "ips[0].address: must be a string"),
+        ] {
+            let error = read(&value).unwrap_err().to_string();
+            assert!(error.starts_with(want), "{error}");
+        }
+    }
+}

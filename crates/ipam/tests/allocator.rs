@@ -2,64 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use ipam::{Allocation, Attachment, Call, Error, Ipam};
-use serde_json::{Value, json};
-
-/// A network's folder, and the configuration that names it.
-struct Network {
-    folder: tempfile::TempDir,
-    config: Vec<u8>,
-}
-
-impl Network {
-    fn new(mut ipam: Value) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        ipam["dataDir"] = json!(folder.path());
-        let config =
-            json!({"cniVersion": "1.1.0", "name": "net", "type": "x", "ipam": ipam}).to_string().into();
-        Self { folder, config }
-    }
-
-    fn dual() -> Self {
-        Self::new(json!({
-            "ranges": [[{"subnet": "10.1.2.0/24"}, {"subnet": "10.2.2.0/24"}], [{"subnet": "2001:db8:1::/64"}]],
-            "routes": [{"dst": "0.0.0.0/0"}],
-        }))
-    }
-
-    fn call<'a>(&'a self, container_id: &'a str, ifname: &'a str, args: &'a str) -> Call<'a> {
-        Call { container_id, netns: None, ifname, args, path: "", config: &self.config }
-    }
-
-    fn add(&self, id: &str) -> Result<Allocation, Error> {
-        Ipam::InProcess.add(&self.call(id, "eth0", ""))
-    }
-
-    fn del(&self, id: &str) {
-        Ipam::InProcess.del(&self.call(id, "eth0", "")).unwrap();
-    }
-
-    fn directory(&self) -> PathBuf {
-        self.folder.path().join("net")
-    }
-
-    /// The files named by addresses, and nothing that is left over.
-    fn addresses(&self) -> Vec<String> {
-        let names =
-            fs::read_dir(self.directory()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<String> =
-            names.filter(|n| n != "lock" && !n.starts_with("last_reserved_ip.")).collect();
-        names.sort();
-        names
-    }
-}
-
-fn ips(allocation: &Allocation) -> Vec<String> {
-    allocation.ips.iter().map(|ip| ip.address.to_string()).collect()
-}
+use common::{Network, ips};
+use ipam::{Attachment, Ipam};
+use serde_json::json;
 
 fn content(path: &Path) -> String {
     fs::read_to_string(path).unwrap()

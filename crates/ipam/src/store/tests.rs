@@ -188,7 +188,7 @@ impl Network {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whoever changed what before: what an owner holds is what reading everything says.
     #[test]
