@@ -57,6 +57,7 @@ pub(crate) fn check(call: &Call<'_>) -> Result<(), Error> {
 pub(crate) fn status(call: &Call<'_>) -> Result<(), Error> {
     let config = Config::parse(call.config, call.args)?;
     let mut store = Store::open(&config.directory)?;
+    store.writable()?;
     let full = |store: &Store| -> Result<Option<&RangeSet>, Error> {
         let mut used = vec![0; config.ranges.len()];
         store.names(|address| {

@@ -153,10 +153,13 @@ impl From<Invalid> for Error {
 }
 
 fn remedy(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::StorageFull => "; make room on that file system",
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+    match (source.kind(), source.raw_os_error()) {
+        (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _) => "; make room on that file system",
+        (io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied, _) => {
             "; set ipam.dataDir to a folder that can be written"
+        }
+        (_, Some(libc::EMFILE | libc::ENFILE)) => {
+            "; raise the number of files that the container runtime may open (LimitNOFILE)"
         }
         _ => "",
     }

@@ -1,12 +1,24 @@
 //! resolv.conf(5), as far as results carry it.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::{Dns, Error};
 
-/// Reads the file; it has to be there.
+/// The longest file that is read.
+const LONGEST: u64 = 1 << 20;
+
+/// Reads the file; it has to be there. Whatever it is, it is not waited for.
 pub(crate) fn read(path: &Path) -> Result<Dns, Error> {
-    std::fs::read_to_string(path).map(|text| parse(&text)).map_err(Error::io("read ipam.resolvConf", path))
+    let read = || -> io::Result<String> {
+        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        let mut text = String::new();
+        file.take(LONGEST).read_to_string(&mut text)?;
+        Ok(text)
+    };
+    read().map(|text| parse(&text)).map_err(Error::io("read ipam.resolvConf", path))
 }
 
 fn parse(text: &str) -> Dns {

@@ -23,7 +23,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, open, openat};
 use nix::sys::stat::Mode;
-use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+use nix::sys::statvfs::fstatvfs;
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, linkat, unlinkat};
 
 pub(crate) use scan::Reservation;
 
@@ -84,6 +85,19 @@ impl Store {
     /// Where the reservations are.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Whether a reservation could be written: the file system is writable and has room.
+    ///
+    /// # Errors
+    /// [`Error::Io`], as writing would fail.
+    pub(crate) fn writable(&self) -> Result<(), Error> {
+        let write = faccessat(&self.folder, ".", AccessFlags::W_OK, AtFlags::empty());
+        let room = write.and_then(|()| fstatvfs(&self.folder)).and_then(|at| {
+            let full = at.blocks() > 0 && at.blocks_free() == 0 || at.files() > 0 && at.files_free() == 0;
+            if full { Err(Errno::ENOSPC) } else { Ok(()) }
+        });
+        room.map_err(self.error("write to", Path::new("")))
     }
 
     /// The reservations whose files say exactly this, but for white space around it.
@@ -219,7 +233,7 @@ impl Drop for Pending<'_> {
 
 /// Waits for the lock of a network's folder.
 fn lock(directory: &Path, folder: &OwnedFd) -> Result<Flock<File>, Error> {
-    let flags = OFlag::O_RDONLY | OFlag::O_CREAT | OFlag::O_CLOEXEC;
+    let flags = OFlag::O_RDONLY | OFlag::O_CREAT | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = openat(folder, "lock", flags, Mode::from_bits_truncate(0o750));
     let path = || directory.join("lock");
     let mut file = File::from(file.map_err(|errno| Error::io("open", path())(errno.into()))?);

@@ -126,57 +126,6 @@ fn files_of_an_old_host_local_are_matched_by_the_bare_id() {
     assert_eq!(fs::read_dir(net.directory().join("sub")).unwrap().count(), 0);
 }
 
-/// The links, by owner, are right after whatever others did to the files, and so is who holds what.
-#[test]
-fn owners_are_known_whoever_made_the_files() {
-    let net = Network::new(json!({"subnet": "10.0.0.0/24"}));
-    let owners = net.directory().parent().unwrap().join(".owners/net");
-    let names = || {
-        let entries = fs::read_dir(&owners).unwrap();
-        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    };
-    // An earlier version had hard links there, one for each address.
-    fs::create_dir_all(&owners).unwrap();
-    fs::write(owners.join("z eth0 10.0.0.9"), "z\r\neth0").unwrap();
-    net.add("a").unwrap();
-    net.add("b").unwrap();
-    assert_eq!(names(), ["a eth0", "b eth0"]);
-    assert_eq!(fs::read_link(owners.join("b eth0")).unwrap(), Path::new("10.0.0.3"));
-    // A host-local gave b's address to c, and took one for d.
-    fs::remove_file(net.directory().join("10.0.0.3")).unwrap();
-    for (address, owner) in [("10.0.0.3", "c\r\neth0"), ("10.0.0.9", "d\r\neth0")] {
-        fs::write(net.directory().join(address), owner).unwrap();
-    }
-    net.del("b");
-    assert_eq!(net.addresses(), ["10.0.0.2", "10.0.0.3", "10.0.0.9"]);
-    assert_eq!(names(), ["a eth0", "c eth0", "d eth0"]);
-    assert!(net.add("d").unwrap_err().to_string().contains("duplicate allocation"));
-    net.del("c");
-    net.del("a");
-    fs::remove_dir_all(owners.parent().unwrap()).unwrap();
-    net.del("d");
-    assert!(net.addresses().is_empty() && names().is_empty());
-}
-
-#[test]
-fn what_a_crash_leaves_breaks_nothing() {
-    let net = Network::new(json!({"subnet": "10.0.0.0/24"}));
-    net.add("a").unwrap();
-    // A host-local that died between create and write; one of ours that died before the rename; a torn
-    // file; a last_reserved_ip that lost its content.
-    fs::write(net.directory().join("10.0.0.3"), "").unwrap();
-    fs::write(net.directory().join(".pending"), "someone\r\nelse, much longer").unwrap();
-    fs::write(net.directory().join("10.0.0.4"), "b\r").unwrap();
-    assert_eq!(ips(&net.add("c").unwrap()), ["10.0.0.3/24"]);
-    assert_eq!(content(&net.directory().join("10.0.0.3")), "c\r\neth0");
-    fs::write(net.directory().join("last_reserved_ip.0"), "").unwrap();
-    assert_eq!(ips(&net.add("d").unwrap()), ["10.0.0.5/24"]);
-    net.del("a");
-    assert_eq!(net.addresses(), ["10.0.0.3", "10.0.0.4", "10.0.0.5"]);
-}
-
 #[test]
 fn garbage_collection_keeps_the_valid() {
     let net = Network::dual();

@@ -63,6 +63,11 @@ impl Last<'_> {
 
     fn open(&self, flags: OFlag) -> io::Result<File> {
         let mode = Mode::from_bits_truncate(0o600);
-        Ok(File::from(openat(&self.store.folder, self.name.as_str(), flags | OFlag::O_CLOEXEC, mode)?))
+        Ok(File::from(openat(
+            &self.store.folder,
+            self.name.as_str(),
+            flags | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC,
+            mode,
+        )?))
     }
 }

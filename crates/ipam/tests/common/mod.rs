@@ -17,8 +17,13 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn new(mut ipam: Value) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    pub(crate) fn new(ipam: Value) -> Self {
+        Self::within(&std::env::temp_dir(), ipam)
+    }
+
+    /// One whose folder is in this one.
+    pub(crate) fn within(parent: &Path, mut ipam: Value) -> Self {
+        let folder = tempfile::tempdir_in(parent).unwrap();
         ipam["dataDir"] = json!(folder.path());
         let config =
             json!({"cniVersion": "1.1.0", "name": "net", "type": "x", "ipam": ipam}).to_string().into();
@@ -79,4 +84,10 @@ pub(crate) fn files(directory: &Path) -> BTreeMap<String, String> {
 /// The folder of the reference plugins.
 pub(crate) fn plugins() -> String {
     testkit::reference("cni/host-local").parent().unwrap().to_str().unwrap().to_owned()
+}
+
+/// Ranges of IPv4, IPv6, and both.
+pub(crate) fn families() -> [Value; 3] {
+    let (v4, v6) = (json!([{"subnet": "10.1.2.0/24"}]), json!([{"subnet": "2001:db8:1::/64"}]));
+    [json!({"ranges": [v4]}), json!({"ranges": [v6]}), json!({"ranges": [v4, v6]})]
 }
