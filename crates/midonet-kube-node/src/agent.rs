@@ -11,8 +11,9 @@ use tracing::warn;
 
 use crate::annotate::{Mailbox, port_annotations};
 use crate::desired::Peer;
-use crate::heal::Repairs;
+use crate::leaks::Report;
 use crate::network::{BindError, BindRequest, Network, PortRecord};
+use crate::repairs::Repairs;
 
 /// The agent's shared state. Clones are handles on one agent.
 #[derive(Debug, Clone)]
@@ -27,6 +28,7 @@ struct Inner {
     mailbox: Mailbox,
     readiness: watch::Sender<Readiness>,
     repairs: Repairs,
+    leaks: Mutex<Report>,
     strangers: AtomicU64,
     source: objects::Health,
     source_name: String,
@@ -54,11 +56,12 @@ impl Agent {
         Self(Arc::new(Inner {
             node_name: node_name.to_owned(),
             started: Instant::now(),
+            repairs: network.repairs().clone(),
             network: Mutex::new(network),
             peers: Mutex::default(),
             mailbox,
             readiness: watch::Sender::new(waiting),
-            repairs: Repairs::default(),
+            leaks: Mutex::default(),
             strangers: AtomicU64::new(0),
             source,
             source_name,
@@ -135,6 +138,18 @@ impl Agent {
     /// What was put right that others had broken.
     pub fn repairs(&self) -> &Repairs {
         &self.0.repairs
+    }
+
+    /// What leaked and is not repaired, as of the last look.
+    pub fn leaks(&self) -> Report {
+        self.0.leaks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes what leaked; says in the log what is new.
+    pub fn set_leaks(&self, report: Report) {
+        let mut known = self.0.leaks.lock().unwrap_or_else(PoisonError::into_inner);
+        report.tell(&known);
+        *known = report;
     }
 
     /// Notes that somebody who is not root connected to the socket, and was refused.

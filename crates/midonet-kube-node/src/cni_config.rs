@@ -3,7 +3,8 @@
 
 use std::io::Write;
 use std::net::IpAddr;
-use std::path::Path;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use ipnet::IpNet;
@@ -83,17 +84,19 @@ fn default_route(cidr: &IpNet) -> &'static str {
 /// # Errors
 /// Names the file and the step that failed.
 pub fn replace_file(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-
     let folder = path.parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot create the folder {}", folder.display()))?;
-    // The name's end keeps the runtime from taking the half-written file for a configuration.
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = folder.join(format!(".{name}.{}.new", std::process::id()));
+    let temporary = temporary(path);
     let written = (|| {
+        // One that is left of a process that was killed may have another mode, or be a link.
+        if std::fs::symlink_metadata(&temporary).is_ok() {
+            std::fs::remove_file(&temporary)?;
+        }
         let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+        let mut file = options.write(true).create_new(true).mode(mode).open(&temporary)?;
+        // Whatever the umask.
+        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
         file.write_all(contents)?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)?;
@@ -105,10 +108,15 @@ pub fn replace_file(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
     })
 }
 
+/// Beside a file, where it is written before it gets its name. Runtimes read configurations that end in .conf,
+/// .conflist or .json (libcni, "ConfFiles"), and execute what a configuration names: neither is this.
+fn temporary(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}.new", std::process::id()))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     fn config(pod_cidrs: &[IpNet]) -> CniConfig<'_> {
@@ -142,6 +150,30 @@ mod tests {
         assert!(CniConfig { mtu: 1430, ..config(&cidrs) }.write(&path).unwrap());
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_half_written_is_no_configuration_and_no_plugin() {
+        for name in ["10-midonet.conflist", "midonet-kube-cni", "midonet-kube-ipam"] {
+            let temporary = temporary(&Path::new("/folder").join(name));
+            assert_eq!(temporary.parent(), Some(Path::new("/folder")));
+            assert!(temporary.extension().is_some_and(|end| end == "new"), "{}", temporary.display());
+            let text = temporary.file_name().unwrap().to_string_lossy().into_owned();
+            assert!(text.starts_with('.') && text != name, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_not_written_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("file"), folder.path().join("other"));
+        std::fs::write(&other, "another's").unwrap();
+        std::os::unix::fs::symlink(&other, temporary(&path)).unwrap();
+        replace_file(&path, b"new", 0o755).unwrap();
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "another's");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(std::fs::symlink_metadata(&path).unwrap().permissions().mode(), 0o100_755);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 
 use crate::agent::Agent;
 use crate::network::{Finding, Settled};
+use crate::repairs::Repairs;
 
 /// How often there is a look without any event: nobody tells of pins, tables and sysctls.
 const PERIOD: Duration = Duration::from_millis(900);
@@ -33,22 +34,6 @@ const FORGET: Duration = Duration::from_secs(60);
 
 /// So often the same thing is put back at once; from then on it takes longer each time.
 const PATIENCE: u32 = 5;
-
-/// How many repairs there were, by kind.
-#[derive(Debug, Clone, Default)]
-pub struct Repairs(Arc<Mutex<BTreeMap<&'static str, u64>>>);
-
-impl Repairs {
-    /// One more.
-    pub fn count(&self, what: &'static str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
-    }
-
-    /// Every kind that occurred, with its number.
-    pub fn all(&self) -> BTreeMap<&'static str, u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
 
 /// Sees to it that what is broken by others is noticed.
 #[derive(Debug)]

@@ -5,10 +5,11 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::agent::Agent;
+use crate::leaks::Kind;
 use crate::status;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -24,6 +25,11 @@ struct Refusal {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Repair {
+    what: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Leak {
     what: &'static str,
 }
 
@@ -58,6 +64,14 @@ pub fn page(agent: &Agent) -> Result<String> {
         repairs.get_or_create(&Repair { what }).inc_by(count);
     }
     registry.register("repairs", "What was put back after something else had removed or changed it", repairs);
+
+    let leaks = Family::<Leak, Gauge>::default();
+    let found = agent.leaks().leaks;
+    for kind in Kind::ALL {
+        let count = found.iter().filter(|leak| leak.kind == kind).count();
+        leaks.get_or_create(&Leak { what: kind.name() }).set(count.try_into()?);
+    }
+    registry.register("leaks", "What leaked and is not repaired by itself: see midokube status", leaks);
 
     let (packets, bytes) = (Family::<Labels, Counter>::default(), Family::<Labels, Counter>::default());
     for counter in status.counters {

@@ -16,6 +16,8 @@ use tracing::{info, warn};
 
 use crate::args::Encapsulation;
 use crate::desired::{Desired, Local};
+use crate::leaks;
+use crate::repairs::Repairs;
 
 pub use local::Underlay;
 pub use look::{Expectation, Finding, Settled};
@@ -63,6 +65,7 @@ pub struct Network {
     pods_mtu: Option<u32>,
     /// Whether somebody else changed something: what was applied may not hold any more.
     distrusted: bool,
+    repairs: Repairs,
 }
 
 impl fmt::Debug for Network {
@@ -112,6 +115,7 @@ impl Network {
             wanted_routes: BTreeMap::new(),
             pods_mtu: None,
             distrusted: false,
+            repairs: Repairs::default(),
         };
         network.adopt_ports()?;
         Ok(network)
@@ -160,6 +164,11 @@ impl Network {
         self.ports.values()
     }
 
+    /// What was put right, from the beginning on.
+    pub fn repairs(&self) -> &Repairs {
+        &self.repairs
+    }
+
     /// This node's name.
     pub fn node_name(&self) -> &str {
         &self.settings.node_name
@@ -195,6 +204,7 @@ impl Network {
             Vec::new()
         });
         for record in &dropped {
+            self.repairs.count(leaks::Kind::PortWithoutInterface.name());
             info!(pod = %record.alias.pod, interface = record.host_ifname, "interface is gone: port released");
         }
         dropped

@@ -21,7 +21,7 @@ use crate::desired::desired;
 use crate::heal::Healer;
 use crate::network::{Finding, Network, Settings};
 use crate::service::{NodeService, OriginalService};
-use crate::{check, http, lock, memory};
+use crate::{check, http, leaks, lock, memory};
 
 /// What failed is tried again after so long, besides on every change.
 const RETRY: Duration = Duration::from_secs(5);
@@ -76,6 +76,7 @@ pub async fn run(args: RunArgs) -> Result<()> {
         () = mailbox.deliver(annotator) => Ok(()),
         ended = follow(&args, &agent, connection) => ended,
         () = sweep(&agent) => Ok(()),
+        () = leaks::watch(&agent, &args.ipam_type) => Ok(()),
     };
     // Pods' packets go on through the pinned programs; only calls under way have to end.
     info!("stopping");

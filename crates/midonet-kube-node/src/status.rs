@@ -17,7 +17,10 @@ pub fn report(agent: &Agent) -> Result<v1::StatusReply> {
         let ports: Vec<PortRecord> = network.ports().cloned().collect();
         network.counters().map(|counters| (network_message(network), ports, counters))
     })?;
+    let leaks = agent.leaks();
     Ok(v1::StatusReply {
+        leaks: leaks.messages(),
+        leaks_incomplete: leaks.incomplete,
         agent: Some(agent_message(agent)),
         network: Some(network),
         ports: port_messages(&ports)?,

@@ -25,6 +25,12 @@ pub fn for_pod(pod: &PodKey) -> String {
     name
 }
 
+/// Whether an interface's name is of the form of a Pod's.
+pub fn is_pods(name: &str) -> bool {
+    let digit = |c: u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
+    name.strip_prefix(POD_PREFIX).is_some_and(|rest| rest.len() == 11 && rest.bytes().all(digit))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,5 +39,22 @@ mod tests {
     fn vectors_of_the_original() {
         assert_eq!(for_pod(&PodKey::new("foo", "bar")), "mido17cdeaefa5c");
         assert_eq!(for_pod(&PodKey::new("default", "web-0")), "mido24d07f86e30");
+    }
+
+    #[test]
+    fn a_pods_interface_is_known_by_its_name() {
+        assert!(is_pods(&for_pod(&PodKey::new("default", "web-0"))));
+        for other in [
+            NODE,
+            MIDO,
+            OVERLAY,
+            "eth0",
+            "midodead7",
+            "mido24d07f86e3",
+            "mido24D07F86E30",
+            "mido24d07f86e300",
+        ] {
+            assert!(!is_pods(other), "{other}");
+        }
     }
 }

@@ -209,6 +209,14 @@ pub fn detach(outer: &str) -> Result<()> {
     }
 }
 
+/// Takes an outer end out of use by its number: no other that has its name by now. None is success.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn bury(ifindex: u32, outer: &str) -> Result<()> {
+    Sides::open(None)?.clear(&Link { ifindex, name: outer.to_owned(), ..Link::default() })
+}
+
 /// Deletes an interface, and its peer with it, and waits until it is gone. None of that name is success.
 ///
 /// # Errors

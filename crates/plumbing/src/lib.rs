@@ -20,8 +20,8 @@ pub mod tc;
 pub mod underlay;
 
 pub use attachment::{
-    Attached, Attachment, Difference, Part, Sides, attach, check, detach, find, remove, repair, repair_outer,
-    set_inner_mtu, set_up,
+    Attached, Attachment, Difference, Part, Sides, attach, bury, check, detach, find, remove, repair,
+    repair_outer, set_inner_mtu, set_up,
 };
 pub use error::{Error, Result};
 pub use link::{DEAD_GROUP, Link, Stats, find_port, index, list_ports, peers, reap_dead};

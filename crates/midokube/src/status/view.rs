@@ -13,6 +13,8 @@ pub(crate) struct Status {
     network: Network,
     ports: Vec<Port>,
     peers: Vec<Peer>,
+    leaks: Vec<Leak>,
+    leaks_incomplete: Option<String>,
     pub(crate) counters: Vec<Counter>,
 }
 
@@ -81,6 +83,15 @@ struct Peer {
     tunnel_address: String,
 }
 
+/// What was left behind or lost, and is not repaired.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Leak {
+    what: String,
+    object: String,
+    reason: String,
+    remedy: String,
+}
+
 /// What happened to packets.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Counter {
@@ -100,8 +111,15 @@ impl Status {
         ports.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         let mut peers: Vec<_> = reply.peers.into_iter().map(Peer::read).collect();
         peers.sort_by(|a, b| a.node.cmp(&b.node));
-        let counters = reply.counters.into_iter().map(Counter::read).collect();
-        Some(Self { agent: Agent::read(agent), network: Network::read(network), ports, peers, counters })
+        Some(Self {
+            agent: Agent::read(agent),
+            network: Network::read(network),
+            ports,
+            peers,
+            leaks: reply.leaks.into_iter().map(Leak::read).collect(),
+            leaks_incomplete: some(reply.leaks_incomplete),
+            counters: reply.counters.into_iter().map(Counter::read).collect(),
+        })
     }
 
     /// The form for people.
@@ -110,12 +128,16 @@ impl Status {
         let sections = [
             ("Ports", self.ports.len(), self.ports_table()),
             ("Peers", self.peers.len(), self.peers_table()),
+            ("Leaks", self.leaks.len(), self.leaks_lines()),
             ("Traffic", self.shown(false).count(), counters_table(self.shown(false))),
             ("Drops", self.shown(true).count(), counters_table(self.shown(true))),
         ];
         for (title, count, table) in sections {
             let body = if count == 0 { " none".to_owned() } else { table };
             text.push_str(&format!("\n\n{title}\n{body}"));
+            if let Some(why) = self.leaks_incomplete.as_ref().filter(|_| title == "Leaks") {
+                text.push_str(&format!("\n not everything was looked at: {why}"));
+            }
         }
         text
     }
@@ -147,6 +169,12 @@ impl Status {
         let rows = self.peers.iter().map(|p| [p.node.clone(), join(&p.pod_cidrs), p.tunnel_address.clone()]);
         table(["NODE", "POD CIDRS", "TUNNEL ADDRESS"], rows)
     }
+
+    /// Too long for a table's cells.
+    fn leaks_lines(&self) -> String {
+        let line = |l: &Leak| format!(" {}: {}\n  {}: {}", l.what, l.object, l.reason, l.remedy);
+        self.leaks.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
 }
 
 /// Counters as a table, with what they mean.
@@ -157,7 +185,6 @@ pub(crate) fn counters_table<'a>(counters: impl Iterator<Item = &'a Counter>) ->
 
 impl Agent {
     fn read(agent: v1::Agent) -> Self {
-        let some = |text: String| Some(text).filter(|t| !t.is_empty());
         Self {
             version: agent.version,
             node: agent.node,
@@ -280,11 +307,22 @@ impl Peer {
     }
 }
 
+impl Leak {
+    fn read(leak: v1::Leak) -> Self {
+        let v1::Leak { what, object, reason, remedy } = leak;
+        Self { what, object, reason, remedy }
+    }
+}
+
 impl Counter {
     fn read(counter: v1::Counter) -> Self {
         let v1::Counter { name, help, drop, packets, bytes } = counter;
         Self { name, help, drop, packets, bytes }
     }
+}
+
+fn some(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 fn lines(title: &str, fields: &[(&str, String)]) -> String {

@@ -57,6 +57,26 @@ fn what_is_wrong_is_said_loudly() {
 }
 
 #[test]
+fn leaks_are_told_with_what_to_do() {
+    let text = |reply| Status::read(reply).unwrap().table();
+    assert!(text(reply()).contains("Leaks\n none\n\n"), "{}", text(reply()));
+    let leak = v1::Leak {
+        what: "address_conflict".into(),
+        object: "10.244.1.3 of Pod default/a (mido123)".into(),
+        reason: "it is reserved for container b".into(),
+        remedy: "delete the Pod".into(),
+    };
+    let text = text(v1::StatusReply {
+        leaks: vec![leak],
+        leaks_incomplete: "other-ipam keeps the addresses".into(),
+        ..reply()
+    });
+    let want = "Leaks\n address_conflict: 10.244.1.3 of Pod default/a (mido123)\n  it is reserved for container b: \
+        delete the Pod\n not everything was looked at: other-ipam keeps the addresses\n\n";
+    assert!(text.contains(want), "{text}");
+}
+
+#[test]
 fn an_incomplete_answer_is_none() {
     assert!(Status::read(v1::StatusReply { network: None, ..reply() }).is_none());
 }

@@ -10,12 +10,14 @@ use nix::unistd::{AccessFlags, access};
 
 use super::Finding;
 use crate::args::{Paths, RunArgs};
-use crate::capabilities;
+use crate::cni_config::NETWORK_NAME;
 use crate::network::OVERLAY_PORT;
+use crate::{capabilities, leaks};
 
 pub(super) fn look(args: &RunArgs) -> Vec<Finding> {
     let mut findings = vec![rights()];
     findings.extend(folders(&args.paths));
+    findings.extend(addresses(&args.ipam_type));
     findings.push(sysctls(&args.paths.sysctl_dir));
     findings.push(overlay_port());
     findings.push(other_networks(&args.paths.cni_config_path));
@@ -68,6 +70,21 @@ fn folders(paths: &Paths) -> Vec<Finding> {
         ),
     });
     findings
+}
+
+/// Where the plugin keeps addresses: the agent repairs what is leaked of them.
+fn addresses(ipam_type: &str) -> Option<Finding> {
+    let folder = leaks::keeps_files(ipam_type).then(|| ipam::directory(None, NETWORK_NAME))?;
+    let what = format!("the folder of addresses {}", folder.display());
+    Some(match writable(&folder) {
+        Ok(()) => Finding::good(what),
+        Err(error) => Finding::warning(
+            what,
+            format!(
+                "{error}: make it writable, in a container mount it, or leaked addresses are not given back"
+            ),
+        ),
+    })
 }
 
 /// Whether files can be made in a folder, or the folder can. Tries nothing.

@@ -10,6 +10,7 @@ use naming::{Mac, PodKey, interface};
 use tracing::info;
 
 use super::Network;
+use crate::leaks;
 
 /// One committed port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,6 +187,7 @@ impl Network {
             committed.values().filter(|port| !links.iter().any(|(link, _)| link.ifindex == port.ifindex))
         {
             self.datapath.release(port.ifindex).context("cannot release a port without an interface")?;
+            self.repairs.count(leaks::Kind::PortWithoutInterface.name());
             info!(ifindex = port.ifindex, addresses = ?port.addresses, "released a port whose interface is gone");
         }
         for (link, alias) in links {

@@ -1,0 +1,162 @@
+//! Looking for leaks and putting right what is certain: the edge around [`judge`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result};
+use ipam::Reserved;
+use naming::alias::PortAlias;
+use naming::{GATEWAY_MAC, interface};
+use nix::time::{ClockId, clock_gettime};
+use plumbing::Link;
+use tracing::{info, warn};
+
+use super::judge::{Interface, Judgement, Snapshot, judge, owner};
+use super::{Kind, Report};
+use crate::agent::Agent;
+use crate::cni_config::NETWORK_NAME;
+use crate::network::PortRecord;
+
+/// Looks again and again.
+#[derive(Debug, Clone)]
+pub(super) struct Search {
+    /// The folder of reservations; or why there is none to look at.
+    folder: Result<PathBuf, String>,
+    /// Since when which interface is seen without a port.
+    portless: BTreeMap<u32, Instant>,
+}
+
+impl Search {
+    pub(super) fn new(ipam_type: &str) -> Self {
+        let folder = if super::keeps_files(ipam_type) {
+            Ok(ipam::directory(None, NETWORK_NAME))
+        } else {
+            Err(format!("{ipam_type} keeps the addresses: the agent cannot tell which of them are leaked"))
+        };
+        Self { folder, portless: BTreeMap::new() }
+    }
+
+    /// Looks once; puts right, counts and logs what is certain; the rest is the report.
+    pub(super) fn look(&mut self, agent: &Agent) -> Report {
+        let mut report =
+            Report { incomplete: self.folder.clone().err().unwrap_or_default(), ..Report::default() };
+        if let Err(error) = self.try_look(agent, &mut report) {
+            report.incomplete = format!("{error:#}");
+        }
+        report
+    }
+
+    fn try_look(&mut self, agent: &Agent, report: &mut Report) -> Result<()> {
+        let snapshot = self.snapshot(agent)?;
+        let Judgement { release, reserve, remove, leaks } = judge(&snapshot);
+        if !leaks.is_empty() {
+            // Read one after the other, parts of a change may look like a leak: one that is there is seen twice.
+            let again = judge(&self.snapshot(agent)?).leaks;
+            report.leaks = leaks.into_iter().filter(|leak| again.contains(leak)).collect();
+        }
+        for interface in &remove {
+            take_away(interface, agent)?;
+        }
+        if let Ok(folder) = &self.folder {
+            give_back(folder, &release, agent)?;
+            reserve_again(folder, &reserve, agent)?;
+        }
+        Ok(())
+    }
+
+    /// In the order that [`judge`] presumes.
+    fn snapshot(&mut self, agent: &Agent) -> Result<Snapshot> {
+        let reserved = self.folder.as_ref().ok().map(|folder| read(folder)).transpose()?;
+        let links = plumbing::list_ports().context("cannot list the node's interfaces")?;
+        let ports = ports(agent);
+        let committed: BTreeSet<u32> = ports.iter().map(|port| port.host_ifindex).collect();
+        let mut interfaces: Vec<Interface> = links.iter().filter_map(of_a_pod).collect();
+        let is_portless =
+            |ifindex: u32| interfaces.iter().any(|i| i.ifindex == ifindex) && !committed.contains(&ifindex);
+        self.portless.retain(|ifindex, _| is_portless(*ifindex));
+        for interface in interfaces.iter_mut().filter(|interface| !committed.contains(&interface.ifindex)) {
+            interface.portless =
+                self.portless.entry(interface.ifindex).or_insert_with(Instant::now).elapsed();
+        }
+        let (now, uptime) = (SystemTime::now(), Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME)?));
+        let boot = now.checked_sub(uptime).context("the clock stands before this node's start")?;
+        Ok(Snapshot { reserved, interfaces, ports, now, boot })
+    }
+}
+
+/// A living host interface that a plugin made: its alias says so, or else name and MAC address.
+fn of_a_pod(link: &Link) -> Option<Interface> {
+    let owner = PortAlias::parse(&link.alias);
+    let ours = interface::is_pods(&link.name) && link.mac == GATEWAY_MAC.0;
+    let alive = link.group != plumbing::DEAD_GROUP;
+    (alive && (owner.is_some() || ours)).then(|| Interface {
+        name: link.name.clone(),
+        ifindex: link.ifindex,
+        up: link.up,
+        owner,
+        portless: Duration::ZERO,
+    })
+}
+
+fn ports(agent: &Agent) -> Vec<PortRecord> {
+    agent.with_network(|network| network.ports().cloned().collect())
+}
+
+fn read(folder: &Path) -> Result<Vec<Reserved>> {
+    ipam::reserved(folder).context("cannot read which addresses are reserved")
+}
+
+fn take_away(interface: &Interface, agent: &Agent) -> Result<()> {
+    let Interface { name, ifindex, owner, .. } = interface;
+    plumbing::bury(*ifindex, name).context("cannot remove what is left of an ADD")?;
+    agent.repairs().count(Kind::InterfaceWithoutPort.name());
+    let pod = owner.as_ref().map(|owner| owner.pod.to_string());
+    warn!(interface = name, pod, "an ADD that nobody finished left this interface: removed");
+    Ok(())
+}
+
+fn give_back(folder: &Path, reservations: &[Reserved], agent: &Agent) -> Result<()> {
+    if reservations.is_empty() {
+        return Ok(());
+    }
+    let released =
+        ipam::release(folder, reservations).context("cannot give back addresses without a container")?;
+    for _ in 0..released {
+        agent.repairs().count(Kind::AddressWithoutContainer.name());
+    }
+    let of = reservations.iter().map(|r| format!("{} of container {:?}", r.address, r.container_id));
+    warn!(
+        released,
+        addresses = of.collect::<Vec<_>>().join(", "),
+        "gave back addresses whose containers are gone"
+    );
+    Ok(())
+}
+
+fn reserve_again(folder: &Path, lost: &[(IpAddr, PortRecord)], agent: &Agent) -> Result<()> {
+    let mut again = Vec::new();
+    for (address, port) in lost {
+        let reserved = ipam::reserve(folder, &owner(&port.alias), *address);
+        if reserved.with_context(|| format!("cannot reserve {address} of Pod {} again", port.pod()))? {
+            agent.repairs().count(Kind::ContainerWithoutAddress.name());
+            warn!(%address, pod = %port.pod(), "a Pod's address was not reserved any more: reserved again");
+            again.push((*address, port));
+        }
+    }
+    // A DEL that began after the look has by now released the port, or will give back what was just reserved.
+    let still = if again.is_empty() { Vec::new() } else { ports(agent) };
+    again.retain(|(_, port)| !still.contains(port));
+    if again.is_empty() {
+        return Ok(());
+    }
+    let of_gone = |r: &Reserved| {
+        again.iter().any(|(address, port)| r.address == *address && r.owner == Some(owner(&port.alias)))
+    };
+    let mut reserved = read(folder)?;
+    reserved.retain(of_gone);
+    let released = ipam::release(folder, &reserved).context("cannot give addresses back")?;
+    info!(released, "gave them back: their Pods have gone meanwhile");
+    Ok(())
+}
