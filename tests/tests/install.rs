@@ -1,0 +1,117 @@
+//! `midonet-kube-node install` and the agent's configuration: other plugins' files are not touched, and what
+//! cannot be written leaves what was there.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+use e2e::{DEADLINE, TestLab};
+use lab::{Family, Target};
+
+const PLUGIN: &str = "/opt/cni/bin/midonet-kube-cni";
+const CONFIG: &str = "/etc/cni/net.d/10-midonet.conflist";
+
+struct Scene(TestLab);
+
+impl Scene {
+    fn new() -> Self {
+        Self(TestLab::without_agents(1, Family::Dual).unwrap())
+    }
+
+    fn sh(&self, line: &str) -> String {
+        self.0.stdout(&Target::Node("node1".into()), "sh", &["-c", line]).unwrap()
+    }
+
+    /// What it printed, or its complaint.
+    fn install(&self) -> Result<String, String> {
+        let program = e2e::programs().join("midonet-kube-node");
+        let node = Target::Node("node1".into());
+        let output = self.0.output(&node, program.to_str().unwrap(), &["install"]).unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    /// Everything in the two folders that is not ours: name, inode, mode, owner, links, times, content.
+    fn others(&self) -> String {
+        self.sh(
+            "find /opt/cni/bin /etc/cni/net.d -mindepth 1 ! -name 'midonet-kube-*' ! -name 10-midonet.conflist \
+             -printf '%p %i %m %u %n %s %T@ %C@ %l\\n' | sort; \
+             cd /; find opt/cni/bin etc/cni/net.d -type f ! -name 'midonet-kube-*' ! -name 10-midonet.conflist \
+             | sort | xargs cksum",
+        )
+    }
+}
+
+#[test]
+fn other_plugins_and_their_configurations_are_not_touched() {
+    let scene = Scene::new();
+    scene.sh(
+        "cd /opt/cni/bin; for p in bridge loopback host-local midonet-kube midonet; do echo $p > $p; done; \
+         chmod 4755 bridge; chmod 600 loopback; ln bridge hard; ln -s host-local soft; mkdir folder; \
+         echo x > .midonet-kube-cni; echo y > midonet.new; \
+         cd /etc/cni/net.d; echo '{}' > 99-other.conflist; echo '{}' > 20-other.conf; echo '{}' > x.json; \
+         echo z > 10-midonet.conflist.bak; chmod 640 99-other.conflist; mkdir sub; echo '{}' > sub/00.conf",
+    );
+    let before = scene.others();
+    assert!(before.lines().count() > 20, "{before}");
+    let said = scene.install().unwrap();
+    assert_eq!(said, format!("installed {PLUGIN}\ninstalled /opt/cni/bin/midonet-kube-ipam\n"));
+    assert_eq!(scene.install().unwrap(), "", "what is there already");
+    // An upgrade while the old one may run.
+    scene.sh(&format!("echo old > {PLUGIN}; chmod 700 {PLUGIN}"));
+    assert_eq!(scene.install().unwrap(), format!("installed {PLUGIN}\n"));
+    let modes = scene.sh("cd /opt/cni/bin; stat -c '%a %u %h' midonet-kube-cni midonet-kube-ipam");
+    assert_eq!(modes, "755 0 1\n755 0 1\n");
+    scene.0.start_agent("node1").unwrap();
+    scene.0.restart_agent("node1").unwrap();
+    scene.0.add_pod("node1", "default", "a").unwrap();
+    assert_eq!(scene.others(), before);
+}
+
+#[test]
+fn without_room_or_right_to_write_the_old_plugin_stays() {
+    let scene = Scene::new();
+    let look = format!("cat {PLUGIN}; stat -c '%i %a %Y' {PLUGIN}; ls -A /opt/cni/bin");
+    for (break_it, repair, reason) in [
+        (
+            "cat /dev/zero > /opt/cni/bin/filler 2>/dev/null",
+            "rm /opt/cni/bin/filler",
+            "No space left on device",
+        ),
+        ("mount -o remount,ro /opt/cni/bin", "mount -o remount,rw /opt/cni/bin", "Read-only file system"),
+    ] {
+        scene.sh(&format!(
+            "mount -t tmpfs -o size=64m none /opt/cni/bin; echo old > {PLUGIN}; chmod 755 {PLUGIN}"
+        ));
+        scene.sh(&format!("{break_it}; true"));
+        let before = scene.sh(&look);
+        let complaint = scene.install().unwrap_err();
+        assert!(complaint.contains(&format!("cannot write {PLUGIN}: {reason}")), "{complaint}");
+        assert_eq!(scene.sh(&look), before);
+        scene.sh(repair);
+        assert_eq!(scene.install().unwrap().lines().count(), 2);
+        scene.sh("umount /opt/cni/bin");
+    }
+}
+
+#[test]
+fn without_room_the_old_configuration_stays_and_the_agent_says_so() {
+    let scene = Scene::new();
+    scene.install().unwrap();
+    scene.sh("mount -t tmpfs -o size=8k none /etc/cni/net.d");
+    scene.0.start_agent("node1").unwrap();
+    let old = scene.sh(&format!("cat {CONFIG}"));
+    scene.sh("cat /dev/zero > /etc/cni/net.d/filler 2>/dev/null; true");
+    let uplink = scene.0.status("node1").unwrap().network.unwrap().uplink;
+    scene.sh(&format!("ip link set {uplink} mtu 1400"));
+    testkit::wait_until(DEADLINE, "the agent says what it cannot write", || {
+        let reason = scene.0.status("node1").unwrap().agent.unwrap().not_ready_reason;
+        reason.contains(&format!("cannot write {CONFIG}: No space left on device"))
+    });
+    assert_eq!(
+        scene.sh(&format!("cat {CONFIG}; ls -A /etc/cni/net.d")),
+        format!("{old}10-midonet.conflist\nfiller\n")
+    );
+    scene.sh("rm /etc/cni/net.d/filler");
+    testkit::wait_until(DEADLINE, "the agent writes it", || {
+        scene.0.status("node1").unwrap().agent.unwrap().ready && scene.sh(&format!("cat {CONFIG}")) != old
+    });
+}
