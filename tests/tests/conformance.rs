@@ -8,7 +8,7 @@ use std::path::Path;
 use e2e::{DEADLINE, TestLab};
 use lab::{Family, Target};
 use nodeapi::v1::ReleasePortRequest;
-use nodeapi::v1::node_client::NodeClient;
+use nodeapi::{Client, call};
 use serde_json::{Value, json};
 
 const VERSIONS: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
@@ -195,11 +195,7 @@ fn release(lab: &TestLab, port: &nodeapi::v1::Port) {
         container_id: port.container_id.clone(),
         host_ifname: port.host_ifname.clone(),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let channel = nodeapi::connect(&socket, DEADLINE).await.unwrap();
-        NodeClient::new(channel).release_port(request).await.unwrap();
-    });
+    Client::connect(&socket, DEADLINE).unwrap().call(&call::RELEASE_PORT, &request).unwrap();
 }
 
 #[test]

@@ -29,6 +29,7 @@ fn reply() -> v1::StatusReply {
         ports: vec![port("b"), port("a")],
         peers: vec![v1::Peer { node: "node2".into(), ..v1::Peer::default() }],
         counters: vec![counter("local", false, 3), counter("spoofed", true, 2), counter("silent", true, 0)],
+        ..v1::StatusReply::default()
     }
 }
 
