@@ -15,6 +15,7 @@ mod netns;
 pub mod nft;
 pub mod overlay;
 mod route;
+pub mod shape;
 pub mod sysctl;
 pub mod tc;
 pub mod underlay;

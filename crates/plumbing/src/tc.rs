@@ -10,7 +10,7 @@ use netlink_packet_route::tc::{
 };
 
 use crate::netlink::Request;
-use crate::{Netlink, Result};
+use crate::{Link, Netlink, Result};
 
 /// The number of the shared block ("mi" in ASCII). It exists as long as one interface is in it.
 pub const INGRESS_BLOCK: u32 = 0x6d69;
@@ -39,7 +39,7 @@ pub(crate) fn join_block(ifindex: u32, ifname: &str) -> Request {
 }
 
 /// Takes away what an interface has in place of its door, which is in no block or in another.
-pub(crate) fn leave_block(ifindex: u32, ifname: &str) -> Request {
+fn leave_block(ifindex: u32, ifname: &str) -> Request {
     let mut request = join_block(ifindex, ifname);
     if let RouteNetlinkMessage::NewQueueDiscipline(mut message) = request.message {
         message.attributes.clear();
@@ -57,17 +57,33 @@ pub fn block_members() -> Result<BTreeSet<u32>> {
 }
 
 pub(crate) fn members(netlink: &mut Netlink) -> Result<BTreeSet<u32>> {
+    let all = disciplines(netlink)?.into_iter();
+    let members = all.filter(|qdisc| qdisc.attributes.contains(&TcAttribute::Other(block_attribute())));
+    Ok(members.map(|qdisc| qdisc.header.index.cast_unsigned()).collect())
+}
+
+/// Every queueing discipline of the namespace.
+pub(crate) fn disciplines(netlink: &mut Netlink) -> Result<Vec<TcMessage>> {
     let all = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default());
     let all = netlink.dump("list queueing disciplines", &all)?;
-    Ok(all
-        .into_iter()
-        .filter_map(|message| match message {
-            RouteNetlinkMessage::NewQueueDiscipline(qdisc) => Some(qdisc),
-            _ => None,
-        })
-        .filter(|qdisc| qdisc.attributes.contains(&TcAttribute::Other(block_attribute())))
-        .map(|qdisc| qdisc.header.index.cast_unsigned())
-        .collect())
+    let qdiscs = all.into_iter().filter_map(|message| match message {
+        RouteNetlinkMessage::NewQueueDiscipline(qdisc) => Some(qdisc),
+        _ => None,
+    });
+    Ok(qdiscs.collect())
+}
+
+/// Puts an interface into the block, unless it is there.
+pub(crate) fn join(netlink: &mut Netlink, link: &Link) -> Result<()> {
+    if members(netlink)?.contains(&link.ifindex) {
+        return Ok(());
+    }
+    match netlink.request(join_block(link.ifindex, &link.name)) {
+        // Somebody put a clsact of his own there.
+        Err(error) if error.is_exists() => netlink
+            .requests(vec![leave_block(link.ifindex, &link.name), join_block(link.ifindex, &link.name)]),
+        other => other,
+    }
 }
 
 /// The kernel's number of the program that packets into a block meet first; `None` without any.

@@ -41,7 +41,7 @@ pub fn repair(attachment: &Attachment<'_>) -> Result<()> {
     inside.requests(missing.map(route::replacing).collect())?;
 
     host.requests(end(&outer, attachment.outer_mac, attachment.mtu, Some(&attachment.alias)))?;
-    join(&mut host, &outer)
+    tc::join(&mut host, &outer)
 }
 
 /// Makes a Pod's outer end what it should be: up, with that MAC address, in the block. Its MTU follows
@@ -53,7 +53,7 @@ pub fn repair_outer(name: &str, mac: [u8; 6]) -> Result<()> {
     let mut host = Netlink::here()?;
     let outer = need(&mut host, name)?;
     // In the block before it is up: nothing passes unjudged.
-    join(&mut host, &outer)?;
+    tc::join(&mut host, &outer)?;
     host.requests(end(&outer, mac, outer.mtu, None))
 }
 
@@ -76,20 +76,6 @@ fn end(link: &Link, mac: [u8; 6], mtu: u32, alias: Option<&str>) -> Vec<Request>
         requests.push(link::switch(index, true, &format!("set {name} up"), []));
     }
     requests
-}
-
-fn join(host: &mut Netlink, outer: &Link) -> Result<()> {
-    if tc::members(host)?.contains(&outer.ifindex) {
-        return Ok(());
-    }
-    match host.request(tc::join_block(outer.ifindex, &outer.name)) {
-        // Somebody put a clsact of his own there.
-        Err(error) if error.is_exists() => host.requests(vec![
-            tc::leave_block(outer.ifindex, &outer.name),
-            tc::join_block(outer.ifindex, &outer.name),
-        ]),
-        other => other,
-    }
 }
 
 /// Gives both ends of a Pod's pair another MTU. The inner end's namespace is looked for where runtimes
