@@ -30,7 +30,25 @@ INLINE int to_pod(struct __sk_buff *skb, const struct config *cfg, const struct 
 	if (!next_hop(skb, p->version, endpoint->mac, cfg->gateway_mac, routed))
 		return drop(skb, REASON_malformed);
 	count(reason, skb->len);
+	/* Past every queue, but for those who have to queue. */
+	if (endpoint->limited & LIMITED_INGRESS)
+		return bpf_redirect(endpoint->ifindex, 0);
 	return bpf_redirect_peer(endpoint->ifindex, 0);
+}
+
+/*
+ * What a Pod with a limit sends waits its turn at the shaper, a pair of interfaces whose other end is one more
+ * door: the packet is judged there. Unlike a queue at the Pod's own end, nobody in the Pod can take it away.
+ */
+NOINLINE int to_shaper(struct __sk_buff *skb, const struct config *cfg)
+{
+	__u32 ifindex = skb->ifindex;
+	struct limit *limit = bpf_map_lookup_elem(&limits, &ifindex);
+
+	if (!cfg || !limit || !limit->class || !cfg->shaper_ifindex)
+		return drop(skb, REASON_no_shaper);
+	skb->priority = limit->class;
+	return bpf_redirect(cfg->shaper_ifindex, 0);
 }
 
 /* The largest IP packet that will be on the wire: a packet for segmentation offload is many. */
@@ -183,7 +201,7 @@ NOINLINE int refuse_destination(struct __sk_buff *skb, bool from_node)
 	return drop(skb, is_multicast_mac(ethernet->destination) ? REASON_multicast : REASON_destination_mac);
 }
 
-/* From a Pod, or from the node through midokube-mido. */
+/* From a Pod, be it by way of the shaper, or from the node through midokube-mido. */
 INLINE int from_endpoint_ip(struct __sk_buff *skb, const struct config *cfg, __u8 version)
 {
 	bool from_node = skb->ifindex == cfg->mido_ifindex;
@@ -210,8 +228,14 @@ INLINE int from_endpoint_ip(struct __sk_buff *skb, const struct config *cfg, __u
 		return refuse_destination(skb, from_node);
 	if (!from_node) {
 		endpoint = bpf_map_lookup_elem(&endpoints, &p.source);
-		if (!endpoint || endpoint->ifindex != skb->ifindex || !same_mac(endpoint->mac, ethernet->source))
+		if (!endpoint || !same_mac(endpoint->mac, ethernet->source))
 			return refuse_source(skb);
+		if (endpoint->ifindex != skb->ifindex) {
+			if (skb->ifindex != cfg->shaped_ifindex)
+				return refuse_source(skb);
+		} else if (endpoint->limited & LIMITED_EGRESS) {
+			return to_shaper(skb, cfg);
+		}
 	}
 	if (version == 4 && same_address(&p.destination, &cfg->gateway4))
 		return gateway_ipv4(skb, cfg, &p);

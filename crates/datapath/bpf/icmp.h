@@ -95,7 +95,7 @@ NOINLINE int icmp4_error(struct __sk_buff *skb, const struct config *cfg, const 
 	icmp->checksum = 0;
 	icmp->rest = error == ICMP4_TOO_BIG ? htonl(cfg->overlay_mtu) : 0;
 	icmp->checksum = checksum(sum_words(skb, ETHERNET_SIZE + sizeof(*ip), (sizeof(*icmp) + ICMP4_QUOTE) / 4));
-	return answer(skb, reason, bytes);
+	return answer_sender(skb, cfg, p, reason, bytes);
 }
 
 #define MAX_EXTENSIONS 8
@@ -187,7 +187,7 @@ NOINLINE int icmp6_error(struct __sk_buff *skb, const struct config *cfg, const 
 	/* The addresses stand right before the message: with length and protocol the pseudo-header. */
 	sum = sum_words(skb, ETHERNET_SIZE + 8, (32 + sizeof(*icmp) + ICMP6_QUOTE) / 4);
 	icmp->checksum = checksum(sum + htonl(size) + htonl(IPPROTO_ICMPV6));
-	return answer(skb, reason, bytes);
+	return answer_sender(skb, cfg, p, reason, bytes);
 }
 
 /* Turns type and checksum of an echo request into the reply's. */
@@ -228,7 +228,7 @@ NOINLINE int gateway_ipv4(struct __sk_buff *skb, const struct config *cfg, const
 	ip->ttl = GATEWAY_HOPS;
 	ip->source = p->destination.word[3];
 	ip->destination = p->source.word[3];
-	return answer(skb, REASON_echo_reply, skb->len);
+	return answer_sender(skb, cfg, p, REASON_echo_reply, skb->len);
 }
 
 NOINLINE int gateway_ipv6(struct __sk_buff *skb, const struct config *cfg, const struct packet *p)
@@ -261,5 +261,5 @@ NOINLINE int gateway_ipv6(struct __sk_buff *skb, const struct config *cfg, const
 	ip->hop_limit = GATEWAY_HOPS;
 	copy(ip->source, &p->destination, sizeof(ip->source));
 	copy(ip->destination, &p->source, sizeof(ip->destination));
-	return answer(skb, REASON_echo_reply, skb->len);
+	return answer_sender(skb, cfg, p, REASON_echo_reply, skb->len);
 }

@@ -33,17 +33,22 @@ struct config {
 	__u32 tunnel_address; /* own end of tunnels over IPv4; zero: only the overlay's device handles them */
 	__u16 tunnel_port;
 	__u8 pad2[2];
+	__u32 shaper_ifindex; /* where what limited Pods send has to queue; zero: there is none */
+	__u32 shaped_ifindex; /* where it comes back */
 };
 
 #define ROLE_POD 1
 #define ROLE_NODE 2
+
+#define LIMITED_INGRESS 1 /* what it gets waits its turn at its outer end */
+#define LIMITED_EGRESS 2 /* what it sends goes through the shaper first */
 
 /* Who has an address on this node: where to deliver, and who may send with it. */
 struct endpoint {
 	__u32 ifindex; /* the outer end: where its packets come in */
 	__u32 role;
 	__u8 mac[MAC_SIZE]; /* of the inner end */
-	__u8 pad[2];
+	__u16 limited; /* zero for almost all */
 };
 
 #define PORT_ADDRESSES 4
@@ -55,6 +60,19 @@ struct port {
 	__u8 mac[MAC_SIZE];
 	__u8 pad[2];
 	struct address addresses[PORT_ADDRESSES];
+};
+
+/*
+ * How fast a Pod may be, seen from the Pod: the record the agent reads back, in bits as it was asked for, zero for
+ * no limit. Queueing disciplines keep to it; the programs only send packets there.
+ */
+struct limit {
+	__u64 ingress_rate; /* in a second */
+	__u64 ingress_burst;
+	__u64 egress_rate;
+	__u64 egress_burst;
+	__u32 class; /* the shaper's, a handle of traffic control */
+	__u32 pad;
 };
 
 struct route_key {
@@ -86,7 +104,7 @@ struct {
 	MAP_TYPE(value, struct config);
 } config SEC(".maps");
 
-/* The agent sets the sizes of the next three. */
+/* The agent sets the sizes of the next four. */
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_HASH);
 	MAP_UINT(max_entries, 1);
@@ -100,6 +118,13 @@ struct {
 	MAP_TYPE(key, __u32);
 	MAP_TYPE(value, struct port);
 } ports SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_HASH);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct limit);
+} limits SEC(".maps");
 
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_LPM_TRIE);

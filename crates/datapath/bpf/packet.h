@@ -201,6 +201,21 @@ INLINE int answer(struct __sk_buff *skb, __u32 reason, __u32 bytes)
 	return bpf_redirect(skb->ifindex, 0);
 }
 
+/* The same for the sender of an IP packet, which may have come by way of the shaper. */
+INLINE int answer_sender(struct __sk_buff *skb, const struct config *cfg, const struct packet *p, __u32 reason,
+			 __u32 bytes)
+{
+	struct endpoint *endpoint;
+
+	if (skb->ifindex != cfg->shaped_ifindex)
+		return answer(skb, reason, bytes);
+	endpoint = bpf_map_lookup_elem(&endpoints, &p->source);
+	if (!endpoint)
+		return drop(skb, REASON_port_not_bound);
+	count(reason, bytes);
+	return bpf_redirect(endpoint->ifindex, 0);
+}
+
 /* The ones-complement sum of up to `words` words from `offset` to the frame's end, not folded. */
 INLINE __u64 sum_words(struct __sk_buff *skb, __u32 offset, __u32 words)
 {

@@ -80,7 +80,8 @@ impl Datapath {
         let config =
             config.try_into().map_err(|source| Error::Map { action: "open", map: "config", source })?;
         let (ports, endpoints) = (take(&mut ebpf, "ports")?, take(&mut ebpf, "endpoints")?);
-        let mut ports = Ports::new(ports, endpoints, sizes.ports)?;
+        let limits = take(&mut ebpf, "limits")?;
+        let mut ports = Ports::new(ports, endpoints, Some(limits), sizes.ports)?;
         let mut routes = Routes::new(take(&mut ebpf, "routes")?, sizes.routes)?;
         let mut counters = Counters::new(take(&mut ebpf, "counters")?)?;
         if let Some(old) = pins.at_work_elsewhere()? {

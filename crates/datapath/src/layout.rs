@@ -54,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) tunnel_address: [u8; 4],
     pub(crate) tunnel_port: [u8; 2],
     pub(crate) pad2: [u8; 2],
+    pub(crate) shaper_ifindex: u32,
+    pub(crate) shaped_ifindex: u32,
 }
 
 impl Config {
@@ -69,6 +71,11 @@ pub(crate) const ROLE_POD: u32 = 1;
 /// `ROLE_NODE`.
 pub(crate) const ROLE_NODE: u32 = 2;
 
+/// `LIMITED_INGRESS`.
+pub(crate) const LIMITED_INGRESS: u16 = 1;
+/// `LIMITED_EGRESS`.
+pub(crate) const LIMITED_EGRESS: u16 = 2;
+
 /// `struct endpoint`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
@@ -76,7 +83,7 @@ pub(crate) struct Endpoint {
     pub(crate) ifindex: u32,
     pub(crate) role: u32,
     pub(crate) mac: [u8; 6],
-    pub(crate) pad: [u8; 2],
+    pub(crate) limited: u16,
 }
 
 /// `PORT_ADDRESSES`: how many addresses a port can have.
@@ -91,6 +98,18 @@ pub(crate) struct Port {
     pub(crate) mac: [u8; 6],
     pub(crate) pad: [u8; 2],
     pub(crate) addresses: [Address; PORT_ADDRESSES],
+}
+
+/// `struct limit`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Limit {
+    pub(crate) ingress_rate: u64,
+    pub(crate) ingress_burst: u64,
+    pub(crate) egress_rate: u64,
+    pub(crate) egress_burst: u64,
+    pub(crate) class: u32,
+    pub(crate) pad: u32,
 }
 
 /// `struct route_key`, as aya wants it.
@@ -148,7 +167,7 @@ macro_rules! map_values {
         )+
     };
 }
-map_values!(Address, Config, Endpoint, Port, Route, Counter);
+map_values!(Address, Config, Endpoint, Port, Limit, Route, Counter);
 
 /// A trie takes memory entry by entry (`linux/bpf.h`).
 const BPF_F_NO_PREALLOC: u32 = 1;
@@ -165,7 +184,7 @@ pub(crate) struct MapShape {
 }
 
 /// Every map, with the sizes that the options ask for.
-pub(crate) fn map_shapes(ports: u32, endpoints: u32, routes: u32) -> [MapShape; 5] {
+pub(crate) fn map_shapes(ports: u32, endpoints: u32, routes: u32) -> [MapShape; 6] {
     fn shape<K, V>(name: &'static str, kind: MapType, max_entries: u32, flags: u32) -> MapShape {
         MapShape { name, kind, key: size_of::<K>(), value: size_of::<V>(), max_entries, flags }
     }
@@ -173,6 +192,7 @@ pub(crate) fn map_shapes(ports: u32, endpoints: u32, routes: u32) -> [MapShape; 
         shape::<u32, Config>("config", MapType::Array, 1, 0),
         shape::<Address, Endpoint>("endpoints", MapType::Hash, endpoints, 0),
         shape::<u32, Port>("ports", MapType::Hash, ports, 0),
+        shape::<u32, Limit>("limits", MapType::Hash, ports, 0),
         shape::<RouteKey, Route>("routes", MapType::LpmTrie, routes, BPF_F_NO_PREALLOC),
         shape::<u32, Counter>("counters", MapType::PerCpuArray, REASON_ROOM, 0),
     ]

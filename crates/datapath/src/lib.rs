@@ -10,7 +10,7 @@
 //! the agent, and [`Datapath::open`] adopts what it finds:
 //!
 //! ```text
-//! <pin_dir>/<layout>/maps/{config,endpoints,ports,routes,counters}
+//! <pin_dir>/<layout>/maps/{config,endpoints,ports,limits,routes,counters}
 //! <pin_dir>/<layout>/programs/{from_endpoint,from_overlay,from_uplink}
 //! <pin_dir>/<layout>/links/{overlay,uplink}
 //! ```
@@ -27,6 +27,7 @@ mod counters;
 mod datapath;
 mod error;
 mod layout;
+mod limits;
 mod links;
 mod look;
 mod model;
@@ -38,5 +39,6 @@ mod takeover;
 pub use counters::{Reason, reasons};
 pub use datapath::Datapath;
 pub use error::{Error, Result};
+pub use limits::{Limit, Limits, Shaper};
 pub use model::{Counter, NodeConfig, Options, Port, Role, Route};
 pub use pins::remove_pins;

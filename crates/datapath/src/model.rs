@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Result};
 use crate::layout;
+use crate::limits::{Limits, Shaper};
 
 /// Where the datapath keeps its state, and how much of it there may be.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct NodeConfig {
     pub overlay_mtu: u32,
     /// The UDP port of the tunnels, on every node.
     pub tunnel_port: u16,
+    /// Where what limited Pods send has to queue; `None` while there is no such Pod.
+    pub shaper: Option<Shaper>,
     /// This node's end of the tunnels, if the programs are to write and remove the VXLAN headers of
     /// tunnels over IPv4 themselves. Without it the device does that.
     pub tunnel_address: Option<Ipv4Addr>,
@@ -93,6 +96,9 @@ impl TryFrom<&NodeConfig> for layout::Config {
                 config.overlay_mtu
             )));
         }
+        if config.shaper.is_some_and(|shaper| shaper.entry == 0 || shaper.exit == 0) {
+            return Err(invalid("an end of the shaper has no interface index".to_owned()));
+        }
         if config.tunnel_port == 0 {
             return Err(invalid("the tunnels have no UDP port".to_owned()));
         }
@@ -114,6 +120,8 @@ impl TryFrom<&NodeConfig> for layout::Config {
             tunnel_address: config.tunnel_address.map_or([0; 4], |address| address.octets()),
             tunnel_port: config.tunnel_port.to_be_bytes(),
             pad2: [0; 2],
+            shaper_ifindex: config.shaper.map_or(0, |shaper| shaper.entry),
+            shaped_ifindex: config.shaper.map_or(0, |shaper| shaper.exit),
         })
     }
 }
@@ -138,6 +146,8 @@ pub struct Port {
     pub addresses: Vec<IpAddr>,
     /// Pod or node.
     pub role: Role,
+    /// How fast it may be.
+    pub limits: Limits,
 }
 
 impl TryFrom<&Port> for layout::Port {
@@ -173,6 +183,9 @@ impl TryFrom<&Port> for layout::Port {
             *slot = address;
             count += 1;
         }
+        if let Some(reason) = port.limits.wrong() {
+            return invalid(reason.to_owned());
+        }
         let role = match port.role {
             Role::Pod => layout::ROLE_POD,
             Role::Node => layout::ROLE_NODE,
@@ -201,12 +214,12 @@ impl layout::Port {
     }
 
     /// What stands at each of its addresses.
-    pub(crate) fn endpoint(&self, ifindex: u32) -> layout::Endpoint {
-        layout::Endpoint { ifindex, role: self.role, mac: self.mac, pad: [0; 2] }
+    pub(crate) fn endpoint(&self, ifindex: u32, limit: layout::Limit) -> layout::Endpoint {
+        layout::Endpoint { ifindex, role: self.role, mac: self.mac, limited: limit.flags() }
     }
 
     /// The port as the agent knows it.
-    pub(crate) fn to_port(self, ifindex: u32) -> Result<Port> {
+    pub(crate) fn to_port(self, ifindex: u32, limit: layout::Limit) -> Result<Port> {
         let role = match self.role {
             layout::ROLE_POD => Role::Pod,
             layout::ROLE_NODE => Role::Node,
@@ -218,7 +231,7 @@ impl layout::Port {
             }
         };
         let addresses = self.addresses().iter().map(|address| (*address).into()).collect();
-        Ok(Port { ifindex, mac: self.mac, addresses, role })
+        Ok(Port { ifindex, mac: self.mac, addresses, role, limits: limit.into() })
     }
 }
 

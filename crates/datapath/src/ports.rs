@@ -1,7 +1,8 @@
 //! Which addresses are behind which interface.
 //!
 //! Two maps hold it: `ports` by interface, the record that is read back, and `endpoints` by address,
-//! which decides about packets: an address without an entry there neither sends nor receives.
+//! which decides about packets: an address without an entry there neither sends nor receives. A third,
+//! `limits`, has the few interfaces that may not be as fast as they like.
 
 use aya::maps::{HashMap, Map, MapData, MapError};
 
@@ -9,21 +10,26 @@ use crate::error::{Error, Result};
 use crate::layout::{self, Address};
 use crate::model::Port;
 
-/// The two maps.
+/// The maps.
 pub(crate) struct Ports {
     ports: HashMap<MapData, u32, layout::Port>,
     endpoints: HashMap<MapData, Address, layout::Endpoint>,
+    /// Agents of former versions have no such map.
+    limits: Option<HashMap<MapData, u32, layout::Limit>>,
     limit: u32,
 }
 
 impl Ports {
     const PORTS: &'static str = "ports";
     const ENDPOINTS: &'static str = "endpoints";
+    const LIMITS: &'static str = "limits";
 
-    pub(crate) fn new(ports: Map, endpoints: Map, limit: u32) -> Result<Self> {
+    pub(crate) fn new(ports: Map, endpoints: Map, limits: Option<Map>, limit: u32) -> Result<Self> {
+        let limits = limits.map(TryInto::try_into).transpose();
         Ok(Self {
             ports: ports.try_into().map_err(|source| failed("open", Self::PORTS, source))?,
             endpoints: endpoints.try_into().map_err(|source| failed("open", Self::ENDPOINTS, source))?,
+            limits: limits.map_err(|source| failed("open", Self::LIMITS, source))?,
             limit,
         })
     }
@@ -34,13 +40,14 @@ impl Ports {
         let mut ports = Vec::new();
         for entry in self.ports.iter() {
             let (ifindex, record) = entry.map_err(|source| failed("read", Self::PORTS, source))?;
+            let limit = self.limit(ifindex)?;
             let mut held = record;
             for address in record.addresses() {
-                if self.endpoint(address)? != Some(record.endpoint(ifindex)) {
+                if self.endpoint(address)? != Some(record.endpoint(ifindex, limit)) {
                     held = held.without(*address);
                 }
             }
-            ports.push(held.to_port(ifindex)?);
+            ports.push(held.to_port(ifindex, limit)?);
         }
         ports.sort_by_key(|port| port.ifindex);
         Ok(ports)
@@ -69,11 +76,13 @@ impl Ports {
             }
             failed("write", Self::PORTS, source)
         })?;
+        let limit = layout::Limit::from(port.limits);
+        self.set_limit(ifindex, limit)?;
         for address in new.addresses() {
-            if let Err(source) = self.endpoints.insert(address, new.endpoint(ifindex), 0) {
+            if let Err(source) = self.endpoints.insert(address, new.endpoint(ifindex, limit), 0) {
                 // Fail closed: no half of a port.
                 self.clear(ifindex, new.addresses())?;
-                ignore_missing(self.ports.remove(&ifindex)).map_err(|e| failed("write", Self::PORTS, e))?;
+                self.remove(ifindex)?;
                 return Err(failed("write", Self::ENDPOINTS, source));
             }
         }
@@ -103,7 +112,29 @@ impl Ports {
             return Ok(());
         };
         self.clear(ifindex, port.addresses())?;
+        self.remove(ifindex)
+    }
+
+    /// Removes what is known of an interface whose addresses are gone: the record last.
+    fn remove(&mut self, ifindex: u32) -> Result<()> {
+        self.set_limit(ifindex, layout::Limit::default())?;
         ignore_missing(self.ports.remove(&ifindex)).map_err(|source| failed("write", Self::PORTS, source))
+    }
+
+    fn limit(&self, ifindex: u32) -> Result<layout::Limit> {
+        let Some(limits) = &self.limits else { return Ok(layout::Limit::default()) };
+        let limit = found(limits.get(&ifindex, 0)).map_err(|source| failed("read", Self::LIMITS, source))?;
+        Ok(limit.unwrap_or_default())
+    }
+
+    fn set_limit(&mut self, ifindex: u32, limit: layout::Limit) -> Result<()> {
+        let Some(limits) = &mut self.limits else { return Ok(()) };
+        let written = if limit == layout::Limit::default() {
+            ignore_missing(limits.remove(&ifindex))
+        } else {
+            limits.insert(ifindex, limit, 0)
+        };
+        written.map_err(|source| failed("write", Self::LIMITS, source))
     }
 
     fn port(&self, ifindex: u32) -> Result<Option<layout::Port>> {
@@ -135,12 +166,10 @@ impl Ports {
             return Ok(());
         };
         let less = port.without(address);
-        let written = if less.count == 0 {
-            ignore_missing(self.ports.remove(&ifindex))
-        } else {
-            self.ports.insert(ifindex, less, 0)
-        };
-        written.map_err(|source| failed("write", Self::PORTS, source))
+        if less.count == 0 {
+            return self.remove(ifindex);
+        }
+        self.ports.insert(ifindex, less, 0).map_err(|source| failed("write", Self::PORTS, source))
     }
 }
 

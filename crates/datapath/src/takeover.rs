@@ -28,7 +28,8 @@ pub(crate) fn take_over(
         other => other,
     };
     let (by_interface, by_address) = (open("ports", Map::HashMap)?, open("endpoints", Map::HashMap)?);
-    ports.become_like(&Ports::new(by_interface, by_address, 0).map_err(inside)?)?;
+    let limits = old.join("maps/limits").exists().then(|| open("limits", Map::HashMap)).transpose()?;
+    ports.become_like(&Ports::new(by_interface, by_address, limits, 0).map_err(inside)?)?;
     let trie = open("routes", Map::LpmTrie)?;
     routes.become_like(&Routes::new(trie, 0).map_err(inside)?)?;
     let counted = open("counters", Map::PerCpuArray)?;

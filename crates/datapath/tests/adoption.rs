@@ -18,12 +18,18 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use aya::programs::tc::{SchedClassifier, TcAttachType};
-use datapath::{Datapath, Error, Options, Port, Role, Route};
+use datapath::{Datapath, Error, Limit, Limits, Options, Port, Role, Route};
 use support::*;
 
 fn port(ifindex: u32, addresses: &[&str]) -> Port {
     let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
-    Port { ifindex, mac: [2, 0, 0, 0, 0, ifindex as u8], addresses, role: Role::Pod }
+    Port {
+        ifindex,
+        mac: [2, 0, 0, 0, 0, ifindex as u8],
+        addresses,
+        role: Role::Pod,
+        limits: Limits::default(),
+    }
 }
 
 fn layouts(options: &Options) -> Vec<PathBuf> {
@@ -166,6 +172,37 @@ fn another_layout_takes_over_everything() {
 }
 
 #[test]
+fn limits_are_kept_adopted_and_taken_over() {
+    sandbox(|bpffs| {
+        run("ip", "link add name over type veth peer name other");
+        let options = options(bpffs);
+        let mut datapath = Datapath::open(&options).unwrap();
+        let limit = Some(Limit { rate: 10_000_000, burst: u64::from(u32::MAX) });
+        let limits = Limits { ingress: limit, egress: limit, class: 0x6d69_0001 };
+        let (limited, free) = (Port { limits, ..port(7, &["10.0.0.7", "fd00::7"]) }, port(9, &["10.0.0.9"]));
+        for port in [&limited, &free] {
+            datapath.bind(port).unwrap();
+        }
+        let ports = || Datapath::open(&options).unwrap().ports().unwrap();
+        assert_eq!(ports(), [limited.clone(), free.clone()]);
+        let slower = Port { limits: Limits { ingress: None, ..limits }, ..limited.clone() };
+        for port in [&slower, &limited, &port(7, &["fd00::7"]), &limited] {
+            datapath.bind(port).unwrap();
+            assert_eq!(ports(), [port.clone(), free.clone()]);
+        }
+        datapath.attach_overlay(ifindex("over")).unwrap();
+        let at_work = layouts(&options).remove(0);
+        let other_sizes = Options { max_endpoints: 17, ..options.clone() };
+        assert_eq!(Datapath::open(&other_sizes).unwrap().ports().unwrap(), [limited, free.clone()]);
+        // Versions before limits had no such map.
+        datapath.bind(&port(7, &["10.0.0.7"])).unwrap();
+        fs::remove_file(at_work.join("maps/limits")).unwrap();
+        let other_sizes = Options { max_endpoints: 18, ..options };
+        assert_eq!(Datapath::open(&other_sizes).unwrap().ports().unwrap(), [port(7, &["10.0.0.7"]), free]);
+    });
+}
+
+#[test]
 fn what_cannot_be_taken_over_stays_at_work() {
     sandbox(|bpffs| {
         run("ip", "link add name over type veth peer name other");
@@ -269,7 +306,7 @@ fn nobody_gets_the_gateways_address() {
         let mut node = Node::new(bpffs);
         let before = node.datapath.ports().unwrap();
         for f in families() {
-            let port = Port { ifindex: node.a, mac: A_MAC, addresses: vec![f.a, f.gateway], role: Role::Pod };
+            let port = Port { mac: A_MAC, addresses: vec![f.a, f.gateway], ..port(node.a, &[]) };
             let error = node.datapath.bind(&port).unwrap_err().to_string();
             assert!(error.contains(&format!("{} is the gateway's", f.gateway)), "{error}");
         }
@@ -316,13 +353,8 @@ fn what_is_released_passes_no_more() {
             let to_b = packet::udp(f.a, f.b, b"x").frame(GATEWAY_MAC, A_MAC);
             assert_eq!(node.judge(&program, node.a, 0, &to_b).reason, "local");
         }
-        let a = Port {
-            ifindex: node.a,
-            mac: A_MAC,
-            addresses: families().map(|f| f.a).to_vec(),
-            role: Role::Pod,
-        };
-        node.datapath.bind(&Port { addresses: vec![families()[1].a], ..a }).unwrap();
+        let a = Port { mac: A_MAC, addresses: vec![families()[1].a], ..port(node.a, &[]) };
+        node.datapath.bind(&a).unwrap();
         let reasons = |node: &Node| {
             families().map(|f| {
                 let frame = packet::udp(f.a, f.b, b"x").frame(GATEWAY_MAC, A_MAC);

@@ -12,6 +12,7 @@
 
 mod support;
 
+use datapath::{Limit, Limits, NodeConfig, Port, Shaper};
 use support::packet::*;
 use support::*;
 
@@ -522,6 +523,80 @@ fn nothing_passes_before_the_configuration() {
         for name in ["from_endpoint", "from_overlay"] {
             let program = empty.program(name);
             Case::drop(name, empty.a, frame.clone(), "not_configured").check(&empty, &program);
+        }
+    });
+}
+
+/// Not faster than they may: packets of such a Pod are judged when they come out of the shaper.
+#[test]
+fn what_a_limited_pod_sends_goes_through_the_shaper_first() {
+    sandbox(|bpffs| {
+        let mut node = Node::new(bpffs);
+        let program = node.program("from_endpoint");
+        run("ip", "link add name entry type veth peer name exit");
+        let shaper = Shaper { entry: ifindex("entry"), exit: ifindex("exit") };
+        let limit = Some(Limit { rate: 8_000_000, burst: 800_000 });
+        let limited = Limits { egress: limit, class: 0x6d69_0007, ..Limits::default() };
+        let bind = |node: &mut Node, limits| {
+            let ports = node.datapath.ports().unwrap();
+            let a = ports.into_iter().find(|port| port.ifindex == node.a).unwrap();
+            node.datapath.bind(&Port { limits, ..a }).unwrap();
+        };
+        bind(&mut node, limited);
+        for f in families() {
+            let packet = udp(f.a, f.b, b"hello");
+            let input = packet.frame(GATEWAY_MAC, A_MAC);
+            // Nothing there to queue in: fail closed.
+            Case::drop("no shaper", node.a, input.clone(), "no_shaper").check(&node, &program);
+        }
+        node.datapath.set_config(&NodeConfig { shaper: Some(shaper), ..node.config.clone() }).unwrap();
+        for f in families() {
+            let packet = udp(f.a, f.b, b"hello");
+            let input = packet.frame(GATEWAY_MAC, A_MAC);
+            let (verdict, counted) = node.run(&program, node.a, 0, &input);
+            assert_eq!((verdict.action, verdict.frame == input, counted.len()), (TC_ACT_REDIRECT, true, 0));
+            assert_eq!(verdict.priority, 0x6d69_0007);
+            // What the node and other Pods send does not.
+            for (name, from, mac, packet) in [
+                ("node", node.config.mido_ifindex, NODE_MAC, udp(f.node, f.b, b"hello")),
+                ("another Pod", node.b, B_MAC, udp(f.b, f.a, b"hello")),
+            ] {
+                let to = if from == node.b { A_MAC } else { B_MAC };
+                let output = forwarded(&packet, to, GATEWAY_MAC);
+                Case::pass(name, from, packet.frame(GATEWAY_MAC, mac), "local", output)
+                    .check(&node, &program);
+            }
+            // Out of the shaper it is like any other.
+            let exit = shaper.exit;
+            let mut cases = vec![
+                Case::pass("to a Pod", exit, input, "local", forwarded(&packet, B_MAC, GATEWAY_MAC)),
+                Case::drop("another's MAC", exit, packet.frame(GATEWAY_MAC, B_MAC), "port_not_bound"),
+                Case::drop(
+                    "nobody's",
+                    exit,
+                    udp(f.missing, f.b, b"x").frame(GATEWAY_MAC, A_MAC),
+                    "port_not_bound",
+                ),
+            ];
+            let external = udp(f.a, f.external, b"hello");
+            let output = forwarded(&external, NODE_MAC, GATEWAY_MAC);
+            cases.push(Case::pass("out", exit, external.frame(GATEWAY_MAC, A_MAC), "external", output));
+            let last_hop = Ip { hops: 1, ..udp(f.a, f.b, &[7; 64]) };
+            let error = error_about(&last_hop, f.gateway, (11, 0), (3, 0), 0);
+            let input = last_hop.frame(GATEWAY_MAC, A_MAC);
+            cases.push(Case::pass("an error", exit, input, "ttl_exceeded", error.frame(A_MAC, GATEWAY_MAC)));
+            let ping = echo(f.a, f.gateway, false, b"hello");
+            let pong = Ip { hops: 64, ..echo(f.gateway, f.a, true, b"hello") };
+            let input = ping.frame(GATEWAY_MAC, A_MAC);
+            cases.push(Case::pass("a ping", exit, input, "echo_reply", pong.frame(A_MAC, GATEWAY_MAC)));
+            cases.iter().for_each(|case| case.check(&node, &program));
+        }
+        bind(&mut node, Limits::default());
+        for f in families() {
+            let packet = udp(f.a, f.b, b"hello");
+            let output = forwarded(&packet, B_MAC, GATEWAY_MAC);
+            let input = packet.frame(GATEWAY_MAC, A_MAC);
+            Case::pass("no limit any more", node.a, input, "local", output).check(&node, &program);
         }
     });
 }

@@ -86,6 +86,7 @@ fn everything_else_is_dropped() {
             mac: [2, 0, 0, 0, 0, 0x99],
             addresses: vec![moved4, moved6],
             role: datapath::Role::Pod,
+            limits: datapath::Limits::default(),
         };
         node.datapath.bind(&moved).unwrap();
         let mut overlay = Overlay::new(&node);

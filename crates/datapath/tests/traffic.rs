@@ -14,7 +14,7 @@ mod support;
 use std::net::IpAddr;
 use std::path::Path;
 
-use datapath::{Datapath, NodeConfig, Options, Port, Role, Route};
+use datapath::{Datapath, Limits, NodeConfig, Options, Port, Role, Route};
 use support::netns::*;
 use support::*;
 
@@ -63,6 +63,7 @@ impl RealNode {
                 mac,
                 addresses: address(host).to_vec(),
                 role,
+                limits: Limits::default(),
             };
             datapath.bind(&port("mido", NODE_MAC, 2, Role::Node)).unwrap();
             let [v4, v6] = address(2);
@@ -107,6 +108,7 @@ impl RealNode {
             vni: VNI,
             overlay_mtu: OVERLAY_MTU,
             tunnel_port: TUNNEL_PORT,
+            shaper: None,
             tunnel_address: None,
         }
     }

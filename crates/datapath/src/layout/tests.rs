@@ -88,11 +88,14 @@ fn both_languages_see_the_same_bytes() {
                 overlay_mtu,
                 tunnel_address,
                 tunnel_port,
-                pad2
+                pad2,
+                shaper_ifindex,
+                shaped_ifindex
             }),
         ),
-        ("endpoint", rust!(Endpoint { ifindex, role, mac, pad })),
+        ("endpoint", rust!(Endpoint { ifindex, role, mac, limited })),
         ("port", rust!(Port { role, count, mac, pad, addresses })),
+        ("limit", rust!(Limit { ingress_rate, ingress_burst, egress_rate, egress_burst, class, pad })),
         ("route", rust!(Route { kind, tunnel })),
         ("route_key", (size_of::<RouteKey>(), route_key)),
         ("counter", rust!(Counter { packets, bytes })),
@@ -107,11 +110,13 @@ fn both_languages_use_the_same_numbers() {
     let defined: HashMap<_, u32> = header
         .lines()
         .filter_map(|line| line.strip_prefix("#define ")?.split_once(' '))
-        .map(|(name, value)| (name, value.parse().unwrap()))
+        .map(|(name, value)| (name, value.split(' ').next().unwrap().parse().unwrap()))
         .collect();
     let rust = HashMap::from([
         ("ROLE_POD", ROLE_POD),
         ("ROLE_NODE", ROLE_NODE),
+        ("LIMITED_INGRESS", LIMITED_INGRESS.into()),
+        ("LIMITED_EGRESS", LIMITED_EGRESS.into()),
         ("PORT_ADDRESSES", PORT_ADDRESSES.try_into().unwrap()),
         ("ROUTE_TUNNEL", ROUTE_TUNNEL),
         ("ROUTE_LOCAL", ROUTE_LOCAL),

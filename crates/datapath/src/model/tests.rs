@@ -14,6 +14,7 @@ fn config() -> NodeConfig {
         vni: 1,
         overlay_mtu: 1450,
         tunnel_port: 4789,
+        shaper: Some(Shaper { entry: 8, exit: 9 }),
         tunnel_address: Some("192.0.2.1".parse().unwrap()),
     }
 }
@@ -26,6 +27,7 @@ fn a_configuration_is_written_as_it_is() {
     assert_eq!((written.node_ifindex, written.mido_ifindex, written.overlay_ifindex), (1, 2, 3));
     assert_eq!((written.gateway_mac, written.overlay_mac, written.node_mac), ([2; 6], [4; 6], [6; 6]));
     assert_eq!((written.vni, written.overlay_mtu), (1, 1450));
+    assert_eq!((written.shaper_ifindex, written.shaped_ifindex), (8, 9));
     assert_eq!((written.tunnel_address, written.tunnel_port), ([192, 0, 2, 1], [0x12, 0xb5]));
     let device = NodeConfig { tunnel_address: None, ..config() };
     assert_eq!(layout::Config::try_from(&device).unwrap().tunnel_address, [0; 4]);
@@ -52,6 +54,7 @@ fn a_configuration_that_cannot_be_right_is_refused() {
         (NodeConfig { vni: 1 << 24, ..config() }, "24 bits"),
         (NodeConfig { overlay_mtu: 1279, ..config() }, "1280"),
         (NodeConfig { overlay_mtu: 70_000, ..config() }, "65535"),
+        (NodeConfig { shaper: Some(Shaper { entry: 8, exit: 0 }), ..config() }, "end of the shaper"),
         (NodeConfig { tunnel_port: 0, ..config() }, "UDP port"),
         (NodeConfig { tunnel_address: Some("224.0.0.1".parse().unwrap()), ..config() }, "224.0.0.1"),
     ] {
@@ -64,26 +67,35 @@ fn a_configuration_that_cannot_be_right_is_refused() {
 
 fn port(addresses: &[&str]) -> Port {
     let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
-    Port { ifindex: 7, mac: [2; 6], addresses, role: Role::Pod }
+    Port { ifindex: 7, mac: [2; 6], addresses, role: Role::Pod, limits: Limits::default() }
 }
 
 #[test]
 fn a_port_comes_back() {
     for role in [Role::Pod, Role::Node] {
         let port = Port { role, ..port(&["10.1.0.3", "fd00::3"]) };
-        assert_eq!(layout::Port::try_from(&port).unwrap().to_port(7).unwrap(), port);
+        assert_eq!(
+            layout::Port::try_from(&port).unwrap().to_port(7, layout::Limit::default()).unwrap(),
+            port
+        );
     }
     let twice = layout::Port::try_from(&port(&["10.1.0.3", "10.1.0.3"])).unwrap();
-    assert_eq!(twice.to_port(7).unwrap(), port(&["10.1.0.3"]));
+    assert_eq!(twice.to_port(7, layout::Limit::default()).unwrap(), port(&["10.1.0.3"]));
     let foreign = layout::Port { role: 9, ..twice };
-    assert!(foreign.to_port(7).unwrap_err().to_string().contains("role 9 of interface 7"));
+    assert!(
+        foreign
+            .to_port(7, layout::Limit::default())
+            .unwrap_err()
+            .to_string()
+            .contains("role 9 of interface 7")
+    );
 }
 
 #[test]
 fn a_port_can_lose_an_address() {
     let both = layout::Port::try_from(&port(&["10.1.0.3", "fd00::3"])).unwrap();
     let less = both.without(both.addresses()[0]);
-    assert_eq!(less.to_port(7).unwrap(), port(&["fd00::3"]));
+    assert_eq!(less.to_port(7, layout::Limit::default()).unwrap(), port(&["fd00::3"]));
     assert_eq!(less.without(less.addresses()[0]).count, 0);
     assert_eq!(both.without(layout::Address::default()), both);
 }
@@ -100,6 +112,10 @@ fn a_port_that_cannot_be_right_is_refused() {
         (port(&["127.0.0.1"]), "127.0.0.1"),
         (Port { ifindex: 0, ..port(&["10.0.0.1"]) }, "never 0"),
         (Port { mac: [0xff; 6], ..port(&["10.0.0.1"]) }, "MAC"),
+        (
+            Port { limits: Limits { class: 7, ..Limits::default() }, ..port(&["10.0.0.1"]) },
+            "a class go together",
+        ),
     ] {
         let error = layout::Port::try_from(&port).unwrap_err().to_string();
         assert!(error.contains(word), "{error}");

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::path::Path;
 
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
-use datapath::{NodeConfig, Port, Role};
+use datapath::{Limits, NodeConfig, Port, Role};
 
 use super::packet::{Ip, ethernet, tcp};
 use super::{GATEWAY_MAC, Node, families};
@@ -32,7 +32,13 @@ pub fn costs(bpffs: &Path, rounds: usize) -> Vec<Cost> {
     let config = NodeConfig { overlay_mac: GATEWAY_MAC, node_mac: GATEWAY_MAC, ..node.config.clone() };
     node.datapath.set_config(&config).unwrap();
     for (ifindex, addresses) in [(node.a, families().map(|f| f.a)), (node.b, families().map(|f| f.b))] {
-        let port = Port { ifindex, mac: GATEWAY_MAC, addresses: addresses.to_vec(), role: Role::Pod };
+        let port = Port {
+            ifindex,
+            mac: GATEWAY_MAC,
+            addresses: addresses.to_vec(),
+            role: Role::Pod,
+            limits: Limits::default(),
+        };
         node.datapath.bind(&port).unwrap();
     }
     let (program, empty) = (node.program("from_endpoint"), empty(bpffs));

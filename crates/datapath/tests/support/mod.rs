@@ -13,7 +13,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
-use datapath::{Datapath, NodeConfig, Options, Port, Role, Route};
+use datapath::{Datapath, Limits, NodeConfig, Options, Port, Role, Route};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
@@ -142,6 +142,7 @@ impl Node {
             vni: VNI,
             overlay_mtu: OVERLAY_MTU,
             tunnel_port: TUNNEL_PORT,
+            shaper: None,
             tunnel_address: None,
         };
         datapath.set_config(&config).unwrap();
@@ -150,7 +151,13 @@ impl Node {
             ("pod-b", B_MAC, Role::Pod, families().map(|family| family.b)),
             ("mido", NODE_MAC, Role::Node, families().map(|family| family.node)),
         ] {
-            let port = Port { ifindex: ifindex(name), mac, addresses: addresses.to_vec(), role };
+            let port = Port {
+                ifindex: ifindex(name),
+                mac,
+                addresses: addresses.to_vec(),
+                role,
+                limits: Limits::default(),
+            };
             datapath.bind(&port).unwrap();
         }
         for (prefix, route) in [
@@ -197,22 +204,25 @@ impl Node {
         context[40..44].copy_from_slice(&ifindex.to_ne_bytes());
         context[176..180].copy_from_slice(&gso_size.to_ne_bytes());
         let mut out = vec![0; 4096];
+        let mut after = context;
         let result = program
             .test_run(TestRunOptions {
                 data_in: Some(frame),
                 data_out: Some(&mut out),
                 ctx_in: Some(&context),
+                ctx_out: Some(&mut after),
                 ..TestRunOptions::new()
             })
             .unwrap();
         out.truncate(result.data_size_out as usize);
+        let priority = u32::from_ne_bytes(after[32..36].try_into().unwrap());
         let after = self.datapath.counters().unwrap();
         let counted = before.iter().zip(&after).filter(|(before, after)| before != after);
         let counted = counted.map(|(before, after)| {
             assert_eq!(after.packets, before.packets + 1, "{}", after.name);
             (after.name, after.bytes - before.bytes)
         });
-        (Verdict { action: result.return_value, reason: "", frame: out }, counted.collect())
+        (Verdict { action: result.return_value, reason: "", priority, frame: out }, counted.collect())
     }
 }
 
@@ -221,5 +231,7 @@ impl Node {
 pub struct Verdict {
     pub action: u32,
     pub reason: &'static str,
+    /// Of the packet, which is what queues it in a class of the shaper.
+    pub priority: u32,
     pub frame: Vec<u8>,
 }
