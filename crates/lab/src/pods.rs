@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use ipnet::IpNet;
 use naming::{Mac, PodKey};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::cni;
 use crate::lab::Lab;
@@ -18,6 +18,17 @@ use crate::state::Pod;
 impl Lab {
     /// Adds a Pod to a node: its object, a sandbox, and the plugin's ADD. On failure nothing is left.
     pub fn add_pod(&self, node: &str, namespace: &str, name: &str) -> Result<Pod> {
+        self.add_pod_with(node, namespace, name, Map::new())
+    }
+
+    /// The same, for a runtime that has something to say to plugins with certain capabilities.
+    pub fn add_pod_with(
+        &self,
+        node: &str,
+        namespace: &str,
+        name: &str,
+        capability_args: Map<String, Value>,
+    ) -> Result<Pod> {
         let key = PodKey::new(namespace, name);
         [namespace, name].into_iter().try_for_each(check_name)?;
         let pod = Pod {
@@ -28,6 +39,7 @@ impl Lab {
             ips: Vec::new(),
             mac: None,
             add_microseconds: 0,
+            capability_args,
             result: Value::Null,
         };
         // Noted first: a Pod is never unknown to its lab, whatever becomes of this program.

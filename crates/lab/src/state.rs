@@ -73,6 +73,9 @@ pub struct Pod {
     pub mac: Option<Mac>,
     /// How long ADD took, from starting the plugin to its end, in microseconds.
     pub add_microseconds: u64,
+    /// What the runtime has to say to plugins with the capability of that name.
+    #[serde(default)]
+    pub capability_args: serde_json::Map<String, serde_json::Value>,
     /// The result of ADD, which CHECK and DEL get back as `prevResult`.
     pub result: serde_json::Value,
 }
@@ -218,6 +221,7 @@ mod tests {
             ips: vec!["10.244.1.3/24".parse().unwrap()],
             mac: Some(naming::GATEWAY_MAC),
             add_microseconds: 900,
+            capability_args: serde_json::Map::new(),
             result: serde_json::json!({"cniVersion": "1.1.0"}),
         });
         state

@@ -68,6 +68,19 @@ pub(crate) fn bytes(bytes: u64) -> String {
     format!("{value:.1} TiB")
 }
 
+/// Bits a second with a unit, as traffic control has them: in thousands.
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+pub(crate) fn bit_rate(bits: u64) -> String {
+    let mut value = bits as f64;
+    for unit in ["bit/s", "kbit/s", "Mbit/s", "Gbit/s"] {
+        if value < 1000.0 {
+            return format!("{value} {unit}");
+        }
+        value /= 1000.0;
+    }
+    format!("{value} Tbit/s")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +95,15 @@ mod tests {
     fn units() {
         for (n, want) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 40, "5.0 TiB")] {
             assert_eq!(bytes(n), want);
+        }
+    }
+
+    #[test]
+    fn bit_rates() {
+        for (n, want) in
+            [(999, "999 bit/s"), (10_000_000, "10 Mbit/s"), (1_500_000_000_000_000, "1500 Tbit/s")]
+        {
+            assert_eq!(bit_rate(n), want);
         }
     }
 

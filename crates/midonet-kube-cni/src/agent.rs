@@ -78,7 +78,8 @@ impl<'a, Q: Message, A: Message + Default> Call<'a, Q, A> {
     /// Waits for the answer.
     ///
     /// # Errors
-    /// Code 11 if there is no agent or it does not answer in time, 102 if it refuses.
+    /// Code 11 if there is no agent or it does not answer in time, 2 if it cannot do what is asked for, 102 if it
+    /// refuses.
     pub(crate) fn finish(&mut self) -> Result<A, Error> {
         let unsent = || Error::new(code::INTERNAL, "a call was awaited that was not sent");
         let client = self.client.as_mut().map_err(|error| error.clone())?;
@@ -121,6 +122,7 @@ fn error_of(status: &Status, socket: &Path) -> Error {
         Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Unknown => {
             Error::new(code::TRY_AGAIN, format!("{what}; see the log of midonet-kube-node"))
         }
+        Code::Unimplemented => Error::new(code::UNSUPPORTED_FIELD, status.message()),
         _ => Error::new(code::AGENT, what),
     }
 }

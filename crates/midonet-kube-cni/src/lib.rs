@@ -11,6 +11,7 @@ pub mod plan;
 pub mod request;
 pub mod result;
 mod run;
+pub mod runtime_config;
 mod stdin;
 mod undo;
 mod verbs;

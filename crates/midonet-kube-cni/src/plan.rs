@@ -22,7 +22,7 @@ const IPV6_MTU: u32 = 1280;
 const SCOPE_LINK: u8 = 253;
 
 /// An attachment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     inner: String,
     /// The interface on the host.
@@ -128,6 +128,7 @@ impl Plan {
             host_ifindex: 0,
             mac: mac.to_string(),
             addresses: ips.iter().map(|(net, _)| net.addr().to_string()).collect(),
+            ..BindPortRequest::default()
         };
         // Whether the node forwards, if that is where the Pod's end is to be, is none of our business.
         let forwarding = (!request.env.netns_override).then_some(false);

@@ -1,6 +1,7 @@
 //! The CNI configuration that tells the container runtime to call the plugin: the last thing the agent
 //! writes, since the runtime calls as soon as it is there.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::IpAddr;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -13,6 +14,11 @@ use serde_json::{Value, json};
 
 /// The network's name in CNI, and host-local's folder of addresses.
 pub const NETWORK_NAME: &str = "midonet-pod-network";
+
+/// What a runtime may ask for (CONVENTIONS.md of containernetworking/cni); it says nothing of the others. Not
+/// `ipRanges`: a node's addresses are from its podCIDRs. Not `portMappings`: the agent would refuse them, and
+/// whoever chains the plugin `portmap` gives them to that one.
+const CAPABILITIES: [&str; 3] = ["bandwidth", "ips", "mac"];
 
 /// What the plugin has to know about this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +47,7 @@ impl CniConfig<'_> {
             "name": NETWORK_NAME,
             "plugins": [{
                 "type": "midonet-kube-cni",
+                "capabilities": CAPABILITIES.map(|name| (name, true)).into_iter().collect::<BTreeMap<_, _>>(),
                 "mtu": self.mtu,
                 "socket": self.socket,
                 "ipam": {"type": self.ipam_type, "ranges": ranges, "routes": routes},
@@ -129,6 +136,8 @@ mod tests {
         let config: Value = serde_json::from_str(&config(&cidrs).render().unwrap()).unwrap();
         assert_eq!(config["name"], "midonet-pod-network");
         assert_eq!(config["plugins"][0]["mtu"], 1450);
+        let capabilities = &config["plugins"][0]["capabilities"];
+        assert_eq!(*capabilities, json!({"bandwidth": true, "ips": true, "mac": true}));
         let ipam = &config["plugins"][0]["ipam"];
         assert_eq!(
             ipam["ranges"],

@@ -1,6 +1,7 @@
 //! The embedded network of this node: makes the kernel agree with what is desired, and commits Pods'
 //! ports. Everything here is repeatable; a call that failed half-way is simply made again.
 
+mod limits;
 mod local;
 mod look;
 mod ports;
@@ -60,6 +61,8 @@ pub struct Network {
     ports: BTreeMap<String, PortRecord>,
     applied: Option<Applied>,
     kept: Option<look::Kept>,
+    /// Where what limited Pods send has to queue, once there was such a Pod.
+    shaper: Option<datapath::Shaper>,
     wanted_routes: BTreeMap<IpNet, Route>,
     /// The MTU that Pods were last told.
     pods_mtu: Option<u32>,
@@ -112,6 +115,7 @@ impl Network {
             ports: BTreeMap::new(),
             applied: None,
             kept: None,
+            shaper: None,
             wanted_routes: BTreeMap::new(),
             pods_mtu: None,
             distrusted: false,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
+use datapath::{Limit, Limits};
 use nodeapi::v1;
 
 use crate::agent::{Agent, Readiness};
@@ -111,8 +112,21 @@ fn port_message(port: &PortRecord, inner: Option<plumbing::Stats>) -> v1::Port {
         addresses: texts(&port.addresses),
         port_id: naming::pod_port_id(port.pod()).to_string(),
         sent: inner.map(|stats| v1::Traffic { packets: stats.tx_packets, bytes: stats.tx_bytes }),
+        bandwidth: bandwidth(port.limits),
         received: inner.map(|stats| v1::Traffic { packets: stats.rx_packets, bytes: stats.rx_bytes }),
     }
+}
+
+fn bandwidth(limits: Limits) -> Option<v1::Bandwidth> {
+    let numbers = |limit: Option<Limit>| limit.map_or((0, 0), |limit| (limit.rate, limit.burst));
+    let ((ingress_rate, ingress_burst), (egress_rate, egress_burst)) =
+        (numbers(limits.ingress), numbers(limits.egress));
+    (limits != Limits::default()).then_some(v1::Bandwidth {
+        ingress_rate,
+        ingress_burst,
+        egress_rate,
+        egress_burst,
+    })
 }
 
 fn texts<T: ToString>(values: &[T]) -> Vec<String> {

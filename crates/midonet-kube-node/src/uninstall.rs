@@ -43,7 +43,7 @@ pub fn uninstall(args: &UninstallArgs) -> Result<()> {
     }
     work.step("dead interfaces", reap());
     let links = plumbing::list_ports().unwrap_or_default();
-    for name in [interface::MIDO, interface::OVERLAY] {
+    for name in [interface::MIDO, interface::OVERLAY, interface::SHAPER] {
         let there = links.iter().any(|link| link.name == name);
         work.step(name, plumbing::remove(name).map(|()| there).map_err(Into::into));
     }

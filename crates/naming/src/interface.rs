@@ -13,6 +13,12 @@ pub const MIDO: &str = "midokube-mido";
 /// The VXLAN device that carries packets between nodes.
 pub const OVERLAY: &str = "midokube-vxlan";
 
+/// Where what Pods with a limit send has to queue, and where it comes out: each other's peers.
+pub const SHAPER: &str = "midokube-shape";
+
+/// See [`SHAPER`].
+pub const SHAPED: &str = "midokube-shaped";
+
 /// What the host interface of every Pod begins with; eleven hexadecimal digits follow.
 pub const POD_PREFIX: &str = "mido";
 

@@ -20,13 +20,16 @@ const MAJOR: u16 = 0x6d69;
 /// Larger than any packet: who is smaller is told so before or after the shaper, not by it.
 const SHAPER_MTU: u32 = 65_535;
 
+/// The largest packet, one for segmentation offload, as queues count it: with the headers of all its segments.
+const LARGEST_PACKET: u32 = 80 * 1024;
+
 /// Tokens are bytes: a bucket full of them at the start, and more at a steady rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bucket {
     /// Bytes a second; at least 1.
     pub rate: u64,
-    /// The bytes that may pass at once, at most [`Bucket::LARGEST`]. What is larger than the bucket is cut into its
-    /// segments; what cannot be cut never passes.
+    /// The bytes that may pass at once, at most [`Bucket::LARGEST`]. At the root of an interface, a packet that is
+    /// larger is cut into its segments; one that cannot be cut never passes.
     pub size: u32,
 }
 
@@ -34,19 +37,22 @@ impl Bucket {
     /// The largest size.
     pub const LARGEST: u32 = 1 << 30;
 
-    /// How many bytes wait at most: a bucketful, and what passes in 25 ms, as in the reference plugin `bandwidth`.
-    fn queue(self) -> u32 {
-        self.size.min(Self::LARGEST) + Self::steady(self.rate)
+    /// What waits for its tokens: at most a bucketful and what passes in 25 ms, as in the reference plugin
+    /// `bandwidth`, but at least one packet.
+    pub fn queue(self) -> Queue {
+        let steady = u32::try_from(self.rate / 40).unwrap_or(u32::MAX).min(Self::LARGEST);
+        let bytes = self.size.min(Self::LARGEST).saturating_add(steady).max(LARGEST_PACKET);
+        Queue { rate: self.rate, bytes }
     }
+}
 
-    /// The bucket with a queue of that length.
-    fn with_queue(rate: u64, queue: u32) -> Self {
-        Self { rate, size: queue.saturating_sub(Self::steady(rate)) }
-    }
-
-    fn steady(rate: u64) -> u32 {
-        u32::try_from(rate / 40).unwrap_or(u32::MAX).min(Self::LARGEST)
-    }
+/// A bucket's queue, by which it is known again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queue {
+    /// Bytes a second.
+    pub rate: u64,
+    /// The bytes that it holds at most.
+    pub bytes: u32,
 }
 
 /// Makes an interface of this thread's namespace send no faster than a bucket lets it, or as fast as it can.
@@ -73,14 +79,25 @@ pub fn limit(ifindex: u32, bucket: Option<Bucket>) -> Result<()> {
     }
 }
 
-/// The interfaces of this thread's namespace that have a token bucket at their root, and what it is like.
+/// The interfaces of this thread's namespace that have a token bucket at their root.
 ///
 /// # Errors
 /// The kernel does not tell.
-pub fn limited() -> Result<BTreeMap<u32, Bucket>> {
+pub fn limited() -> Result<BTreeMap<u32, Queue>> {
     let at_root =
         tc::disciplines(&mut Netlink::here()?)?.into_iter().filter(|d| d.header.parent == TcHandle::ROOT);
     Ok(at_root.filter_map(|d| Some((d.header.index.cast_unsigned(), options::read_tbf(&d)?))).collect())
+}
+
+/// Makes a queue of each kind, where it does no harm: in a namespace of its own.
+///
+/// # Errors
+/// The kernel cannot.
+pub fn try_out(entry: &str, exit: &str) -> Result<()> {
+    let bucket = Bucket { rate: 1_000_000, size: 65_536 };
+    let shaper = Shaper::ensure(entry, exit)?;
+    shaper.set_class(1, bucket)?;
+    limit(shaper.exit, Some(bucket))
 }
 
 /// A pair of interfaces that lead into each other. What is sent into its entry with a class as its priority comes
@@ -199,11 +216,11 @@ impl Shaper {
         }))
     }
 
-    /// The classes that have a queue, and what they are like.
+    /// The classes that have a queue.
     ///
     /// # Errors
     /// The kernel does not tell.
-    pub fn classes(self) -> Result<BTreeMap<u16, Bucket>> {
+    pub fn classes(self) -> Result<BTreeMap<u16, Queue>> {
         let mut netlink = Netlink::here()?;
         let queues =
             tc::disciplines(&mut netlink)?.into_iter().filter(|d| d.header.index == self.entry.cast_signed());
@@ -220,7 +237,7 @@ impl Shaper {
             })
             .filter_map(|class| {
                 let number = minor(class.header.handle)?;
-                Some((number, Bucket::with_queue(options::read_class(&class)?, *queues.get(&number)?)))
+                Some((number, Queue { rate: options::read_class(&class)?, bytes: *queues.get(&number)? }))
             })
             .collect())
     }

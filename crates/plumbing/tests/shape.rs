@@ -32,7 +32,7 @@ fn an_interface_is_limited_changed_and_freed() {
     assert!(limited().is_empty());
     for bucket in buckets().into_iter().chain(buckets()) {
         node.run(|| shape::limit(a, Some(bucket))).unwrap();
-        assert_eq!(limited(), [(a, bucket)].into());
+        assert_eq!(limited(), [(a, bucket.queue())].into());
     }
     node.run(|| shape::limit(a, Some(Bucket { rate: 1_250_000, size: 65_536 }))).unwrap();
     let shown = tc(&node, "qdisc show dev a");
@@ -47,7 +47,7 @@ fn an_interface_is_limited_changed_and_freed() {
     node.run(|| shape::limit(a, None)).unwrap();
     assert!(tc(&node, "qdisc show dev a").contains("pfifo") && limited().is_empty());
     node.run(|| shape::limit(a, Some(buckets()[1]))).unwrap();
-    assert_eq!(limited(), [(a, buckets()[1])].into());
+    assert_eq!(limited(), [(a, buckets()[1].queue())].into());
     let error = node.run(|| shape::limit(9999, Some(buckets()[1]))).unwrap_err().to_string();
     assert!(error.starts_with("cannot limit what interface 9999 sends"), "{error}");
 }
@@ -69,10 +69,14 @@ fn the_shaper_is_made_kept_and_repaired() {
     }
     for (class, bucket) in (1..).zip(buckets()) {
         node.run(|| shaper.set_class(class, bucket)).unwrap();
-        assert_eq!(classes()[&class], bucket);
+        assert_eq!(classes()[&class], bucket.queue());
     }
     node.run(|| shaper.set_class(1, buckets()[1])).unwrap();
-    assert_eq!((ensure(), classes().len(), classes()[&1]), (shaper, 4, buckets()[1]), "what fits stays");
+    assert_eq!(
+        (ensure(), classes().len(), classes()[&1]),
+        (shaper, 4, buckets()[1].queue()),
+        "what fits stays"
+    );
     let shown = tc(&node, "class show dev midokube-shape");
     assert!(
         shown.contains("class htb 6d69:1 root") && shown.contains("rate 10Mbit ceil 10Mbit burst 128Kb"),

@@ -2,7 +2,7 @@
 //! does (CNI specification 1.1.0, section 3 "Execution of Network Configurations"): pure.
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// A configuration list, as found in `/etc/cni/net.d/*.conflist`.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,13 +45,25 @@ impl ConfigList {
         self.plugins.iter().rev()
     }
 
-    /// The call of one of the plugins, with what an earlier one, or ADD, answered.
-    pub(crate) fn call(&self, plugin: &Value, previous: Option<&Value>) -> Result<Call> {
+    /// The call of one of the plugins, with what an earlier one, or ADD, answered, and the arguments of
+    /// those capabilities that the plugin declares.
+    pub(crate) fn call(
+        &self,
+        plugin: &Value,
+        previous: Option<&Value>,
+        capability_args: &Map<String, Value>,
+    ) -> Result<Call> {
         let mut config = plugin.as_object().context("a plugin's configuration is no object")?.clone();
         config.insert("name".into(), self.name.clone());
         config.insert("cniVersion".into(), self.version.clone());
         if let Some(previous) = previous {
             config.insert("prevResult".into(), previous.clone());
+        }
+        let declared = |name: &str| plugin.pointer(&format!("/capabilities/{name}")) == Some(&json!(true));
+        let runtime: Map<_, _> =
+            capability_args.clone().into_iter().filter(|(name, _)| declared(name)).collect();
+        if !runtime.is_empty() {
+            config.insert("runtimeConfig".into(), Value::Object(runtime));
         }
         let kind =
             config.get("type").and_then(Value::as_str).context("a plugin's configuration has no type")?;
@@ -89,7 +101,7 @@ mod tests {
     #[test]
     fn each_plugin_gets_the_lists_name_and_version() {
         let list = list();
-        let call = list.call(list.forward().next().unwrap(), None).unwrap();
+        let call = list.call(list.forward().next().unwrap(), None, &Map::new()).unwrap();
         assert_eq!(call.plugin, "a");
         assert_eq!(call.config, json!({"type": "a", "mtu": 1450, "name": "net", "cniVersion": "1.1.0"}));
     }
@@ -98,9 +110,19 @@ mod tests {
     fn deletes_backwards_with_the_result() {
         let list = list();
         let result = json!({"ips": []});
-        let calls: Vec<_> = list.backward().map(|p| list.call(p, Some(&result)).unwrap()).collect();
+        let calls: Vec<_> =
+            list.backward().map(|p| list.call(p, Some(&result), &Map::new()).unwrap()).collect();
         assert_eq!(calls.iter().map(|c| c.plugin.as_str()).collect::<Vec<_>>(), ["b", "a"]);
         assert!(calls.iter().all(|c| c.config["prevResult"] == result));
+    }
+
+    #[test]
+    fn a_plugin_is_told_of_its_capabilities_alone() {
+        let capabilities = json!({"bandwidth": true, "mac": false});
+        let plugin = json!({"type": "a", "capabilities": capabilities});
+        let args = json!({"bandwidth": {"ingressRate": 1}, "mac": "02:00:00:00:00:01", "portMappings": []});
+        let call = list().call(&plugin, None, args.as_object().unwrap()).unwrap();
+        assert_eq!(call.config["runtimeConfig"], json!({"bandwidth": {"ingressRate": 1}}));
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(crate) fn add(init: Process, pod: &Pod) -> Result<Value> {
     let list = need_config(init)?;
     let mut result = None;
     for plugin in list.forward() {
-        let call = list.call(plugin, result.as_ref())?;
+        let call = list.call(plugin, result.as_ref(), &pod.capability_args)?;
         let output = run(init, pod, "ADD", &call)?;
         result = Some(serde_json::from_str(&output).with_context(|| {
             format!("ADD of Pod {}: the result of {} is not JSON: {output:?}", pod.key, call.plugin)
@@ -58,14 +58,17 @@ pub(crate) fn add(init: Process, pod: &Pod) -> Result<Value> {
 /// CHECK, with the result that ADD gave.
 pub(crate) fn check(init: Process, pod: &Pod) -> Result<()> {
     let list = need_config(init)?;
-    list.forward()
-        .try_for_each(|plugin| run(init, pod, "CHECK", &list.call(plugin, previous(pod))?).map(drop))
+    list.forward().try_for_each(|plugin| {
+        run(init, pod, "CHECK", &list.call(plugin, previous(pod), &pod.capability_args)?).map(drop)
+    })
 }
 
 /// DEL, with the result that ADD gave, if it gave one.
 pub(crate) fn delete(init: Process, pod: &Pod) -> Result<()> {
     let list = need_config(init)?;
-    list.backward().try_for_each(|plugin| run(init, pod, "DEL", &list.call(plugin, previous(pod))?).map(drop))
+    list.backward().try_for_each(|plugin| {
+        run(init, pod, "DEL", &list.call(plugin, previous(pod), &pod.capability_args)?).map(drop)
+    })
 }
 
 fn previous(pod: &Pod) -> Option<&Value> {

@@ -29,6 +29,7 @@ fn state() -> State {
         ],
         mac: None,
         add_microseconds: u64::from(i) * 1000,
+        capability_args: serde_json::Map::new(),
         result: serde_json::Value::Null,
     };
     let record = serde_json::json!({

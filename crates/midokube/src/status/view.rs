@@ -3,7 +3,7 @@
 use nodeapi::v1;
 use serde::Serialize;
 
-use crate::output::{bytes, join, table};
+use crate::output::{bit_rate, bytes, join, table};
 
 /// Everything about a node's network.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -66,6 +66,17 @@ struct Port {
     port_id: String,
     sent: Traffic,
     received: Traffic,
+    bandwidth: Option<Bandwidth>,
+}
+
+/// Limits of a Pod: bits a second and bits, a rate of 0 is none.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Bandwidth {
+    ingress_rate: u64,
+    ingress_burst: u64,
+    egress_rate: u64,
+    egress_burst: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -127,12 +138,15 @@ impl Status {
         let mut text = format!("{}\n\n{}", self.agent.lines(), self.network.lines());
         let sections = [
             ("Ports", self.ports.len(), self.ports_table()),
+            ("Limits", self.limited().count(), self.limits_table()),
             ("Peers", self.peers.len(), self.peers_table()),
             ("Leaks", self.leaks.len(), self.leaks_lines()),
             ("Traffic", self.shown(false).count(), counters_table(self.shown(false))),
             ("Drops", self.shown(true).count(), counters_table(self.shown(true))),
         ];
-        for (title, count, table) in sections {
+        // Hardly any Pod has a limit.
+        let shown = |(title, count, _): &(&str, usize, String)| *title != "Limits" || *count > 0;
+        for (title, count, table) in sections.into_iter().filter(shown) {
             let body = if count == 0 { " none".to_owned() } else { table };
             text.push_str(&format!("\n\n{title}\n{body}"));
             if let Some(why) = self.leaks_incomplete.as_ref().filter(|_| title == "Leaks") {
@@ -163,6 +177,18 @@ impl Status {
                 ]
             }),
         )
+    }
+
+    fn limited(&self) -> impl Iterator<Item = (&Port, Bandwidth)> {
+        self.ports.iter().filter_map(|port| Some((port, port.bandwidth?)))
+    }
+
+    fn limits_table(&self) -> String {
+        let rate = |rate: u64| if rate == 0 { "-".to_owned() } else { bit_rate(rate) };
+        let rows = self.limited().map(|(port, limits)| {
+            [format!("{}/{}", port.namespace, port.name), rate(limits.egress_rate), rate(limits.ingress_rate)]
+        });
+        table(["POD", "SENDS AT MOST", "GETS AT MOST"], rows)
     }
 
     fn peers_table(&self) -> String {
@@ -291,6 +317,12 @@ impl Port {
             port_id: port.port_id,
             sent: traffic(port.sent),
             received: traffic(port.received),
+            bandwidth: port.bandwidth.map(|limits| Bandwidth {
+                ingress_rate: limits.ingress_rate,
+                ingress_burst: limits.ingress_burst,
+                egress_rate: limits.egress_rate,
+                egress_burst: limits.egress_burst,
+            }),
         }
     }
 }

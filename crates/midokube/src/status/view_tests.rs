@@ -47,6 +47,23 @@ fn a_table_has_every_section_and_only_counters_that_count() {
 }
 
 #[test]
+fn limits_are_shown_where_there_are_any() {
+    let mut reply = reply();
+    assert!(!Status::read(reply.clone()).unwrap().table().contains("Limits"));
+    let limits = v1::Bandwidth { egress_rate: 10_000_000, egress_burst: 8, ..v1::Bandwidth::default() };
+    reply.ports[0].bandwidth = Some(limits);
+    let status = Status::read(reply).unwrap();
+    let table = status.table();
+    let shown = table.split("Limits").nth(1).unwrap().split("Peers").next().unwrap();
+    assert!(shown.contains("default/b  10 Mbit/s      -") && !shown.contains("default/a"), "{shown}");
+    let json = serde_json::to_value(status).unwrap();
+    assert_eq!(
+        (&json["ports"][0]["bandwidth"], &json["ports"][1]["bandwidth"]["egressRate"]),
+        (&serde_json::Value::Null, &10_000_000.into())
+    );
+}
+
+#[test]
 fn what_is_wrong_is_said_loudly() {
     let mut reply = reply();
     let agent = reply.agent.as_mut().unwrap();

@@ -90,6 +90,41 @@ fn an_agent_that_refuses_leaves_nothing() {
 }
 
 #[test]
+fn what_the_runtime_asks_for_reaches_the_agent() {
+    let node = Node::new("midonet-kube-ipam");
+    let agent = Agent::start(&node.socket());
+    let pod = Sandbox::new("c1", "web-0");
+    let mut config = node.config.clone();
+    config["runtimeConfig"] = json!({"bandwidth": {"egressRate": 10_000_000, "egressBurst": u32::MAX}});
+    config["prevResult"] = node.call("ADD", &pod, &config, &[]).result();
+    let bandwidth = agent.last_bind().bandwidth.unwrap();
+    assert_eq!((bandwidth.ingress_rate, bandwidth.egress_rate), (0, 10_000_000));
+    node.call("CHECK", &pod, &config, &[]).result();
+    config["runtimeConfig"]["bandwidth"]["egressRate"] = json!(20_000_000);
+    assert_eq!(node.call("CHECK", &pod, &config, &[]).error().0, 102);
+    node.call("DEL", &pod, &config, &[]).result();
+    node.assert_clean(&pod);
+    agent.calls();
+
+    config["runtimeConfig"] =
+        json!({"bandwidth": {"egressRate": 10_000_000}, "portMappings": [{"hostPort": -1}]});
+    let (code, msg) = node.call("ADD", &pod, &config, &[]).error();
+    assert!(code == 7 && msg.contains("portMappings[0].protocol: missing"), "{code} {msg}");
+    node.assert_clean(&pod);
+    assert!(agent.calls().is_empty(), "refused before anything is done");
+    // What cannot be read was never added.
+    node.call("DEL", &pod, &config, &[]).result();
+
+    agent.refuse(Some(Status::unimplemented("runtimeConfig.portMappings: not yet")));
+    config["runtimeConfig"] =
+        json!({"portMappings": [{"hostPort": 80, "containerPort": 80, "protocol": "tcp"}]});
+    let (code, msg) = node.call("ADD", &pod, &config, &[]).error();
+    assert_eq!((code, msg.as_str()), (2, "runtimeConfig.portMappings: not yet"));
+    assert_eq!(agent.last_bind().port_mappings.len(), 1);
+    node.assert_clean(&pod);
+}
+
+#[test]
 fn an_absent_agent_is_waited_for_and_then_named() {
     let node = Node::new("midonet-kube-ipam");
     let pod = Sandbox::new("c1", "web-0");

@@ -51,6 +51,13 @@ impl Trial {
                 Ok(Masquerade { pod_cidrs, inside: interface::NODE.into() }.apply()?)
             },
         );
+        if let Err(error) = plumbing::shape::try_out(interface::SHAPER, interface::SHAPED) {
+            let needs = "CONFIG_NET_SCH_TBF and CONFIG_NET_SCH_HTB (modprobe sch_tbf sch_htb)";
+            let problem = format!("{error}; Pods with a limit cannot be added: the kernel needs {needs}");
+            self.findings.push(Finding::warning("limits of Pods' bandwidth", problem));
+        } else {
+            self.findings.push(Finding::good("limits of Pods' bandwidth"));
+        }
         let was_there = paths.bpf_dir.exists();
         let pin_dir = paths.bpf_dir.join(format!("check-{}", std::process::id()));
         let options = datapath::Options { pin_dir: pin_dir.clone(), max_endpoints: 1, max_routes: 1 };

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context, Result};
-use datapath::{NodeConfig, Port, Role};
+use datapath::{Limits, NodeConfig, Port, Role};
 use ipnet::IpNet;
 use naming::{GATEWAY_MAC, OVERLAY_MAC, attachment_mac, interface};
 use plumbing::{Attachment, tc};
@@ -48,6 +48,7 @@ impl Network {
         let node = self.ensure_node_pair(local, mtu)?;
         let tunnel_address =
             direct_tunnel_address(self.settings.encapsulation, local.tunnel_address, &underlay)?;
+        let shaper = self.needed_shaper()?;
         let config = NodeConfig {
             gateways: local.gateways.clone(),
             gateway_mac: GATEWAY_MAC.0,
@@ -59,6 +60,7 @@ impl Network {
             vni: VNI,
             overlay_mtu: mtu,
             tunnel_port: OVERLAY_PORT,
+            shaper,
             tunnel_address,
         };
         self.datapath.set_config(&config)?;
@@ -67,6 +69,7 @@ impl Network {
             mac: self.node_mac().0,
             addresses: local.node_addresses.iter().map(IpNet::addr).collect(),
             role: Role::Node,
+            limits: Limits::default(),
         };
         self.datapath.bind(&node_port)?;
         self.kept = Some(Kept { config, node_port, masquerade: plumbing::nft::look()? });

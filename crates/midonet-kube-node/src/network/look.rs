@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use datapath::{NodeConfig, Port, Role};
+use datapath::{NodeConfig, Port};
 use naming::{GATEWAY_MAC, OVERLAY_MAC, interface};
 use plumbing::{Attachment, Part, tc};
 use tracing::warn;
@@ -93,7 +93,7 @@ impl Network {
         }))
     }
 
-    /// What differs in the datapath's own tables and pins.
+    /// What differs in the datapath's own tables and pins, and in the queues of Pods with a limit.
     ///
     /// # Errors
     /// The kernel does not tell.
@@ -128,6 +128,7 @@ impl Network {
                 format!("{:?} of interface {} is missing or wrong", port.addresses, port.ifindex),
             )
         }));
+        found.extend(self.look_at_limits()?.into_iter().map(|(_, finding)| finding));
         Ok(found)
     }
 
@@ -144,7 +145,7 @@ impl Network {
         Ok(())
     }
 
-    /// Pods' own part: entries in the datapath, outer ends, and the MTU when it is another than before.
+    /// Pods' own part: entries in the datapath, outer ends, limits, and the MTU when it is another than before.
     pub(super) fn restore_ports(&mut self, mtu: u32) -> Result<()> {
         let committed = self.datapath.ports().context("cannot read the datapath's ports")?;
         for port in self.ports.values().map(PortRecord::port) {
@@ -176,6 +177,7 @@ impl Network {
             }
         }
         self.pods_mtu = Some(mtu);
+        self.restore_limits()?;
         self.distrusted = false;
         Ok(())
     }
@@ -282,12 +284,12 @@ fn look_at_port(port: &PortRecord, link: &plumbing::Link, down: bool, in_block: 
 }
 
 /// Whether the link still is that port's: not dead, nor another sandbox's.
-fn is_ports(link: &plumbing::Link, port: &PortRecord) -> bool {
+pub(super) fn is_ports(link: &plumbing::Link, port: &PortRecord) -> bool {
     link.group != plumbing::DEAD_GROUP && link.name == port.host_ifname
 }
 
 fn same(a: &Port, b: &Port) -> bool {
     let addresses = |port: &Port| port.addresses.iter().copied().collect::<BTreeSet<_>>();
-    (a.ifindex, a.mac, a.role == Role::Pod) == (b.ifindex, b.mac, b.role == Role::Pod)
+    (a.ifindex, a.mac, a.role, a.limits) == (b.ifindex, b.mac, b.role, b.limits)
         && addresses(a) == addresses(b)
 }

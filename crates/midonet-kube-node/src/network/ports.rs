@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use anyhow::{Context, Result};
-use datapath::{Port, Role};
+use datapath::{Limits, Port, Role};
 use naming::alias::PortAlias;
 use naming::{Mac, PodKey, interface};
 use tracing::info;
@@ -25,6 +25,8 @@ pub struct PortRecord {
     pub mac: Mac,
     /// Of the Pod.
     pub addresses: Vec<IpAddr>,
+    /// How fast it may be.
+    pub limits: Limits,
 }
 
 /// What the plugin says of a port; checked against the kernel before anything is committed.
@@ -74,11 +76,16 @@ impl Network {
         {
             self.datapath.release(old.host_ifindex).context("cannot release the old sandbox's port")?;
         }
-        self.datapath.bind(&request.port()).map_err(|error| match error {
+        let record = PortRecord { limits: self.with_class(request)?, ..request.clone() };
+        self.datapath.bind(&record.port()).map_err(|error| match error {
             full @ datapath::Error::Full { .. } => BindError::Full(full.to_string()),
             other => BindError::Failed(other.into()),
         })?;
-        self.ports.insert(request.host_ifname.clone(), request.clone());
+        let before = self.ports.insert(record.host_ifname.clone(), record.clone());
+        if let Err(error) = self.limit(&record, before.as_ref()) {
+            self.release(&record.host_ifname, &record.alias.container_id)?;
+            return Err(error.into());
+        }
         Ok(())
     }
 
@@ -92,7 +99,9 @@ impl Network {
             return Ok(None);
         };
         self.datapath.release(record.host_ifindex).context("cannot release the port in the datapath")?;
-        Ok(self.ports.remove(host_ifname))
+        let released = self.ports.remove(host_ifname);
+        self.unlimit(released.as_ref())?;
+        Ok(released)
     }
 
     /// Whether the port is committed as described.
@@ -119,7 +128,7 @@ impl Network {
                 request.addresses
             )));
         }
-        Ok(())
+        self.check_limits(request, port.limits)
     }
 
     /// What of a request can be judged without the kernel.
@@ -198,6 +207,7 @@ impl Network {
                     host_ifindex: link.ifindex,
                     mac: Mac(port.mac),
                     addresses: port.addresses.clone(),
+                    limits: port.limits,
                 };
                 self.ports.insert(link.name, record);
             }
@@ -218,7 +228,9 @@ impl Network {
         for name in dead {
             if let Some(port) = self.ports.get(&name) {
                 self.datapath.release(port.host_ifindex)?;
-                dropped.extend(self.ports.remove(&name));
+                let port = self.ports.remove(&name);
+                self.unlimit(port.as_ref())?;
+                dropped.extend(port);
             }
         }
         Ok(dropped)
@@ -232,6 +244,7 @@ impl PortRecord {
             mac: self.mac.0,
             addresses: self.addresses.clone(),
             role: Role::Pod,
+            limits: self.limits,
         }
     }
 

@@ -1,11 +1,12 @@
 //! Our own calls: thin translations between messages and the agent.
 
+use datapath::{Limit, Limits};
 use naming::PodKey;
 use naming::alias::PortAlias;
 use nodeapi::v1::node_server::Node;
 use nodeapi::v1::{
-    BindPortReply, BindPortRequest, CheckPortReply, ReleasePortReply, ReleasePortRequest, StatusReply,
-    StatusRequest,
+    Bandwidth, BindPortReply, BindPortRequest, CheckPortReply, PortMapping, ReleasePortReply,
+    ReleasePortRequest, StatusReply, StatusRequest,
 };
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
@@ -85,7 +86,22 @@ fn bind_request(message: BindPortRequest) -> Result<BindRequest, Status> {
     let addresses = message.addresses.iter().map(|text| {
         text.parse().map_err(|_| Status::invalid_argument(format!("addresses: {text:?} is no IP address")))
     });
+    if let Some(port) = message.port_mappings.first() {
+        return Err(Status::unimplemented(format!(
+            "runtimeConfig.portMappings: {}: ports of the node that lead to Pods are not supported yet: chain the \
+             plugin portmap after this one and give the capability to it, or reach the Pod by a Service of type \
+             NodePort",
+            port_mapping(port)
+        )));
+    }
+    let Bandwidth { ingress_rate, ingress_burst, egress_rate, egress_burst } =
+        message.bandwidth.unwrap_or_default();
     Ok(BindRequest {
+        limits: Limits {
+            ingress: limit("ingress", ingress_rate, ingress_burst)?,
+            egress: limit("egress", egress_rate, egress_burst)?,
+            class: 0,
+        },
         addresses: addresses.collect::<Result<_, _>>()?,
         mac: message.mac.parse().map_err(|error| Status::invalid_argument(format!("mac: {error}")))?,
         host_ifname: message.host_ifname,
@@ -99,6 +115,23 @@ fn bind_request(message: BindPortRequest) -> Result<BindRequest, Status> {
     })
 }
 
+fn port_mapping(port: &PortMapping) -> String {
+    let PortMapping { host_port, container_port, protocol, host_ip } = port;
+    let at = if host_ip.is_empty() { String::new() } else { format!(" of {host_ip}") };
+    format!("hostPort {host_port}/{protocol}{at} for containerPort {container_port}")
+}
+
+/// A limit of CNI's: a rate of 0 is none.
+fn limit(what: &str, rate: u64, burst: u64) -> Result<Option<Limit>, Status> {
+    match (rate, burst) {
+        (0, 0) => Ok(None),
+        (0, _) | (_, 0) => Err(Status::invalid_argument(format!(
+            "bandwidth: {what}: a rate of {rate} bit/s and a burst of {burst} bits: they go together"
+        ))),
+        (rate, burst) => Ok(Some(Limit { rate, burst })),
+    }
+}
+
 fn status_of(error: &BindError) -> Status {
     let text = error.to_string();
     match error {
@@ -107,5 +140,57 @@ fn status_of(error: &BindError) -> Status {
         BindError::NotYet(_) => Status::unavailable(text),
         BindError::Full(_) => Status::resource_exhausted(text),
         BindError::Failed(_) => Status::internal(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    fn request() -> BindPortRequest {
+        BindPortRequest {
+            namespace: "default".into(),
+            name: "web".into(),
+            container_id: "c1".into(),
+            ifname: "eth0".into(),
+            host_ifname: "mido1".into(),
+            mac: "02:00:00:00:00:07".into(),
+            addresses: vec!["10.244.1.3".into(), "fd44::3".into()],
+            ..BindPortRequest::default()
+        }
+    }
+
+    #[test]
+    fn limits_come_as_cni_has_them() {
+        assert_eq!(bind_request(request()).unwrap().limits, Limits::default());
+        let one = Bandwidth { egress_rate: 10, egress_burst: 80, ..Bandwidth::default() };
+        let limits = |bandwidth| bind_request(BindPortRequest { bandwidth: Some(bandwidth), ..request() });
+        let egress = Some(Limit { rate: 10, burst: 80 });
+        assert_eq!(limits(one).unwrap().limits, Limits { egress, ..Limits::default() });
+        for (half, want) in [
+            (Bandwidth { ingress_rate: 10, ..one }, "ingress: a rate of 10 bit/s and a burst of 0 bits"),
+            (Bandwidth { egress_rate: 0, ..one }, "egress: a rate of 0 bit/s and a burst of 80 bits"),
+        ] {
+            let status = limits(half).unwrap_err();
+            assert!(status.code() == Code::InvalidArgument && status.message().contains(want), "{status}");
+        }
+    }
+
+    #[test]
+    fn ports_of_the_node_are_refused_until_there_are_services() {
+        for (host_ip, want) in
+            [("", "hostPort 8080/tcp for containerPort 80"), ("fd00::1", "8080/tcp of fd00::1 for")]
+        {
+            let (protocol, host_ip) = ("tcp".into(), host_ip.into());
+            let port = PortMapping { host_port: 8080, container_port: 80, protocol, host_ip };
+            let status =
+                bind_request(BindPortRequest { port_mappings: vec![port], ..request() }).unwrap_err();
+            assert_eq!(status.code(), Code::Unimplemented);
+            for want in ["runtimeConfig.portMappings: ", want, "portmap"] {
+                assert!(status.message().contains(want), "{want} in {status}");
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use netlink_packet_core::{DefaultNla, Emitable as _, Nla as _, NlasIterator, Parseable as _};
 use netlink_packet_route::tc::{TcAttribute, TcMessage, TcOption};
 
-use super::Bucket;
+use super::{Bucket, Queue};
 
 /// Of every discipline and class.
 pub(super) const TCA_OPTIONS: u16 = 2;
@@ -37,7 +37,7 @@ pub(super) fn tbf(bucket: Bucket) -> Vec<u8> {
     let mut parms = ratespec(bucket.rate);
     parms.extend(ratespec(0));
     // The kernel fills in the time a bucket lasts; there is no peak rate.
-    parms.extend(words([bucket.queue(), 0, 0]));
+    parms.extend(words([bucket.queue().bytes, 0, 0]));
     let mut options = nla(TCA_TBF_PARMS, parms);
     options.extend(nla(TCA_TBF_RATE64, bucket.rate.to_ne_bytes().to_vec()));
     options.extend(nla(TCA_TBF_BURST, words([bucket.size])));
@@ -64,14 +64,14 @@ pub(super) fn class(bucket: Bucket) -> Vec<u8> {
 
 /// `struct tc_fifo_qopt`.
 pub(super) fn bfifo(bucket: Bucket) -> Vec<u8> {
-    words([bucket.queue()])
+    words([bucket.queue().bytes])
 }
 
-/// The bucket of a token bucket filter.
-pub(super) fn read_tbf(discipline: &TcMessage) -> Option<Bucket> {
+/// The queue of a token bucket filter.
+pub(super) fn read_tbf(discipline: &TcMessage) -> Option<Queue> {
     let options = nested(discipline, "tbf")?;
-    let queue = word(&find(&options, TCA_TBF_PARMS)?, LIMIT)?;
-    Some(Bucket::with_queue(rate(&options, TCA_TBF_PARMS, TCA_TBF_RATE64)?, queue))
+    let bytes = word(&find(&options, TCA_TBF_PARMS)?, LIMIT)?;
+    Some(Queue { rate: rate(&options, TCA_TBF_PARMS, TCA_TBF_RATE64)?, bytes })
 }
 
 /// The rate of a class.
@@ -152,6 +152,7 @@ fn find(options: &[DefaultNla], kind: u16) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shape::LARGEST_PACKET;
 
     #[test]
     fn structures_have_the_kernels_sizes() {
@@ -164,12 +165,13 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_of_any_size_is_found_again_by_its_queue() {
-        for (rate, size) in
-            [(1, 1), (125, 1500), (1_250_000, 131_072), (u64::MAX, Bucket::LARGEST), (u64::MAX, 1)]
-        {
-            let bucket = Bucket { rate, size };
-            assert_eq!(Bucket::with_queue(rate, bucket.queue()), bucket);
+    fn a_queue_holds_a_packet_and_is_bounded() {
+        for (rate, size, bytes) in [
+            (1, 1, LARGEST_PACKET),
+            (1_250_000, 65_536, 65_536 + 31_250),
+            (u64::MAX, u32::MAX, 2 * Bucket::LARGEST),
+        ] {
+            assert_eq!(Bucket { rate, size }.queue(), Queue { rate, bytes });
         }
     }
 

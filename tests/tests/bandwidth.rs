@@ -1,0 +1,293 @@
+//! CNI's capabilities "bandwidth" and "portMappings" with the whole network: real traffic through a Pod's limits,
+//! what becomes of them when somebody meddles, and what is refused.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use e2e::{DEADLINE, TestLab};
+use lab::probe::throughput;
+use lab::{Family, Pod, Target};
+use plumbing::NetNs;
+use serde_json::{Value, json};
+
+/// Bits a second: what the limited Pod gets, and what it sends.
+const INGRESS: u64 = 60_000_000;
+const EGRESS: u64 = 30_000_000;
+
+/// How long each measurement sends.
+const WHILE: Duration = Duration::from_millis(1200);
+
+fn pod(pod: &Pod) -> Target {
+    Target::Pod(pod.key.clone())
+}
+
+fn node1() -> Target {
+    Target::Node("node1".into())
+}
+
+fn sh(lab: &TestLab, at: &Target, line: &str) -> String {
+    lab.stdout(at, "sh", &["-c", line]).unwrap_or_else(|error| panic!("{line}: {error:#}"))
+}
+
+fn add(lab: &TestLab, node: &str, name: &str, bandwidth: &Value) -> anyhow::Result<Pod> {
+    let arguments = json!({"bandwidth": bandwidth});
+    lab.add_pod_with(node, "default", name, arguments.as_object().unwrap().clone())
+}
+
+/// As containerd asks for the annotations kubernetes.io/ingress-bandwidth and egress-bandwidth.
+fn both() -> Value {
+    json!({
+        "ingressRate": INGRESS, "ingressBurst": u32::MAX,
+        "egressRate": EGRESS, "egressBurst": u32::MAX,
+    })
+}
+
+/// A limited Pod, and others on its node and on another.
+struct Scene {
+    lab: TestLab,
+    limited: Pod,
+    neighbour: Pod,
+    remote: Pod,
+}
+
+impl Scene {
+    fn new(family: Family) -> Self {
+        testkit::require_tool("tc", "apt-get install iproute2");
+        let lab = TestLab::up(2, family, &[]).unwrap();
+        let limited = add(&lab, "node1", "limited", &both()).unwrap();
+        let plain = |node: &str, name: &str| lab.add_pod(node, "default", name).unwrap();
+        let (neighbour, remote) = (plain("node1", "neighbour"), plain("node2", "remote"));
+        Self { lab, limited, neighbour, remote }
+    }
+
+    fn netns(&self, of: &Pod) -> NetNs {
+        self.lab.netns(&pod(of)).unwrap()
+    }
+
+    /// Bits a second of one TCP connection to each of the addresses of `to`.
+    fn tcp(&self, from: &Pod, to: &Pod) -> Vec<(IpAddr, f64)> {
+        let measure = |address| {
+            throughput(&self.netns(from), &self.netns(to), address, WHILE).unwrap().gigabits() * 1e9
+        };
+        to.addresses().into_iter().map(|address| (address, measure(address))).collect()
+    }
+
+    /// That what the limited Pod sends, and what it gets, keeps to its limits, and uses them.
+    fn keeps_limits(&self, after: &str, other: &Pod) {
+        for (from, to, limit) in [(&self.limited, other, EGRESS), (other, &self.limited, INGRESS)] {
+            for (address, rate) in self.tcp(from, to) {
+                fits(&format!("{after}: {} to {address}", from.key), rate, limit);
+            }
+        }
+    }
+
+    fn outer(&self) -> String {
+        naming::pod_host_interface(&self.limited.key)
+    }
+
+    /// The queues on node1, without their numbers that change.
+    fn queues(&self) -> String {
+        let outer = self.outer();
+        let line = format!(
+            "tc qdisc show dev {outer} | grep -o 'tbf.*' | sed 's/tbf [^ ]* //'; \
+             tc class show dev midokube-shape; tc qdisc show dev midokube-shape | grep -o 'parent .* limit.*'"
+        );
+        String::from_utf8(self.lab.output(&node1(), "sh", &["-c", &line]).unwrap().stdout).unwrap()
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+fn fits(what: &str, rate: f64, limit: u64) {
+    let (share, megabits) = (rate / limit as f64, rate / 1e6);
+    assert!(share <= 1.15, "{what}: {megabits:.1} Mbit/s are more than the limit");
+    assert!(share >= 0.5, "{what}: {megabits:.1} Mbit/s are much less than the limit");
+}
+
+/// Bits a second of datagrams that arrive, when they are sent as fast as one can.
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+fn datagrams(from: &NetNs, to: &NetNs, address: IpAddr) -> f64 {
+    const SIZE: usize = 1200;
+    let receiver = to.run(|| UdpSocket::bind(SocketAddr::new(address, 0))).unwrap().unwrap();
+    receiver.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let any: IpAddr = if address.is_ipv4() { "0.0.0.0" } else { "::" }.parse().unwrap();
+    let sender = from.run(|| UdpSocket::bind(SocketAddr::new(any, 0))).unwrap().unwrap();
+    sender.connect(receiver.local_addr().unwrap()).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let start = Instant::now();
+            while start.elapsed() < WHILE {
+                let _full = sender.send(&[0; SIZE]);
+            }
+        });
+        let (mut count, mut first, mut last) = (0u64, None, Instant::now());
+        while let Ok(size) = receiver.recv(&mut [0; 2 * SIZE]) {
+            assert_eq!(size, SIZE);
+            last = Instant::now();
+            first.get_or_insert(last);
+            count += 1;
+        }
+        let elapsed = last - first.expect("a datagram arrived");
+        // On the wire each has headers besides.
+        let headers = if address.is_ipv4() { 42 } else { 62 };
+        count as f64 * (SIZE + headers) as f64 * 8.0 / elapsed.as_secs_f64()
+    })
+}
+
+#[test]
+fn a_limited_pod_keeps_to_its_limits_and_others_do_not() {
+    for family in [Family::Dual, Family::V4, Family::V6] {
+        let scene = Scene::new(family);
+        for other in [&scene.neighbour, &scene.remote] {
+            scene.keeps_limits("at first", other);
+        }
+        for (address, rate) in scene.tcp(&scene.neighbour, &scene.remote) {
+            assert!(rate > 2e6 * 60.0, "an unlimited Pod sent {rate} bit/s to {address}");
+        }
+        scene.lab.check_pod(&scene.limited.key).unwrap();
+        let ports = scene.lab.status("node1").unwrap().ports;
+        let bandwidth = |name: &str| ports.iter().find(|port| port.name == name).unwrap().bandwidth;
+        let limits = bandwidth("limited").unwrap();
+        assert_eq!(
+            (limits.ingress_rate, limits.egress_rate, limits.egress_burst),
+            (INGRESS, EGRESS, (1 << 32) - 1)
+        );
+        assert_eq!(bandwidth("neighbour"), None);
+    }
+}
+
+#[test]
+fn datagrams_keep_to_the_limits_too() {
+    let scene = Scene::new(Family::Dual);
+    let limited = scene.netns(&scene.limited);
+    for other in [&scene.neighbour, &scene.remote] {
+        for address in other.addresses() {
+            fits(&format!("sent to {address}"), datagrams(&limited, &scene.netns(other), address), EGRESS);
+        }
+        for address in scene.limited.addresses() {
+            fits(&format!("got at {address}"), datagrams(&scene.netns(other), &limited, address), INGRESS);
+        }
+    }
+}
+
+#[test]
+fn limits_outlive_agents_and_meddling() {
+    let scene = Scene::new(Family::Dual);
+    let before = scene.queues();
+    assert!(before.contains("rate 60Mbit burst 75000b") && before.contains("6d69:1 root"), "{before}");
+
+    scene.lab.restart_agent("node1").unwrap();
+    assert_eq!(scene.queues(), before);
+    scene.keeps_limits("a restart", &scene.neighbour);
+
+    let outer = scene.outer();
+    for break_it in [
+        format!("tc qdisc del dev {outer} root"),
+        format!("tc qdisc replace dev {outer} root tbf rate 1gbit burst 1mb latency 50ms"),
+        "tc class del dev midokube-shape classid 6d69:1".to_owned(),
+        "tc class replace dev midokube-shape parent 6d69: classid 6d69:1 htb rate 1gbit".to_owned(),
+        "tc qdisc del dev midokube-shape root".to_owned(),
+        "ip link set midokube-shaped down".to_owned(),
+        "tc qdisc del dev midokube-shaped clsact".to_owned(),
+        "ip link del midokube-shape".to_owned(),
+    ] {
+        sh(&scene.lab, &node1(), &break_it);
+        let repaired = || scene.queues() == before && scene.lab.check_pod(&scene.limited.key).is_ok();
+        testkit::wait_until(DEADLINE, &format!("{break_it:?} is repaired"), repaired);
+    }
+    let metrics = sh(&scene.lab, &node1(), "curl -sf -m5 http://127.0.0.1:9454/metrics");
+    assert!(metrics.contains("midonet_kube_node_repairs_total{what=\"limit\"}"), "{metrics}");
+    scene.keeps_limits("repairs", &scene.neighbour);
+
+    // Also while nobody looks; and nothing that the Pod does to its own end counts.
+    scene.lab.stop_agent("node1").unwrap();
+    sh(&scene.lab, &node1(), &format!("tc qdisc del dev {outer} root; ip link del midokube-shape"));
+    scene.lab.start_agent("node1").unwrap();
+    testkit::wait_until(DEADLINE, "a new agent puts the queues back", || scene.queues() == before);
+    sh(&scene.lab, &pod(&scene.limited), "tc qdisc replace dev eth0 root pfifo; tc qdisc del dev eth0 root");
+    scene.keeps_limits("meddling inside", &scene.remote);
+}
+
+#[test]
+fn nothing_is_left_of_a_limited_pod() {
+    let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
+    let classes = || sh(&lab, &node1(), "tc class show dev midokube-shape");
+    let limits = "bpftool -j map dump pinned $(ls /sys/fs/bpf/midonet-kube/*/maps/limits)";
+    let first = add(&lab, "node1", "first", &both()).unwrap();
+    let second = add(&lab, "node1", "second", &both()).unwrap();
+    assert_eq!(classes().matches("class htb").count(), 2);
+    lab.delete_pod(&first.key).unwrap();
+    assert!(!classes().contains("6d69:1 ") && classes().contains("6d69:2 "), "{}", classes());
+    // One direction alone, and the number that is free.
+    let ingress = json!({"ingressRate": INGRESS, "ingressBurst": 800_000});
+    let (only, again) =
+        (add(&lab, "node1", "only", &ingress).unwrap(), add(&lab, "node1", "again", &both()).unwrap());
+    assert_eq!(classes().matches("class htb").count(), 2);
+    for pod in [&second, &only, &again] {
+        lab.check_pod(&pod.key).unwrap();
+        lab.delete_pod(&pod.key).unwrap();
+    }
+    assert_eq!((classes().as_str(), sh(&lab, &node1(), limits).trim()), ("", "[]"));
+    assert!(
+        !sh(&lab, &node1(), "tc qdisc show").contains("tbf") || {
+            // Interfaces are deleted a moment after DEL.
+            std::thread::sleep(Duration::from_secs(2));
+            !sh(&lab, &node1(), "tc qdisc show").contains("tbf")
+        }
+    );
+}
+
+#[test]
+fn limits_that_cannot_be_are_refused() {
+    let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
+    for (bandwidth, want) in [
+        (json!({"ingressRate": 1_000_000}), "code 7: runtimeConfig.bandwidth.ingressBurst: missing"),
+        (json!({"egressRate": -1, "egressBurst": 8}), "code 7: runtimeConfig.bandwidth.egressRate: -1"),
+    ] {
+        let error = format!("{:#}", add(&lab, "node1", "refused", &bandwidth).unwrap_err());
+        assert!(error.contains(want), "{error}");
+    }
+    assert!(lab.status("node1").unwrap().ports.is_empty());
+}
+
+/// The agent's own configuration does not claim the capability; somebody else's may.
+#[test]
+fn ports_of_the_node_are_refused_and_leave_nothing() {
+    let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
+    sh(&lab, &node1(), "ip netns add sandbox");
+    let read = "cat /etc/cni/net.d/10-midonet.conflist";
+    let list: Value = serde_json::from_str(&sh(&lab, &node1(), read)).unwrap();
+    let mut config = list["plugins"][0].clone();
+    config["name"] = list["name"].clone();
+    config["cniVersion"] = list["cniVersion"].clone();
+    config["runtimeConfig"] =
+        json!({"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]});
+    let call = |verb: &str| {
+        let environment =
+            "CNI_CONTAINERID=c1 CNI_NETNS=/run/netns/sandbox CNI_IFNAME=eth0 CNI_PATH=/opt/cni/bin";
+        let line =
+            format!("echo '{config}' | {environment} CNI_COMMAND={verb} /opt/cni/bin/midonet-kube-cni");
+        let output = lab.output(&node1(), "sh", &["-c", &line]).unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let left = || {
+        sh(
+            &lab,
+            &node1(),
+            "ip -br link; ls /var/lib/cni/networks/midonet-pod-network 2>/dev/null | grep :; true",
+        )
+    };
+    let before = left();
+    let (ok, answer) = call("ADD");
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!((ok, &answer["code"]), (false, &json!(2)), "{answer}");
+    let msg = answer["msg"].as_str().unwrap();
+    for want in ["runtimeConfig.portMappings", "hostPort 8080/tcp", "containerPort 80", "portmap", "Service"]
+    {
+        assert!(msg.contains(want), "{want} in {msg}");
+    }
+    assert_eq!(left(), before);
+    assert!(lab.status("node1").unwrap().ports.is_empty());
+    assert_eq!(call("DEL"), (true, String::new()), "a runtime's DEL after it");
+}
