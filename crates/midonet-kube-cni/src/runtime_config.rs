@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(ports.collect::<Vec<_>>(), [("tcp", ""), ("udp", "fd00::1"), ("sctp", "192.0.2.1")]);
         assert_eq!((request.port_mappings[2].host_port, request.port_mappings[2].container_port), (65535, 1));
         // CRI-O's largest burst, and rates at the edges.
-        for (rate, burst) in [(1_000, 1), (1_000_000_000_000_000, (1u64 << 35) - 9)] {
+        for (rate, burst) in [(1_000u64, 1), (1_000_000_000_000_000, (1u64 << 35) - 9)] {
             read(&json!({"bandwidth": {"ingressRate": rate, "ingressBurst": burst}})).unwrap();
         }
     }

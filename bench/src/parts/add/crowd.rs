@@ -27,14 +27,14 @@ pub(super) fn measure(bench: &Bench, part: &mut Part) -> Result<()> {
     let mut cases = cases(&ours, &peers)?;
     for case in &mut cases {
         bench.progress.step(&format!("add, a crowd: namespaces for {}", case.name));
-        names(case).try_for_each(|name| case.make_namespace(&name))?;
+        names(case).iter().try_for_each(|name| case.make_namespace(name))?;
     }
     for round in 0..=bench.rounds {
         for case in &mut cases {
             bench.check()?;
             bench.progress.detail(&format!("add, a crowd: round {round} of {}, {}", bench.rounds, case.name));
             for (verb, id) in TABLES {
-                let environments = names(case).map(|name| case.environment(verb, &name)).collect();
+                let environments = names(case).iter().map(|name| case.environment(verb, name)).collect();
                 let took = case.runtime.call_at_once(&case.plugin, environments, &case.config, AT_ONCE)?;
                 std::thread::sleep(super::SETTLE);
                 // The first round fills caches.
@@ -48,7 +48,6 @@ pub(super) fn measure(bench: &Bench, part: &mut Part) -> Result<()> {
     Ok(())
 }
 
-fn names(case: &Case) -> impl Iterator<Item = String> + use<> {
-    let case = case.name;
-    (0..PODS).map(move |number| format!("crowd-{case}-{number}"))
+fn names(case: &Case) -> Vec<String> {
+    (0..PODS).map(|number| case.container(&format!("crowd-{number}"))).collect()
 }

@@ -153,7 +153,7 @@ fn version_environment() -> BTreeMap<String, String> {
 
 /// ADD and DEL of one Pod in a namespace of its own: milliseconds.
 fn once(case: &mut Case, id: &str) -> Result<(f64, f64)> {
-    let container = format!("bench-{}-{id}", case.name);
+    let container = case.container(id);
     case.make_namespace(&container)?;
     let add = case.runtime.call(case.plugin.clone(), case.environment("ADD", &container), &case.config)?;
     let mut config = case.config.clone();
@@ -175,6 +175,12 @@ impl Case {
         config: Value,
     ) -> Result<Self> {
         Ok(Self { name, runtime: Runtime::start(lab, node)?, plugin, path, config })
+    }
+
+    /// A container id with this case's name in it.
+    fn container(&self, id: &str) -> String {
+        let name = self.name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        format!("bench-{name}-{id}")
     }
 
     fn make_namespace(&mut self, container: &str) -> Result<()> {

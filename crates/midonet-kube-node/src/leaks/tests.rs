@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use datapath::Limits;
 use ipam::{Attachment, Reserved};
 use naming::alias::PortAlias;
 use naming::{Mac, PodKey, pod_host_interface};
@@ -60,6 +61,7 @@ fn port(ifindex: u32, container: &str, addresses: &[IpAddr]) -> PortRecord {
         host_ifindex: ifindex,
         mac: Mac([2, 0, 0, 0, 0, 1]),
         addresses: addresses.to_vec(),
+        limits: Limits::default(),
     }
 }
 
