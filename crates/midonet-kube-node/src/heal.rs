@@ -26,6 +26,9 @@ const DEBOUNCE: Duration = Duration::from_millis(60);
 /// The least time between two looks, also when events never end.
 const GAP: Duration = Duration::from_millis(250);
 
+/// So many times as long as the last look took there is none: with a thousand Pods it takes long.
+const REST: u32 = 8;
+
 /// The most time between two looks, when the same thing is broken again and again.
 const LONGEST_GAP: Duration = Duration::from_secs(30);
 
@@ -41,6 +44,7 @@ pub struct Healer {
     events: Arc<Notify>,
     told: bool,
     last_look: Instant,
+    took: Duration,
     pace: Pace,
     settled: Settled,
     config: Option<(PathBuf, String)>,
@@ -64,6 +68,7 @@ impl Healer {
             events,
             told: false,
             last_look: Instant::now(),
+            took: Duration::ZERO,
             pace: Pace::default(),
             settled: Settled::default(),
             config: None,
@@ -99,7 +104,7 @@ impl Healer {
 
     /// Waits until there should be a look. Can be dropped and called again.
     pub async fn due(&mut self) {
-        let gap = self.pace.gap();
+        let gap = self.pace.gap().max((self.took * REST).min(PERIOD));
         if !self.told {
             let period = self.last_look + PERIOD.max(gap);
             self.told = timeout_at(period, self.events.notified()).await.is_ok();
@@ -116,6 +121,7 @@ impl Healer {
     /// The kernel does not tell.
     pub async fn look(&mut self, agent: &Agent) -> Result<Vec<Finding>> {
         self.told = false;
+        let start = Instant::now();
         let mut settled = std::mem::take(&mut self.settled);
         let config = self.config.clone();
         let shared = agent.clone();
@@ -126,6 +132,7 @@ impl Healer {
         let (found, settled) = looked.await?;
         self.settled = settled;
         self.last_look = Instant::now();
+        self.took = self.last_look - start;
         let found = found?;
         self.pace.note(&found, self.last_look);
         Ok(found)

@@ -19,7 +19,7 @@ use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, Li
 use std::os::fd::{AsFd, AsRawFd};
 
 use crate::link::{self, Link};
-use crate::{Error, NetNs, Netlink, Result, Route, route, sysctl};
+use crate::{Error, NetNs, Netlink, Result, Route, route};
 
 pub use differences::{Difference, Part, check};
 pub use repair::{repair, repair_outer, set_inner_mtu};
@@ -137,22 +137,30 @@ fn own_settings(attachment: &Attachment<'_>) -> Vec<(String, &'static str)> {
     ["disable_ipv6", "accept_dad", "accept_ra"].map(setting).to_vec()
 }
 
-/// Of the inner end, before it is up.
-fn settings(attachment: &Attachment<'_>) -> Result<()> {
-    for (setting, value) in own_settings(attachment) {
-        sysctl::set(&setting, value)?;
-    }
+/// Of the inner end and its namespace, before it is up.
+fn settings(attachment: &Attachment<'_>) -> Vec<(String, &'static str)> {
+    let mut settings = own_settings(attachment);
     let has = |v4: bool| attachment.addresses.iter().any(|net| net.addr().is_ipv4() == v4);
     if let Some(forwarding) = attachment.forwarding {
         let value = if forwarding { "1" } else { "0" };
-        if has(true) {
-            sysctl::set("ipv4/ip_forward", value)?;
+        // A Pod's end that does not forward IPv4 is told so in the message that sets it up.
+        if has(true) && forwarding {
+            settings.push(("ipv4/ip_forward".into(), value));
         }
         if has(false) {
-            sysctl::set("ipv6/conf/all/forwarding", value)?;
+            settings.push(("ipv6/conf/all/forwarding".into(), value));
         }
     }
-    Ok(())
+    settings
+}
+
+/// The inner end up, and forwarding nothing if it is so wanted.
+fn set_inner_up(attachment: &Attachment<'_>, index: u32) -> crate::netlink::Request {
+    let mut attributes = Vec::new();
+    if attachment.forwarding == Some(false) {
+        attributes.push(link::no_forwarding());
+    }
+    link::switch(index, true, &format!("set {} up", attachment.inner), attributes)
 }
 
 fn need(netlink: &mut Netlink, name: &str) -> Result<Link> {

@@ -1,10 +1,10 @@
 //! Links: what there is, and the messages that make and change them.
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{DefaultNla, Emitable as _, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkExtentMask, LinkFlags, LinkLayerType,
-    LinkMessage,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkExtentMask, LinkFlags,
+    LinkLayerType, LinkMessage,
 };
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
@@ -14,6 +14,12 @@ use crate::{Error, Netlink, Result};
 
 /// The link group of interfaces that only wait to be deleted (`ip link show group 7021`).
 pub const DEAD_GROUP: u32 = 7021;
+
+/// IFLA_INET_CONF (linux/if_link.h).
+const INET_CONF: u16 = 1;
+
+/// IPV4_DEVCONF_FORWARDING (linux/ip.h).
+const DEVCONF_FORWARDING: u16 = 1;
 
 /// The link group of the interfaces that are being deleted now.
 const REAP_GROUP: u32 = 7022;
@@ -96,7 +102,7 @@ impl Link {
     }
 }
 
-/// The interfaces of this thread's namespace.
+/// The interfaces of this thread's namespace, without their statistics.
 ///
 /// # Errors
 /// The kernel does not tell.
@@ -149,7 +155,9 @@ pub fn find_port(name: &str) -> Result<Option<Link>> {
 }
 
 pub(crate) fn list(netlink: &mut Netlink) -> Result<Vec<Link>> {
-    let messages = netlink.dump("list interfaces", &RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    let messages = netlink.dump("list interfaces", &RouteNetlinkMessage::GetLink(message))?;
     Ok(messages
         .into_iter()
         .filter_map(|message| match message {
@@ -159,11 +167,22 @@ pub(crate) fn list(netlink: &mut Netlink) -> Result<Vec<Link>> {
         .collect())
 }
 
+/// The interface of that number, without its statistics.
+pub(crate) fn get(netlink: &mut Netlink, ifindex: u32) -> Result<Option<Link>> {
+    let mut message = LinkMessage::default();
+    message.header.index = ifindex;
+    one(netlink, &format!("look up interface {ifindex}"), message)
+}
+
 pub(crate) fn find(netlink: &mut Netlink, name: &str) -> Result<Option<Link>> {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    one(netlink, &format!("look up interface {name}"), message)
+}
+
+fn one(netlink: &mut Netlink, what: &str, mut message: LinkMessage) -> Result<Option<Link>> {
     message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    match netlink.get(&format!("look up interface {name}"), RouteNetlinkMessage::GetLink(message)) {
+    match netlink.get(what, RouteNetlinkMessage::GetLink(message)) {
         Ok(RouteNetlinkMessage::NewLink(link)) => Ok(Some(Link::read(link))),
         Ok(_) => Ok(None),
         Err(error) if error.is_missing() => Ok(None),
@@ -260,6 +279,17 @@ pub(crate) fn delete(ifindex: u32, name: &str) -> Request {
         message: RouteNetlinkMessage::DelLink(message),
         flags: 0,
     }
+}
+
+/// Packets for others that come in here are not forwarded over IPv4, whatever the namespace's setting was when
+/// the link was made. Without a look into /proc/sys, which takes long on a node with many Pods.
+pub(crate) fn no_forwarding() -> LinkAttribute {
+    let value = DefaultNla::new(DEVCONF_FORWARDING, 0u32.to_ne_bytes().to_vec());
+    let mut nested = vec![0; value.buffer_len()];
+    value.emit(&mut nested);
+    LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![AfSpecInet::Other(DefaultNla::new(
+        INET_CONF, nested,
+    ))])])
 }
 
 /// No IPv6 address of its own: on an interface that only leads into the network it would answer for the

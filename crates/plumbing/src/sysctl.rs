@@ -1,8 +1,12 @@
 //! Settings under /proc/sys/net, of the network namespace that the calling thread is in.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 
 use crate::{Error, Family, Result};
 
@@ -27,6 +31,28 @@ fn path(setting: &str) -> PathBuf {
 /// There is no such setting, or it cannot be written.
 pub fn set(setting: &str, value: &str) -> Result<()> {
     change(setting, value).map(|_| ())
+}
+
+/// The same for several. The kernel keeps the trees of all namespaces under one name, and each look-up from the
+/// top takes longer the more of them there are: so there is but one.
+pub(crate) fn set_all(settings: &[(String, &str)]) -> Result<()> {
+    if settings.is_empty() {
+        return Ok(());
+    }
+    let root = path("");
+    let open_root = File::open(&root).map_err(|error| Error::new(format!("open {}", root.display()), error));
+    let tree = open_root?;
+    for (setting, value) in settings {
+        let open =
+            |flags| openat(&tree, setting.as_str(), flags | OFlag::O_CLOEXEC, Mode::empty()).map(File::from);
+        let set = || -> io::Result<()> {
+            let mut now = String::new();
+            open(OFlag::O_RDONLY)?.read_to_string(&mut now)?;
+            if now.trim() == *value { Ok(()) } else { open(OFlag::O_WRONLY)?.write_all(value.as_bytes()) }
+        };
+        set().map_err(|error| Error::new(format!("set {} to {value}", path(setting).display()), error))?;
+    }
+    Ok(())
 }
 
 /// What a setting was before it was changed.

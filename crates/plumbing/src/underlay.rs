@@ -26,7 +26,7 @@ pub fn find(local: IpAddr) -> Result<Underlay> {
     let what = || format!("find the interface with the address {local}");
     let holder = address::list(&mut netlink)?.into_iter().find(|(_, net)| net.addr() == local);
     let (ifindex, _) = holder.ok_or_else(|| Error::other(what(), "no interface has it"))?;
-    let link = link::list(&mut netlink)?.into_iter().find(|link| link.ifindex == ifindex);
+    let link = link::get(&mut netlink, ifindex)?;
     let link = link.ok_or_else(|| Error::other(what(), "it has just gone"))?;
     Ok(Underlay { ifname: link.name, ifindex, mtu: link.mtu, ethernet: link.ethernet })
 }

@@ -55,6 +55,8 @@ fn pair() -> (Namespace, Namespace, NetNs) {
 fn a_pod_gets_what_it_should_in_every_family() {
     for families in ["4", "6", "46"] {
         let (node, inside, netns) = pair();
+        // As a namespace starts on a node that is a router.
+        inside.run(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")).unwrap();
         let row = pod(&netns, "midoa", families);
         let made = node.run(|| attach(&row)).unwrap();
         let outer = node.run(|| find_port("midoa")).unwrap().unwrap();
@@ -70,6 +72,8 @@ fn a_pod_gets_what_it_should_in_every_family() {
         assert!(shown.contains("mtu 1430") && shown.contains("02:00:00:00:00:03"), "{shown}");
         assert_eq!(shown.contains("inet 10.244.1.3/24"), families.contains('4'), "{shown}");
         assert_eq!(shown.contains("inet6 fd44:0:0:1::3/64"), families.contains('6'), "{shown}");
+        let forwarding = "/proc/sys/net/ipv4/conf/eth0/forwarding";
+        assert_eq!(inside.run(|| std::fs::read_to_string(forwarding)).unwrap().trim(), "0");
         // The kernel's own link-local address is tentative for a moment even without detection of duplicates.
         let given = shown.lines().filter(|line| line.contains("fd44:"));
         assert_eq!(given.filter(|line| line.contains("tentative")).count(), 0, "{shown}");

@@ -9,7 +9,7 @@ use netlink_packet_route::link::LinkAttribute;
 use super::{Attachment, inside, need, routes, settings};
 use crate::link::{self, Link};
 use crate::netlink::Request;
-use crate::{NetNs, Netlink, Result, Route, address, route, tc};
+use crate::{NetNs, Netlink, Result, Route, address, route, sysctl, tc};
 
 /// Where container runtimes keep Pods' namespaces.
 const NAMESPACES: &str = "/run/netns";
@@ -24,9 +24,10 @@ pub fn repair(attachment: &Attachment<'_>) -> Result<()> {
     let outer = need(&mut host, &attachment.outer)?;
     let mut inside = inside(attachment)?;
     let inner = need(&mut inside, &attachment.inner)?;
+    let settings = settings(attachment);
     match attachment.netns {
-        Some(netns) => netns.run(|| settings(attachment))??,
-        None => settings(attachment)?,
+        Some(netns) => netns.run(|| sysctl::set_all(&settings))??,
+        None => sysctl::set_all(&settings)?,
     }
     inside.requests(end(&inner, attachment.inner_mac, attachment.mtu, None))?;
     // Only now: a link that was down has lost its IPv6 addresses and all its routes.

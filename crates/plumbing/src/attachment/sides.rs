@@ -2,9 +2,11 @@
 
 use netlink_packet_route::link::LinkAttribute;
 
-use super::{Attached, Attachment, explain_exists, missing, number, pair, routes, settings, text};
+use super::{
+    Attached, Attachment, explain_exists, missing, number, pair, routes, set_inner_up, settings, text,
+};
 use crate::link::{self, DEAD_GROUP, DEAD_NAME, Link};
-use crate::{Error, NetNs, Netlink, Result, address, route, tc};
+use crate::{Error, NetNs, Netlink, Result, address, route, sysctl, tc};
 
 /// The namespace of this thread, where outer ends are, and the one of an inner end.
 pub struct Sides<'a> {
@@ -98,12 +100,15 @@ impl<'a> Sides<'a> {
     /// # Errors
     /// The step that failed.
     pub fn configure(&mut self, attachment: &Attachment<'_>, made: Attached) -> Result<()> {
+        let settings = settings(attachment);
         match self.netns {
-            Some(netns) => netns.visit(&self.home, || settings(attachment))??,
-            None => settings(attachment)?,
+            Some(netns) if !settings.is_empty() => {
+                netns.visit(&self.home, || sysctl::set_all(&settings))??
+            }
+            _ => sysctl::set_all(&settings)?,
         }
         let (index, name) = (made.inner_ifindex, attachment.inner.as_str());
-        let mut requests = vec![link::switch(index, true, &format!("set {name} up"), [])];
+        let mut requests = vec![set_inner_up(attachment, index)];
         requests.extend(attachment.addresses.iter().map(|net| address::add(index, name, *net)));
         requests.extend(routes(attachment).iter().map(|route| route::add(index, name, route)));
         self.inside().requests(requests)
