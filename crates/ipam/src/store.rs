@@ -1,18 +1,22 @@
 //! host-local's files: `<dataDir>/<network>/<address>` says whose the address is.
 //!
 //! Every operation holds the folder's lock, as host-local does. A reservation appears whole or not at
-//! all: it is written under another name and linked to its own only if the address is free, so that a
-//! crash at any point neither gives an address twice nor leaves a file that nobody can match.
+//! all: it is written elsewhere and linked to its own name only if the address is free, so that a crash at
+//! any point neither gives an address twice nor leaves a file that nobody can match. An owner's addresses
+//! are names of one file, and a file that is released is kept for the next reservation: before it takes a
+//! new one, ext4 looks at each that was deleted within minutes.
 //!
 //! Nothing is synced to the disk, as host-local does not either. What a power cut takes back, or leaves
-//! empty, belonged to Pods that it has ended, too: no address is given twice while its Pod lives.
+//! empty or with a former owner's name, belonged to Pods that it has ended, too: no address is given twice
+//! while its Pod lives. Garbage collection and the agent find such a reservation: its owner is not there.
 
 mod index;
 mod last;
+mod page;
+mod pending;
 mod scan;
 
 use std::fs::{DirBuilder, File};
-use std::io::Write;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
@@ -22,14 +26,16 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, open, openat};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 use nix::sys::statvfs::fstatvfs;
-use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, linkat, unlinkat};
+use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
 
+pub(crate) use pending::Pending;
 pub(crate) use scan::Reservation;
 
 use crate::{Attachment, Error};
 use index::Index;
+use pending::{PENDING, SPARE};
 
 /// How long to wait for the lock.
 const LOCK_DEADLINE: Duration = Duration::from_secs(30);
@@ -37,24 +43,18 @@ const LOCK_DEADLINE: Duration = Duration::from_secs(30);
 /// How long to sleep between two looks at the lock, at most.
 const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
-/// Where a reservation is written before it gets its name. Only whoever holds the lock writes it,
-/// and its name is no address.
-const PENDING: &str = ".pending";
-
 /// The reservations of one network, locked for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Store {
     directory: PathBuf,
     folder: OwnedFd,
+    /// The folder's file system.
+    device: u64,
+    /// Where the index is, and a file for the next reservation.
+    place: PathBuf,
     /// Who holds what, if that is known without reading everything.
     index: Option<Index>,
     _lock: Flock<File>,
-}
-
-/// A reservation that waits for free addresses; without one it leaves nothing.
-#[derive(Debug)]
-pub(crate) struct Pending<'a> {
-    store: &'a Store,
 }
 
 impl Store {
@@ -78,8 +78,11 @@ impl Store {
             Err(errno) => return Err(Error::io("open", directory)(errno.into())),
         };
         let lock = lock(directory, &folder)?;
-        let index = Index::open(directory, &folder);
-        Ok(Some(Self { directory: directory.to_owned(), folder, index, _lock: lock }))
+        let stat = fstat(&folder).map_err(|errno| Error::io("look at", directory)(errno.into()))?;
+        let place = index::place(directory);
+        let index = Index::open(&place, &stat);
+        let directory = directory.to_owned();
+        Ok(Some(Self { directory, folder, device: stat.st_dev, place, index, _lock: lock }))
     }
 
     /// Where the reservations are.
@@ -111,28 +114,11 @@ impl Store {
         Ok(all)
     }
 
-    /// Writes a reservation for this owner, to be linked to free addresses.
-    pub(crate) fn prepare(&self, owner: &Attachment) -> Result<Pending<'_>, Error> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-        let create = || openat(&self.folder, PENDING, flags, Mode::from_bits_truncate(0o600));
-        let file = match create() {
-            // One that is left may be a reservation's file under its second name: unlinked, never written.
-            Err(Errno::EEXIST) => self
-                .remove(PENDING.as_ref())
-                .and_then(|()| create().map_err(self.error("create", PENDING.as_ref()))),
-            other => other.map_err(self.error("create", PENDING.as_ref())),
-        };
-        let mut file = File::from(file?);
-        let pending = Pending { store: self };
-        file.write_all(key(owner).as_bytes()).map_err(Error::io("write", self.directory.join(PENDING)))?;
-        Ok(pending)
-    }
-
     /// Notes what this owner has, `held` before and `taken` now. To be called after all else.
     pub(crate) fn note(&self, owner: &Attachment, held: &[Reservation], taken: &[IpAddr]) {
         let held = held.iter().map(|r| r.name.display().to_string());
-        let names = held.chain(taken.iter().map(IpAddr::to_string)).collect();
-        self.settle(|index| index.put(key(owner).as_bytes(), names));
+        let names: Vec<String> = held.chain(taken.iter().map(IpAddr::to_string)).collect();
+        self.settle(|index| index.put(key(owner).as_bytes(), &names));
     }
 
     /// Gives back what was taken by the call that fails now.
@@ -144,13 +130,12 @@ impl Store {
     /// Gives these back, which are all that their owners have; the first error is told, after the rest
     /// was tried.
     pub(crate) fn release(&self, held: &[Reservation]) -> Result<(), Error> {
-        if held.is_empty() {
-            return Ok(());
-        }
+        let Some(last) = held.last() else { return Ok(()) };
+        self.keep(&last.name);
         held.iter().map(|r| self.remove(&r.name)).fold(Ok(()), Result::and)?;
         let mut owners: Vec<&[u8]> = held.iter().map(Reservation::owner).collect();
         owners.dedup();
-        self.settle(|index| owners.iter().try_for_each(|owner| index.put(owner, Vec::new())));
+        self.settle(|index| owners.iter().try_for_each(|owner| index.put(owner, &[])));
         Ok(())
     }
 
@@ -173,7 +158,7 @@ impl Store {
             !gone
         });
         if released > 0 || self.index.is_none() {
-            self.index = Index::build(&self.directory, &self.folder, &all, flat);
+            self.index = Index::build(&self.place, &self.folder, &all, flat);
         }
         (released, result)
     }
@@ -185,9 +170,10 @@ impl Store {
     /// ours, so it is dead, and the address was never told to anybody.
     pub(crate) fn repair(&mut self) -> Result<(Vec<Reservation>, bool), Error> {
         let (mut all, flat) = self.scan()?;
+        let _ = self.remove(PENDING.as_ref());
         let before = all.len();
         all.retain(|r| !r.is_empty() || self.remove(&r.name).is_err());
-        self.index = Index::build(&self.directory, &self.folder, &all, flat);
+        self.index = Index::build(&self.place, &self.folder, &all, flat);
         let removed = all.len() < before;
         Ok((all, removed))
     }
@@ -210,24 +196,6 @@ impl Store {
     /// What went wrong with one of the files.
     fn error(&self, action: &'static str, name: &Path) -> impl FnOnce(Errno) -> Error {
         move |errno| Error::io(action, self.directory.join(name))(errno.into())
-    }
-}
-
-impl Pending<'_> {
-    /// Takes the address if it is free. One reservation's file may have the names of several addresses.
-    pub(crate) fn claim(&self, address: IpAddr) -> Result<bool, Error> {
-        let (folder, name) = (&self.store.folder, address.to_string());
-        match linkat(folder, PENDING, folder, name.as_str(), AtFlags::empty()) {
-            Ok(()) => Ok(true),
-            Err(Errno::EEXIST) => Ok(false),
-            Err(errno) => Err(self.store.error("create", name.as_ref())(errno)),
-        }
-    }
-}
-
-impl Drop for Pending<'_> {
-    fn drop(&mut self) {
-        let _ = self.store.remove(PENDING.as_ref());
     }
 }
 

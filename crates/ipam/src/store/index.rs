@@ -1,168 +1,141 @@
-//! Who holds what, without reading every reservation: in `<dataDir>/.owners/<network>`, where no network
-//! can be, each owner has a symbolic link to the names of the addresses it holds.
+//! Who holds what, without reading every reservation: a table of owners and the addresses they hold, in
+//! `<dataDir>/.owners/<network>`, where no network can be.
 //!
 //! host-local knows nothing of it, so whether the index is complete is told by two times. At the end of
 //! each change the modification time of the network's folder is set to one in the past, and that of the
-//! index to exactly an hour later. Whoever else makes or removes a file in either of them, and a crash
-//! before the end of a change, leaves the present time there, and the index is not believed: everything
-//! is read, and it is made anew. What it says of an owner is compared with the files themselves, too.
+//! index to exactly so much later as belongs to this boot of the machine. Whoever else makes or removes a
+//! file in the folder, and a crash before the end of a change, leaves the present time there, a power cut
+//! is followed by another boot, and the index is not believed: everything is read, and it is made anew.
+//! What it says of an owner is compared with the files themselves, too.
 
-use std::collections::HashMap;
-use std::ffi::CString;
-use std::fs::DirBuilder;
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File};
+use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use nix::dir::Dir;
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, readlinkat};
-use nix::sys::stat::{Mode, fstat, futimens};
+use nix::sys::stat::{FileStat, fstat, futimens};
 use nix::sys::time::TimeSpec;
-use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
 
-use super::Reservation;
+use super::{Reservation, page};
 
 /// How far in the past the folder's time is set: no clock that is put right by seconds or hours gives
-/// this time a second time, also on file systems that count whole seconds.
+/// this time a second time, also on file systems that count whole seconds. More than [`later`] at most.
 const PAST: Duration = Duration::from_secs(100_003);
 
-/// How much later the index's time is. Copying both folders gives them about the same time.
-const LATER: Duration = Duration::from_secs(3600);
-
-const FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
-
-/// The index of a network's reservations; it is complete as long as only its owner changes something.
+/// The index of a network's reservations; complete as long as nobody else changes something.
 #[derive(Debug)]
-pub(super) struct Index(OwnedFd);
+pub(super) struct Index {
+    file: File,
+    pages: usize,
+}
 
 impl Index {
     /// Opens the index of the network whose folder this is, if it can be believed.
-    pub(super) fn open(directory: &Path, network: &OwnedFd) -> Option<Self> {
-        let index = open(&place(directory)?, FOLDER, Mode::empty()).ok()?;
-        let (ours, theirs) = (fstat(&index).ok()?, fstat(network).ok()?);
-        let later = i64::try_from(LATER.as_secs()).ok()?;
-        let complete = ours.st_mtime - theirs.st_mtime == later && ours.st_mtime_nsec == theirs.st_mtime_nsec;
-        complete.then_some(Self(index))
+    pub(super) fn open(place: &Path, network: &FileStat) -> Option<Self> {
+        let file = file(place, false).ok()?;
+        let stat = fstat(&file).ok()?;
+        let seconds = u64::try_from(stat.st_mtime - network.st_mtime).ok()?;
+        let complete = stat.st_mtime_nsec == network.st_mtime_nsec && seconds == later()?.as_secs();
+        let pages = usize::try_from(stat.st_size).ok()? / page::SIZE;
+        (complete && pages > 0).then_some(Self { file, pages })
     }
 
     /// Makes the index of these reservations, which are all there are. What fails only costs time, and so
     /// do folders in the network's folder: their changes leave no trace outside of them.
-    pub(super) fn build(
-        directory: &Path,
-        network: &OwnedFd,
-        all: &[Reservation],
-        flat: bool,
-    ) -> Option<Self> {
+    pub(super) fn build(place: &Path, network: &OwnedFd, all: &[Reservation], flat: bool) -> Option<Self> {
         if !flat {
             return None;
         }
-        let place = place(directory)?;
-        let index = open(&place, FOLDER, Mode::empty()).or_else(|_| {
-            DirBuilder::new().recursive(true).mode(0o700).create(&place).map_err(|_| Errno::EIO)?;
-            open(&place, FOLDER, Mode::empty())
-        });
-        let index = Self(index.ok()?);
-        let mut wanted: HashMap<Vec<u8>, Vec<String>> = HashMap::new();
+        let mut owners: BTreeMap<Vec<u8>, Vec<String>> = BTreeMap::new();
         for reservation in all {
-            if let Some(link) = link(reservation.owner()) {
-                wanted.entry(link).or_default().push(reservation.name.to_str()?.to_owned());
+            if let Some(owner) = page::owner(reservation.owner()) {
+                owners.entry(owner).or_default().push(reservation.name.to_str()?.to_owned());
             }
         }
-        let mut wanted: HashMap<Vec<u8>, String> =
-            wanted.into_iter().map(|(link, names)| (link, target(names))).collect();
-        for name in index.names()? {
-            let kept = wanted.get(name.as_bytes()).is_some_and(|target| {
-                readlinkat(&index.0, name.as_c_str()).is_ok_and(|found| found == target.as_str())
-            });
-            if kept {
-                wanted.remove(name.as_bytes());
-            } else {
-                unlinkat(&index.0, name.as_c_str(), UnlinkatFlags::NoRemoveDir).ok()?;
-            }
-        }
-        for (link, target) in wanted {
-            symlinkat(target.as_str(), &index.0, link.as_slice()).ok()?;
-        }
+        let owners = owners.into_iter().map(|(owner, names)| (owner, names.join(","))).collect();
+        let content = page::layout(&owners)?;
+        clear(place);
+        let file = file(place, true).ok().or_else(|| {
+            make(place)?;
+            file(place, true).ok()
+        })?;
+        file.write_all_at(&content, 0).ok()?;
+        file.set_len(u64::try_from(content.len()).ok()?).ok()?;
+        let index = Self { file, pages: content.len() / page::SIZE };
         index.seal(network)?;
         Some(index)
     }
 
     /// The reservations whose files say exactly this; `None` if only reading all of them can tell.
     pub(super) fn look_up(&self, network: &OwnedFd, content: &[u8]) -> Option<Vec<Reservation>> {
-        let names = match readlinkat(&self.0, link(content)?.as_slice()) {
-            Ok(names) => names.into_string().ok()?,
-            Err(Errno::ENOENT) => return Some(Vec::new()),
-            Err(_) => return None,
-        };
+        let owner = page::owner(content)?;
+        let (_, page) = self.page(&owner)?;
+        let Some(names) = page::find(&page, &owner) else { return Some(Vec::new()) };
         let read = |name| Reservation::read(network, name).filter(|found| found.owner() == content);
-        names.split(',').map(read).collect()
+        str::from_utf8(names).ok()?.split(',').map(read).collect()
     }
 
     /// Notes that the owner of files that say this has these and no others.
-    pub(super) fn put(&self, content: &[u8], names: Vec<String>) -> Option<()> {
-        // What has no link is not looked up here either.
-        let Some(link) = link(content) else { return Some(()) };
-        let link = link.as_slice();
-        let remove = || match unlinkat(&self.0, link, UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => Some(()),
-            Err(_) => None,
-        };
-        if names.is_empty() {
-            return remove();
-        }
-        let target = target(names);
-        match symlinkat(target.as_str(), &self.0, link) {
-            Err(Errno::EEXIST) => {
-                remove()?;
-                symlinkat(target.as_str(), &self.0, link).ok()
-            }
-            other => other.ok(),
-        }
+    pub(super) fn put(&self, content: &[u8], names: &[String]) -> Option<()> {
+        // Who has no name here is not looked up here either.
+        let Some(owner) = page::owner(content) else { return Some(()) };
+        let (at, page) = self.page(&owner)?;
+        self.file.write_all_at(&page::replace(&page, &owner, &names.join(","))?, at).ok()
     }
 
     /// Says that the index is complete now.
     pub(super) fn seal(&self, network: &OwnedFd) -> Option<()> {
         let time = SystemTime::now().checked_sub(PAST)?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-        let set = |fd, time| futimens(fd, &TimeSpec::UTIME_OMIT, &TimeSpec::from_duration(time)).ok();
-        set(&self.0, time + LATER)?;
-        set(network, time)
+        futimens(&self.file, &TimeSpec::UTIME_OMIT, &TimeSpec::from_duration(time + later()?)).ok()?;
+        futimens(network, &TimeSpec::UTIME_OMIT, &TimeSpec::from_duration(time)).ok()
     }
 
-    fn names(&self) -> Option<Vec<CString>> {
-        let mut here = Dir::openat(&self.0, ".", FOLDER, Mode::empty()).ok()?;
-        let names: Result<Vec<CString>, Errno> =
-            here.iter().map(|entry| Ok(entry?.file_name().to_owned())).collect();
-        let mut names = names.ok()?;
-        names.retain(|name| !matches!(name.as_bytes(), b"." | b".."));
-        Some(names)
+    /// The owner's page, and where it is.
+    fn page(&self, owner: &[u8]) -> Option<(u64, [u8; page::SIZE])> {
+        let at = u64::try_from(page::number(owner, self.pages) * page::SIZE).ok()?;
+        let mut page = [0; page::SIZE];
+        self.file.read_exact_at(&mut page, at).ok()?;
+        Some((at, page))
     }
 }
 
-/// Where the index of the network with this folder is.
-fn place(directory: &Path) -> Option<PathBuf> {
-    Some(directory.parent()?.join(".owners").join(directory.file_name()?))
+/// Where the index of the network with this folder is, and what else is kept for it.
+pub(super) fn place(directory: &Path) -> PathBuf {
+    directory.with_file_name(".owners").join(directory.file_name().unwrap_or_default())
 }
 
-/// The name of an owner's link: what its files say, with a space between container and interface;
-/// `None` if no link can have it.
-fn link(content: &[u8]) -> Option<Vec<u8>> {
-    let plain = |byte: &u8| *byte > b' ' && *byte != b'/' && *byte != 0x7f;
-    let at = content.windows(2).position(|pair| pair == b"\r\n");
-    let (id, ifname) =
-        at.map_or((content, None), |at| (content.get(..at).unwrap_or_default(), content.get(at + 2..)));
-    let clean = |part: &[u8]| !part.is_empty() && part.iter().all(plain);
-    let link = match ifname {
-        Some(ifname) if clean(id) && clean(ifname) => [id, b" ", ifname].concat(),
-        None if clean(id) && !matches!(id, b"." | b"..") => id.to_vec(),
-        _ => return None,
-    };
-    (link.len() <= 255).then_some(link)
+/// Makes that folder.
+pub(super) fn make(place: &Path) -> Option<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(place).ok()
 }
 
-/// What an owner's link points to.
-fn target(mut names: Vec<String>) -> String {
-    names.sort_unstable();
-    names.join(",")
+fn file(place: &Path, create: bool) -> std::io::Result<File> {
+    let mut open = File::options();
+    open.read(true).write(true).create(create).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    open.open(place.join("index"))
+}
+
+/// Removes what an earlier version kept there.
+fn clear(place: &Path) {
+    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+        if entry.file_name() != "index" && entry.file_name() != super::SPARE {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// How much later the index's time is than the folder's: between one hour and twenty, by the machine's
+/// boot. What a power cut leaves of a change may be its times without its content.
+fn later() -> Option<Duration> {
+    static LATER: OnceLock<Option<Duration>> = OnceLock::new();
+    *LATER.get_or_init(|| {
+        let mut digits = [0; 4];
+        File::open("/proc/sys/kernel/random/boot_id").ok()?.read_exact(&mut digits).ok()?;
+        let seconds = u64::from_str_radix(str::from_utf8(&digits).ok()?, 16).ok()?;
+        Some(Duration::from_secs(3600 + seconds))
+    })
 }

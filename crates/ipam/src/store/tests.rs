@@ -2,6 +2,7 @@ mod steps;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, FileTimes};
+use std::io::Write;
 use std::mem;
 
 use proptest::prelude::*;
@@ -68,13 +69,6 @@ impl Network {
         found
     }
 
-    fn links(&self) -> Vec<PathBuf> {
-        let mut links: Vec<PathBuf> =
-            fs::read_dir(&self.owners).into_iter().flatten().map(|e| e.unwrap().path()).collect();
-        links.sort();
-        links
-    }
-
     fn look(&self, content: &str) -> Result<(), TestCaseError> {
         let held = self.store().held(content).unwrap();
         let found: BTreeSet<PathBuf> = held.into_iter().map(|r| r.name).collect();
@@ -131,7 +125,7 @@ impl Network {
                 if let (true, 2.., Some(index)) = (claimed, at, &store.index) {
                     let mut names: Vec<_> = held.iter().map(|r| r.name.display().to_string()).collect();
                     names.push(address(*a).to_string());
-                    index.put(key(&owner).as_bytes(), names);
+                    index.put(key(&owner).as_bytes(), &names);
                 }
                 mem::forget(pending);
             }
@@ -143,23 +137,36 @@ impl Network {
                     store.held(content.trim()).unwrap();
                     store.remove(path.file_name().unwrap().as_ref()).unwrap();
                     if let (true, Some(index)) = (put, &store.index) {
-                        index.put(content.trim().as_bytes(), Vec::new());
+                        index.put(content.trim().as_bytes(), &[]);
                     }
                 }
             }
             Step::IndexLost => {
                 let _ = fs::remove_dir_all(&self.owners);
             }
-            Step::LinkLost(pick) => {
-                let links = self.links();
-                if !links.is_empty() {
-                    fs::remove_file(pick.get(&links)).unwrap();
+            Step::IndexCut(length) => {
+                let index = File::options().write(true).open(self.owners.join("index"));
+                let _ = index.map(|index| index.set_len(*length).unwrap());
+            }
+            Step::IndexWrong(n, a) => {
+                let Attachment { container_id, ifname } = owner(*n);
+                if self.owners.join("index").exists() {
+                    let page = page::replace(
+                        &[0; 4096],
+                        format!("{container_id} {ifname}").as_bytes(),
+                        &address(*a).to_string(),
+                    );
+                    fs::write(self.owners.join("index"), page.unwrap()).unwrap();
                 }
             }
-            Step::LinkWrong(n, a) => {
-                let Attachment { container_id, ifname } = owner(*n);
-                let link = self.owners.join(format!("{container_id} {ifname}"));
-                let _ = std::os::unix::fs::symlink(address(*a).to_string(), link);
+            Step::SpareLost => {
+                let _ = fs::remove_file(self.owners.join(SPARE));
+            }
+            Step::SpareShared(pick) => {
+                let all = self.reservations();
+                if !all.is_empty() {
+                    let _ = fs::hard_link(pick.get(&all), self.owners.join(SPARE));
+                }
             }
             Step::FormerLink(n) => {
                 let all = self.reservations();
@@ -169,7 +176,7 @@ impl Network {
             }
             Step::Touch(network, index) => {
                 let now = FileTimes::new().set_modified(std::time::SystemTime::now());
-                for (touched, path) in [(network, &self.directory), (index, &self.owners)] {
+                for (touched, path) in [(network, &self.directory), (index, &self.owners.join("index"))] {
                     if *touched && path.exists() {
                         File::open(path).unwrap().set_times(now).unwrap();
                     }
@@ -208,13 +215,12 @@ proptest! {
 fn the_index_is_believed_exactly_as_long_as_nobody_else_changed_anything() {
     let network = Network::new();
     network.step(&Step::Add(0, vec![2, 3])).unwrap();
+    let index = network.owners.join("index");
+    let time = |path: &Path| path.metadata().unwrap().modified().unwrap();
     let hide = |what: &dyn Fn()| {
-        let times =
-            [&network.directory, &network.owners].map(|path| path.metadata().unwrap().modified().unwrap());
+        let before = time(&network.directory);
         what();
-        for (path, time) in [&network.directory, &network.owners].into_iter().zip(times) {
-            File::open(path).unwrap().set_modified(time).unwrap();
-        }
+        File::open(&network.directory).unwrap().set_modified(before).unwrap();
     };
     hide(&|| network.write("10.0.0.8", &key(&owner(1))));
     let held = |n| network.store().held(&key(&owner(n))).unwrap().len();
@@ -231,8 +237,38 @@ fn the_index_is_believed_exactly_as_long_as_nobody_else_changed_anything() {
     // Anybody's change gives the folder another time.
     network.write("note", "");
     assert_eq!(held(1), 1);
-    let (network_time, index_time) =
-        [&network.directory, &network.owners].map(|path| path.metadata().unwrap().modified().unwrap()).into();
-    assert_eq!(index_time.duration_since(network_time).unwrap(), Duration::from_secs(3600));
-    assert!(index_time < std::time::SystemTime::now() - Duration::from_secs(86400));
+    // The two times are those of this boot, and none that a clock will show.
+    let later = time(&index).duration_since(time(&network.directory)).unwrap();
+    assert!((3600..=3600 + 0xffff).contains(&later.as_secs()) && later.subsec_nanos() == 0, "{later:?}");
+    assert!(time(&index) < std::time::SystemTime::now() - Duration::from_secs(3600));
+    hide(&|| network.write("10.0.0.10", &key(&owner(1))));
+    assert_eq!(held(1), 1);
+    for other_boot in [1, -1] {
+        let file = File::options().write(true).open(&index).unwrap();
+        let moved = Duration::from_secs(1);
+        let moved = if other_boot > 0 { time(&index) + moved } else { time(&index) - moved };
+        hide(&|| network.write(if other_boot > 0 { "10.0.0.12" } else { "10.0.0.14" }, &key(&owner(3))));
+        let before = held(3);
+        file.set_modified(moved).unwrap();
+        assert_eq!(held(3), before + 1);
+    }
+}
+
+/// A file that has another name is somebody's reservation, whatever a crash left of it.
+#[test]
+fn the_spare_file_is_used_again_only_if_it_is_nobodys() {
+    let network = Network::new();
+    let inode =
+        |name: &str| std::os::unix::fs::MetadataExt::ino(&network.directory.join(name).metadata().unwrap());
+    network.step(&Step::Add(0, vec![2, 3])).unwrap();
+    let first = inode("10.0.0.2");
+    assert_eq!(inode("fd00::3"), first);
+    network.step(&Step::Del(0)).unwrap();
+    network.step(&Step::Add(3, vec![4, 5])).unwrap();
+    assert_eq!(inode("10.0.0.4"), first);
+    assert!(!network.owners.join(SPARE).exists());
+    fs::hard_link(network.directory.join("10.0.0.4"), network.owners.join(SPARE)).unwrap();
+    network.step(&Step::Add(2, vec![6, 7])).unwrap();
+    let content = |name: &str| fs::read_to_string(network.directory.join(name)).unwrap();
+    assert_eq!((content("10.0.0.4").as_str(), content("10.0.0.6").as_str()), ("c\r\neth0", "b\r\neth1"));
 }
