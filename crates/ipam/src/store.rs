@@ -40,8 +40,9 @@ use pending::{PENDING, SPARE};
 /// How long to wait for the lock.
 const LOCK_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long to sleep between two looks at the lock, at most.
-const LOCK_PAUSE: Duration = Duration::from_millis(2);
+/// How long to sleep before the second look at the lock, and between two looks at most. In between it is a
+/// quarter of the time waited so far: nobody waits much longer than necessary, or looks often in vain.
+const LOCK_PAUSES: [Duration; 2] = [Duration::from_micros(50), Duration::from_millis(10)];
 
 /// The reservations of one network, locked for as long as this lives.
 #[derive(Debug)]
@@ -206,7 +207,7 @@ fn lock(directory: &Path, folder: &OwnedFd) -> Result<Flock<File>, Error> {
     let path = || directory.join("lock");
     let mut file = File::from(file.map_err(|errno| Error::io("open", path())(errno.into()))?);
     let start = Instant::now();
-    let mut pause = Duration::from_micros(50);
+    let [first, longest] = LOCK_PAUSES;
     loop {
         file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => return Ok(lock),
@@ -216,8 +217,7 @@ fn lock(directory: &Path, folder: &OwnedFd) -> Result<Flock<File>, Error> {
             Err((file, Errno::EWOULDBLOCK | Errno::EINTR)) => file,
             Err((_, errno)) => return Err(Error::io("lock", path())(errno.into())),
         };
-        thread::sleep(pause);
-        pause = (pause * 2).min(LOCK_PAUSE);
+        thread::sleep((first + start.elapsed() / 4).min(longest));
     }
 }
 
