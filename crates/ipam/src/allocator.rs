@@ -78,7 +78,7 @@ pub(crate) fn gc(call: &Call<'_>, valid: &[Attachment]) -> Result<(), Error> {
     let config = Config::parse(call.config, call.args)?;
     let old = |owner: &Attachment| owner.container_id.trim().as_bytes().to_owned();
     let valid: HashSet<Vec<u8>> = valid.iter().flat_map(|o| [key(o).into_bytes(), old(o)]).collect();
-    Store::open(&config.directory)?.retain(|_, reservation| valid.contains(reservation.owner())).1
+    Store::open(&config.directory)?.retain(|_, reservation| valid.contains(reservation.owner())).map(drop)
 }
 
 fn owner(call: &Call<'_>) -> Attachment {

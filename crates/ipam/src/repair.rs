@@ -44,9 +44,7 @@ pub fn reserved(directory: &Path) -> Result<Vec<Reserved>, Error> {
 /// [`Error::Io`] or [`Error::Locked`]; what could be given back has been.
 pub fn release(directory: &Path, stale: &[Reserved]) -> Result<usize, Error> {
     let Some(mut store) = Store::existing(directory)? else { return Ok(0) };
-    let (released, result) =
-        store.retain(|store, r| !Reserved::of(store, r).is_ok_and(|reserved| stale.contains(&reserved)));
-    result.map(|()| released)
+    store.retain(|store, r| !Reserved::of(store, r).is_ok_and(|reserved| stale.contains(&reserved)))
 }
 
 /// Reserves this very address again for an attachment that has lost its reservation; false if the

@@ -140,28 +140,22 @@ impl Store {
         Ok(())
     }
 
-    /// Gives back all that is not to be kept; says how many, and the first error after the rest was tried.
-    pub(crate) fn retain(
-        &mut self,
-        keep: impl Fn(&Self, &Reservation) -> bool,
-    ) -> (usize, Result<(), Error>) {
-        let (mut all, flat) = match self.scan() {
-            Ok(found) => found,
-            Err(error) => return (0, Err(error)),
-        };
-        let (mut released, mut result) = (0, Ok(()));
-        all.retain(|reservation| {
-            let gone = !keep(self, reservation);
-            let removed = if gone { self.remove(&reservation.name) } else { Ok(()) };
-            let gone = gone && removed.is_ok();
-            released += usize::from(gone);
-            result = std::mem::replace(&mut result, Ok(())).and(removed);
-            !gone
-        });
-        if released > 0 || self.index.is_none() {
-            self.index = Index::build(&self.place, &self.folder, &all, flat);
+    /// Gives back all that is not to be kept; says how many. The first error is told, after the rest was
+    /// tried.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Self, &Reservation) -> bool) -> Result<usize, Error> {
+        let (all, flat) = self.scan()?;
+        let (mut kept, stale): (Vec<_>, Vec<_>) = all.into_iter().partition(|r| keep(self, r));
+        let mut result = Ok(stale.len());
+        for reservation in stale {
+            if let Err(error) = self.remove(&reservation.name) {
+                result = result.and(Err(error));
+                kept.push(reservation);
+            }
         }
-        (released, result)
+        if self.index.is_none() || !matches!(result, Ok(0)) {
+            self.index = Index::build(&self.place, &self.folder, &kept, flat);
+        }
+        result
     }
 
     /// Reads everything; removes what a crash left empty, and makes the index anew. Says whether
