@@ -207,5 +207,5 @@ fn status_follows_the_agent() {
     let error = node.cnitool("status").unwrap_err();
     assert!(error.contains("is midonet-kube-node running"), "{error}");
     node.lab.restart_agent("node1").unwrap();
-    node.must("status");
+    testkit::wait_until(DEADLINE, "the next agent is ready", || node.cnitool("status").is_ok());
 }
