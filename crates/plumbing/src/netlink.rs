@@ -5,8 +5,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use netlink_packet_core::{
-    DefaultNla, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage,
-    NetlinkPayload, Nla as _, NlasIterator, Parseable as _,
+    DefaultNla, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_ECHO, NLM_F_REQUEST, NetlinkBuffer,
+    NetlinkMessage, NetlinkPayload, Nla as _, NlasIterator, Parseable as _,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::constants::NETLINK_ROUTE;
@@ -119,9 +119,9 @@ impl Netlink {
         outcome
     }
 
-    /// Asks for one object.
+    /// Asks for one object. Of a qdisc older kernels tell nobody else than who wants an echo.
     pub(crate) fn get(&mut self, what: &str, message: RouteNetlinkMessage) -> Result<RouteNetlinkMessage> {
-        self.ask(what, message, NLM_F_REQUEST)?
+        self.ask(what, message, NLM_F_REQUEST | NLM_F_ECHO)?
             .pop()
             .ok_or_else(|| Error::new(what, io::Error::from_raw_os_error(libc::ENOENT)))
     }

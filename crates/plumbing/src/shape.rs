@@ -167,7 +167,7 @@ impl Shaper {
         if root(&mut netlink, self.entry, "htb")?.is_none() {
             return Ok(Some(format!("the queue of {} is gone", entry.name)));
         }
-        let outside = !tc::members(&mut netlink)?.contains(&self.exit);
+        let outside = !tc::is_member(&mut netlink, self.exit)?;
         Ok(outside.then(|| format!("{} is not in the datapath's block", exit.name)))
     }
 

@@ -48,18 +48,14 @@ fn leave_block(ifindex: u32, ifname: &str) -> Request {
     Request { what: format!("remove the clsact qdisc of {ifname}"), flags: 0, ..request }
 }
 
-/// The interfaces of this thread's namespace that are in the shared block, by number.
+/// The interfaces of this thread's namespace that are in the shared block, by number. While others vanish some
+/// may be left out, since the kernel goes on by their positions (`tc_dump_qdisc`): ask [`in_block`] then.
 ///
 /// # Errors
 /// The kernel does not tell.
 pub fn block_members() -> Result<BTreeSet<u32>> {
-    members(&mut Netlink::here()?)
-}
-
-pub(crate) fn members(netlink: &mut Netlink) -> Result<BTreeSet<u32>> {
-    let all = disciplines(netlink)?.into_iter();
-    let members = all.filter(|qdisc| qdisc.attributes.contains(&TcAttribute::Other(block_attribute())));
-    Ok(members.map(|qdisc| qdisc.header.index.cast_unsigned()).collect())
+    let all = disciplines(&mut Netlink::here()?)?.into_iter().filter(is_of_block);
+    Ok(all.map(|qdisc| qdisc.header.index.cast_unsigned()).collect())
 }
 
 /// Every queueing discipline of the namespace.
@@ -75,7 +71,7 @@ pub(crate) fn disciplines(netlink: &mut Netlink) -> Result<Vec<TcMessage>> {
 
 /// Puts an interface into the block, unless it is there.
 pub(crate) fn join(netlink: &mut Netlink, link: &Link) -> Result<()> {
-    if members(netlink)?.contains(&link.ifindex) {
+    if is_member(netlink, link.ifindex)? {
         return Ok(());
     }
     match netlink.request(join_block(link.ifindex, &link.name)) {
@@ -84,6 +80,33 @@ pub(crate) fn join(netlink: &mut Netlink, link: &Link) -> Result<()> {
             .requests(vec![leave_block(link.ifindex, &link.name), join_block(link.ifindex, &link.name)]),
         other => other,
     }
+}
+
+/// Whether an interface of this thread's namespace is in the shared block.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn in_block(ifindex: u32) -> Result<bool> {
+    is_member(&mut Netlink::here()?, ifindex)
+}
+
+pub(crate) fn is_member(netlink: &mut Netlink, ifindex: u32) -> Result<bool> {
+    let mut message = TcMessage::default();
+    message.header.index = ifindex.cast_signed();
+    message.header.parent = TcHandle::CLSACT;
+    message.header.handle = TcHandle { major: u16::MAX, minor: 0 };
+    let what = format!("look at the clsact qdisc of interface {ifindex}");
+    match netlink.get(&what, RouteNetlinkMessage::GetQueueDiscipline(message)) {
+        Ok(RouteNetlinkMessage::NewQueueDiscipline(qdisc)) => Ok(is_of_block(&qdisc)),
+        Ok(_) => Ok(false),
+        // EINVAL: what it once had was removed.
+        Err(error) if error.is_missing() || error.is(libc::EINVAL) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_of_block(qdisc: &TcMessage) -> bool {
+    qdisc.attributes.contains(&TcAttribute::Other(block_attribute()))
 }
 
 /// The kernel's number of the program that packets into a block meet first; `None` without any.

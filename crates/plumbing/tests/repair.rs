@@ -60,9 +60,23 @@ fn each_part_is_named_and_put_right_in_place() {
         assert_eq!(node.run(|| check(&pair)).unwrap(), [], "{setting}");
     }
     testkit::run(node.command("tc").args(["qdisc", "del", "dev", "midoa", "clsact"]));
-    assert!(!node.run(tc::block_members).unwrap().contains(&made.outer_ifindex));
+    let in_block = || {
+        let listed = node.run(tc::block_members).unwrap().contains(&made.outer_ifindex);
+        assert_eq!(node.run(|| tc::in_block(made.outer_ifindex)).unwrap(), listed);
+        listed
+    };
+    assert!(!in_block());
     node.run(|| repair(&pair)).unwrap();
-    assert!(node.run(tc::block_members).unwrap().contains(&made.outer_ifindex));
+    assert!(in_block());
+    // Somebody's own in its place, none at all, and no interface.
+    testkit::run(node.command("tc").args(["qdisc", "del", "dev", "midoa", "clsact"]));
+    testkit::run(node.command("tc").args(["qdisc", "add", "dev", "midoa", "clsact"]));
+    assert!(!in_block());
+    node.run(|| repair(&pair)).unwrap();
+    assert!(in_block());
+    for other in [1, 999_999] {
+        assert!(!node.run(|| tc::in_block(other)).unwrap());
+    }
     assert_eq!(node.run(|| find(&pair)).unwrap(), made, "the pair was made anew");
     node.ip("link del midoa");
     assert!(node.run(|| repair(&pair)).unwrap_err().to_string().contains("midoa"));

@@ -213,7 +213,8 @@ impl Expectation {
                 continue;
             };
             let down = settled.is_broken(link);
-            found.extend(look_at_port(port, link, down, members.contains(&link.ifindex)));
+            let in_block = members.contains(&link.ifindex) || tc::in_block(link.ifindex)?;
+            found.extend(look_at_port(port, link, down, in_block));
         }
         if tc::block_program(tc::INGRESS_BLOCK)? != Some(self.program) {
             found.push(Finding::new("program", "the datapath's program is not in its block"));

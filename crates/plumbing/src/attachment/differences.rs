@@ -56,7 +56,7 @@ pub fn check(attachment: &Attachment<'_>) -> Result<Vec<Difference>> {
                     format!("{} has the alias \"{}\", not \"{}\"", outer.name, outer.alias, attachment.alias),
                 );
             }
-            if !tc::members(&mut host)?.contains(&outer.ifindex) {
+            if !tc::is_member(&mut host, outer.ifindex)? {
                 found.note(Part::Block, format!("{} is not in the datapath's block", outer.name));
             }
         }
