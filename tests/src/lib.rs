@@ -1,6 +1,8 @@
 //! What the tests that cross crates share: a lab that ends with its test, the agent's own word on its
 //! network, and the kernel's.
 
+pub mod chaos;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;

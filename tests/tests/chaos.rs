@@ -13,24 +13,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use e2e::chaos::{Random, kill_and_restart};
 use e2e::{DEADLINE, TestLab};
 use lab::{Family, Lab, Pod, Target};
 use naming::PodKey;
-
-/// Where everything random begins: a failure can be tried again.
-const SEED: u64 = 0x6d69_646f_6b75_6265;
-
-/// Numbers that look random (xorshift64*).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % limit
-    }
-}
 
 /// Numbered packets there and back, at a steady pace, until told to stop.
 struct Stream {
@@ -200,29 +186,6 @@ fn tcp_stream(lab: &Lab, from: &Pod, to: &Pod, address: IpAddr, stop: &AtomicBoo
     })
 }
 
-/// Kills an agent, and its next ones while they start, and has the last become ready.
-fn kill_and_restart(lab: &Lab, node: &str, random: &mut Random) {
-    let kill = || {
-        let state = lab.state().unwrap();
-        if let Some(agent) = state.node(node).unwrap().agent {
-            agent.kill(DEADLINE).unwrap();
-        }
-    };
-    kill();
-    let early = Duration::from_millis(random.below(150));
-    thread::scope(|scope| {
-        let starting = scope.spawn(|| lab.start_agent(node));
-        thread::sleep(early);
-        kill();
-        // Ready, if it was faster than the second kill.
-        let _ended = starting.join().unwrap();
-    });
-    // Or not yet started when it was to be killed.
-    if !lab.state().unwrap().node(node).unwrap().agent.is_some_and(lab::Process::alive) {
-        lab.start_agent(node).unwrap();
-    }
-}
-
 /// Another build of the agent: other bytes in the same place, put there as an upgrade does.
 fn replace_build(programs: &Path) {
     let agent = programs.join("midonet-kube-node");
@@ -253,7 +216,6 @@ fn layouts(lab: &Lab, node: &str) -> Vec<String> {
 
 #[test]
 fn no_probe_is_lost_while_agents_are_killed_and_replaced() {
-    eprintln!("seed {SEED:#x}");
     let programs = tempfile::tempdir().unwrap();
     for name in ["midonet-kube-node", "midonet-kube-cni"] {
         fs::copy(testkit::bin(name), programs.path().join(name)).unwrap();
@@ -278,10 +240,10 @@ fn no_probe_is_lost_while_agents_are_killed_and_replaced() {
         let tcp = [(&near, near4), (&far, far6)]
             .map(|(to, address)| scope.spawn(move || tcp_stream(lab, from, to, address, stop)));
         let chaos = scope.spawn(move || {
-            let mut random = Random(SEED);
+            let mut random = Random::new(0);
             for round in 0..10 {
                 thread::sleep(Duration::from_millis(300 + random.below(400)));
-                kill_and_restart(lab, if round % 2 == 0 { "node1" } else { "node2" }, &mut random);
+                kill_and_restart(lab, if round % 2 == 0 { "node1" } else { "node2" }, &mut random).unwrap();
             }
             for replace in [replace_build, replace_layout] {
                 replace(programs.path());
@@ -362,7 +324,6 @@ fn add_and_delete(lab: &Lab, name: &str) -> bool {
 
 #[test]
 fn five_hundred_pods_come_and_go_while_everybody_is_killed_and_nothing_is_leaked() {
-    eprintln!("seed {SEED:#x}");
     let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
     let node = Target::Node("node1".into());
     let sh = |line: &str| lab.stdout(&node, "sh", &["-c", line]).unwrap();
@@ -404,7 +365,7 @@ fn five_hundred_pods_come_and_go_while_everybody_is_killed_and_nothing_is_leaked
             })
             .collect();
         let plugins = scope.spawn(|| {
-            let mut random = Random(SEED);
+            let mut random = Random::new(0);
             while !done.load(Ordering::Relaxed) {
                 thread::sleep(Duration::from_millis(random.below(100)));
                 let running = plugins(NAMESPACE);
@@ -415,10 +376,10 @@ fn five_hundred_pods_come_and_go_while_everybody_is_killed_and_nothing_is_leaked
             }
         });
         let agents = scope.spawn(|| {
-            let mut random = Random(SEED ^ 1);
+            let mut random = Random::new(1);
             while !done.load(Ordering::Relaxed) {
                 thread::sleep(Duration::from_millis(700 + random.below(1500)));
-                kill_and_restart(&lab, "node1", &mut random);
+                kill_and_restart(&lab, "node1", &mut random).unwrap();
             }
         });
         let ended: Vec<_> = workers.into_iter().map(thread::ScopedJoinHandle::join).collect();
