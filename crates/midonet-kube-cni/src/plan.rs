@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipam::{Allocation, Dns, Route};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use naming::alias::PortAlias;
 use naming::{GATEWAY_MAC, Mac, attachment_mac, pod_host_interface, subnet};
 use nodeapi::v1::{BindPortRequest, ReleasePortRequest};
 use plumbing::NetNs;
@@ -110,7 +111,8 @@ impl Plan {
         }
         let routes = routes.iter().map(|route| through_gateway(route, &ips)).collect::<Result<_, _>>()?;
         let alias = request.alias().encode();
-        if alias.len() > LONGEST_ALIAS {
+        // What has no room for the Pod's namespace could not be read back, and DEL would not know its own.
+        if alias.len() > LONGEST_ALIAS || PortAlias::parse(&alias).is_none() {
             let length = request.env.container_id.len();
             return Err(Error::new(
                 code::ENVIRONMENT,
@@ -196,7 +198,7 @@ impl Plan {
 }
 
 /// How the agent knows the attachment that is to be released.
-pub fn release_request(alias: &naming::alias::PortAlias, outer: &str) -> ReleasePortRequest {
+pub fn release_request(alias: &PortAlias, outer: &str) -> ReleasePortRequest {
     ReleasePortRequest {
         namespace: alias.pod.namespace.clone(),
         name: alias.pod.name.clone(),

@@ -60,6 +60,20 @@ fn a_dual_stack_attachment() {
 }
 
 #[test]
+fn a_container_id_leaves_room_for_the_pod() {
+    for (length, fits) in [(64, true), (230, true), (241, false), (255, false), (1000, false)] {
+        let mut request = request(&json!({}));
+        request.env.container_id = "c".repeat(length);
+        match Plan::new(&request, allocation(&DUAL, vec![])) {
+            Ok(_) => assert!(fits, "{length}"),
+            Err(error) => {
+                assert!(!fits && error.code == 4 && error.msg.contains("too many"), "{length}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn routes_of_ipam_replace_the_default() {
     let mut own_hop = Route::to(net("fd01::/64"));
     own_hop.gw = Some("fd44:0:0:1::9".parse().unwrap());
