@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help rust musl packages-build packages-test build image demo test test-programs bench cluster cluster-down lint fmt
+.PHONY: help rust musl packages-build packages-test build image demo test test-programs fuzz bench cluster cluster-down lint fmt
 
 PROGRAMS := midonet-kube-node midokube
 PLUGIN := midonet-kube-cni
@@ -48,7 +48,11 @@ test-programs: packages-test
 	tests/cluster/build
 
 test: test-programs build image ## Everything, a real three-node Kubernetes included (root)
+	fuzz/run all -seed=1 -runs=5000
 	cargo test --release --locked --workspace
+
+fuzz: packages-test ## Look for inputs that break the plugin; TARGET=store,... RUNS= or SECONDS= (root)
+	fuzz/run "$(or $(TARGET),all)" $(if $(RUNS),-runs=$(RUNS),-max_total_time=$(or $(SECONDS),60))
 
 bench: test-programs build ## This network and its peers side by side; ONLY=add,... ROUNDS= SECONDS= (root)
 	cargo build --release --locked -p bench
@@ -62,9 +66,12 @@ cluster-down: ## End it
 
 lint: packages-build ## Format, lints, licences and advisories
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	cargo clippy --release --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz -- -D warnings
 	cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
 	cargo deny --all-features check bans licenses sources
 
 fmt: rust ## Format the sources
 	cargo fmt --all
+	cargo fmt --manifest-path fuzz/Cargo.toml

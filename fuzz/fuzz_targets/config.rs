@@ -1,0 +1,37 @@
+//! The network configuration on stdin, for every command, up to what would be made of it.
+
+#![no_main]
+
+use ipam::{Allocation, IpConfig};
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+use midonet_kube_cni::plan::Plan;
+use midonet_kube_cni::request::Request;
+use midonet_kube_fuzz::{check_error, check_plan, check_result, edit, environment};
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    edit::mutate(data, size, max_size, seed)
+});
+
+fuzz_target!(|data: &[u8]| {
+    for command in ["ADD", "DEL", "CHECK", "STATUS", "GC"] {
+        let request = match Request::read(environment(command), data.to_vec()) {
+            Ok(request) => request,
+            Err(error) => {
+                check_error(&error);
+                continue;
+            }
+        };
+        if let Some(previous) = &request.conf.prev_result {
+            check_result(previous);
+            if let Err(error) = Plan::of_result(&request, previous) {
+                check_error(&error);
+            }
+        }
+        let ip = |text: &str| IpConfig { address: text.parse().expect("an address"), gateway: None };
+        let ips = vec![ip("10.0.0.3/29"), ip("fd00::3/125")];
+        check_plan(&request, Allocation { ips, ..Allocation::default() });
+    }
+    if let Err(error) = ipam::Config::parse(data, "") {
+        check_error(&error.into());
+    }
+});
