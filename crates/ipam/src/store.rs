@@ -194,10 +194,14 @@ impl Store {
     }
 }
 
+/// How a file is opened that may have to be made: a pipe of its name is not waited for, and nothing is made or
+/// written where a link leads.
+const HERE: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
+
 /// Waits for the lock of a network's folder.
 fn lock(directory: &Path, folder: &OwnedFd) -> Result<Flock<File>, Error> {
-    let flags = OFlag::O_RDONLY | OFlag::O_CREAT | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = openat(folder, "lock", flags, Mode::from_bits_truncate(0o750));
+    let file =
+        openat(folder, "lock", OFlag::O_RDONLY | OFlag::O_CREAT | HERE, Mode::from_bits_truncate(0o750));
     let path = || directory.join("lock");
     let mut file = File::from(file.map_err(|errno| Error::io("open", path())(errno.into()))?);
     let start = Instant::now();

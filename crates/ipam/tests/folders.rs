@@ -144,3 +144,23 @@ fn what_is_no_file_is_neither_read_nor_removed() {
     let left = ["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "fd00::2", "fd00::3", "fd00::4", "fd00::5"];
     assert_eq!(net.addresses(), left);
 }
+
+#[test]
+fn nothing_is_made_or_written_where_a_link_leads() {
+    let net = Network::dual();
+    let (directory, outside) = (net.directory(), net.folder.path().join("outside"));
+    fs::create_dir(&directory).unwrap();
+    fs::write(&outside, "not ours").unwrap();
+    for set in ["0", "1"] {
+        symlink(&outside, directory.join(format!("last_reserved_ip.{set}"))).unwrap();
+    }
+    assert_eq!(ips(&net.add("a").unwrap()), ["10.1.2.2/24", "2001:db8:1::2/64"]);
+    assert_eq!(fs::read_to_string(&outside).unwrap(), "not ours");
+
+    fs::remove_file(directory.join("lock")).unwrap();
+    let absent = net.folder.path().join("absent");
+    symlink(&absent, directory.join("lock")).unwrap();
+    let error = net.add("b").unwrap_err();
+    assert!(error.code() == 5 && error.to_string().contains("lock"), "{error}");
+    assert!(!absent.exists());
+}

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
-use super::Store;
+use super::{HERE, Store};
 
 /// The last address of one range set.
 #[derive(Debug)]
@@ -63,11 +63,6 @@ impl Last<'_> {
 
     fn open(&self, flags: OFlag) -> io::Result<File> {
         let mode = Mode::from_bits_truncate(0o600);
-        Ok(File::from(openat(
-            &self.store.folder,
-            self.name.as_str(),
-            flags | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC,
-            mode,
-        )?))
+        Ok(File::from(openat(&self.store.folder, self.name.as_str(), flags | HERE, mode)?))
     }
 }
