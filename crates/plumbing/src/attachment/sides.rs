@@ -103,7 +103,7 @@ impl<'a> Sides<'a> {
         let settings = settings(attachment);
         match self.netns {
             Some(netns) if !settings.is_empty() => {
-                netns.visit(&self.home, || sysctl::set_all(&settings))??
+                netns.visit(&self.home, || sysctl::set_all(&settings))??;
             }
             _ => sysctl::set_all(&settings)?,
         }
