@@ -1,7 +1,7 @@
 //! The plugin with the real agent under the specification's own runtime, `cnitool`: the cases of the reference's
 //! ptp_test.go, in every version, with real packets.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 use std::path::Path;
 
