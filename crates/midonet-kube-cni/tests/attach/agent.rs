@@ -24,6 +24,8 @@ struct State {
     refusal: Mutex<Option<Status>>,
     /// Whether ReleasePort fails.
     refuses_releases: AtomicBool,
+    /// The last BindPort, refused or not.
+    last_bind: Mutex<Option<BindPortRequest>>,
     bound: Mutex<Vec<BindPortRequest>>,
 }
 
@@ -57,7 +59,7 @@ impl Agent {
     }
 
     pub(crate) fn last_bind(&self) -> BindPortRequest {
-        self.state.bound.lock().unwrap().last().unwrap().clone()
+        self.state.last_bind.lock().unwrap().clone().unwrap()
     }
 }
 
@@ -72,6 +74,7 @@ impl Node for Service {
     async fn bind_port(&self, request: Request<BindPortRequest>) -> Result<Response<BindPortReply>, Status> {
         let request = request.into_inner();
         self.0.note("bind", (&request.namespace, &request.name), &request.container_id);
+        *self.0.last_bind.lock().unwrap() = Some(request.clone());
         if let Some(status) = self.0.refusal.lock().unwrap().clone() {
             return Err(status);
         }
