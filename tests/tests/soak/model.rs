@@ -278,7 +278,7 @@ impl Model {
                 valid.push(json!({"containerID": container.id, "ifname": "eth0"}));
             }
         }
-        let config = config(&self.list, "1.1.0", json!({"cni.dev/valid-attachments": valid}));
+        let config = config(&self.list, "1.1.0", &json!({"cni.dev/valid-attachments": valid}));
         let call = Call {
             verb: "GC",
             container_id: String::new(),
@@ -309,7 +309,7 @@ impl Model {
             container_id: container.id.clone(),
             netns: pod.netns(),
             pod: pod.name.clone(),
-            config: config(&self.list, container.version, before),
+            config: config(&self.list, container.version, &before),
         }
     }
 

@@ -159,7 +159,7 @@ fn has_ended(child: &Child) -> bool {
 }
 
 /// The node's configuration for one call, as libcni makes it of the list.
-pub(crate) fn config(list: &Value, version: &str, more: Value) -> Value {
+pub(crate) fn config(list: &Value, version: &str, more: &Value) -> Value {
     let mut config = list["plugins"][0].clone();
     let object = config.as_object_mut().unwrap();
     object.insert("name".into(), list["name"].clone());
