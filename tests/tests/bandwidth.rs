@@ -69,7 +69,8 @@ impl Scene {
     /// Bits a second of one TCP connection to each of the addresses of `to`.
     fn tcp(&self, from: &Pod, to: &Pod) -> Vec<(IpAddr, f64)> {
         let measure = |address| {
-            throughput(&self.netns(from), &self.netns(to), address, WHILE).unwrap().gigabits() * 1e9
+            let through = throughput(&self.netns(from), &self.netns(to), address, WHILE);
+            through.unwrap_or_else(|error| panic!("{} to {address}: {error:#}", from.key)).gigabits() * 1e9
         };
         to.addresses().into_iter().map(|address| (address, measure(address))).collect()
     }
@@ -92,7 +93,7 @@ impl Scene {
         let outer = self.outer();
         let line = format!(
             "tc qdisc show dev {outer} | grep -o 'tbf.*' | sed 's/tbf [^ ]* //'; \
-             tc class show dev midokube-shape; tc qdisc show dev midokube-shape | grep -o 'parent .* limit.*'"
+             tc class show dev midokube-shape | sed 's/leaf [^ ]* //'; tc qdisc show dev midokube-shape | grep -o 'parent .* limit.*'"
         );
         String::from_utf8(self.lab.output(&node1(), "sh", &["-c", &line]).unwrap().stdout).unwrap()
     }
@@ -175,7 +176,7 @@ fn datagrams_keep_to_the_limits_too() {
 fn limits_outlive_agents_and_meddling() {
     let scene = Scene::new(Family::Dual);
     let before = scene.queues();
-    assert!(before.contains("rate 60Mbit burst 75000b") && before.contains("6d69:1 root"), "{before}");
+    assert!(before.contains("rate 60Mbit burst") && before.contains("6d69:1 root"), "{before}");
 
     scene.lab.restart_agent("node1").unwrap();
     assert_eq!(scene.queues(), before);
