@@ -1,6 +1,6 @@
 use ipam::Ipam;
 use naming::pod_host_interface;
-use plumbing::{NetNs, Sides};
+use plumbing::{Link, NetNs, Sides};
 
 use super::{is_ours, refuse_own, warn};
 use crate::agent;
@@ -16,23 +16,48 @@ pub(super) fn del(request: &Request) -> Result<(), Error> {
     let mut release = agent::release(&request.conf.socket);
     release.start(&release_request(&request.alias(), &outer));
     let mut problems = Problems::default();
-    problems.take(detach(request, &outer));
-    if let Err(error) = release.finish() {
-        warn("the agent will release the port when it is back", &error);
+    let detached = problems.take(detach(request, &outer)).is_some();
+    let released = release.finish();
+    if let Err(error) = &released {
+        warn("the agent will release the port when it is back", error);
     }
-    // The addresses last, and in any case: who gets them next must not meet the old port or interface.
-    problems.take(Ipam::of_type(&request.conf.ipam_type).del(&request.ipam_call()));
+    // The addresses last: who gets them next must not meet a port or an interface that passes the old ones.
+    if detached || released.is_ok() {
+        problems.take(Ipam::of_type(&request.conf.ipam_type).del(&request.ipam_call()));
+    }
     problems.into_result()
 }
 
 fn detach(request: &Request, outer: &str) -> Result<(), Error> {
-    // A namespace that is gone has taken its interface along.
-    let netns = request.env.netns.as_deref().and_then(|path| NetNs::open(path.as_ref()).ok());
+    let netns = netns(request)?;
     let mut sides = Sides::open(netns.as_ref())?;
     let Some(link) = sides.outer(outer)? else { return Ok(()) };
-    if !is_ours(&link, request) {
+    if !is_ours(&link, request) && !is_half_made(&mut sides, &link, &request.env.ifname)? {
         return Ok(());
     }
     let inner = refuse_own(request, sides.are_one()?).ok().map(|()| request.env.ifname.as_str());
     Ok(sides.detach(&link, inner)?)
+}
+
+/// The container's namespace; one that is gone, or never was one, has no interface.
+fn netns(request: &Request) -> Result<Option<NetNs>, Error> {
+    let Some(path) = request.env.netns.as_deref() else { return Ok(None) };
+    match NetNs::open(path.as_ref()) {
+        // It may be there: it cannot be seen.
+        Err(error)
+            if matches!(error.errno(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EIO)) =>
+        {
+            Err(error.into())
+        }
+        opened => Ok(opened.ok()),
+    }
+}
+
+/// Whether it is what an ADD for this very container left that was killed before the pair said whose it is.
+fn is_half_made(sides: &mut Sides<'_>, outer: &Link, ifname: &str) -> Result<bool, Error> {
+    if !outer.alias.is_empty() {
+        return Ok(false);
+    }
+    let inner = sides.inner(ifname)?;
+    Ok(inner.is_some_and(|end| (end.peer, outer.peer) == (outer.ifindex, end.ifindex)))
 }
