@@ -16,7 +16,8 @@ mod page;
 mod pending;
 mod scan;
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
@@ -25,7 +26,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, open, openat};
+use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
@@ -55,7 +56,7 @@ pub(crate) struct Store {
     place: PathBuf,
     /// Who holds what, if that is known without reading everything.
     index: Option<Index>,
-    _lock: Flock<File>,
+    _lock: File,
 }
 
 impl Store {
@@ -199,22 +200,24 @@ impl Store {
 const HERE: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK).union(OFlag::O_CLOEXEC);
 
 /// Waits for the lock of a network's folder.
-fn lock(directory: &Path, folder: &OwnedFd) -> Result<Flock<File>, Error> {
+fn lock(directory: &Path, folder: &OwnedFd) -> Result<File, Error> {
     let file =
         openat(folder, "lock", OFlag::O_RDONLY | OFlag::O_CREAT | HERE, Mode::from_bits_truncate(0o750));
     let path = || directory.join("lock");
-    let mut file = File::from(file.map_err(|errno| Error::io("open", path())(errno.into()))?);
+    let file = File::from(file.map_err(|errno| Error::io("open", path())(errno.into()))?);
     let start = Instant::now();
     let [first, longest] = LOCK_PAUSES;
     loop {
-        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Ok(lock),
-            Err((_, Errno::EWOULDBLOCK)) if start.elapsed() > LOCK_DEADLINE => {
+        match file.try_lock() {
+            // Closing it unlocks it: that cannot fail.
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if start.elapsed() > LOCK_DEADLINE => {
                 return Err(Error::Locked { path: path(), seconds: LOCK_DEADLINE.as_secs() });
             }
-            Err((file, Errno::EWOULDBLOCK | Errno::EINTR)) => file,
-            Err((_, errno)) => return Err(Error::io("lock", path())(errno.into())),
-        };
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
+            Err(TryLockError::Error(error)) => return Err(Error::io("lock", path())(error)),
+        }
         thread::sleep((first + start.elapsed() / 4).min(longest));
     }
 }
