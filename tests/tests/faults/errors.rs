@@ -28,7 +28,7 @@ const ERRORS: &[(&[&str], &[&str])] = &[
     (&["sendto", "sendmsg"], &["ENOBUFS", "ENOMEM"]),
     (&["recvfrom", "recvmsg"], &["ENOBUFS", "ENOMEM"]),
     (&["bind", "setsockopt", "getsockopt", "getsockname", "epoll_ctl"], &["ENOMEM"]),
-    (&["setns", "ioctl"], &["ENOMEM", "EPERM"]),
+    (&["setns"], &["ENOMEM", "EPERM"]),
     (&["dup", "fcntl"], &["EMFILE"]),
     (&["fork", "vfork", "clone", "clone3"], &["EAGAIN", "ENOMEM"]),
 ];
