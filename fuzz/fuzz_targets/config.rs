@@ -4,6 +4,7 @@
 
 use ipam::{Allocation, IpConfig};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+use midonet_kube_cni::config::NetConf;
 use midonet_kube_cni::plan::Plan;
 use midonet_kube_cni::request::Request;
 use midonet_kube_fuzz::{check_error, check_plan, check_result, edit, environment};
@@ -14,7 +15,11 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 
 fuzz_target!(|data: &[u8]| {
     for command in ["ADD", "DEL", "CHECK", "STATUS", "GC"] {
-        let request = match Request::read(environment(command), data.to_vec()) {
+        let env = environment(command);
+        if let Err(error) = NetConf::parse_for_ipam(data, env.command) {
+            check_error(&error);
+        }
+        let request = match Request::read(env, data.to_vec()) {
             Ok(request) => request,
             Err(error) => {
                 check_error(&error);

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use arbitrary::Arbitrary;
 use ipam::{Attachment, Config, Ipam};
 use libfuzzer_sys::fuzz_target;
+use midonet_kube_cni::config::NetConf;
 use midonet_kube_cni::env::Environment;
-use midonet_kube_cni::request::Request;
 use midonet_kube_fuzz::edit::Edit;
 use midonet_kube_fuzz::sandbox::{self, Thing, everything};
 use midonet_kube_fuzz::{CONFIGURATIONS, check_error};
@@ -208,8 +208,14 @@ impl Call {
         for edit in self.edits.iter().take(MOST) {
             edit.apply(&mut document);
         }
-        let Some(request) = self.request(document.to_string()) else { return };
-        let call = request.ipam_call();
+        let stdin = document.to_string().into_bytes();
+        let env = self.environment();
+        // As the allocator's own program does it.
+        let conf = match NetConf::parse_for_ipam(&stdin, env.command) {
+            Ok(conf) => conf,
+            Err(error) => return check_error(&error),
+        };
+        let (call, valid) = (env.ipam_call(&stdin), &conf.valid_attachments);
         let config = Config::parse(call.config, call.args);
         let folder = config.as_ref().map(|config| config.directory.clone()).unwrap_or_default();
         let (id, ifname) = pick(OWNERS, self.owner);
@@ -221,7 +227,7 @@ impl Call {
             "DEL" => Ipam::InProcess.del(&call).map(|()| None),
             "CHECK" => Ipam::InProcess.check(&call).map(|()| None),
             "STATUS" => Ipam::InProcess.status(&call).map(|()| None),
-            _ => Ipam::InProcess.gc(&call, &request.conf.valid_attachments).map(|()| None),
+            _ => Ipam::InProcess.gc(&call, valid).map(|()| None),
         };
         if let Ok(config) = &config {
             note_own(config, own);
@@ -242,7 +248,6 @@ impl Call {
                 living.retain(|path, holder| !path.starts_with(&folder) || *holder != owner)
             }
             Ok(None) if verb == "GC" => {
-                let valid = &request.conf.valid_attachments;
                 living.retain(|path, holder| !path.starts_with(&folder) || valid.contains(holder));
             }
             Ok(None) => {}
@@ -261,7 +266,7 @@ impl Call {
         }
     }
 
-    fn request(&self, configuration: String) -> Option<Request> {
+    fn environment(&self) -> Environment {
         let (id, ifname) = pick(OWNERS, self.owner);
         let variable = |name: &str| {
             let value = match name {
@@ -279,8 +284,7 @@ impl Call {
             };
             Some(value.to_owned())
         };
-        let env = Environment::read(variable).ok().flatten().expect("the variables are good");
-        Request::read(env, configuration.into_bytes()).map_err(|error| check_error(&error)).ok()
+        Environment::read(variable).ok().flatten().expect("the variables are good")
     }
 }
 

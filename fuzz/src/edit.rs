@@ -13,7 +13,8 @@ static KEYS: LazyLock<Vec<&str>> = LazyLock::new(|| {
     cni.dev/attachments cni ips mac ipRanges bandwidth portMappings dataDir ranges routes resolvConf subnet
     rangeStart rangeEnd gateway dst gw advmss priority table scope nameservers domain search options
     interfaces sandbox socketPath pciID address interface version ip4 ip6 ip containerID ifname code msg
-    details IPAM datadir
+    details IPAM datadir ingressRate ingressBurst egressRate egressBurst hostPort containerPort protocol servers
+    searches aliases deviceID infinibandGUID
     "
     .split_whitespace()
     .collect()
