@@ -164,7 +164,6 @@ pub(crate) fn config(list: &Value, version: &str, more: &Value) -> Value {
     let object = config.as_object_mut().unwrap();
     object.insert("name".into(), list["name"].clone());
     object.insert("cniVersion".into(), json!(version));
-    let Value::Object(more) = more else { panic!("{more} is no object") };
-    object.extend(more);
+    object.extend(more.as_object().unwrap().clone());
     config
 }
