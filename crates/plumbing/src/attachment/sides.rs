@@ -68,10 +68,11 @@ impl<'a> Sides<'a> {
         }
         let made = self.host.request(pair(attachment));
         made.map_err(|error| explain_exists(error, &mut self.host, attachment))?;
-        let outer = number(&attachment.outer)?;
-        let made = self.name(attachment, outer);
-        if made.is_err() {
-            let _ = self.host.request(link::delete(outer, &attachment.outer));
+        let made = number(&attachment.outer).and_then(|outer| self.name(attachment, outer));
+        if made.is_err()
+            && let Ok(Some(left)) = self.outer(&attachment.outer)
+        {
+            let _ = self.host.request(link::delete(left.ifindex, &left.name));
         }
         made
     }
