@@ -31,7 +31,8 @@ fn sh(lab: &TestLab, line: &str) -> String {
 /// What the plugin left on the node: interfaces, addresses, ports.
 fn left(lab: &TestLab) -> (String, String, usize) {
     (
-        sh(lab, "ls /sys/class/net | grep -v midodead"),
+        // But for what only waits to be deleted.
+        sh(lab, "cd /sys/class/net; grep -Lx '702[12]' */netdev_group || true"),
         sh(lab, "find /var/lib/cni -name '[0-9f]*[.:]*'"),
         lab.status("node1").unwrap().ports.len(),
     )
@@ -122,7 +123,7 @@ fn an_absurd_configuration() {
         (String::new(), 6, "not JSON"),
         ("\u{0}\u{1}\u{2}".into(), 6, "not JSON"),
         (nested, 6, "not JSON"),
-        ("[]".into(), 7, "object"),
+        ("[]".into(), 6, "object"),
         (changed("/mtu", json!(-1)), 7, "mtu"),
         (changed("/mtu", json!(1e99)), 7, "mtu"),
         (changed("/name", json!("../..")), 7, "name"),
