@@ -310,8 +310,8 @@ impl Node {
         BTreeMap::from([
             ("interfaces", self.sh("ls /sys/class/net")),
             ("folders", self.sh("ls /sys/fs/bpf/midonet-kube/* /etc/cni/net.d /run/midonet-kube-node")),
-            // Which address was given last is no state of a Pod's.
-            ("files", self.sh("find /var/lib/cni ! -name 'last_reserved_ip.*' | sort")),
+            // Which address was given last is no state of a Pod's, nor is the index.
+            ("files", self.sh("find /var/lib/cni ! -name 'last_reserved_ip.*' ! -path '*/.owners/*/*' | sort")),
             ("endpoints", map("endpoints")),
             ("ports", map("ports")),
         ])
