@@ -225,6 +225,15 @@ pub fn bury(ifindex: u32, outer: &str) -> Result<()> {
     Sides::open(None)?.clear(&Link { ifindex, name: outer.to_owned(), ..Link::default() })
 }
 
+/// Deletes an interface by its number, and its peer with it, and waits until it is gone: no other that has its name
+/// by now. None is success.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn delete(ifindex: u32, name: &str) -> Result<()> {
+    link::ignore_missing(Netlink::here()?.request(link::delete(ifindex, name)))
+}
+
 /// Deletes an interface, and its peer with it, and waits until it is gone. None of that name is success.
 ///
 /// # Errors

@@ -311,7 +311,10 @@ impl Node {
             ("interfaces", self.sh("ls /sys/class/net")),
             ("folders", self.sh("ls /sys/fs/bpf/midonet-kube/* /etc/cni/net.d /run/midonet-kube-node")),
             // Which address was given last is no state of a Pod's, nor is the index.
-            ("files", self.sh("find /var/lib/cni ! -name 'last_reserved_ip.*' ! -path '*/.owners/*/*' | sort")),
+            (
+                "files",
+                self.sh("find /var/lib/cni ! -name 'last_reserved_ip.*' ! -path '*/.owners/*/*' | sort"),
+            ),
             ("endpoints", map("endpoints")),
             ("ports", map("ports")),
         ])

@@ -20,7 +20,7 @@ pub(super) fn add(request: &Request) -> Result<Value, Error> {
     refuse_own(request, sides.are_one()?)?;
     make_room(request, &mut sides)?;
     let ipam = Ipam::of_type(&request.conf.ipam_type);
-    let (plan, release); // outlive what is to be undone with them
+    let (plan, release, ends); // outlive what is to be undone with them
     let mut undo = Undo::default();
 
     let allocation = ipam.add(&request.ipam_call())?;
@@ -30,9 +30,11 @@ pub(super) fn add(request: &Request) -> Result<Value, Error> {
 
     plan = Plan::new(request, allocation)?;
     let attachment = plan.attachment(&netns);
-    let ends = sides.create(&attachment)?;
+    ends = sides.create(&attachment)?;
     undo.push(|| {
-        plumbing::remove(&plan.outer).unwrap_or_else(|error| warn("cannot undo the attachment", &error));
+        // By its number: the name may be a newer sandbox's by now.
+        let deleted = plumbing::delete(ends.outer_ifindex, &plan.outer);
+        deleted.unwrap_or_else(|error| warn("cannot undo the attachment", &error));
     });
 
     release = release_request(&request.alias(), &plan.outer);
