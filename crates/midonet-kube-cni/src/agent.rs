@@ -106,7 +106,11 @@ impl<'a, Q: Message, A: Message + Default> Call<'a, Q, A> {
         }
     }
 
-    fn ask(mut self, request: &Q) -> Result<A, Error> {
+    /// Sends the request and waits for the answer.
+    ///
+    /// # Errors
+    /// See [`finish`](Self::finish).
+    pub(crate) fn ask(mut self, request: &Q) -> Result<A, Error> {
         self.start(request);
         self.finish()
     }

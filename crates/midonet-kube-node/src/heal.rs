@@ -26,7 +26,8 @@ const DEBOUNCE: Duration = Duration::from_millis(60);
 /// The least time between two looks, also when events never end.
 const GAP: Duration = Duration::from_millis(250);
 
-/// So many times as long as the last look took there is none: with a thousand Pods it takes long.
+/// So many times as long as the last look took there is none, but no longer than [`PERIOD`]: with a thousand Pods
+/// it takes long.
 const REST: u32 = 8;
 
 /// The most time between two looks, when the same thing is broken again and again.

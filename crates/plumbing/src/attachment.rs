@@ -204,8 +204,9 @@ pub fn set_up(outer: &str) -> Result<()> {
     Netlink::here()?.request(link::switch(number(outer)?, true, &format!("set {outer} up"), []))
 }
 
-/// Takes a pair out of use without waiting for anything: when this returns nothing passes. What is left is deleted by [`crate::reap_dead`], or with the inner end's namespace. None of that
-/// name is success. [`Sides::detach`] frees the inner name, too.
+/// Takes a pair out of use without waiting for anything: when this returns nothing passes. What is left is deleted
+/// by [`crate::reap_dead`], or with the inner end's namespace. None of that name is success. [`Sides::detach`] frees
+/// the inner name, too.
 ///
 /// # Errors
 /// The kernel refuses.
@@ -239,9 +240,5 @@ pub fn delete(ifindex: u32, name: &str) -> Result<()> {
 /// # Errors
 /// The kernel refuses.
 pub fn remove(name: &str) -> Result<()> {
-    let mut host = Netlink::here()?;
-    match link::find(&mut host, name)? {
-        Some(link) => link::ignore_missing(host.request(link::delete(link.ifindex, name))),
-        None => Ok(()),
-    }
+    link::find_port(name)?.map_or(Ok(()), |link| delete(link.ifindex, name))
 }

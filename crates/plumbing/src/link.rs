@@ -24,7 +24,7 @@ const DEVCONF_FORWARDING: u16 = 1;
 /// The link group of the interfaces that are being deleted now.
 const REAP_GROUP: u32 = 7022;
 
-/// The name of a dead interface; the kernel puts a number in.
+/// The name that a dead interface gets whose own is needed; the kernel puts a number in.
 pub(crate) const DEAD_NAME: &str = "midodead%d";
 
 /// What the name of each of our interfaces begins with: nobody else's is deleted, whatever its group.
@@ -71,6 +71,11 @@ pub struct Stats {
 }
 
 impl Link {
+    /// Whether these two are one pair, seen from the namespaces of both.
+    pub fn is_other_end_of(&self, other: &Self) -> bool {
+        (self.peer, other.peer) == (other.ifindex, self.ifindex)
+    }
+
     fn read(message: LinkMessage) -> Self {
         let mut link = Self {
             ifindex: message.header.index,

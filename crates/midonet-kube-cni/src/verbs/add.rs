@@ -40,9 +40,7 @@ pub(super) fn add(request: &Request) -> Result<Value, Error> {
     release = release_request(&request.alias(), &plan.outer);
     // Also if the call fails: the agent may have committed the port and its answer be lost.
     undo.push(|| {
-        let mut call = agent::release(&request.conf.socket);
-        call.start(&release);
-        let _ = call.finish();
+        let _ = agent::release(&request.conf.socket).ask(&release);
     });
     // The agent commits the port while the Pod's side is set up: both know all they have to. Connected only
     // now: each message to an agent that sleeps wakes it, so that few at once are better than one early.

@@ -58,6 +58,5 @@ fn is_half_made(sides: &mut Sides<'_>, outer: &Link, ifname: &str) -> Result<boo
     if !outer.alias.is_empty() {
         return Ok(false);
     }
-    let inner = sides.inner(ifname)?;
-    Ok(inner.is_some_and(|end| (end.peer, outer.peer) == (outer.ifindex, end.ifindex)))
+    Ok(sides.inner(ifname)?.is_some_and(|end| end.is_other_end_of(outer)))
 }

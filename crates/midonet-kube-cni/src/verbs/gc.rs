@@ -18,9 +18,7 @@ pub(super) fn gc(request: &Request) -> Result<(), Error> {
         problems.take(plumbing::list_ports().map(|links| stale(links, valid))).unwrap_or_default()
     {
         if agent_is_there {
-            let mut release = agent::release(&request.conf.socket);
-            release.start(&release_request(&owner, &link.name));
-            match release.finish() {
+            match agent::release(&request.conf.socket).ask(&release_request(&owner, &link.name)) {
                 Err(error) if error.code == code::TRY_AGAIN => {
                     warn("the agent will release the ports when it is back", &error);
                     agent_is_there = false;

@@ -107,8 +107,7 @@ fn find_inner(outer: &Link, inner_mac: [u8; 6]) -> Option<(Netlink, Link)> {
     namespaces().iter().find_map(|path| {
         let mut inside = Netlink::inside(&NetNs::open(path).ok()?).ok()?;
         let links = link::list(&mut inside).ok()?;
-        let ours =
-            |link: &Link| (link.ifindex, link.peer, link.mac) == (outer.peer, outer.ifindex, inner_mac);
+        let ours = |link: &Link| link.is_other_end_of(outer) && link.mac == inner_mac;
         links.into_iter().find(ours).map(|inner| (inside, inner))
     })
 }

@@ -133,7 +133,7 @@ impl<'a> Sides<'a> {
         // The inner end first: if this ends half-way, the outer one still says whose the pair is.
         if let (Some(inside), Some(inner)) = (&mut self.inside, inner)
             && let Some(end) = link::find(inside, inner)?
-            && (end.peer, outer.peer) == (outer.ifindex, end.ifindex)
+            && end.is_other_end_of(outer)
         {
             let bury = [LinkAttribute::IfName(DEAD_NAME.into())];
             let request = link::switch(end.ifindex, false, &format!("take {inner} away"), bury);
