@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::env::{Command, IDENTIFIER, is_identifier};
 use crate::error::{Error, Problems, code};
 use crate::result::CniResult;
+use crate::runtime_config::RuntimeConfig;
 use crate::version::Version;
 
 pub use dns::DnsConf;
@@ -22,7 +23,7 @@ const REFUSED: [&str; 3] = ["aliases", "deviceID", "infinibandGUID"];
 
 /// What the plugin has to know of a network configuration. It has no `Debug`: configurations may hold
 /// secrets of other plugins.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub struct NetConf {
     /// `cniVersion`.
     pub version: Version,
@@ -36,6 +37,8 @@ pub struct NetConf {
     pub mac: Option<Mac>,
     /// ADD, CHECK: name resolution.
     pub dns: DnsConf,
+    /// ADD, CHECK: limits and ports that the runtime asks for.
+    pub runtime: RuntimeConfig,
     /// ADD, CHECK: `prevResult`.
     pub prev_result: Option<CniResult>,
     /// GC: the attachments that are still there.
@@ -94,6 +97,7 @@ impl NetConf {
             mtu: None,
             mac: None,
             dns: DnsConf::default(),
+            runtime: RuntimeConfig::default(),
             prev_result: None,
             valid_attachments: Vec::new(),
         };
@@ -103,6 +107,7 @@ impl NetConf {
             conf.mtu = problems.take(mtu).flatten();
             conf.mac = problems.take(mac(&root)).flatten();
             conf.dns = problems.take(DnsConf::read(&root)).unwrap_or_default();
+            conf.runtime = problems.take(RuntimeConfig::read(&root)).unwrap_or_default();
             conf.prev_result = problems.take(prev_result(&root)).flatten();
         }
         if command == Command::Gc {

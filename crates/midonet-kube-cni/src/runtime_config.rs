@@ -6,7 +6,6 @@ use std::net::IpAddr;
 
 use ipam::json::{Invalid, Node};
 use nodeapi::v1::{Bandwidth, BindPortRequest, PortMapping};
-use serde_json::Value;
 
 use crate::error::{Error, Problems, code};
 
@@ -23,14 +22,12 @@ pub struct RuntimeConfig {
 }
 
 impl RuntimeConfig {
-    /// Reads and checks it.
+    /// Reads and checks it, of a whole configuration.
     ///
     /// # Errors
     /// Code 7, with everything that is wrong.
-    pub fn read(config: &[u8]) -> Result<Self, Error> {
-        let value: Value = serde_json::from_slice(config)
-            .map_err(|error| Error::new(code::DECODE, format!("the network configuration: {error}")))?;
-        let Some(runtime) = Node::root(&value).get("runtimeConfig")? else { return Ok(Self::default()) };
+    pub fn read(root: &Node<'_>) -> Result<Self, Error> {
+        let Some(runtime) = root.get("runtimeConfig")? else { return Ok(Self::default()) };
         let mut problems = Problems::default();
         let bandwidth = problems.take(runtime.get("bandwidth")).flatten();
         let bandwidth = bandwidth.map(|node| Bandwidth {
@@ -50,8 +47,9 @@ impl RuntimeConfig {
     }
 
     /// The request with all that.
-    pub fn complete(self, request: BindPortRequest) -> BindPortRequest {
-        BindPortRequest { bandwidth: self.bandwidth, port_mappings: self.port_mappings, ..request }
+    pub fn complete(&self, request: BindPortRequest) -> BindPortRequest {
+        let Self { bandwidth, port_mappings } = self.clone();
+        BindPortRequest { bandwidth, port_mappings, ..request }
     }
 }
 
@@ -109,17 +107,17 @@ fn port_mapping(node: &Node<'_>) -> Result<PortMapping, Invalid> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn read(runtime: &Value) -> Result<RuntimeConfig, Error> {
-        RuntimeConfig::read(json!({"name": "net", "runtimeConfig": runtime}).to_string().as_bytes())
+        RuntimeConfig::read(&Node::root(&json!({"name": "net", "runtimeConfig": runtime})))
     }
 
     #[test]
     fn nothing_is_asked_for() {
-        assert_eq!(RuntimeConfig::read(b"{}").unwrap(), RuntimeConfig::default());
+        assert_eq!(RuntimeConfig::read(&Node::root(&json!({}))).unwrap(), RuntimeConfig::default());
         for nothing in [
             json!(null),
             json!({}),

@@ -8,13 +8,11 @@ use crate::agent;
 use crate::error::{Error, code};
 use crate::plan::{Plan, release_request};
 use crate::request::Request;
-use crate::runtime_config::RuntimeConfig;
 use crate::undo::Undo;
 
 /// Attaches the container. The host interface goes up last, when the agent has committed the port; if
 /// anything fails, everything is taken back.
 pub(super) fn add(request: &Request) -> Result<Value, Error> {
-    let runtime = RuntimeConfig::read(&request.stdin)?;
     let netns = open_netns(request)?;
     let mut sides = Sides::open(Some(&netns))?;
     refuse_own(request, sides.are_one()?)?;
@@ -44,7 +42,7 @@ pub(super) fn add(request: &Request) -> Result<Value, Error> {
     });
     // The agent commits the port while the Pod's side is set up: both know all they have to. Connected only
     // now: each message to an agent that sleeps wakes it, so that few at once are better than one early.
-    let port = runtime.complete(plan.bind_request(ends.outer_ifindex));
+    let port = request.conf.runtime.complete(plan.bind_request(ends.outer_ifindex));
     let mut bind = agent::bind(&request.conf.socket);
     bind.start(&port);
     sides.configure(&attachment, ends)?;

@@ -7,14 +7,12 @@ use crate::agent;
 use crate::error::{Error, Problems, code};
 use crate::plan::Plan;
 use crate::request::Request;
-use crate::runtime_config::RuntimeConfig;
 
 /// Compares the attachment with what ADD made: in the kernel, at IPAM and at the agent. Tells everything that
 /// differs.
 pub(super) fn check(request: &Request) -> Result<(), Error> {
     let missing = || Error::new(code::CONFIG, "prevResult: missing: CHECK compares with it");
     let result = request.conf.prev_result.as_ref().ok_or_else(missing)?;
-    let runtime = RuntimeConfig::read(&request.stdin)?;
     let outer = plumbing::find_port(&pod_host_interface(&request.pod))?.filter(|link| is_ours(link, request));
     let reserved = Ipam::of_type(&request.conf.ipam_type).check(&request.ipam_call());
     if let (None, Err(ipam::Error::NotFound { .. })) = (&outer, &reserved) {
@@ -41,8 +39,10 @@ pub(super) fn check(request: &Request) -> Result<(), Error> {
     }
     problems.take(reserved);
     if let Some(outer) = outer {
-        problems
-            .take(agent::check(&request.conf.socket, &runtime.complete(plan.bind_request(outer.ifindex))));
+        problems.take(agent::check(
+            &request.conf.socket,
+            &request.conf.runtime.complete(plan.bind_request(outer.ifindex)),
+        ));
     }
     problems.into_result()
 }
