@@ -59,6 +59,15 @@ impl Bench {
         Ok(up.with_context(|| format!("lab {name}"))?.guarded())
     }
 
+    /// Puts the plugin where a node's runtime looks for it.
+    pub(crate) fn install(&self, lab: &lab::Lab, node: &str, folder: &str) -> Result<()> {
+        let mut command = Command::new(self.binaries.join("midonet-kube-node"));
+        command.args(["install", "--cni-bin-dir", folder]).stdin(Stdio::null()).stdout(Stdio::null());
+        let status = lab.enter(&lab::Target::Node(node.to_owned()), &mut command)?.wait()?;
+        ensure!(status.success(), "midonet-kube-node install ended with {status}");
+        Ok(())
+    }
+
     /// Whether the agent has an option of that name.
     pub(crate) fn agent_knows(&self, option: &str) -> Result<bool> {
         let agent = self.binaries.join("midonet-kube-node");

@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use lab::{Family, Guard, Lab, Options, Target};
+use lab::{Family, Guard, Lab, Options, Pod, Target};
 use nodeapi::v1::{StatusReply, StatusRequest};
 use nodeapi::{Client, call};
 
@@ -111,6 +111,25 @@ impl TestLab {
         );
         Ok(String::from_utf8(output.stdout)?)
     }
+}
+
+/// Where a Pod is in its lab.
+pub fn pod(pod: &Pod) -> Target {
+    Target::Pod(pod.key.clone())
+}
+
+/// Where most tests look.
+pub fn node1() -> Target {
+    Target::Node("node1".into())
+}
+
+/// What a line of shell that must succeed printed.
+///
+/// # Panics
+/// It failed.
+#[allow(clippy::panic, reason = "a test fails by panicking")]
+pub fn sh(lab: &TestLab, at: &Target, line: &str) -> String {
+    lab.stdout(at, "sh", &["-c", line]).unwrap_or_else(|error| panic!("{line}: {error:#}"))
 }
 
 /// The folder of the programs under test.

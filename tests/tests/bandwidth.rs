@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use e2e::{DEADLINE, TestLab};
+use e2e::{DEADLINE, TestLab, node1, pod, sh};
 use lab::probe::throughput;
 use lab::{Family, Pod, Target};
 use plumbing::NetNs;
@@ -18,18 +18,6 @@ const EGRESS: u64 = 30_000_000;
 
 /// How long each measurement sends.
 const WHILE: Duration = Duration::from_millis(1200);
-
-fn pod(pod: &Pod) -> Target {
-    Target::Pod(pod.key.clone())
-}
-
-fn node1() -> Target {
-    Target::Node("node1".into())
-}
-
-fn sh(lab: &TestLab, at: &Target, line: &str) -> String {
-    lab.stdout(at, "sh", &["-c", line]).unwrap_or_else(|error| panic!("{line}: {error:#}"))
-}
 
 fn add(lab: &TestLab, node: &str, name: &str, bandwidth: &Value) -> anyhow::Result<Pod> {
     let arguments = json!({"bandwidth": bandwidth});

@@ -5,24 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{DEADLINE, TestLab};
+use e2e::{DEADLINE, TestLab, node1, pod, sh};
 use lab::probe::{EchoServer, ping, tcp_echo};
 use lab::{Family, Pod, Target};
 
 /// The promise is a second; a loaded machine gets one more.
 const PROMISE: Duration = Duration::from_secs(2);
-
-fn pod(pod: &Pod) -> Target {
-    Target::Pod(pod.key.clone())
-}
-
-fn node1() -> Target {
-    Target::Node("node1".into())
-}
-
-fn sh(lab: &TestLab, at: &Target, line: &str) -> String {
-    lab.stdout(at, "sh", &["-c", line]).unwrap_or_else(|error| panic!("{line}: {error:#}"))
-}
 
 fn metrics(lab: &TestLab) -> String {
     sh(lab, &node1(), "curl -sf -m5 http://127.0.0.1:9454/metrics")

@@ -17,7 +17,7 @@ use crate::context::Bench;
 use crate::http;
 use crate::machine::{field, kibibytes};
 use crate::manifests;
-use crate::parts::add::install;
+use crate::parts::add::PLUGINS;
 use crate::results::{Better, Part, Table};
 
 const NODES: u16 = 1000;
@@ -93,7 +93,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Part> {
 fn measure(bench: &Bench, lab: &Lab, part: &mut Part, source: &Source) -> Result<()> {
     let name = source.name();
     let case = |what: &str| source.case(what);
-    install(bench, lab, NODE)?;
+    bench.install(lab, NODE, PLUGINS)?;
     let node = lab.netns(&Target::Node(NODE.to_owned()))?;
     part.record("scale/ready", &case("start"), start(lab, &node)?)?;
     for number in 0..PODS {

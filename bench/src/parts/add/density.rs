@@ -1,10 +1,9 @@
 //! One more Pod on a node that has few, and on one that is full of them.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use anyhow::{Result, ensure};
-use lab::{Family, Lab, Target};
+use anyhow::Result;
+use lab::Family;
 
 use super::{Case, PLUGINS, once, own_config};
 use crate::context::Bench;
@@ -32,7 +31,7 @@ pub(super) fn measure(bench: &Bench, part: &mut Part) -> Result<()> {
     for (node, cidr, name, pods) in NODES {
         let addresses = lab.state()?.node(node)?.addresses.clone();
         manifests::write(&lab.manifests(), node, &manifests::node(node, &[cidr.to_owned()], &addresses))?;
-        install(bench, &lab, node)?;
+        bench.install(&lab, node, PLUGINS)?;
         lab.start_agent(node)?;
         let plugin = Path::new(PLUGINS).join("midonet-kube-cni");
         let mut case = Case::new(name, &lab, node, plugin, PLUGINS.to_owned(), own_config(&lab, node)?)?;
@@ -65,14 +64,5 @@ fn fill(bench: &Bench, case: &mut Case, pods: usize) -> Result<()> {
         let environments = names.iter().map(|name| case.environment("ADD", name)).collect();
         case.runtime.call_at_once(&case.plugin, environments, &case.config, AT_ONCE)?;
     }
-    Ok(())
-}
-
-/// Puts the plugin where the node's runtime looks for it.
-pub(crate) fn install(bench: &Bench, lab: &Lab, node: &str) -> Result<()> {
-    let mut command = Command::new(bench.binaries.join("midonet-kube-node"));
-    command.args(["install", "--cni-bin-dir", PLUGINS]).stdin(Stdio::null()).stdout(Stdio::null());
-    let status = lab.enter(&Target::Node(node.to_owned()), &mut command)?.wait()?;
-    ensure!(status.success(), "midonet-kube-node install ended with {status}");
     Ok(())
 }

@@ -3,8 +3,6 @@
 mod crowd;
 mod density;
 
-pub(super) use density::install;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +22,7 @@ use crate::runtime::Runtime;
 const SETTLE: Duration = Duration::from_millis(100);
 
 /// Where a node's plugins are.
-const PLUGINS: &str = "/opt/cni/bin";
+pub(super) const PLUGINS: &str = "/opt/cni/bin";
 
 /// One way to attach a Pod.
 struct Case {
