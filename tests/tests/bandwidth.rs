@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use e2e::{DEADLINE, TestLab, node1, pod, sh};
 use lab::probe::throughput;
-use lab::{Family, Pod, Target};
+use lab::{Family, Pod};
 use plumbing::NetNs;
 use serde_json::{Value, json};
 
