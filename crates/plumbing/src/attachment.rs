@@ -204,20 +204,6 @@ pub fn set_up(outer: &str) -> Result<()> {
     Netlink::here()?.request(link::switch(number(outer)?, true, &format!("set {outer} up"), []))
 }
 
-/// Takes a pair out of use without waiting for anything: when this returns nothing passes. What is left is deleted
-/// by [`crate::reap_dead`], or with the inner end's namespace. None of that name is success. [`Sides::detach`] frees
-/// the inner name, too.
-///
-/// # Errors
-/// The kernel refuses.
-pub fn detach(outer: &str) -> Result<()> {
-    let mut sides = Sides::open(None)?;
-    match sides.outer(outer)? {
-        Some(link) => sides.detach(&link, None),
-        None => Ok(()),
-    }
-}
-
 /// Takes an outer end out of use by its number: no other that has its name by now. None is success.
 ///
 /// # Errors

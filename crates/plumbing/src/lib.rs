@@ -21,7 +21,7 @@ pub mod tc;
 pub mod underlay;
 
 pub use attachment::{
-    Attached, Attachment, Difference, Part, Sides, attach, bury, check, delete, detach, find, remove, repair,
+    Attached, Attachment, Difference, Part, Sides, attach, bury, check, delete, find, remove, repair,
     repair_outer, set_inner_mtu, set_up,
 };
 pub use error::{Error, Result};

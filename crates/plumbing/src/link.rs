@@ -76,6 +76,11 @@ impl Link {
         (self.peer, other.peer) == (other.ifindex, self.ifindex)
     }
 
+    /// Whether it only waits to be deleted, though it may still have the name and the alias of a Pod's.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.group, DEAD_GROUP | REAP_GROUP)
+    }
+
     fn read(message: LinkMessage) -> Self {
         let mut link = Self {
             ifindex: message.header.index,
@@ -204,8 +209,7 @@ pub fn reap_dead(most: usize) -> Result<usize> {
     let mut netlink = Netlink::here()?;
     let dead: Vec<Link> = list(&mut netlink)?
         .into_iter()
-        .filter(|link| link.group == DEAD_GROUP || link.group == REAP_GROUP)
-        .filter(|link| link.name.starts_with(PREFIX))
+        .filter(|link| link.is_dead() && link.name.starts_with(PREFIX))
         .take(most)
         .collect();
     if dead.is_empty() {

@@ -4,9 +4,7 @@
 
 use std::time::Duration;
 
-use plumbing::{
-    Attachment, NetNs, Route, Sides, attach, check, detach, find_port, list_ports, reap_dead, set_up,
-};
+use plumbing::{Attachment, NetNs, Route, Sides, attach, check, find_port, list_ports, reap_dead, set_up};
 use testkit::Namespace;
 
 const GATEWAY_MAC: [u8; 6] = [2, 0x6d, 0x69, 0x64, 0x6f, 1];
@@ -252,9 +250,7 @@ fn a_detached_pair_is_out_of_the_way_at_once_and_deleted_later() {
         node.run(make_room).unwrap();
         assert_eq!(node.run(|| find_port("midoa")).unwrap(), None);
     }
-    node.run(|| detach("midoa")).unwrap();
-    let dead =
-        || node.run(list_ports).unwrap().iter().filter(|link| link.group == plumbing::DEAD_GROUP).count();
+    let dead = || node.run(list_ports).unwrap().iter().filter(|link| link.is_dead()).count();
     assert_eq!(dead(), 3);
     assert!(node.run(list_ports).unwrap().iter().all(|link| !link.up || link.name == "lo"));
     assert_eq!(node.run(|| reap_dead(2)).unwrap(), 2);

@@ -1,6 +1,6 @@
 use ipam::{Attachment, Call, Ipam};
 use naming::alias::PortAlias;
-use plumbing::{DEAD_GROUP, Link};
+use plumbing::{Link, Sides};
 
 use super::{owner, warn};
 use crate::agent;
@@ -14,9 +14,9 @@ pub(super) fn gc(request: &Request) -> Result<(), Error> {
     let ipam = Ipam::of_type(&request.conf.ipam_type);
     let mut problems = Problems::default();
     let mut agent_is_there = true;
-    for (link, owner) in
-        problems.take(plumbing::list_ports().map(|links| stale(links, valid))).unwrap_or_default()
-    {
+    let mut sides = problems.take(Sides::open(None));
+    let links = problems.take(plumbing::list_ports());
+    for (link, owner) in stale(links.unwrap_or_default(), valid) {
         if agent_is_there {
             match agent::release(&request.conf.socket).ask(&release_request(&owner, &link.name)) {
                 Err(error) if error.code == code::TRY_AGAIN => {
@@ -28,7 +28,10 @@ pub(super) fn gc(request: &Request) -> Result<(), Error> {
                 }
             }
         }
-        problems.take(plumbing::detach(&link.name));
+        // By its number: the name may be a newer sandbox's by now.
+        if let Some(sides) = &mut sides {
+            problems.take(sides.detach(&link, None));
+        }
         // One by one, too: an IPAM plugin need not know GC (host-local does not).
         let call = Call { container_id: &owner.container_id, ifname: &owner.ifname, ..request.ipam_call() };
         problems.take(ipam.del(&call));
@@ -42,7 +45,7 @@ fn stale(links: Vec<Link>, valid: &[Attachment]) -> Vec<(Link, PortAlias)> {
     let is_valid = |owner: &PortAlias| {
         valid.iter().any(|v| v.container_id == owner.container_id && v.ifname == owner.ifname)
     };
-    let living = links.into_iter().filter(|link| link.group != DEAD_GROUP);
+    let living = links.into_iter().filter(|link| !link.is_dead());
     let owned = living.filter_map(|link| owner(&link).map(|owner| (link, owner)));
     owned.filter(|(_, owner)| !is_valid(owner)).collect()
 }
@@ -68,7 +71,7 @@ mod tests {
         let links = vec![
             port("valid", "a", 0),
             port("stale", "b", 0),
-            port("dead", "c", DEAD_GROUP),
+            port("dead", "c", plumbing::DEAD_GROUP),
             Link { name: "eth0".into(), alias: "uplink".into(), ..Link::default() },
             Link { name: "lo".into(), ..Link::default() },
         ];

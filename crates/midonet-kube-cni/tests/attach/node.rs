@@ -98,7 +98,7 @@ impl Node {
     /// The host's interfaces but its loopback and what only waits to be deleted.
     pub(crate) fn interfaces(&self) -> Vec<plumbing::Link> {
         let links = self.host.run(plumbing::list_ports).unwrap();
-        links.into_iter().filter(|l| l.name != "lo" && l.group != plumbing::DEAD_GROUP).collect()
+        links.into_iter().filter(|l| l.name != "lo" && !l.is_dead()).collect()
     }
 
     /// Whether nothing of any attachment is left.

@@ -90,8 +90,7 @@ impl Search {
 fn of_a_pod(link: &Link) -> Option<Interface> {
     let owner = PortAlias::parse(&link.alias);
     let ours = interface::is_pods(&link.name) && link.mac == GATEWAY_MAC.0;
-    let alive = link.group != plumbing::DEAD_GROUP;
-    (alive && (owner.is_some() || ours)).then(|| Interface {
+    (!link.is_dead() && (owner.is_some() || ours)).then(|| Interface {
         name: link.name.clone(),
         ifindex: link.ifindex,
         up: link.up,

@@ -286,7 +286,7 @@ fn look_at_port(port: &PortRecord, link: &plumbing::Link, down: bool, in_block: 
 
 /// Whether the link still is that port's: not dead, nor another sandbox's.
 pub(super) fn is_ports(link: &plumbing::Link, port: &PortRecord) -> bool {
-    link.group != plumbing::DEAD_GROUP && link.name == port.host_ifname
+    !link.is_dead() && link.name == port.host_ifname
 }
 
 fn same(a: &Port, b: &Port) -> bool {

@@ -167,7 +167,8 @@ impl Network {
     fn check_link(&self, request: &BindRequest) -> Result<(), BindError> {
         let name = &request.host_ifname;
         let link = plumbing::find_port(name).context("cannot look the interface up")?;
-        let Some(link) = link else {
+        // A call that was overtaken by its DEL is about one that is dead.
+        let Some(link) = link.filter(|link| !link.is_dead()) else {
             return Err(BindError::Precondition(format!("there is no interface {name} on this node")));
         };
         let owner = PortAlias::parse(&link.alias);
@@ -259,7 +260,7 @@ pub(crate) fn live_ports() -> Result<Vec<(plumbing::Link, PortAlias)>> {
     let links = plumbing::list_ports().context("cannot list the node's interfaces")?;
     Ok(links
         .into_iter()
-        .filter(|link| link.group != plumbing::DEAD_GROUP && link.name.starts_with(interface::POD_PREFIX))
+        .filter(|link| !link.is_dead() && link.name.starts_with(interface::POD_PREFIX))
         .filter_map(|link| PortAlias::parse(&link.alias).map(|alias| (link, alias)))
         .collect())
 }
