@@ -4,6 +4,7 @@
 
 use ipam::{Allocation, IpConfig};
 use libfuzzer_sys::fuzz_target;
+use midonet_kube_cni::config::document;
 use midonet_kube_cni::env::Environment;
 use midonet_kube_cni::plan::Plan;
 use midonet_kube_cni::request::Request;
@@ -23,10 +24,11 @@ fuzz_target!(|data: &[u8]| {
         Ok(None) => return,
         Err(error) => return check_error(&error),
     };
-    if let Err(error) = ipam::Config::parse(CONFIGURATIONS[0].as_bytes(), &env.args) {
+    let configuration = document(CONFIGURATIONS[0].into()).expect("it is JSON");
+    if let Err(error) = ipam::Config::read(&configuration, &env.args) {
         check_error(&error.into());
     }
-    match Request::read(env, CONFIGURATIONS[0].as_bytes().to_vec()) {
+    match Request::read(env, configuration) {
         Ok(request) if request.env.command.has_attachment() => check(&request),
         Ok(_) => {}
         Err(error) => check_error(&error),

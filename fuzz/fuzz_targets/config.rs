@@ -4,7 +4,7 @@
 
 use ipam::{Allocation, IpConfig};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
-use midonet_kube_cni::config::NetConf;
+use midonet_kube_cni::config::{NetConf, document};
 use midonet_kube_cni::plan::Plan;
 use midonet_kube_cni::request::Request;
 use midonet_kube_fuzz::{check_error, check_plan, check_result, edit, environment};
@@ -14,12 +14,16 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 });
 
 fuzz_target!(|data: &[u8]| {
+    let configuration = match document(data.to_vec()) {
+        Ok(configuration) => configuration,
+        Err(error) => return check_error(&error),
+    };
     for command in ["ADD", "DEL", "CHECK", "STATUS", "GC"] {
         let env = environment(command);
-        if let Err(error) = NetConf::parse_for_ipam(data, env.command) {
+        if let Err(error) = NetConf::parse_for_ipam(&configuration, env.command) {
             check_error(&error);
         }
-        let request = match Request::read(env, data.to_vec()) {
+        let request = match Request::read(env, configuration.clone()) {
             Ok(request) => request,
             Err(error) => {
                 check_error(&error);
@@ -36,7 +40,7 @@ fuzz_target!(|data: &[u8]| {
         let ips = vec![ip("10.0.0.3/29"), ip("fd00::3/125")];
         check_plan(&request, Allocation { ips, ..Allocation::default() });
     }
-    if let Err(error) = ipam::Config::parse(data, "") {
+    if let Err(error) = ipam::Config::read(&configuration, "") {
         check_error(&error.into());
     }
 });

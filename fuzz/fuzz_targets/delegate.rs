@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use ipam::json::Node;
 use ipam::{Allocation, Call, Ipam};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+use midonet_kube_cni::config::document;
 use midonet_kube_cni::request::Request;
 use midonet_kube_fuzz::{CONFIGURATIONS, check_error, check_plan, edit, environment};
 
@@ -32,7 +33,8 @@ fuzz_target!(|data: &[u8]| {
     }
     if let Some(allocation) = read {
         for configuration in CONFIGURATIONS {
-            let request = Request::read(environment("ADD"), configuration.as_bytes().to_vec());
+            let configuration = document(configuration.into()).expect("it is JSON");
+            let request = Request::read(environment("ADD"), configuration);
             check_plan(&request.expect("the configuration is good"), allocation.clone());
         }
     }
@@ -48,7 +50,7 @@ fn check_execution(succeeds: bool, answer: &[u8], read: Option<&Allocation>) {
         ifname: "eth0",
         args: "",
         path: plugins.to_str().expect("a path"),
-        config: CONFIGURATIONS[0].as_bytes(),
+        config: &document(CONFIGURATIONS[0].into()).expect("it is JSON"),
     };
     match Ipam::of_type(name).add(&call) {
         Ok(allocation) => assert_eq!((name, Some(&allocation)), ("succeeds", read)),

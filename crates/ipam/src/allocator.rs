@@ -14,7 +14,7 @@ use crate::{Allocation, Attachment, Call, Config, Dns, Error, IpConfig, Range, R
 const TRIES: usize = 1000;
 
 pub(crate) fn add(call: &Call<'_>) -> Result<Allocation, Error> {
-    let config = Config::parse(call.config, call.args)?;
+    let config = Config::read(call.config, call.args)?;
     let dns = config.resolv_conf.as_deref().map_or_else(|| Ok(Dns::default()), resolv::read)?;
     let mut store = Store::open(&config.directory)?;
     let owner = owner(call);
@@ -32,7 +32,7 @@ pub(crate) fn add(call: &Call<'_>) -> Result<Allocation, Error> {
 }
 
 pub(crate) fn del(call: &Call<'_>) -> Result<(), Error> {
-    let config = Config::parse(call.config, call.args)?;
+    let config = Config::read(call.config, call.args)?;
     let mut store = Store::open(&config.directory)?;
     let owner = owner(call);
     let mut held = store.held(&key(&owner))?;
@@ -44,7 +44,7 @@ pub(crate) fn del(call: &Call<'_>) -> Result<(), Error> {
 }
 
 pub(crate) fn check(call: &Call<'_>) -> Result<(), Error> {
-    let config = Config::parse(call.config, call.args)?;
+    let config = Config::read(call.config, call.args)?;
     let mut store = Store::open(&config.directory)?;
     let owner = owner(call);
     if store.held(&key(&owner))?.is_empty() && store.held(owner.container_id.trim())?.is_empty() {
@@ -55,7 +55,7 @@ pub(crate) fn check(call: &Call<'_>) -> Result<(), Error> {
 }
 
 pub(crate) fn status(call: &Call<'_>) -> Result<(), Error> {
-    let config = Config::parse(call.config, call.args)?;
+    let config = Config::read(call.config, call.args)?;
     let mut store = Store::open(&config.directory)?;
     store.writable()?;
     let full = |store: &Store| -> Result<Option<&RangeSet>, Error> {
@@ -75,7 +75,7 @@ pub(crate) fn status(call: &Call<'_>) -> Result<(), Error> {
 }
 
 pub(crate) fn gc(call: &Call<'_>, valid: &[Attachment]) -> Result<(), Error> {
-    let config = Config::parse(call.config, call.args)?;
+    let config = Config::read(call.config, call.args)?;
     let old = |owner: &Attachment| owner.container_id.trim().as_bytes().to_owned();
     let valid: HashSet<Vec<u8>> = valid.iter().flat_map(|o| [key(o).into_bytes(), old(o)]).collect();
     Store::open(&config.directory)?.retain(|_, reservation| valid.contains(reservation.owner())).map(drop)

@@ -4,10 +4,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
-use serde_json::Value;
 
 use crate::args::Args;
-use crate::json::{Invalid, Node};
+use crate::json::{Document, Invalid, Node};
 
 use crate::{Error, Range, RangeSet, Route, directory};
 
@@ -30,10 +29,9 @@ impl Config {
     /// Reads the whole network configuration (an IPAM plugin gets its caller's) and `CNI_ARGS`.
     ///
     /// # Errors
-    /// [`Error::Decode`], [`Error::Args`] or [`Error::Config`].
-    pub fn parse(config: &[u8], args: &str) -> Result<Self, Error> {
-        let value: Value = serde_json::from_slice(config).map_err(Error::Decode)?;
-        let root = Node::root(&value);
+    /// [`Error::Args`] or [`Error::Config`].
+    pub fn read(config: &Document, args: &str) -> Result<Self, Error> {
+        let root = config.root();
         let ipam = root.require("ipam")?;
         let network = root.require("name")?;
         let name = network.text()?;

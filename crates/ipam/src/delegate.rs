@@ -58,7 +58,7 @@ fn run_within(
     // Memory files instead of pipes: nothing to pump, nothing to block on, and a grandchild that keeps
     // its stdout open keeps nobody waiting.
     let mut stdin = memory(c"stdin")?;
-    stdin.write_all(call.config).and_then(|()| stdin.rewind()).map_err(io_fail)?;
+    stdin.write_all(call.config.text()).and_then(|()| stdin.rewind()).map_err(io_fail)?;
     let (stdout, stderr) = (memory(c"stdout")?, memory(c"stderr")?);
     let mut command = Command::new(&program);
     command

@@ -10,9 +10,6 @@ pub const ALLOCATION: u32 = 100;
 /// Why there is no address, or it could not be given back.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The configuration is not JSON.
-    #[error("the network configuration is not JSON: {0}")]
-    Decode(serde_json::Error),
     /// The configuration cannot work.
     #[error("{0}")]
     Config(String),
@@ -131,7 +128,6 @@ impl Error {
         match self {
             Self::Args(_) => 4,
             Self::Io { .. } => 5,
-            Self::Decode(_) => 6,
             Self::Config(_) => 7,
             Self::Locked { .. } | Self::Timeout { .. } => 11,
             Self::Exhausted(_) => 50,

@@ -16,6 +16,35 @@ pub struct Invalid {
     pub what: String,
 }
 
+/// A network configuration: as it came, for the plugins that get it next, and what it says. It has no `Debug`: it may
+/// hold secrets.
+#[derive(Clone)]
+pub struct Document {
+    text: Vec<u8>,
+    value: Value,
+}
+
+impl Document {
+    /// Reads what came on stdin.
+    ///
+    /// # Errors
+    /// It is no JSON.
+    pub fn parse(text: Vec<u8>) -> serde_json::Result<Self> {
+        let value = serde_json::from_slice(&text)?;
+        Ok(Self { text, value })
+    }
+
+    /// As it came.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// What it says.
+    pub fn root(&self) -> Node<'_> {
+        Node::root(&self.value)
+    }
+}
+
 /// A value, and where in the document it stands.
 #[derive(Debug, Clone)]
 pub struct Node<'a> {
@@ -24,9 +53,14 @@ pub struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// The whole document.
+    /// A whole document.
     pub fn root(value: &'a Value) -> Self {
         Self { key: String::new(), value }
+    }
+
+    /// The value itself.
+    pub fn value(&self) -> &'a Value {
+        self.value
     }
 
     /// The member of this name; `None` if it is absent or `null`.

@@ -22,6 +22,8 @@ pub use range::{Range, RangeSet};
 pub use repair::{Reserved, directory, release, reserve, reserved};
 pub use types::{Allocation, Dns, IpConfig, Route};
 
+use json::Document;
+
 /// The value of `ipam.type` that means the allocator of this crate.
 pub const IN_PROCESS: &str = "midonet-kube-ipam";
 
@@ -35,7 +37,7 @@ pub enum Ipam {
 }
 
 /// One call of an IPAM plugin: what the runtime passed on, unchanged.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Call<'a> {
     /// `CNI_CONTAINERID`; empty for [`Ipam::gc`] and [`Ipam::status`].
     pub container_id: &'a str,
@@ -47,8 +49,8 @@ pub struct Call<'a> {
     pub args: &'a str,
     /// `CNI_PATH`, where delegates are searched.
     pub path: &'a str,
-    /// The network configuration as it came on stdin. It may hold secrets: never log it.
-    pub config: &'a [u8],
+    /// The network configuration.
+    pub config: &'a Document,
 }
 
 /// One (container, interface) pair, as garbage collection names those that are still there.

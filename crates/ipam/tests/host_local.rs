@@ -10,13 +10,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::files;
+use ipam::json::Document;
 use ipam::{Call, Error, Ipam, directory, reserved};
 use serde_json::{Value, json};
 
 struct Both {
     folder: tempfile::TempDir,
     path: String,
-    config: Vec<u8>,
+    config: Document,
 }
 
 impl Both {
@@ -26,7 +27,7 @@ impl Both {
         config["ipam"]["type"] = json!("host-local");
         config["ipam"]["dataDir"] = json!(folder.path());
         config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        Self { folder, path: common::plugins(), config: config.to_string().into() }
+        Self { folder, path: common::plugins(), config: Document::parse(config.to_string().into()).unwrap() }
     }
 
     fn dual(prefixes: [u8; 2]) -> Self {

@@ -5,7 +5,7 @@ mod dns;
 use std::path::PathBuf;
 
 use ipam::Attachment;
-use ipam::json::{Invalid, Node};
+use ipam::json::{Document, Invalid, Node};
 use naming::Mac;
 use serde_json::Value;
 
@@ -45,10 +45,19 @@ pub struct NetConf {
     pub valid_attachments: Vec<Attachment>,
 }
 
+/// Reads what came on stdin.
+///
+/// # Errors
+/// Code 6.
+pub fn document(stdin: Vec<u8>) -> Result<Document, Error> {
+    Document::parse(stdin).map_err(|error| {
+        Error::new(code::DECODE, format!("the network configuration on stdin is not JSON: {error}"))
+    })
+}
+
 /// The version of a configuration, for errors about the rest of it.
-pub fn version_of(stdin: &[u8]) -> Option<Version> {
-    let value: Value = serde_json::from_slice(stdin).ok()?;
-    Version::named(Node::root(&value).word("cniVersion").ok()?)
+pub fn version_of(config: &Document) -> Option<Version> {
+    Version::named(config.root().word("cniVersion").ok()?)
 }
 
 impl NetConf {
@@ -56,27 +65,21 @@ impl NetConf {
     ///
     /// # Errors
     /// Codes 1, 2, 6 and 7, with everything that is wrong.
-    pub fn parse(stdin: &[u8], command: Command) -> Result<Self, Error> {
+    pub fn parse(config: &Document, command: Command) -> Result<Self, Error> {
         // DEL must not fail by what it does not need, such as a damaged prevResult.
-        Self::read(stdin, command, matches!(command, Command::Add | Command::Check))
+        Self::read(config, command, matches!(command, Command::Add | Command::Check))
     }
 
     /// Reads another plugin's configuration, as far as it is about addresses.
     ///
     /// # Errors
     /// Codes 1, 6 and 7, with everything that is wrong.
-    pub fn parse_for_ipam(stdin: &[u8], command: Command) -> Result<Self, Error> {
-        Self::read(stdin, command, false)
+    pub fn parse_for_ipam(config: &Document, command: Command) -> Result<Self, Error> {
+        Self::read(config, command, false)
     }
 
-    fn read(stdin: &[u8], command: Command, is_attachment: bool) -> Result<Self, Error> {
-        let value: Value = serde_json::from_slice(stdin).map_err(|error| {
-            Error::new(code::DECODE, format!("the network configuration on stdin is not JSON: {error}"))
-        })?;
-        if !value.is_object() {
-            return Err(Error::new(code::DECODE, "the network configuration on stdin is no JSON object"));
-        }
-        let root = Node::root(&value);
+    fn read(config: &Document, command: Command, is_attachment: bool) -> Result<Self, Error> {
+        let root = config.root();
         let version = version(&root, command)?;
         let mut problems = Problems::default();
         match problems.take(root.word("name")) {
@@ -102,7 +105,7 @@ impl NetConf {
             valid_attachments: Vec::new(),
         };
         if is_attachment {
-            refuse_capabilities(&value, &mut problems);
+            refuse_capabilities(root.value(), &mut problems);
             let mtu = root.get("mtu").and_then(|node| node.map(|node| mtu(&node)).transpose());
             conf.mtu = problems.take(mtu).flatten();
             conf.mac = problems.take(mac(&root)).flatten();

@@ -114,7 +114,7 @@ impl Environment {
     }
 
     /// The same call, for IPAM.
-    pub fn ipam_call<'a>(&'a self, config: &'a [u8]) -> ipam::Call<'a> {
+    pub fn ipam_call<'a>(&'a self, config: &'a ipam::json::Document) -> ipam::Call<'a> {
         ipam::Call {
             container_id: &self.container_id,
             netns: self.netns.as_deref(),

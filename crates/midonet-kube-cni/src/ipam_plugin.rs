@@ -1,6 +1,7 @@
 //! The allocator alone, as the IPAM plugin that other plugins may call.
 
 use ipam::Ipam;
+use ipam::json::Document;
 use serde_json::Value;
 
 use crate::config::NetConf;
@@ -12,7 +13,7 @@ use crate::result::{CniResult, Ip};
 ///
 /// # Errors
 /// What the caller is to be told.
-pub(crate) fn run(env: &Environment, config: &[u8]) -> Result<Option<Value>, Error> {
+pub(crate) fn run(env: &Environment, config: &Document) -> Result<Option<Value>, Error> {
     let conf = NetConf::parse_for_ipam(config, env.command)?;
     let call = env.ipam_call(config);
     let ipam = Ipam::InProcess;

@@ -2,6 +2,7 @@
 
 use ipam::Call;
 use ipam::args::Args;
+use ipam::json::Document;
 use naming::alias::PortAlias;
 use naming::{Mac, PodKey};
 
@@ -25,16 +26,16 @@ pub struct Request {
     pub pod_uid: Option<String>,
     /// The MAC address that was asked for.
     pub mac: Option<Mac>,
-    /// The configuration as it came.
-    pub stdin: Vec<u8>,
+    /// The configuration as a whole.
+    pub document: Document,
 }
 
 impl Request {
-    /// Reads stdin and `CNI_ARGS` in the light of the environment.
+    /// Reads the configuration and `CNI_ARGS` in the light of the environment.
     ///
     /// # Errors
     /// Everything that is wrong, under the code of the first.
-    pub fn read(env: Environment, stdin: Vec<u8>) -> Result<Self, Error> {
+    pub fn read(env: Environment, document: Document) -> Result<Self, Error> {
         let mut problems = Problems::default();
         let args = problems.take(Args::parse(&env.args)).unwrap_or_default();
         let mut word = |key: &str| {
@@ -62,16 +63,16 @@ impl Request {
             mac.map_err(|what| Error::new(code::ENVIRONMENT, format!("CNI_ARGS: MAC: {what}")))
         });
         let from_args = from_args.and_then(|mac| problems.take(mac));
-        let conf = problems.take(NetConf::parse(&stdin, env.command));
+        let conf = problems.take(NetConf::parse(&document, env.command));
         problems.into_result()?;
         let conf = conf.ok_or_else(|| Error::new(code::CONFIG, "the configuration cannot be read"))?;
         let mac = conf.mac.or(from_args);
-        Ok(Self { env, conf, pod, pod_uid, mac, stdin })
+        Ok(Self { env, conf, pod, pod_uid, mac, document })
     }
 
     /// The same call, for IPAM.
     pub fn ipam_call(&self) -> Call<'_> {
-        self.env.ipam_call(&self.stdin)
+        self.env.ipam_call(&self.document)
     }
 
     /// What the host interface says about whose it is.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::config::version_of;
+use crate::config::{document, version_of};
 use crate::env::{Command, Environment};
 use crate::error::{Error, code};
 use crate::request::Request;
@@ -92,6 +92,7 @@ fn answer(
     stdin::read(STDIN_DEADLINE, &mut config).map_err(|error| {
         Error::new(code::IO, format!("cannot read the network configuration on stdin: {error}"))
     })?;
+    let config = document(config)?;
     *version = version_of(&config);
     let value = match role {
         Role::Network => verbs::run(&Request::read(env, config)?)?,

@@ -21,6 +21,9 @@ pub type Annotations = BTreeMap<String, Option<String>>;
 /// So many writes are under way at once.
 const PARALLEL: usize = 8;
 
+/// So long a write waits: what a Pod that starts needs comes first, on the same CPUs.
+const GRACE: Duration = Duration::from_millis(100);
+
 /// A write that has no answer by then failed.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -37,13 +40,20 @@ impl Mailbox {
         Self { queue: Arc::new(Mutex::new(Queue::new(capacity))), changed: Arc::default() }
     }
 
-    /// Sees to it that the Pod gets these annotations; replaces what was still waiting for it.
+    /// Sees to it that the Pod gets these annotations soon; replaces what was still waiting for it. To be called in
+    /// a runtime.
     ///
     /// # Errors
     /// [`Full`] when more Pods wait than the node may have.
     pub fn post(&self, pod: PodRef, annotations: Annotations) -> Result<(), Full> {
-        self.lock().push(pod, annotations, Instant::now())?;
-        self.changed.notify_one();
+        let due = Instant::now() + GRACE;
+        self.lock().push(pod, annotations, due)?;
+        // Nobody is woken before: that alone would be in the way.
+        let changed = Arc::clone(&self.changed);
+        tokio::spawn(async move {
+            tokio::time::sleep_until(due.into()).await;
+            changed.notify_one();
+        });
         Ok(())
     }
 

@@ -58,6 +58,8 @@ pub struct Settings {
 pub struct Network {
     settings: Settings,
     datapath: Datapath,
+    /// For the one look that every new port needs: to open another each time takes longer than the look.
+    netlink: plumbing::Netlink,
     ports: BTreeMap<String, PortRecord>,
     applied: Option<Applied>,
     kept: Option<look::Kept>,
@@ -112,6 +114,7 @@ impl Network {
         let mut network = Self {
             settings,
             datapath,
+            netlink: plumbing::Netlink::here()?,
             ports: BTreeMap::new(),
             applied: None,
             kept: None,

@@ -164,15 +164,7 @@ fn set_inner_up(attachment: &Attachment<'_>, index: u32) -> crate::netlink::Requ
 }
 
 fn need(netlink: &mut Netlink, name: &str) -> Result<Link> {
-    link::find(netlink, name)?.ok_or_else(|| missing(name))
-}
-
-fn number(name: &str) -> Result<u32> {
-    link::index(name)?.ok_or_else(|| missing(name))
-}
-
-fn missing(name: &str) -> Error {
-    Error::other(format!("find interface {name}"), "there is none")
+    link::find(netlink, name)?.ok_or_else(|| Error::other(format!("find interface {name}"), "there is none"))
 }
 
 fn text(mac: [u8; 6]) -> String {
@@ -201,7 +193,9 @@ fn inside(attachment: &Attachment<'_>) -> Result<Netlink> {
 /// # Errors
 /// There is no such interface, or the kernel refuses.
 pub fn set_up(outer: &str) -> Result<()> {
-    Netlink::here()?.request(link::switch(number(outer)?, true, &format!("set {outer} up"), []))
+    let mut host = Netlink::here()?;
+    let link = need(&mut host, outer)?;
+    host.request(link::switch(link.ifindex, true, &format!("set {outer} up"), []))
 }
 
 /// Takes an outer end out of use by its number: no other that has its name by now. None is success.

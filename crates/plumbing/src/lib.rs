@@ -10,6 +10,7 @@ mod error;
 pub mod ipsec;
 mod link;
 mod monitor;
+mod netdevice;
 mod netlink;
 mod netns;
 pub mod nft;
@@ -25,7 +26,7 @@ pub use attachment::{
     repair_outer, set_inner_mtu, set_up,
 };
 pub use error::{Error, Result};
-pub use link::{DEAD_GROUP, Link, Stats, find_port, index, list_ports, peers, reap_dead};
+pub use link::{DEAD_GROUP, Link, Stats, find_port, list_ports, peers, reap_dead};
 pub use monitor::Monitor;
 pub use netlink::Netlink;
 pub use netns::NetNs;

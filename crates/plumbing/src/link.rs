@@ -6,11 +6,9 @@ use netlink_packet_route::link::{
     AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkExtentMask, LinkFlags,
     LinkLayerType, LinkMessage,
 };
-use nix::errno::Errno;
-use nix::net::if_::if_nametoindex;
 
 use crate::netlink::Request;
-use crate::{Error, Netlink, Result};
+use crate::{Netlink, Result};
 
 /// The link group of interfaces that only wait to be deleted (`ip link show group 7021`).
 pub const DEAD_GROUP: u32 = 7021;
@@ -141,18 +139,6 @@ fn peer(netlink: &mut Netlink, link: &Link) -> Result<Option<Link>> {
         Ok(_) => Ok(None),
         Err(error) if error.is_missing() || error.is(libc::EINVAL) => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-/// The number of the interface of that name in this thread's namespace, if there is one.
-///
-/// # Errors
-/// The kernel does not tell.
-pub fn index(name: &str) -> Result<Option<u32>> {
-    match if_nametoindex(name) {
-        Ok(index) => Ok(Some(index)),
-        Err(Errno::ENODEV) => Ok(None),
-        Err(errno) => Err(Error::new(format!("look up interface {name}"), errno.into())),
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) fn measure(bench: &Bench, part: &mut Part) -> Result<()> {
     bench.progress.step("add, a crowd: nodes");
     let ours = bench.lab("ours", Family::V4, 1, true)?;
     let peers = bench.lab("peers", Family::V4, 2, false)?;
-    let mut cases = cases(&ours, &peers)?;
+    let mut cases = cases(bench, &ours, &peers)?;
     for case in &mut cases {
         bench.progress.step(&format!("add, a crowd: namespaces for {}", case.name));
         names(case).iter().try_for_each(|name| case.make_namespace(name))?;

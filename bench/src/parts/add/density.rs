@@ -1,11 +1,9 @@
 //! One more Pod on a node that has few, and on one that is full of them.
 
-use std::path::Path;
-
 use anyhow::Result;
 use lab::Family;
 
-use super::{Case, PLUGINS, once, own_config};
+use super::{Case, PLUGINS, once, own_config, own_plugin};
 use crate::context::Bench;
 use crate::manifests;
 use crate::results::{Better, Part, Table};
@@ -33,7 +31,7 @@ pub(super) fn measure(bench: &Bench, part: &mut Part) -> Result<()> {
         manifests::write(&lab.manifests(), node, &manifests::node(node, &[cidr.to_owned()], &addresses))?;
         bench.install(&lab, node, PLUGINS)?;
         lab.start_agent(node)?;
-        let plugin = Path::new(PLUGINS).join("midonet-kube-cni");
+        let plugin = own_plugin(bench);
         let mut case = Case::new(name, &lab, node, plugin, PLUGINS.to_owned(), own_config(&lab, node)?)?;
         fill(bench, &mut case, pods)?;
         cases.push(case);

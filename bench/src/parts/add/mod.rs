@@ -5,7 +5,7 @@ mod density;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ fn measure(bench: &Bench, part: &mut Part, family: Family, key: &str, rounds: us
     let ours = bench.lab("ours", family, 1, true)?;
     let peers = bench.lab("peers", family, 2, false)?;
     // Declared after the labs: the helpers end first.
-    let mut cases = cases(&ours, &peers)?;
+    let mut cases = cases(bench, &ours, &peers)?;
     for round in 0..=rounds {
         for case in &mut cases {
             bench.check()?;
@@ -89,14 +89,14 @@ fn measure(bench: &Bench, part: &mut Part, family: Family, key: &str, rounds: us
     Ok(())
 }
 
-fn cases(ours: &Lab, peers: &Lab) -> Result<Vec<Case>> {
+fn cases(bench: &Bench, ours: &Lab, peers: &Lab) -> Result<Vec<Case>> {
     let reference = reference_plugins(&["ptp", "bridge", "host-local"])?;
     let config = own_config(ours, "node1")?;
     let mut executing = config.clone();
     if let Some(kind) = executing.pointer_mut("/ipam/type") {
         *kind = json!("host-local");
     }
-    let own = Path::new(PLUGINS).join("midonet-kube-cni");
+    let own = own_plugin(bench);
     let path = reference.display().to_string();
     let (ptp, bridge) = (peer_config(peers, "node1", ptp())?, peer_config(peers, "node2", bridge())?);
     Ok(vec![
@@ -105,6 +105,12 @@ fn cases(ours: &Lab, peers: &Lab) -> Result<Vec<Case>> {
         Case::new("ptp", peers, "node1", reference.join("ptp"), path.clone(), ptp)?,
         Case::new("bridge", peers, "node2", reference.join("bridge"), path, bridge)?,
     ])
+}
+
+/// The plugin on the disk, where the others are, too, and where a node has it: a lab has its own copy in memory, whose
+/// pages are mapped more slowly.
+fn own_plugin(bench: &Bench) -> PathBuf {
+    bench.binaries.join("midonet-kube-cni")
 }
 
 /// What the agent wrote for the runtime, as the runtime hands it to the plugin.

@@ -1,7 +1,10 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use serde_json::json;
+
 use super::*;
+use crate::json::Document;
 
 /// A plugin that is a shell script.
 fn plugin(folder: &Path, name: &str, script: &str) {
@@ -10,8 +13,12 @@ fn plugin(folder: &Path, name: &str, script: &str) {
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
 }
 
-fn call<'a>(path: &'a str, config: &'a [u8]) -> Call<'a> {
+fn call<'a>(path: &'a str, config: &'a Document) -> Call<'a> {
     Call { container_id: "c1", netns: None, ifname: "eth0", args: "IP=10.0.0.9", path, config }
+}
+
+fn nothing() -> Document {
+    Document::parse(b"{}".to_vec()).unwrap()
 }
 
 #[test]
@@ -24,11 +31,11 @@ fn gets_the_callers_configuration_and_environment() {
         r#"echo "$CNI_COMMAND $CNI_CONTAINERID $CNI_IFNAME $CNI_ARGS ${CNI_NETNS-none} $CNI_PATH $(cat)""#,
     );
     // Larger than any pipe.
-    let config = vec![b'x'; 300_000];
+    let config = Document::parse(json!("x".repeat(300_000)).to_string().into()).unwrap();
     let stdout = String::from_utf8(run("echoing", "DEL", &call(&path, &config)).unwrap()).unwrap();
-    let want = format!("DEL c1 eth0 IP=10.0.0.9 none {path} xxx");
+    let want = format!("DEL c1 eth0 IP=10.0.0.9 none {path} \"xxx");
     assert!(stdout.starts_with(&want), "{}", &stdout[..100]);
-    assert_eq!(stdout.len(), want.len() - 3 + config.len() + 1);
+    assert_eq!(stdout.len(), want.len() - 4 + config.text().len() + 1);
 }
 
 #[test]
@@ -46,10 +53,10 @@ fn reads_results_of_every_version() {
         "new",
         r#"echo '{"ips":[{"address":"fd00::5/64"}],"routes":[{"dst":"::/0","mtu":1400}],"dns":{"domain":"x"}}'"#,
     );
-    let old = add("old", &call(&path, b"{}")).unwrap();
+    let old = add("old", &call(&path, &nothing())).unwrap();
     assert_eq!(old.ips[0].address.to_string(), "10.0.0.5/24");
     assert_eq!(old.ips[0].gateway, Some("10.0.0.1".parse().unwrap()));
-    let new = add("new", &call(&path, b"{}")).unwrap();
+    let new = add("new", &call(&path, &nothing())).unwrap();
     assert_eq!((new.ips[0].gateway, new.routes[0].mtu, new.dns.domain.as_str()), (None, Some(1400), "x"));
 }
 
@@ -76,11 +83,11 @@ fn errors_are_passed_on_and_nonsense_is_named() {
         ("folder", 100, "there is no such file in CNI_PATH"),
         ("../failing", 7, "is no plugin's name"),
     ] {
-        let error = add(name, &call(&path, b"{}")).unwrap_err();
+        let error = add(name, &call(&path, &nothing())).unwrap_err();
         assert_eq!(error.code(), code, "{name}: {error}");
         assert!(error.to_string().contains(want), "{name}: {error}");
     }
-    assert_eq!(add("failing", &call("", b"{}")).unwrap_err().code(), 4);
+    assert_eq!(add("failing", &call("", &nothing())).unwrap_err().code(), 4);
 }
 
 #[test]
@@ -89,7 +96,7 @@ fn a_hung_plugin_is_killed_with_its_children() {
     let path = folder.path().to_str().unwrap().to_owned();
     plugin(folder.path(), "hung", &format!("sleep 1000 & echo $! > {path}/pid; wait"));
     let start = Instant::now();
-    let error = run_within("hung", "ADD", &call(&path, b"{}"), Duration::from_millis(500)).unwrap_err();
+    let error = run_within("hung", "ADD", &call(&path, &nothing()), Duration::from_millis(500)).unwrap_err();
     assert!(start.elapsed() < Duration::from_secs(10));
     assert_eq!(error.code(), 11, "{error}");
     let pid = std::fs::read_to_string(folder.path().join("pid")).unwrap();
@@ -115,6 +122,6 @@ fn waits_for_a_file_that_is_being_written() {
         thread::sleep(Duration::from_millis(300));
         drop(writer);
     });
-    run("busy", "DEL", &call(&path, b"{}")).unwrap();
+    run("busy", "DEL", &call(&path, &nothing())).unwrap();
     closer.join().unwrap();
 }

@@ -7,13 +7,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use ipam::json::Document;
 use ipam::{Allocation, Call, Error, Ipam};
 use serde_json::{Value, json};
 
 /// A network's folder, and the configuration that names it.
 pub(crate) struct Network {
     pub(crate) folder: tempfile::TempDir,
-    pub(crate) config: Vec<u8>,
+    pub(crate) config: Document,
 }
 
 impl Network {
@@ -25,8 +26,8 @@ impl Network {
     pub(crate) fn within(parent: &Path, mut ipam: Value) -> Self {
         let folder = tempfile::tempdir_in(parent).unwrap();
         ipam["dataDir"] = json!(folder.path());
-        let config =
-            json!({"cniVersion": "1.1.0", "name": "net", "type": "x", "ipam": ipam}).to_string().into();
+        let config = json!({"cniVersion": "1.1.0", "name": "net", "type": "x", "ipam": ipam});
+        let config = Document::parse(config.to_string().into()).unwrap();
         Self { folder, config }
     }
 

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use allocator::{Model, Range, plus};
+use ipam::json::Document;
 use ipam::{Attachment, Call, Error, Ipam};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -159,7 +160,7 @@ fn wanted(model: &Model, requested: &[(usize, u32)]) -> Vec<IpAddr> {
 }
 
 /// The configuration and `CNI_ARGS` that ask for them, in one of the places for that.
-fn request(base: &Value, wanted: &[IpAddr], place: usize) -> (Vec<u8>, String) {
+fn request(base: &Value, wanted: &[IpAddr], place: usize) -> (Document, String) {
     let mut config = base.clone();
     let mut args = "IgnoreUnknown=1".to_owned();
     for (n, address) in wanted.iter().enumerate() {
@@ -169,7 +170,7 @@ fn request(base: &Value, wanted: &[IpAddr], place: usize) -> (Vec<u8>, String) {
             _ => config["runtimeConfig"] = json!({"ips": [format!("{address}/24")]}),
         }
     }
-    (config.to_string().into(), args)
+    (Document::parse(config.to_string().into()).unwrap(), args)
 }
 
 fn calls(number: usize) -> impl Strategy<Value = Vec<(Verb, usize, bool)>> {

@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 
 fn parse(config: &Value, command: Command) -> Result<NetConf, Error> {
-    NetConf::parse(config.to_string().as_bytes(), command)
+    NetConf::parse(&document(config.to_string().into()).unwrap(), command)
 }
 
 fn base() -> Value {
@@ -112,11 +112,14 @@ fn another_plugins_configuration_may_be_its_own() {
         "cniVersion": "1.1.0", "name": "net", "ipam": {"type": "x"}, "mtu": "auto", "dns": "off",
         "runtimeConfig": {"deviceID": "0000:04:00.5"}, "prevResult": {"interfaces": 7},
     });
-    let stdin = sriov.to_string();
+    let sriov = document(sriov.to_string().into()).unwrap();
     for command in [Command::Add, Command::Check, Command::Del] {
-        assert!(NetConf::parse_for_ipam(stdin.as_bytes(), command).is_ok(), "{command:?}");
+        assert!(NetConf::parse_for_ipam(&sriov, command).is_ok(), "{command:?}");
     }
-    let error = NetConf::parse_for_ipam(br#"{"cniVersion": "0.3.1"}"#, Command::Check).err().unwrap();
+    let error =
+        NetConf::parse_for_ipam(&document(br#"{"cniVersion": "0.3.1"}"#.to_vec()).unwrap(), Command::Check)
+            .err()
+            .unwrap();
     assert_eq!(error.msg, "config version does not allow CHECK");
 }
 
@@ -168,7 +171,7 @@ fn versions() {
     let mut silent = base();
     silent.as_object_mut().unwrap().remove("cniVersion");
     assert_eq!(parse(&silent, Command::Add).ok().unwrap().version, Version::V0_1_0);
-    assert_eq!(version_of(silent.to_string().as_bytes()), Some(Version::V0_1_0));
+    assert_eq!(version_of(&document(silent.to_string().into()).unwrap()), Some(Version::V0_1_0));
 }
 
 #[test]
@@ -205,14 +208,11 @@ fn all_problems_are_told_at_once() {
     for want in ["name: invalid", "mtu: 1:", "ipam: must be an object", "dns: must be an object"] {
         assert!(msg.contains(want), "{msg}");
     }
-    let error = NetConf::parse(b"{secret", Command::Add).err().unwrap();
+    let error = document(b"{secret".to_vec()).err().unwrap();
     assert_eq!(error.code, 6);
     assert!(!error.to_string().contains("secret"), "{error}");
     for undecodable in ["[]", "7", r#"{"cniVersion": 1.1, "name": "net"}"#] {
-        assert_eq!(
-            NetConf::parse(undecodable.as_bytes(), Command::Add).err().unwrap().code,
-            6,
-            "{undecodable}"
-        );
+        let undecodable = serde_json::from_str(undecodable).unwrap();
+        assert_eq!(parse(&undecodable, Command::Add).err().unwrap().code, 6, "{undecodable}");
     }
 }

@@ -18,7 +18,7 @@ fn request(config: &Value) -> Request {
         path: String::new(),
         netns_override: false,
     };
-    Request::read(env, whole.to_string().into()).ok().unwrap()
+    Request::read(env, crate::config::document(whole.to_string().into()).unwrap()).ok().unwrap()
 }
 
 fn allocation(ips: &[(&str, &str)], routes: Vec<Route>) -> Allocation {

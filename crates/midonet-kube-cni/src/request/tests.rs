@@ -14,7 +14,7 @@ fn read(args: &str, runtime: &serde_json::Value) -> Result<Request, Error> {
         netns_override: false,
     };
     let config = json!({"cniVersion": "1.0.0", "name": "n", "ipam": {"type": "x"}, "runtimeConfig": runtime});
-    Request::read(env, config.to_string().into())
+    Request::read(env, crate::config::document(config.to_string().into()).unwrap())
 }
 
 fn pod(args: &str) -> String {

@@ -250,7 +250,7 @@ fn under_its_other_name_it_is_the_allocator_alone() {
         ifname: "eth0",
         args: "",
         path,
-        config: &node.config.to_string().into_bytes(),
+        config: &ipam::json::Document::parse(node.config.to_string().into()).unwrap(),
     };
     // As another network plugin would run it.
     let delegate = ipam::Ipam::Delegate("midonet-kube-ipam".into());

@@ -193,7 +193,7 @@ fn errors_have_the_specifications_codes() {
         ("ADD", good.clone(), vec![("CNI_IFNAME", "eth0/1")], 4, "CNI_IFNAME"),
         ("ADD", good.clone(), vec![("CNI_ARGS", "FOO=1")], 4, "unknown args FOO"),
         ("DEL", good.clone(), vec![("CNI_ARGS", "IgnoreUnknown=1;FOO")], 4, "invalid pair \"FOO\""),
-        ("ADD", json!("no object"), vec![], 6, "no JSON object"),
+        ("ADD", json!("no object"), vec![], 6, "configuration: must be an object"),
         ("ADD", with("name", Value::Null), vec![], 7, "missing network name"),
         ("ADD", with("name", json!("a/b")), vec![], 7, "invalid characters found in network name"),
         ("ADD", good.clone(), vec![("CNI_NETNS", "/nonexistent/netns")], 8, "/nonexistent/netns"),

@@ -50,14 +50,14 @@ impl Queue {
         Self { capacity, entries: BTreeMap::new(), generation: 0 }
     }
 
-    pub(super) fn push(&mut self, pod: PodRef, annotations: Annotations, now: Instant) -> Result<(), Full> {
+    pub(super) fn push(&mut self, pod: PodRef, annotations: Annotations, due: Instant) -> Result<(), Full> {
         let key = PodKey::new(&pod.namespace, &pod.name);
         if self.entries.len() >= self.capacity && !self.entries.contains_key(&key) {
             return Err(Full(self.capacity));
         }
         self.generation += 1;
         let work = Work { key: key.clone(), pod, annotations, generation: self.generation };
-        self.entries.insert(key, Entry { work, failures: 0, due: Some(now) });
+        self.entries.insert(key, Entry { work, failures: 0, due: Some(due) });
         Ok(())
     }
 

@@ -114,7 +114,7 @@ fn sysctls(root: &Path) -> Finding {
 /// Another VXLAN network, most of all.
 fn overlay_port() -> Finding {
     let what = format!("UDP port {OVERLAY_PORT}");
-    if plumbing::index(interface::OVERLAY).is_ok_and(|index| index.is_some()) {
+    if plumbing::find_port(interface::OVERLAY).is_ok_and(|link| link.is_some()) {
         return Finding::good(what); // our own device has it
     }
     let both: [SocketAddr; 2] =

@@ -108,7 +108,7 @@ impl Network {
     ///
     /// # Errors
     /// [`BindError::Precondition`] says what differs.
-    pub fn check(&self, request: &BindRequest) -> Result<(), BindError> {
+    pub fn check(&mut self, request: &BindRequest) -> Result<(), BindError> {
         self.check_link(request)?;
         let committed = self.datapath.ports().context("cannot read the datapath's ports")?;
         let Some(port) = committed.iter().find(|port| port.ifindex == request.host_ifindex) else {
@@ -164,9 +164,9 @@ impl Network {
     }
 
     /// The plugin's word against the kernel's.
-    fn check_link(&self, request: &BindRequest) -> Result<(), BindError> {
+    fn check_link(&mut self, request: &BindRequest) -> Result<(), BindError> {
         let name = &request.host_ifname;
-        let link = plumbing::find_port(name).context("cannot look the interface up")?;
+        let link = self.netlink.find(name).context("cannot look the interface up")?;
         // A call that was overtaken by its DEL is about one that is dead.
         let Some(link) = link.filter(|link| !link.is_dead()) else {
             return Err(BindError::Precondition(format!("there is no interface {name} on this node")));

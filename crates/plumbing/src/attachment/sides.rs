@@ -2,9 +2,7 @@
 
 use netlink_packet_route::link::LinkAttribute;
 
-use super::{
-    Attached, Attachment, explain_exists, missing, number, pair, routes, set_inner_up, settings, text,
-};
+use super::{Attached, Attachment, explain_exists, pair, routes, set_inner_up, settings, text};
 use crate::link::{self, DEAD_GROUP, DEAD_NAME, Link};
 use crate::{Error, NetNs, Netlink, Result, address, route, sysctl, tc};
 
@@ -68,7 +66,7 @@ impl<'a> Sides<'a> {
         }
         let made = self.host.request(pair(attachment));
         made.map_err(|error| explain_exists(error, &mut self.host, attachment))?;
-        let made = number(&attachment.outer).and_then(|outer| self.name(attachment, outer));
+        let made = self.host.index(&attachment.outer).and_then(|outer| self.name(attachment, outer));
         if made.is_err()
             && let Ok(Some(left)) = self.outer(&attachment.outer)
         {
@@ -83,17 +81,17 @@ impl<'a> Sides<'a> {
             link::change(outer, &format!("name the owner of {}", attachment.outer), alias),
             tc::join_block(outer, &attachment.outer),
         ])?;
-        let name = attachment.inner.as_str();
-        let inner = self.inner(name)?.ok_or_else(|| missing(name))?;
+        let (name, inside) = (attachment.inner.as_str(), self.inside());
+        let (inner, mac) = (inside.index(name)?, inside.mac(name)?);
         // A driver may take an address and not say that it did not.
-        if inner.mac != attachment.inner_mac {
-            let (has, wanted) = (text(inner.mac), text(attachment.inner_mac));
+        if mac != attachment.inner_mac {
+            let (has, wanted) = (text(mac), text(attachment.inner_mac));
             return Err(Error::other(
                 format!("set the MAC address of {name} to {wanted}"),
                 format!("the kernel gave it {has}"),
             ));
         }
-        Ok(Attached { outer_ifindex: outer, inner_ifindex: inner.ifindex })
+        Ok(Attached { outer_ifindex: outer, inner_ifindex: inner })
     }
 
     /// Gives the inner end its settings, addresses and routes, and sets it up.
