@@ -230,6 +230,31 @@ fn a_port_whose_interface_vanished_while_no_agent_ran_is_released() {
 }
 
 #[test]
+fn an_address_can_be_given_again_before_its_port_is_found_to_be_dead() {
+    let scene = Scene::new(Family::Dual, &[]);
+    for round in 0..8 {
+        let old = scene.add(&format!("old{round}"));
+        // What a DEL does that finds no agent; and the next address is to be the same.
+        scene.sh(&format!("ip link delete {}", naming::pod_host_interface(&old.key)));
+        for (set, address) in old.addresses().into_iter().enumerate() {
+            scene.sh(&format!("rm {address}; printf {} > last_reserved_ip.{set}", before(address)));
+        }
+        let new = scene.add(&format!("new{round}"));
+        assert_eq!(new.addresses(), old.addresses());
+        assert_eq!(scene.0.status("node1").unwrap().ports.len(), 1);
+        scene.0.delete_pod(&new.key).unwrap();
+    }
+    assert_eq!(scene.metric("repairs_total", "port_without_interface"), 8);
+}
+
+fn before(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() - 1).into()),
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() - 1).into()),
+    }
+}
+
+#[test]
 fn addresses_of_another_ipam_are_not_looked_at() {
     let scene = Scene::new(Family::Dual, &["--ipam-type", "static"]);
     scene.sh(&format!("mkdir -p {FOLDER}"));

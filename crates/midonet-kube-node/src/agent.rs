@@ -173,9 +173,23 @@ impl Agent {
     /// # Errors
     /// Those of [`Network::bind`].
     pub fn bind(&self, request: &BindRequest) -> Result<(), BindError> {
-        self.with_network(|network| network.bind(request))?;
+        let mut bound = self.with_network(|network| network.bind(request));
+        // The other port may be one whose DEL found no agent: its addresses were given back all the same.
+        if matches!(bound, Err(BindError::Taken(_))) && self.sweep() {
+            bound = self.with_network(|network| network.bind(request));
+        }
+        bound?;
         self.annotate(request);
         Ok(())
+    }
+
+    /// Releases the ports whose interface is gone or dead without anybody having said so. Whether there were any.
+    pub fn sweep(&self) -> bool {
+        let dropped = self.with_network(Network::sweep);
+        for port in &dropped {
+            self.0.mailbox.cancel(port.pod());
+        }
+        !dropped.is_empty()
     }
 
     /// Takes a port out of the network and forgets what waits for the Pod.

@@ -226,9 +226,7 @@ async fn sweep(agent: &Agent) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        for port in agent.with_network(Network::sweep) {
-            agent.mailbox().cancel(port.pod());
-        }
+        agent.sweep();
         match tokio::task::spawn_blocking(|| plumbing::reap_dead(SWEEP_SLICE)).await {
             Ok(Err(error)) => warn!(%error, "cannot delete dead interfaces"),
             Err(error) => warn!(%error, "cannot delete dead interfaces"),

@@ -41,6 +41,9 @@ pub enum BindError {
     /// The node is not in a state for it.
     #[error("{0}")]
     Precondition(String),
+    /// One of its addresses is another port's.
+    #[error("{0}")]
+    Taken(String),
     /// Not now.
     #[error("{0}")]
     NotYet(String),
@@ -65,7 +68,7 @@ impl Network {
                 && port.addresses.iter().any(|address| request.addresses.contains(address))
         });
         if let Some(other) = taken {
-            return Err(BindError::Precondition(format!(
+            return Err(BindError::Taken(format!(
                 "Pod {} was given {:?}, but Pod {} has {:?}: the IPAM plugin gives addresses twice",
                 request.alias.pod, request.addresses, other.alias.pod, other.addresses
             )));

@@ -136,7 +136,7 @@ fn status_of(error: &BindError) -> Status {
     let text = error.to_string();
     match error {
         BindError::Invalid(_) => Status::invalid_argument(text),
-        BindError::Precondition(_) => Status::failed_precondition(text),
+        BindError::Precondition(_) | BindError::Taken(_) => Status::failed_precondition(text),
         BindError::NotYet(_) => Status::unavailable(text),
         BindError::Full(_) => Status::resource_exhausted(text),
         BindError::Failed(_) => Status::internal(text),
