@@ -6,7 +6,7 @@ use ipam::{Allocation, IpConfig};
 use libfuzzer_sys::fuzz_target;
 use midonet_kube_cni::config::document;
 use midonet_kube_cni::env::Environment;
-use midonet_kube_cni::plan::Plan;
+use midonet_kube_cni::plan::{Pair, Plan};
 use midonet_kube_cni::request::Request;
 use midonet_kube_fuzz::{CONFIGURATIONS, check_error};
 use naming::alias::PortAlias;
@@ -44,7 +44,8 @@ fn check(request: &Request) {
     }
     assert!(env.ifname.len() <= 15, "{:?}", env.ifname);
     let ips = vec![IpConfig { address: "10.0.0.3/29".parse().expect("an address"), gateway: None }];
-    if let Err(error) = Plan::new(request, Allocation { ips, ..Allocation::default() }) {
+    let allocation = Allocation { ips, ..Allocation::default() };
+    if let Err(error) = Pair::new(request).and_then(|pair| Plan::new(request, pair, allocation)) {
         return check_error(&error);
     }
     let (alias, text) = (request.alias(), request.alias().encode());

@@ -15,10 +15,11 @@ pub mod sandbox;
 use ipam::Allocation;
 use midonet_kube_cni::env::Environment;
 use midonet_kube_cni::error::{Error, code};
-use midonet_kube_cni::plan::Plan;
+use midonet_kube_cni::plan::{Pair, Plan};
 use midonet_kube_cni::request::Request;
 use midonet_kube_cni::result::CniResult;
 use midonet_kube_cni::version::Version;
+use naming::pod_host_interface;
 use serde_json::Value;
 
 /// Network configurations to begin with.
@@ -55,12 +56,12 @@ pub fn check_error(error: &Error) {
 
 /// What becomes of an ADD that got these addresses: a plan whose parts fit, and a result in every version.
 pub fn check_plan(request: &Request, allocation: Allocation) {
-    let plan = match Plan::new(request, allocation) {
+    let plan = match Pair::new(request).and_then(|pair| Plan::new(request, pair, allocation)) {
         Ok(plan) => plan,
         Err(error) => return check_error(&error),
     };
     let bind = plan.bind_request(7);
-    assert!(bind.host_ifname.len() <= 15 && bind.host_ifname == plan.outer, "{bind:?}");
+    assert!(bind.host_ifname.len() <= 15 && bind.host_ifname == pod_host_interface(&request.pod), "{bind:?}");
     assert!(bind.mac.parse::<naming::Mac>().is_ok(), "{bind:?}");
     assert!(!bind.addresses.is_empty(), "{bind:?}");
     for address in &bind.addresses {

@@ -29,9 +29,20 @@ const BUSY_DEADLINE: Duration = Duration::from_secs(5);
 /// More output than this is no answer.
 const LONGEST: u64 = 1 << 20;
 
+/// A plugin that was started.
+pub(crate) struct Running<'a> {
+    plugin: &'a str,
+    verb: &'static str,
+    child: Child,
+    since: Instant,
+    stdout: File,
+    stderr: File,
+}
+
 /// ADD: the answer is a result.
-pub(crate) fn add(plugin: &str, call: &Call<'_>) -> Result<Allocation, Error> {
-    let stdout = run(plugin, "ADD", call)?;
+pub(crate) fn finish_add(running: Running<'_>) -> Result<Allocation, Error> {
+    let plugin = running.plugin;
+    let stdout = running.finish(DEADLINE)?;
     let garbage = |what: String| Error::Exec {
         plugin: plugin.to_owned(),
         what: format!("its answer to ADD is no CNI result: {what}"),
@@ -43,15 +54,11 @@ pub(crate) fn add(plugin: &str, call: &Call<'_>) -> Result<Allocation, Error> {
 
 /// Any verb: what the plugin wrote on stdout, if it succeeded.
 pub(crate) fn run(plugin: &str, verb: &'static str, call: &Call<'_>) -> Result<Vec<u8>, Error> {
-    run_within(plugin, verb, call, DEADLINE)
+    start(plugin, verb, call)?.finish(DEADLINE)
 }
 
-fn run_within(
-    plugin: &str,
-    verb: &'static str,
-    call: &Call<'_>,
-    deadline: Duration,
-) -> Result<Vec<u8>, Error> {
+/// Starts the plugin, and leaves it to its work.
+pub(crate) fn start<'a>(plugin: &'a str, verb: &'static str, call: &Call<'_>) -> Result<Running<'a>, Error> {
     let program = find(plugin, call.path)?;
     let fail = |what: String| Error::Exec { plugin: plugin.to_owned(), what };
     let io_fail = |error: io::Error| fail(format!("cannot run {}: {error}", program.display()));
@@ -71,15 +78,31 @@ fn run_within(
     set_or_remove(&mut command, "CNI_ARGS", Some(call.args).filter(|args| !args.is_empty()));
     command.stdin(stdin);
     command.stdout(stdout.try_clone().map_err(io_fail)?).stderr(stderr.try_clone().map_err(io_fail)?);
-    let mut child = spawn(&mut command).map_err(io_fail)?;
-    let finished = wait(&mut child, deadline).map_err(io_fail)?;
-    let errors = read(stderr);
-    // What a plugin logs belongs where its caller logs.
-    let _ = io::stderr().write_all(&errors);
-    match finished {
-        None => Err(Error::Timeout { plugin: plugin.to_owned(), verb, seconds: deadline.as_secs() }),
-        Some(status) if status.success() => Ok(read(stdout)),
-        Some(status) => Err(error_of(plugin, status, &read(stdout), &errors)),
+    let child = spawn(&mut command).map_err(io_fail)?;
+    Ok(Running { plugin, verb, child, since: Instant::now(), stdout, stderr })
+}
+
+impl<'a> Running<'a> {
+    /// Its name.
+    pub(crate) fn plugin(&self) -> &'a str {
+        self.plugin
+    }
+
+    /// What it wrote on stdout, if it succeeded.
+    fn finish(mut self, deadline: Duration) -> Result<Vec<u8>, Error> {
+        let plugin = self.plugin.to_owned();
+        let finished = match wait(&mut self.child, self.since, deadline) {
+            Ok(finished) => finished,
+            Err(error) => return Err(Error::Exec { plugin, what: format!("cannot wait for it: {error}") }),
+        };
+        let errors = read(self.stderr);
+        // What a plugin logs belongs where its caller logs.
+        let _ = io::stderr().write_all(&errors);
+        match finished {
+            None => Err(Error::Timeout { plugin, verb: self.verb, seconds: deadline.as_secs() }),
+            Some(status) if status.success() => Ok(read(self.stdout)),
+            Some(status) => Err(error_of(plugin, status, &read(self.stdout), &errors)),
+        }
     }
 }
 
@@ -123,14 +146,13 @@ fn spawn(command: &mut Command) -> io::Result<Child> {
 }
 
 /// Waits for the plugin; `None` if it took too long, and then it and what it started is dead.
-fn wait(child: &mut Child, deadline: Duration) -> io::Result<Option<ExitStatus>> {
+fn wait(child: &mut Child, start: Instant, deadline: Duration) -> io::Result<Option<ExitStatus>> {
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
     // SAFETY: pidfd_open takes two integers and touches no memory; the result is checked.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     let fd = Errno::result(fd).map(|fd| i32::try_from(fd).unwrap_or(-1))?;
     // SAFETY: the kernel just gave this descriptor to us alone.
     let pidfd = unsafe { OwnedFd::from_raw_fd(fd) };
-    let start = Instant::now();
     loop {
         let left = deadline.saturating_sub(start.elapsed());
         let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
@@ -150,8 +172,7 @@ fn wait(child: &mut Child, deadline: Duration) -> io::Result<Option<ExitStatus>>
 }
 
 /// The error that a failed plugin reported, or what can be said in its place.
-fn error_of(plugin: &str, status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> Error {
-    let plugin = plugin.to_owned();
+fn error_of(plugin: String, status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> Error {
     let value: Result<Value, _> = serde_json::from_slice(stdout);
     if let Ok(value) = &value {
         let node = Node::root(value);

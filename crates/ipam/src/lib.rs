@@ -62,6 +62,33 @@ pub struct Attachment {
     pub ifname: String,
 }
 
+/// A reservation that is under way.
+#[must_use]
+pub struct Pending<'a>(State<'a>);
+
+enum State<'a> {
+    Done(Allocation),
+    Running(Call<'a>, delegate::Running<'a>),
+}
+
+impl Pending<'_> {
+    /// Waits until it is made.
+    ///
+    /// # Errors
+    /// See [`Ipam::add`].
+    pub fn finish(self) -> Result<Allocation, Error> {
+        let (call, running) = match self.0 {
+            State::Done(allocation) => return Ok(allocation),
+            State::Running(call, running) => (call, running),
+        };
+        let plugin = running.plugin();
+        delegate::finish_add(running).inspect_err(|_| {
+            // The first error is the one that counts.
+            let _ = delegate::run(plugin, "DEL", &call);
+        })
+    }
+}
+
 impl Ipam {
     /// What a configuration's `ipam.type` stands for.
     pub fn of_type(name: &str) -> Self {
@@ -74,13 +101,18 @@ impl Ipam {
     /// See [`Error`]. The allocator of this crate then holds nothing for this call; a delegate is told
     /// to give back (DEL) what it may have reserved, as the specification demands.
     pub fn add(&self, call: &Call<'_>) -> Result<Allocation, Error> {
-        match self {
-            Self::InProcess => allocator::add(call),
-            Self::Delegate(name) => delegate::add(name, call).inspect_err(|_| {
-                // The first error is the one that counts.
-                let _ = delegate::run(name, "DEL", call);
-            }),
-        }
+        self.begin(call)?.finish()
+    }
+
+    /// The same in two steps: a delegate works while its caller does something else. The second must follow.
+    ///
+    /// # Errors
+    /// See [`add`](Self::add).
+    pub fn begin<'a>(&'a self, call: &Call<'a>) -> Result<Pending<'a>, Error> {
+        Ok(Pending(match self {
+            Self::InProcess => State::Done(allocator::add(call)?),
+            Self::Delegate(name) => State::Running(*call, delegate::start(name, "ADD", call)?),
+        }))
     }
 
     /// Gives back all addresses of the attachment; success if there are none.

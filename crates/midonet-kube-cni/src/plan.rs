@@ -22,41 +22,102 @@ const IPV6_MTU: u32 = 1280;
 /// The scope of what is reached without a gateway (RT_SCOPE_LINK).
 const SCOPE_LINK: u8 = 253;
 
-/// An attachment.
+/// The interfaces of an attachment: what of it needs no addresses, and can be made before there are any.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
+pub struct Pair {
     inner: String,
     /// The interface on the host.
     pub outer: String,
     mac: Mac,
     alias: String,
     mtu: u32,
+    forwarding: Option<bool>,
+}
+
+/// An attachment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    pair: Pair,
     ips: Vec<(IpNet, IpAddr)>,
     routes: Vec<Route>,
     dns: Dns,
     bind: BindPortRequest,
-    forwarding: Option<bool>,
+}
+
+impl Pair {
+    /// What ADD makes.
+    ///
+    /// # Errors
+    /// The configuration lacks the MTU, or nobody could tell whose the pair is.
+    pub fn new(request: &Request) -> Result<Self, Error> {
+        let mac =
+            request.mac.unwrap_or_else(|| attachment_mac(&request.env.container_id, &request.env.ifname));
+        Self::of_mac(request, mac)
+    }
+
+    fn of_mac(request: &Request, mac: Mac) -> Result<Self, Error> {
+        let mtu = request.conf.mtu.ok_or_else(|| {
+            Error::new(
+                code::CONFIG,
+                "mtu: missing: midonet-kube-node writes it; use the configuration that it wrote",
+            )
+        })?;
+        let alias = request.alias().encode();
+        // What has no room for the Pod's namespace could not be read back, and DEL would not know its own.
+        if alias.len() > LONGEST_ALIAS || PortAlias::parse(&alias).is_none() {
+            let length = request.env.container_id.len();
+            return Err(Error::new(
+                code::ENVIRONMENT,
+                format!("CNI_CONTAINERID: {length} characters are too many"),
+            ));
+        }
+        Ok(Self {
+            inner: request.env.ifname.clone(),
+            outer: pod_host_interface(&request.pod),
+            mac,
+            alias,
+            mtu,
+            // Whether the node forwards, if that is where the Pod's end is to be, is none of our business.
+            forwarding: (!request.env.netns_override).then_some(false),
+        })
+    }
+
+    /// For the kernel, without addresses.
+    pub fn attachment<'a>(&self, netns: &'a NetNs) -> plumbing::Attachment<'a> {
+        plumbing::Attachment {
+            netns: Some(netns),
+            inner: self.inner.clone(),
+            inner_mac: self.mac.0,
+            outer: self.outer.clone(),
+            outer_mac: GATEWAY_MAC.0,
+            alias: self.alias.clone(),
+            mtu: self.mtu,
+            addresses: Vec::new(),
+            gateways: Vec::new(),
+            routes: Vec::new(),
+            forwarding: self.forwarding,
+            replace_stale: false,
+        }
+    }
 }
 
 impl Plan {
     /// What ADD makes.
     ///
     /// # Errors
-    /// The configuration lacks the MTU, or the addresses or routes cannot be used.
-    pub fn new(request: &Request, allocation: Allocation) -> Result<Self, Error> {
+    /// The addresses or routes cannot be used.
+    pub fn new(request: &Request, pair: Pair, allocation: Allocation) -> Result<Self, Error> {
         let ips: Vec<_> = allocation
             .ips
             .into_iter()
             .map(|ip| with_gateway(ip.address, ip.gateway))
             .collect::<Result<_, _>>()?;
-        let mac =
-            request.mac.unwrap_or_else(|| attachment_mac(&request.env.container_id, &request.env.ifname));
         let mut routes = allocation.routes;
         if routes.is_empty() {
             routes = default_routes(&ips);
         }
         let dns = request.conf.dns.over(allocation.dns);
-        Self::build(request, mac, ips, &routes, dns)
+        Self::build(request, pair, ips, &routes, dns)
     }
 
     /// What CHECK expects: the chain's result as it came, and what this plugin adds to it.
@@ -84,22 +145,17 @@ impl Plan {
         // Routes through other next hops are other plugins'.
         let ours = |route: &&Route| route.gw.is_some_and(|gw| ips.iter().any(|(_, gateway)| *gateway == gw));
         let routes: Vec<Route> = result.routes.iter().filter(ours).cloned().collect();
-        Self::build(request, mac, ips, &routes, result.dns.clone())
+        Self::build(request, Pair::of_mac(request, mac)?, ips, &routes, result.dns.clone())
     }
 
     fn build(
         request: &Request,
-        mac: Mac,
+        pair: Pair,
         ips: Vec<(IpNet, IpAddr)>,
         routes: &[Route],
         dns: Dns,
     ) -> Result<Self, Error> {
-        let mtu = request.conf.mtu.ok_or_else(|| {
-            Error::new(
-                code::CONFIG,
-                "mtu: missing: midonet-kube-node writes it; use the configuration that it wrote",
-            )
-        })?;
+        let mtu = pair.mtu;
         if mtu < IPV6_MTU && ips.iter().any(|(net, _)| net.addr().is_ipv6()) {
             return Err(Error::new(
                 code::CONFIG,
@@ -110,32 +166,19 @@ impl Plan {
             return Err(Error::new(code::ADDRESSES, "there is no address for the interface"));
         }
         let routes = routes.iter().map(|route| through_gateway(route, &ips)).collect::<Result<_, _>>()?;
-        let alias = request.alias().encode();
-        // What has no room for the Pod's namespace could not be read back, and DEL would not know its own.
-        if alias.len() > LONGEST_ALIAS || PortAlias::parse(&alias).is_none() {
-            let length = request.env.container_id.len();
-            return Err(Error::new(
-                code::ENVIRONMENT,
-                format!("CNI_CONTAINERID: {length} characters are too many"),
-            ));
-        }
-        let outer = pod_host_interface(&request.pod);
         let bind = BindPortRequest {
             namespace: request.pod.namespace.clone(),
             name: request.pod.name.clone(),
             pod_uid: request.pod_uid.clone().unwrap_or_default(),
             container_id: request.env.container_id.clone(),
             ifname: request.env.ifname.clone(),
-            host_ifname: outer.clone(),
+            host_ifname: pair.outer.clone(),
             host_ifindex: 0,
-            mac: mac.to_string(),
+            mac: pair.mac.to_string(),
             addresses: ips.iter().map(|(net, _)| net.addr().to_string()).collect(),
             ..BindPortRequest::default()
         };
-        // Whether the node forwards, if that is where the Pod's end is to be, is none of our business.
-        let forwarding = (!request.env.netns_override).then_some(false);
-        let inner = request.env.ifname.clone();
-        Ok(Self { inner, outer, mac, alias, mtu, ips, routes, dns, bind, forwarding })
+        Ok(Self { pair, ips, routes, dns, bind })
     }
 
     /// For the kernel.
@@ -153,18 +196,10 @@ impl Plan {
             scope: r.scope,
         };
         plumbing::Attachment {
-            netns: Some(netns),
-            inner: self.inner.clone(),
-            inner_mac: self.mac.0,
-            outer: self.outer.clone(),
-            outer_mac: GATEWAY_MAC.0,
-            alias: self.alias.clone(),
-            mtu: self.mtu,
             addresses: self.ips.iter().map(|(net, _)| *net).collect(),
             gateways,
             routes: self.routes.iter().map(route).collect(),
-            forwarding: self.forwarding,
-            replace_stale: false,
+            ..self.pair.attachment(netns)
         }
     }
 
@@ -176,10 +211,11 @@ impl Plan {
     /// For the runtime: after what the plugins before made, if any.
     pub fn result(&self, sandbox: &str, before: Option<&CniResult>) -> CniResult {
         let mut result = before.cloned().unwrap_or_default();
-        let mtu = Some(self.mtu);
+        let Pair { inner, outer, mac, mtu, .. } = &self.pair;
+        let mtu = Some(*mtu);
         let host =
-            Interface { name: self.outer.clone(), mac: GATEWAY_MAC.to_string(), mtu, ..Interface::default() };
-        let (name, mac) = (self.inner.clone(), self.mac.to_string());
+            Interface { name: outer.clone(), mac: GATEWAY_MAC.to_string(), mtu, ..Interface::default() };
+        let (name, mac) = (inner.clone(), mac.to_string());
         let container = Interface { name, mac, mtu, sandbox: sandbox.to_owned(), ..Interface::default() };
         let index = result.interfaces.len() + 1;
         result.interfaces.extend([host, container]);

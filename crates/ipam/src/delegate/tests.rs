@@ -17,6 +17,10 @@ fn call<'a>(path: &'a str, config: &'a Document) -> Call<'a> {
     Call { container_id: "c1", netns: None, ifname: "eth0", args: "IP=10.0.0.9", path, config }
 }
 
+fn add(plugin: &str, call: &Call<'_>) -> Result<Allocation, Error> {
+    finish_add(start(plugin, "ADD", call)?)
+}
+
 fn nothing() -> Document {
     Document::parse(b"{}".to_vec()).unwrap()
 }
@@ -95,9 +99,12 @@ fn a_hung_plugin_is_killed_with_its_children() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap().to_owned();
     plugin(folder.path(), "hung", &format!("sleep 1000 & echo $! > {path}/pid; wait"));
-    let start = Instant::now();
-    let error = run_within("hung", "ADD", &call(&path, &nothing()), Duration::from_millis(500)).unwrap_err();
-    assert!(start.elapsed() < Duration::from_secs(10));
+    let begin = Instant::now();
+    let error = start("hung", "ADD", &call(&path, &nothing()))
+        .unwrap()
+        .finish(Duration::from_millis(500))
+        .unwrap_err();
+    assert!(begin.elapsed() < Duration::from_secs(10));
     assert_eq!(error.code(), 11, "{error}");
     let pid = std::fs::read_to_string(folder.path().join("pid")).unwrap();
     let gone = || match std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())) {

@@ -39,9 +39,13 @@ fn attachment<'a>(plan: &Plan, netns: &'a NetNs) -> plumbing::Attachment<'a> {
 
 const DUAL: [(&str, &str); 2] = [("10.244.1.5/24", "10.244.1.1"), ("fd44:0:0:1::5/64", "")];
 
+fn plan(request: &Request, allocation: Allocation) -> Result<Plan, Error> {
+    Plan::new(request, Pair::new(request)?, allocation)
+}
+
 #[test]
 fn a_dual_stack_attachment() {
-    let plan = Plan::new(&request(&json!({})), allocation(&DUAL, vec![])).unwrap();
+    let plan = plan(&request(&json!({})), allocation(&DUAL, vec![])).unwrap();
     let own = NetNs::current().unwrap();
     let got = attachment(&plan, &own);
     assert_eq!((got.inner.as_str(), got.outer.as_str(), got.mtu), ("eth0", "mido24d07f86e30", 1450));
@@ -64,7 +68,7 @@ fn a_container_id_leaves_room_for_the_pod() {
     for (length, fits) in [(64, true), (230, true), (241, false), (255, false), (1000, false)] {
         let mut request = request(&json!({}));
         request.env.container_id = "c".repeat(length);
-        match Plan::new(&request, allocation(&DUAL, vec![])) {
+        match plan(&request, allocation(&DUAL, vec![])) {
             Ok(_) => assert!(fits, "{length}"),
             Err(error) => {
                 assert!(!fits && error.code == 4 && error.msg.contains("too many"), "{length}: {error}");
@@ -78,8 +82,7 @@ fn routes_of_ipam_replace_the_default() {
     let mut own_hop = Route::to(net("fd01::/64"));
     own_hop.gw = Some("fd44:0:0:1::9".parse().unwrap());
     let plan =
-        Plan::new(&request(&json!({})), allocation(&DUAL, vec![Route::to(net("10.0.0.0/8")), own_hop]))
-            .unwrap();
+        plan(&request(&json!({})), allocation(&DUAL, vec![Route::to(net("10.0.0.0/8")), own_hop])).unwrap();
     let own = NetNs::current().unwrap();
     let routes: Vec<String> = attachment(&plan, &own).routes.iter().map(ToString::to_string).collect();
     assert_eq!(routes, ["10.0.0.0/8 via 10.244.1.1", "fd01::/64 via fd44:0:0:1::9"]);
@@ -97,7 +100,7 @@ fn routes_keep_what_ipam_says_of_them() {
     };
     let routes =
         vec![special("0.0.0.0/0", Some(0)), special("::/0", None), special("10.9.0.0/16", Some(253))];
-    let plan = Plan::new(&request(&json!({})), allocation(&DUAL, routes)).unwrap();
+    let plan = plan(&request(&json!({})), allocation(&DUAL, routes)).unwrap();
     let own = NetNs::current().unwrap();
     let routes: Vec<String> = attachment(&plan, &own).routes.iter().map(ToString::to_string).collect();
     let rest = "mtu 1400 advmss 1360 metric 7 table 100";
@@ -115,7 +118,7 @@ fn the_result_names_both_ends_after_what_was_before() {
     let request = request(
         &json!({"dns": {"nameservers": ["10.96.0.10"]}, "runtimeConfig": {"mac": "02:00:00:00:00:07"}}),
     );
-    let plan = Plan::new(&request, allocation(&DUAL[..1], vec![])).unwrap();
+    let plan = plan(&request, allocation(&DUAL[..1], vec![])).unwrap();
     let result = plan.result("/run/netns/x", None);
     assert_eq!(result.interfaces[0].name, "mido24d07f86e30");
     assert!(result.interfaces[0].sandbox.is_empty());
@@ -134,7 +137,7 @@ fn the_result_names_both_ends_after_what_was_before() {
 #[test]
 fn check_expects_what_add_made() {
     let request = request(&json!({}));
-    let plan = Plan::new(&request, allocation(&DUAL, vec![])).unwrap();
+    let plan = plan(&request, allocation(&DUAL, vec![])).unwrap();
     let mut result = plan.result("/run/netns/x", None);
     assert_eq!(Plan::of_result(&request, &result).unwrap(), plan);
     // A later plugin changed the MAC, took a route away, and added an interface with a route of its own.
@@ -146,7 +149,7 @@ fn check_expects_what_add_made() {
     result.interfaces[1].mac = "02:00:00:00:00:09".into();
     result.routes.remove(0);
     let changed = Plan::of_result(&request, &result).unwrap();
-    assert_eq!((changed.mac.to_string().as_str(), changed.routes.len()), ("02:00:00:00:00:09", 1));
+    assert_eq!((changed.pair.mac.to_string().as_str(), changed.routes.len()), ("02:00:00:00:00:09", 1));
     result.interfaces.truncate(1);
     assert!(Plan::of_result(&request, &result).unwrap_err().msg.contains("no interface eth0 in a sandbox"));
 }
@@ -199,7 +202,7 @@ fn refusals() {
         ),
         (&json!({"mtu": 1279}), &DUAL, vec![], 7, "IPv6 needs at least 1280 bytes"),
     ] {
-        let error = Plan::new(&request(config), allocation(ips, routes)).unwrap_err();
+        let error = plan(&request(config), allocation(ips, routes)).unwrap_err();
         assert_eq!(error.code, code, "{error}");
         assert!(error.msg.contains(want), "{error}");
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{open_netns, owner, refuse_own, warn};
 use crate::agent;
 use crate::error::{Error, code};
-use crate::plan::{Plan, release_request};
+use crate::plan::{Pair, Plan, release_request};
 use crate::request::Request;
 use crate::undo::Undo;
 
@@ -17,25 +17,32 @@ pub(super) fn add(request: &Request) -> Result<Value, Error> {
     let mut sides = Sides::open(Some(&netns))?;
     refuse_own(request, sides.are_one()?)?;
     make_room(request, &mut sides)?;
-    let ipam = Ipam::of_type(&request.conf.ipam_type);
-    let (plan, release, ends); // outlive what is to be undone with them
+    let (pair, ipam) = (Pair::new(request)?, Ipam::of_type(&request.conf.ipam_type));
+    let release = release_request(&request.alias(), &pair.outer);
     let mut undo = Undo::default();
 
-    let allocation = ipam.add(&request.ipam_call())?;
-    undo.push(|| {
-        ipam.del(&request.ipam_call()).unwrap_or_else(|error| warn("cannot give the addresses back", &error));
-    });
-
-    plan = Plan::new(request, allocation)?;
+    // An IPAM plugin that is executed works while the pair is made, which needs no addresses.
+    let pending = ipam.begin(&request.ipam_call())?;
+    let made = sides.create(&pair.attachment(&netns));
+    let allocation = pending.finish();
+    if allocation.is_ok() {
+        undo.push(|| {
+            let given = ipam.del(&request.ipam_call());
+            given.unwrap_or_else(|error| warn("cannot give the addresses back", &error));
+        });
+    }
+    if let Ok(ends) = made {
+        let outer = pair.outer.clone();
+        undo.push(move || {
+            // By its number: the name may be a newer sandbox's by now.
+            let deleted = plumbing::delete(ends.outer_ifindex, &outer);
+            deleted.unwrap_or_else(|error| warn("cannot undo the attachment", &error));
+        });
+    }
+    let (allocation, ends) = (allocation?, made?);
+    let plan = Plan::new(request, pair, allocation)?;
     let attachment = plan.attachment(&netns);
-    ends = sides.create(&attachment)?;
-    undo.push(|| {
-        // By its number: the name may be a newer sandbox's by now.
-        let deleted = plumbing::delete(ends.outer_ifindex, &plan.outer);
-        deleted.unwrap_or_else(|error| warn("cannot undo the attachment", &error));
-    });
 
-    release = release_request(&request.alias(), &plan.outer);
     // Also if the call fails: the agent may have committed the port and its answer be lost.
     undo.push(|| {
         let _ = agent::release(&request.conf.socket).ask(&release);
@@ -48,7 +55,7 @@ pub(super) fn add(request: &Request) -> Result<Value, Error> {
     sides.configure(&attachment, ends)?;
     bind.finish_or_retry(&port)?;
 
-    sides.set_up(ends.outer_ifindex, &plan.outer)?;
+    sides.set_up(ends.outer_ifindex, &attachment.outer)?;
     undo.keep();
     let sandbox = request.env.netns.as_deref().unwrap_or_default();
     Ok(plan.result(sandbox, request.conf.prev_result.as_ref()).to_json(request.conf.version))
