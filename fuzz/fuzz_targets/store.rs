@@ -119,7 +119,7 @@ impl Session {
             let _ = found.put();
         }
         let before = everything(Path::new("/"));
-        let (mut living, mut own) = (Living::new(), BTreeSet::new());
+        let (mut living, mut own) = (Living::new(), Own::default());
         for call in self.calls.iter().take(MOST) {
             call.run(&mut living, &mut own);
         }
@@ -150,18 +150,13 @@ fn furnish() {
 }
 
 /// Outside the networks' folders everything is as it was, but for the folders on the way to them.
-fn check_outside(
-    mut before: BTreeMap<PathBuf, Thing>,
-    after: BTreeMap<PathBuf, Thing>,
-    own: &BTreeSet<PathBuf>,
-) {
-    let inside = |path: &Path| own.iter().any(|folder| path.starts_with(folder));
-    let leads_inside = |path: &Path| own.iter().any(|folder| folder.starts_with(path));
+fn check_outside(mut before: BTreeMap<PathBuf, Thing>, after: BTreeMap<PathBuf, Thing>, own: &Own) {
+    let inside = |path: &Path| own.folders.iter().any(|folder| path.starts_with(folder));
     for (path, thing) in after.iter().filter(|(path, _)| !inside(path)) {
         match before.remove(path) {
             Some(old) => assert_eq!(*thing, old, "{} is changed", path.display()),
             None => assert!(
-                *thing == Thing::Folder && leads_inside(path),
+                *thing == Thing::Folder && own.ways.contains(path),
                 "{} is made: {thing:?}",
                 path.display()
             ),
@@ -202,7 +197,7 @@ fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
 }
 
 impl Call {
-    fn run(&self, living: &mut Living, own: &mut BTreeSet<PathBuf>) {
+    fn run(&self, living: &mut Living, own: &mut Own) {
         let mut document =
             serde_json::from_str(pick(&CONFIGURATIONS, self.configuration)).expect("it is JSON");
         for edit in self.edits.iter().take(MOST) {
@@ -230,7 +225,7 @@ impl Call {
             _ => Ipam::InProcess.gc(&call, valid).map(|()| None),
         };
         if let Ok(config) = &config {
-            note_own(config, own);
+            own.note(config);
         }
         // By its real path: others may lead to it.
         let folder = fs::canonicalize(&folder).unwrap_or(folder);
@@ -300,11 +295,25 @@ fn reserved(folder: &Path) -> BTreeMap<PathBuf, Thing> {
     found
 }
 
-/// The folders that a call may write to: the network's, and that of its owners' names beside it.
-fn note_own(config: &Config, own: &mut BTreeSet<PathBuf>) {
-    let name = config.directory.file_name().expect("a network has a name");
-    let data = config.directory.parent().expect("a network's folder has a parent");
-    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    own.insert(real(&config.directory));
-    own.insert(real(data).join(".owners").join(name));
+/// Where calls may write.
+#[derive(Default)]
+struct Own {
+    /// The networks' folders, and those of their owners' names beside them.
+    folders: BTreeSet<PathBuf>,
+    /// What may be made on the way to them; a way with `..` in it leads through folders, too.
+    ways: BTreeSet<PathBuf>,
+}
+
+impl Own {
+    fn note(&mut self, config: &Config) {
+        let name = config.directory.file_name().expect("a network has a name");
+        let data = config.directory.parent().expect("a network's folder has a parent");
+        let owners = data.join(".owners").join(name);
+        let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        for folder in [config.directory.as_path(), owners.as_path()] {
+            let here = Path::new("/").join(folder);
+            self.ways.extend(here.ancestors().map(real));
+            self.folders.insert(real(&here));
+        }
+    }
 }
