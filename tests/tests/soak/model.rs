@@ -17,7 +17,7 @@ use crate::runtime::{Call, Outcome, config, drop_netns, make_netns};
 const VERSIONS: [&str; 3] = ["0.4.0", "1.0.0", "1.1.0"];
 
 /// How many of hundred calls are killed.
-const KILLED: u64 = 5;
+const KILLED: u64 = 20;
 
 /// When, at the latest: about as long as a call takes.
 const LATEST_KILL: u64 = 15_000;
