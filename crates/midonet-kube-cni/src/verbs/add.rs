@@ -53,12 +53,13 @@ pub(super) fn add(request: &Request) -> Result<Value, Error> {
     let mut bind = agent::bind(&request.conf.socket);
     bind.start(&port);
     sides.configure(&attachment, ends)?;
+    let sandbox = request.env.netns.as_deref().unwrap_or_default();
+    let result = plan.result(sandbox, request.conf.prev_result.as_ref()).to_json(request.conf.version);
     bind.finish_or_retry(&port)?;
 
     sides.set_up(ends.outer_ifindex, &attachment.outer)?;
     undo.keep();
-    let sandbox = request.env.netns.as_deref().unwrap_or_default();
-    Ok(plan.result(sandbox, request.conf.prev_result.as_ref()).to_json(request.conf.version))
+    Ok(result)
 }
 
 /// Takes what an older sandbox of the Pod left out of the way, and refuses what would harm a living
