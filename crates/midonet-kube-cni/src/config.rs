@@ -27,6 +27,8 @@ const REFUSED: [&str; 3] = ["aliases", "deviceID", "infinibandGUID"];
 pub struct NetConf {
     /// `cniVersion`.
     pub version: Version,
+    /// `name`: the network.
+    pub network: String,
     /// `ipam.type`.
     pub ipam_type: String,
     /// `socket`: where the agent listens.
@@ -82,7 +84,8 @@ impl NetConf {
         let root = config.root();
         let version = version(&root, command)?;
         let mut problems = Problems::default();
-        match problems.take(root.word("name")) {
+        let network = problems.take(root.word("name"));
+        match network {
             Some(None) => problems.add(code::CONFIG, "name: missing network name"),
             Some(Some(name)) if !is_identifier(name) => {
                 problems.add(
@@ -95,6 +98,7 @@ impl NetConf {
         let socket = problems.take(root.word("socket")).flatten().unwrap_or(nodeapi::SOCKET);
         let mut conf = Self {
             version,
+            network: network.flatten().unwrap_or_default().to_owned(),
             ipam_type: problems.take(ipam_type(&root)).flatten().unwrap_or_default(),
             socket: socket.into(),
             mtu: None,

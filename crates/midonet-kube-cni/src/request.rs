@@ -3,7 +3,7 @@
 use ipam::Call;
 use ipam::args::Args;
 use ipam::json::Document;
-use naming::alias::PortAlias;
+use naming::alias::{CLUSTER_NETWORK, PortAlias};
 use naming::{Mac, PodKey};
 
 use crate::config::{NetConf, check_mac};
@@ -75,6 +75,11 @@ impl Request {
         self.env.ipam_call(&self.document)
     }
 
+    /// The network, unless it is the cluster's own.
+    pub fn network(&self) -> Option<&str> {
+        Some(self.conf.network.as_str()).filter(|name| *name != CLUSTER_NETWORK)
+    }
+
     /// What the host interface says about whose it is.
     pub fn alias(&self) -> PortAlias {
         PortAlias {
@@ -82,6 +87,7 @@ impl Request {
             container_id: self.env.container_id.clone(),
             ifname: self.env.ifname.clone(),
             pod_uid: self.pod_uid.clone(),
+            network: self.network().map(str::to_owned),
         }
     }
 }

@@ -13,7 +13,7 @@ use naming::subnet;
 use serde_json::{Value, json};
 
 /// The network's name in CNI, and host-local's folder of addresses.
-pub const NETWORK_NAME: &str = "midonet-pod-network";
+pub use naming::alias::CLUSTER_NETWORK as NETWORK_NAME;
 
 /// What a runtime may ask for (CONVENTIONS.md of containernetworking/cni); it says nothing of the others. Not
 /// `ipRanges`: a node's addresses are from its podCIDRs. Not `portMappings`: the agent would refuse them, and

@@ -6,6 +6,9 @@ use crate::PodKey;
 /// The kernel's limit for an alias, less its terminating zero (IFALIASZ - 1).
 const MAX_LEN: usize = 255;
 
+/// The CNI network of the cluster's Pods, which the agent configures.
+pub const CLUSTER_NETWORK: &str = "midonet-pod-network";
+
 /// Written for what is not known or did not fit.
 const UNKNOWN: &str = "-";
 
@@ -20,22 +23,25 @@ pub struct PortAlias {
     pub ifname: String,
     /// The Pod's Kubernetes UID, when the runtime told it.
     pub pod_uid: Option<String>,
+    /// The CNI network's name, unless it is [`CLUSTER_NETWORK`].
+    pub network: Option<String>,
 }
 
 impl PortAlias {
-    /// The text for the kernel: `namespace/name containerid ifname uid`.
+    /// The text for the kernel: `namespace/name containerid ifname uid`, and the network if it has a name of its own.
     ///
     /// At most 255 bytes. If that is not enough (a Pod's name alone may have 253 characters), first
     /// the UID and then the end of the name is left out; a shortened name ends in `~`.
     pub fn encode(&self) -> String {
         let tail = format!(" {} {}", self.container_id, self.ifname);
         let uid = self.pod_uid.as_deref().unwrap_or(UNKNOWN);
-        let whole = format!("{}{tail} {uid}", self.pod);
+        let network = self.network.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+        let whole = format!("{}{tail} {uid}{network}", self.pod);
         if whole.len() <= MAX_LEN {
             return whole;
         }
         let mut key = self.pod.to_string();
-        let room = MAX_LEN.saturating_sub(tail.len() + UNKNOWN.len() + 1);
+        let room = MAX_LEN.saturating_sub(tail.len() + UNKNOWN.len() + 1 + network.len());
         if key.len() > room {
             let mut end = room.saturating_sub(1);
             while !key.is_char_boundary(end) {
@@ -44,14 +50,16 @@ impl PortAlias {
             key.truncate(end);
             key.push('~');
         }
-        format!("{key}{tail} {UNKNOWN}")
+        format!("{key}{tail} {UNKNOWN}{network}")
     }
 
     /// Reads what [`encode`](Self::encode) wrote; `None` for an alias that is not ours.
     pub fn parse(alias: &str) -> Option<Self> {
         let mut words = alias.split(' ');
         let (key, container_id, ifname, uid) = (words.next()?, words.next()?, words.next()?, words.next()?);
-        if words.next().is_some() || container_id.is_empty() || ifname.is_empty() || uid.is_empty() {
+        let network = words.next();
+        let empty = [container_id, ifname, uid].contains(&"") || network == Some("");
+        if empty || words.next().is_some() {
             return None;
         }
         Some(Self {
@@ -59,6 +67,7 @@ impl PortAlias {
             container_id: container_id.to_owned(),
             ifname: ifname.to_owned(),
             pod_uid: (uid != UNKNOWN).then(|| uid.to_owned()),
+            network: network.map(str::to_owned),
         })
     }
 
@@ -80,6 +89,7 @@ mod tests {
             container_id: "c".repeat(64),
             ifname: "eth0".into(),
             pod_uid: uid.map(str::to_owned),
+            network: None,
         }
     }
 
@@ -95,19 +105,35 @@ mod tests {
         let read = PortAlias::parse(&text).unwrap();
         assert!(!read.is_whole());
         assert_eq!(read.container_id, longest.container_id);
+        let elsewhere = PortAlias { network: Some("other".into()), ..longest };
+        let read = PortAlias::parse(&elsewhere.encode()).unwrap();
+        assert_eq!((elsewhere.encode().len(), read.network), (MAX_LEN, Some("other".into())));
     }
 
     #[test]
     fn what_is_not_ours_is_no_record() {
-        for text in ["", "uplink", "to the switch, port 3 x", "a/b c eth0", "a/b c eth0 - x", "a/b  eth0 -"] {
+        for text in [
+            "",
+            "uplink",
+            "to the switch, port 3 x",
+            "a/b c eth0",
+            "a/b c eth0 - x y",
+            "a/b c eth0 - ",
+            "a/b  eth0 -",
+        ] {
             assert_eq!(PortAlias::parse(text), None, "{text}");
         }
     }
 
     proptest! {
         #[test]
-        fn what_fits_is_read_back(ns in "[a-z0-9]{1,20}", name in "[a-z0-9.-]{1,60}", uid in proptest::option::of("[a-f0-9-]{36}")) {
-            let record = alias(&ns, &name, uid.as_deref());
+        fn what_fits_is_read_back(
+            ns in "[a-z0-9]{1,20}",
+            name in "[a-z0-9.-]{1,60}",
+            uid in proptest::option::of("[a-f0-9-]{36}"),
+            network in proptest::option::of("[a-z0-9.-]{1,30}"),
+        ) {
+            let record = PortAlias { network, ..alias(&ns, &name, uid.as_deref()) };
             prop_assert_eq!(PortAlias::parse(&record.encode()), Some(record));
         }
     }

@@ -51,7 +51,7 @@ fn a_dual_stack_attachment() {
     assert_eq!((got.inner.as_str(), got.outer.as_str(), got.mtu), ("eth0", "mido24d07f86e30", 1450));
     assert_eq!(got.outer_mac, GATEWAY_MAC.0);
     assert_eq!(got.inner_mac, attachment_mac("c1", "eth0").0);
-    assert_eq!(got.alias, "default/web-0 c1 eth0 -");
+    assert_eq!(got.alias, "default/web-0 c1 eth0 - n");
     assert_eq!(got.addresses, [net("10.244.1.5/24"), net("fd44:0:0:1::5/64")]);
     let (v4, v6): (IpAddr, IpAddr) = ("10.244.1.1".parse().unwrap(), "fd44:0:0:1::1".parse().unwrap());
     assert_eq!(got.gateways, [v4, v6]);

@@ -16,7 +16,7 @@ pub(super) fn gc(request: &Request) -> Result<(), Error> {
     let mut agent_is_there = true;
     let mut sides = problems.take(Sides::open(None));
     let links = problems.take(plumbing::list_ports());
-    for (link, owner) in stale(links.unwrap_or_default(), valid) {
+    for (link, owner) in stale(links.unwrap_or_default(), request.network(), valid) {
         if agent_is_there {
             match agent::release(&request.conf.socket).ask(&release_request(&owner, &link.name)) {
                 Err(error) if error.code == code::TRY_AGAIN => {
@@ -40,14 +40,14 @@ pub(super) fn gc(request: &Request) -> Result<(), Error> {
     problems.into_result()
 }
 
-/// The host interfaces of Pods that are attached no more.
-fn stale(links: Vec<Link>, valid: &[Attachment]) -> Vec<(Link, PortAlias)> {
+/// The host interfaces of Pods that are attached to that network no more.
+fn stale(links: Vec<Link>, network: Option<&str>, valid: &[Attachment]) -> Vec<(Link, PortAlias)> {
     let is_valid = |owner: &PortAlias| {
         valid.iter().any(|v| v.container_id == owner.container_id && v.ifname == owner.ifname)
     };
     let living = links.into_iter().filter(|link| !link.is_dead());
     let owned = living.filter_map(|link| owner(&link).map(|owner| (link, owner)));
-    owned.filter(|(_, owner)| !is_valid(owner)).collect()
+    owned.filter(|(_, owner)| owner.network.as_deref() == network && !is_valid(owner)).collect()
 }
 
 #[cfg(test)]
@@ -56,27 +56,34 @@ mod tests {
 
     use super::*;
 
-    fn port(name: &str, container_id: &str, group: u32) -> Link {
+    fn port(name: &str, container_id: &str, group: u32, network: Option<&str>) -> Link {
         let alias = PortAlias {
             pod: PodKey::new("default", name),
             container_id: container_id.into(),
             ifname: "eth0".into(),
             pod_uid: None,
+            network: network.map(str::to_owned),
         };
         Link { name: name.into(), alias: alias.encode(), group, ..Link::default() }
     }
 
     #[test]
-    fn only_ours_that_are_alive_and_not_valid() {
+    fn only_this_networks_that_are_alive_and_not_valid() {
         let links = vec![
-            port("valid", "a", 0),
-            port("stale", "b", 0),
-            port("dead", "c", plumbing::DEAD_GROUP),
+            port("valid", "a", 0, None),
+            port("stale", "b", 0, None),
+            port("elsewhere", "d", 0, Some("other")),
+            port("dead", "c", plumbing::DEAD_GROUP, None),
             Link { name: "eth0".into(), alias: "uplink".into(), ..Link::default() },
             Link { name: "lo".into(), ..Link::default() },
         ];
         let valid = [Attachment { container_id: "a".into(), ifname: "eth0".into() }];
-        let names: Vec<String> = stale(links, &valid).into_iter().map(|(link, _)| link.name).collect();
-        assert_eq!(names, ["stale"]);
+        let names = |network| {
+            let stale = stale(links.clone(), network, &valid).into_iter();
+            stale.map(|(link, _)| link.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(None), ["stale"]);
+        assert_eq!(names(Some("other")), ["elsewhere"]);
+        assert!(names(Some("third")).is_empty());
     }
 }

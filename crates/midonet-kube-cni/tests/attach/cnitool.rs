@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::node::{Answer, Node, Sandbox};
 
 /// The network's name in every configuration here.
-const NETWORK: &str = "net";
+const NETWORK: &str = naming::alias::CLUSTER_NETWORK;
 
 /// A configuration list on a node, and what libcni remembers of it.
 pub(crate) struct Cnitool<'a> {

@@ -1,5 +1,6 @@
 //! Every verb of every version, as the specification's own runtime asks for it.
 
+use naming::PodKey;
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
@@ -205,6 +206,33 @@ fn gc_without_a_list_releases_everything() {
     node.add(&b).result(); // which libcni knows nothing of
     cnitool.must("gc", &a);
     node.assert_released();
+}
+
+#[test]
+fn gc_of_one_network_leaves_the_others_alone() {
+    let node = Node::new("midonet-kube-ipam");
+    let _agent = Agent::start(&node.socket());
+    let configs = ["midonet-pod-network", "net", "other"].map(|name| {
+        let mut config = node.config.clone();
+        config["name"] = json!(name);
+        config
+    });
+    let pods = [Sandbox::new("a", "web-0"), Sandbox::new("b", "web-1"), Sandbox::new("c", "web-2")];
+    // Their addresses are from one range, but not the same.
+    for (number, (pod, config)) in pods.iter().zip(&configs).enumerate() {
+        let mut config = config.clone();
+        config["args"] =
+            json!({"cni": {"ips": [format!("10.244.1.1{number}"), format!("fd44:0:0:1::1{number}")]}});
+        node.call("ADD", pod, &config, &[]).result();
+    }
+    for (number, config) in configs.iter().enumerate() {
+        node.call("GC", &pods[0], config, &[]).result();
+        let living: Vec<_> = node.interfaces().into_iter().map(|link| link.name).collect();
+        let interface = |pod: &Sandbox| naming::pod_host_interface(&PodKey::new("default", pod.pod));
+        let want: Vec<_> = pods.iter().skip(number + 1).map(interface).collect();
+        assert_eq!(living, want);
+    }
+    assert_eq!(node.interfaces().len(), 0);
 }
 
 #[test]

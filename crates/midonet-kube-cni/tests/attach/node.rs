@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
+use naming::alias::CLUSTER_NETWORK;
 use serde_json::{Value, json};
 use testkit::Namespace;
 
@@ -33,7 +34,7 @@ impl Node {
         let folder = tempfile::tempdir().unwrap();
         let range = |subnet: &str, start: &str, gateway: &str| json!([{"subnet": subnet, "rangeStart": start, "gateway": gateway}]);
         let config = json!({
-            "cniVersion": "1.1.0", "name": "net", "type": "midonet-kube-cni",
+            "cniVersion": "1.1.0", "name": CLUSTER_NETWORK, "type": "midonet-kube-cni",
             "mtu": 1450, "socket": folder.path().join("run/api"),
             "ipam": {
                 "type": ipam_type, "dataDir": folder.path().join("ipam"),
@@ -87,7 +88,9 @@ impl Node {
 
     /// The addresses that are reserved.
     pub(crate) fn reserved(&self) -> Vec<String> {
-        let Ok(folder) = std::fs::read_dir(self.folder.path().join("ipam/net")) else { return vec![] };
+        let Ok(folder) = std::fs::read_dir(self.folder.path().join("ipam").join(CLUSTER_NETWORK)) else {
+            return vec![];
+        };
         let names = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<String> =
             names.filter(|n| n != "lock" && !n.starts_with("last_reserved")).collect();

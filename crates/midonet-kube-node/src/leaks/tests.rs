@@ -28,6 +28,7 @@ fn alias(container: &str) -> PortAlias {
         container_id: container.into(),
         ifname: "eth0".into(),
         pod_uid: None,
+        network: None,
     }
 }
 

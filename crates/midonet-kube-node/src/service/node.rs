@@ -111,6 +111,8 @@ fn bind_request(message: BindPortRequest) -> Result<BindRequest, Status> {
             container_id: message.container_id,
             ifname: message.ifname,
             pod_uid: Some(message.pod_uid).filter(|uid| !uid.is_empty()),
+            // The agent does not ask for it; the interface's own alias has it.
+            network: None,
         },
     })
 }
