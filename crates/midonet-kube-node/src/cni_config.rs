@@ -9,11 +9,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use ipnet::IpNet;
+use naming::alias::CLUSTER_NETWORK;
 use naming::subnet;
 use serde_json::{Value, json};
-
-/// The network's name in CNI, and host-local's folder of addresses.
-pub use naming::alias::CLUSTER_NETWORK as NETWORK_NAME;
 
 /// What a runtime may ask for (CONVENTIONS.md of containernetworking/cni); it says nothing of the others. Not
 /// `ipRanges`: a node's addresses are from its podCIDRs. Not `portMappings`: the agent would refuse them, and
@@ -44,7 +42,7 @@ impl CniConfig<'_> {
             self.pod_cidrs.iter().map(|cidr| json!({"dst": default_route(cidr)})).collect();
         let config = json!({
             "cniVersion": "1.1.0",
-            "name": NETWORK_NAME,
+            "name": CLUSTER_NETWORK,
             "plugins": [{
                 "type": "midonet-kube-cni",
                 "capabilities": CAPABILITIES.map(|name| (name, true)).into_iter().collect::<BTreeMap<_, _>>(),

@@ -6,7 +6,8 @@ use crate::PodKey;
 /// The kernel's limit for an alias, less its terminating zero (IFALIASZ - 1).
 const MAX_LEN: usize = 255;
 
-/// The CNI network of the cluster's Pods, which the agent configures.
+/// The CNI network of the cluster's Pods, which the agent configures; host-local's folder of addresses has its name,
+/// too.
 pub const CLUSTER_NETWORK: &str = "midonet-pod-network";
 
 /// Written for what is not known or did not fit.

@@ -85,7 +85,7 @@ fn explain_exists(error: Error, host: &mut Netlink, attachment: &Attachment<'_>)
     if !error.is_exists() {
         return error;
     }
-    let (name, place) = match link::find(host, &attachment.outer) {
+    let (name, place) = match host.find(&attachment.outer) {
         Ok(Some(_)) => (&attachment.outer, "on the node"),
         _ => (&attachment.inner, "in the namespace"),
     };
@@ -164,7 +164,7 @@ fn set_inner_up(attachment: &Attachment<'_>, index: u32) -> crate::netlink::Requ
 }
 
 fn need(netlink: &mut Netlink, name: &str) -> Result<Link> {
-    link::find(netlink, name)?.ok_or_else(|| Error::other(format!("find interface {name}"), "there is none"))
+    netlink.find(name)?.ok_or_else(|| Error::other(format!("find interface {name}"), "there is none"))
 }
 
 fn text(mac: [u8; 6]) -> String {

@@ -147,7 +147,7 @@ fn peer(netlink: &mut Netlink, link: &Link) -> Result<Option<Link>> {
 /// # Errors
 /// The kernel does not tell.
 pub fn find_port(name: &str) -> Result<Option<Link>> {
-    find(&mut Netlink::here()?, name)
+    Netlink::here()?.find(name)
 }
 
 pub(crate) fn list(netlink: &mut Netlink) -> Result<Vec<Link>> {
@@ -170,10 +170,16 @@ pub(crate) fn get(netlink: &mut Netlink, ifindex: u32) -> Result<Option<Link>> {
     one(netlink, &format!("look up interface {ifindex}"), message)
 }
 
-pub(crate) fn find(netlink: &mut Netlink, name: &str) -> Result<Option<Link>> {
-    let mut message = LinkMessage::default();
-    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
-    one(netlink, &format!("look up interface {name}"), message)
+impl Netlink {
+    /// The interface of that name in the socket's namespace, if there is one; without its statistics.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn find(&mut self, name: &str) -> Result<Option<Link>> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        one(self, &format!("look up interface {name}"), message)
+    }
 }
 
 fn one(netlink: &mut Netlink, what: &str, mut message: LinkMessage) -> Result<Option<Link>> {

@@ -14,7 +14,7 @@ use netlink_sys::{Socket, SocketAddr};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 
-use crate::{Error, Link, NetNs, Result, link, netdevice};
+use crate::{Error, NetNs, Result, netdevice};
 
 /// The kernel answers at once, or not at all.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -70,14 +70,6 @@ impl Netlink {
     /// The namespace that the socket is in.
     pub(crate) fn namespace(&self) -> Result<NetNs> {
         NetNs::of_socket(&self.socket)
-    }
-
-    /// The interface of that name in the socket's namespace, if there is one; without its statistics.
-    ///
-    /// # Errors
-    /// The kernel does not tell.
-    pub fn find(&mut self, name: &str) -> Result<Option<Link>> {
-        link::find(self, name)
     }
 
     /// The number of a link that is there.

@@ -12,12 +12,12 @@ use crate::{Netlink, Result, link};
 /// The kernel refuses; most often another device has the UDP port.
 pub fn ensure(name: &str, mac: [u8; 6], mtu: u32, port: u16) -> Result<u32> {
     let mut netlink = Netlink::here()?;
-    if let Some(existing) = link::find(&mut netlink, name)?
+    if let Some(existing) = netlink.find(name)?
         && !fits(&mut netlink, existing.ifindex, port)?
     {
         netlink.request(link::delete(existing.ifindex, name))?;
     }
-    let device = match link::find(&mut netlink, name)? {
+    let device = match netlink.find(name)? {
         Some(device) => device,
         None => {
             let attributes = vec![
@@ -26,8 +26,7 @@ pub fn ensure(name: &str, mac: [u8; 6], mtu: u32, port: u16) -> Result<u32> {
                 LinkAttribute::LinkInfo(info(port)),
             ];
             netlink.request(link::create(name, attributes))?;
-            link::find(&mut netlink, name)?
-                .ok_or_else(|| crate::Error::other(format!("create {name}"), "it has gone"))?
+            netlink.find(name)?.ok_or_else(|| crate::Error::other(format!("create {name}"), "it has gone"))?
         }
     };
     let attributes = [LinkAttribute::Address(mac.to_vec()), LinkAttribute::Mtu(mtu), link::no_link_local()];
@@ -44,7 +43,7 @@ pub fn ensure(name: &str, mac: [u8; 6], mtu: u32, port: u16) -> Result<u32> {
 /// The kernel does not tell.
 pub fn is(name: &str, port: u16) -> Result<bool> {
     let mut netlink = Netlink::here()?;
-    match link::find(&mut netlink, name)? {
+    match netlink.find(name)? {
         Some(device) => fits(&mut netlink, device.ifindex, port),
         None => Ok(false),
     }

@@ -122,7 +122,7 @@ impl Shaper {
             None => {
                 // One of them alone, or with another peer.
                 for name in [entry, exit] {
-                    if let Some(stale) = link::find(&mut netlink, name)? {
+                    if let Some(stale) = netlink.find(name)? {
                         netlink.request(link::delete(stale.ifindex, name))?;
                     }
                 }
@@ -253,7 +253,7 @@ fn minor(handle: TcHandle) -> Option<u16> {
 
 /// Both ends, if they are each other's.
 fn pair(netlink: &mut Netlink, entry: &str, exit: &str) -> Result<Option<(Link, Link)>> {
-    let both = link::find(netlink, entry)?.zip(link::find(netlink, exit)?);
+    let both = netlink.find(entry)?.zip(netlink.find(exit)?);
     Ok(both.filter(|(entry, exit)| (entry.peer, exit.peer) == (exit.ifindex, entry.ifindex)))
 }
 

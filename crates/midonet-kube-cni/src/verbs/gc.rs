@@ -10,13 +10,20 @@ use crate::request::Request;
 
 /// Releases whatever belongs to no valid attachment. Goes on past errors and tells them all.
 pub(super) fn gc(request: &Request) -> Result<(), Error> {
-    let valid = &request.conf.valid_attachments;
     let ipam = Ipam::of_type(&request.conf.ipam_type);
     let mut problems = Problems::default();
+    let released = release_stale(request, &ipam, &mut problems);
+    problems.take(released);
+    problems.take(ipam.gc(&request.ipam_call(), &request.conf.valid_attachments));
+    problems.into_result()
+}
+
+/// Takes stale interfaces out of the network, each with its port and its addresses.
+fn release_stale(request: &Request, ipam: &Ipam, problems: &mut Problems) -> plumbing::Result<()> {
+    let mut sides = Sides::open(None)?;
+    let links = plumbing::list_ports()?;
     let mut agent_is_there = true;
-    let mut sides = problems.take(Sides::open(None));
-    let links = problems.take(plumbing::list_ports());
-    for (link, owner) in stale(links.unwrap_or_default(), request.network(), valid) {
+    for (link, owner) in stale(links, request.network(), &request.conf.valid_attachments) {
         if agent_is_there {
             match agent::release(&request.conf.socket).ask(&release_request(&owner, &link.name)) {
                 Err(error) if error.code == code::TRY_AGAIN => {
@@ -29,15 +36,12 @@ pub(super) fn gc(request: &Request) -> Result<(), Error> {
             }
         }
         // By its number: the name may be a newer sandbox's by now.
-        if let Some(sides) = &mut sides {
-            problems.take(sides.detach(&link, None));
-        }
+        problems.take(sides.detach(&link, None));
         // One by one, too: an IPAM plugin need not know GC (host-local does not).
         let call = Call { container_id: &owner.container_id, ifname: &owner.ifname, ..request.ipam_call() };
         problems.take(ipam.del(&call));
     }
-    problems.take(ipam.gc(&request.ipam_call(), valid));
-    problems.into_result()
+    Ok(())
 }
 
 /// The host interfaces of Pods that are attached to that network no more.

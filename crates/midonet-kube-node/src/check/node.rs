@@ -5,12 +5,12 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 
+use naming::alias::CLUSTER_NETWORK;
 use naming::interface;
 use nix::unistd::{AccessFlags, access};
 
 use super::Finding;
 use crate::args::{Paths, RunArgs};
-use crate::cni_config::NETWORK_NAME;
 use crate::network::OVERLAY_PORT;
 use crate::{capabilities, leaks};
 
@@ -74,7 +74,7 @@ fn folders(paths: &Paths) -> Vec<Finding> {
 
 /// Where the plugin keeps addresses: the agent repairs what is leaked of them.
 fn addresses(ipam_type: &str) -> Option<Finding> {
-    let folder = leaks::keeps_files(ipam_type).then(|| ipam::directory(None, NETWORK_NAME))?;
+    let folder = leaks::keeps_files(ipam_type).then(|| ipam::directory(None, CLUSTER_NETWORK))?;
     let what = format!("the folder of addresses {}", folder.display());
     Some(match writable(&folder) {
         Ok(()) => Finding::good(what),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use ipam::Reserved;
-use naming::alias::PortAlias;
+use naming::alias::{CLUSTER_NETWORK, PortAlias};
 use naming::{GATEWAY_MAC, interface};
 use nix::time::{ClockId, clock_gettime};
 use plumbing::Link;
@@ -16,7 +16,6 @@ use tracing::{info, warn};
 use super::judge::{Interface, Judgement, Snapshot, judge, owner};
 use super::{Kind, Report};
 use crate::agent::Agent;
-use crate::cni_config::NETWORK_NAME;
 use crate::network::PortRecord;
 
 /// Looks again and again.
@@ -31,7 +30,7 @@ pub(super) struct Search {
 impl Search {
     pub(super) fn new(ipam_type: &str) -> Self {
         let folder = if super::keeps_files(ipam_type) {
-            Ok(ipam::directory(None, NETWORK_NAME))
+            Ok(ipam::directory(None, CLUSTER_NETWORK))
         } else {
             Err(format!("{ipam_type} keeps the addresses: the agent cannot tell which of them are leaked"))
         };

@@ -43,7 +43,7 @@ impl fmt::Display for Difference {
 pub fn check(attachment: &Attachment<'_>) -> Result<Vec<Difference>> {
     let mut found = Found(Vec::new());
     let mut host = Netlink::here()?;
-    match link::find(&mut host, &attachment.outer)? {
+    match host.find(&attachment.outer)? {
         None => found.note(Part::Link, format!("interface {} does not exist", attachment.outer)),
         Some(outer) => {
             found.link(&outer, attachment.outer_mac);
@@ -62,7 +62,7 @@ pub fn check(attachment: &Attachment<'_>) -> Result<Vec<Difference>> {
         }
     }
     let mut inside = inside(attachment)?;
-    match link::find(&mut inside, &attachment.inner)? {
+    match inside.find(&attachment.inner)? {
         None => found.note(Part::Link, format!("interface {} does not exist", attachment.inner)),
         Some(inner) => {
             found.link(&inner, attachment.inner_mac);

@@ -43,7 +43,7 @@ impl<'a> Sides<'a> {
     /// # Errors
     /// The kernel does not tell.
     pub fn outer(&mut self, name: &str) -> Result<Option<Link>> {
-        link::find(&mut self.host, name)
+        self.host.find(name)
     }
 
     /// The interface of that name on the inner side, without its statistics.
@@ -51,7 +51,7 @@ impl<'a> Sides<'a> {
     /// # Errors
     /// The kernel does not tell.
     pub fn inner(&mut self, name: &str) -> Result<Option<Link>> {
-        link::find(self.inside(), name)
+        self.inside().find(name)
     }
 
     /// Makes the pair, both ends down, the outer one in the datapath's block and with its owner's name.
@@ -130,7 +130,7 @@ impl<'a> Sides<'a> {
     pub fn detach(&mut self, outer: &Link, inner: Option<&str>) -> Result<()> {
         // The inner end first: if this ends half-way, the outer one still says whose the pair is.
         if let (Some(inside), Some(inner)) = (&mut self.inside, inner)
-            && let Some(end) = link::find(inside, inner)?
+            && let Some(end) = inside.find(inner)?
             && end.is_other_end_of(outer)
         {
             let bury = [LinkAttribute::IfName(DEAD_NAME.into())];
