@@ -65,11 +65,10 @@ impl Pair {
         let alias = request.alias().encode();
         // What has no room for the Pod's namespace could not be read back, and DEL would not know its own.
         if alias.len() > LONGEST_ALIAS || PortAlias::parse(&alias).is_none() {
-            let length = request.env.container_id.len();
-            return Err(Error::new(
-                code::ENVIRONMENT,
-                format!("CNI_CONTAINERID: {length} characters are too many"),
-            ));
+            let network = request.network();
+            let what = if network.is_some() { "CNI_CONTAINERID and name" } else { "CNI_CONTAINERID" };
+            let length = request.env.container_id.len() + network.map_or(0, str::len);
+            return Err(Error::new(code::ENVIRONMENT, format!("{what}: {length} characters are too many")));
         }
         Ok(Self {
             inner: request.env.ifname.clone(),

@@ -347,9 +347,9 @@ impl Answer {
     }
 }
 
-/// What is down for good and waits for the agent to delete it is in a group.
+/// What is down for good and waits for the agent to delete it.
 fn is_dead(link: &Link) -> bool {
-    link.group != 0 && !link.up
+    link.is_dead() && !link.up
 }
 
 fn name(path: &Path) -> String {

@@ -29,7 +29,6 @@ pub(super) fn measure(bench: &Bench, part: &mut Part) -> Result<()> {
     for (node, cidr, name, pods) in NODES {
         let addresses = lab.state()?.node(node)?.addresses.clone();
         manifests::write(&lab.manifests(), node, &manifests::node(node, &[cidr.to_owned()], &addresses))?;
-        bench.install(&lab, node, PLUGINS)?;
         lab.start_agent(node)?;
         let plugin = own_plugin(bench);
         let mut case = Case::new(name, &lab, node, plugin, PLUGINS.to_owned(), own_config(&lab, node)?)?;

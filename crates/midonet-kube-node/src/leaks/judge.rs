@@ -105,7 +105,11 @@ fn is_abandoned(reserved: &Reserved, snapshot: &Snapshot) -> bool {
 
 /// Containers without an address of their own.
 fn judge_ports(snapshot: &Snapshot, reserved: &[Reserved], judgement: &mut Judgement) {
-    let alive = |port: &&PortRecord| snapshot.interfaces.iter().any(|i| i.ifindex == port.host_ifindex);
+    // Another network's addresses are in a folder of its own.
+    let is_clusters = |i: &Interface| i.owner.as_ref().is_none_or(|owner| owner.network.is_none());
+    let alive = |port: &&PortRecord| {
+        snapshot.interfaces.iter().any(|i| i.ifindex == port.host_ifindex && is_clusters(i))
+    };
     for port in snapshot.ports.iter().filter(alive) {
         for address in &port.addresses {
             let mut holders = reserved.iter().filter(|r| r.address == *address).peekable();

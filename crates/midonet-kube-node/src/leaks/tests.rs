@@ -186,6 +186,11 @@ fn a_containers_address_is_reserved_again() {
             let judgement = judge(&snapshot(files, vec![interface(7, "a")], vec![port.clone()]));
             assert_eq!(judgement, Judgement { reserve: lost.clone(), ..Judgement::default() });
         }
+        // Another network's are reserved elsewhere.
+        let owner = Some(PortAlias { network: Some("other".into()), ..alias("a") });
+        let elsewhere = Interface { owner, ..interface(7, "a") };
+        let judgement = judge(&snapshot(vec![], vec![elsewhere], vec![port.clone()]));
+        assert_eq!(judgement, Judgement::default());
         // Without its interface it is no container's.
         let judgement = judge(&snapshot(vec![], vec![interface(8, "a")], vec![port.clone()]));
         assert_eq!(judgement, Judgement::default());
