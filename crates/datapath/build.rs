@@ -105,10 +105,16 @@ fn reasons_table(definitions: &str) -> Result<String> {
             .and_then(|line| line.strip_suffix(')'))
             .and_then(|line| line.split_once(", "))
             .and_then(|(name, rest)| rest.split_once(", ").map(|(fate, help)| (name, fate, help)));
-        let Some((name, fate @ ("FORWARD" | "DROP"), help)) = parts else {
-            bail!("bpf/reasons.def: expected REASON(name, FORWARD|DROP, \"help\"), found: {line}");
+        let Some((name, fate, help)) = parts else {
+            bail!("bpf/reasons.def: expected REASON(name, fate, \"help\"), found: {line}");
         };
-        writeln!(table, "    Reason {{ name: \"{name}\", drop: {}, help: {help} }},", fate == "DROP")?;
+        let fate = match fate {
+            "FORWARD" => "Forward",
+            "DROP" => "Drop",
+            "IGNORE" => "Ignore",
+            _ => bail!("bpf/reasons.def: {name}: {fate} is none of FORWARD, DROP and IGNORE"),
+        };
+        writeln!(table, "    Reason {{ name: \"{name}\", fate: Fate::{fate}, help: {help} }},")?;
     }
     table.push(']');
     Ok(table)

@@ -4,15 +4,15 @@ use aya::maps::{Map, MapData, PerCpuArray};
 
 use crate::error::{Error, Result};
 use crate::layout;
-use crate::model::Counter;
+use crate::model::{Counter, Fate};
 
 /// A way in which a packet can end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reason {
     /// A word for it.
     pub name: &'static str,
-    /// Whether the packet is lost.
-    pub drop: bool,
+    /// What becomes of the packet.
+    pub fate: Fate,
     /// What it means.
     pub help: &'static str,
 }
@@ -52,7 +52,7 @@ impl Counters {
                 let (packets, bytes) = per_cpu.iter().fold((0u64, 0u64), |(packets, bytes), cpu| {
                     (packets.wrapping_add(cpu.packets), bytes.wrapping_add(cpu.bytes))
                 });
-                Ok(Counter { name: reason.name, help: reason.help, drop: reason.drop, packets, bytes })
+                Ok(Counter { name: reason.name, help: reason.help, fate: reason.fate, packets, bytes })
             })
             .collect()
     }

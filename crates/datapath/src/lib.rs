@@ -40,5 +40,5 @@ pub use counters::{Reason, reasons};
 pub use datapath::Datapath;
 pub use error::{Error, Result};
 pub use limits::{Limit, Limits, Shaper};
-pub use model::{Counter, NodeConfig, Options, Port, Role, Route};
+pub use model::{Counter, Fate, NodeConfig, Options, Port, Role, Route};
 pub use pins::remove_pins;

@@ -270,6 +270,29 @@ impl TryFrom<layout::Route> for Route {
     }
 }
 
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes on, or is answered.
+    Forward,
+    /// It is lost: somebody sent what this network does not carry, or something is wrong.
+    Drop,
+    /// It is lost as well, but every healthy host sends such packets and nobody misses them: multicast
+    /// and the chatter of IPv6 neighbours.
+    Ignore,
+}
+
+impl Fate {
+    /// A word for it; in metrics and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Drop => "drop",
+            Self::Ignore => "ignore",
+        }
+    }
+}
+
 /// How many packets ended in one way since the datapath was first set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counter {
@@ -277,8 +300,8 @@ pub struct Counter {
     pub name: &'static str,
     /// What it means, in a sentence.
     pub help: &'static str,
-    /// Whether the packet was lost.
-    pub drop: bool,
+    /// What became of the packets.
+    pub fate: Fate,
     /// Packets; one that the kernel will cut into segments counts once.
     pub packets: u64,
     /// Bytes, with the Ethernet header.

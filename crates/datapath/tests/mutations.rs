@@ -71,7 +71,8 @@ fn every_frame_ends_in_one_way() {
                 _ => (&endpoint, node.a),
             };
             let verdict = node.judge(program, ifindex, 0, &frame);
-            let lost = reasons.iter().find(|reason| reason.name == verdict.reason).unwrap().drop;
+            let reason = reasons.iter().find(|reason| reason.name == verdict.reason).unwrap();
+            let lost = reason.fate != datapath::Fate::Forward;
             // An error is sent about some packets that are lost.
             let answered = ["no_endpoint", "unreachable"].contains(&verdict.reason);
             let expected = if lost && !answered { TC_ACT_SHOT } else { TC_ACT_REDIRECT };

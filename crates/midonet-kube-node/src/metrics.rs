@@ -14,7 +14,7 @@ use crate::status;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
-    verdict: &'static str,
+    verdict: String,
     reason: String,
 }
 
@@ -75,8 +75,7 @@ pub fn page(agent: &Agent) -> Result<String> {
 
     let (packets, bytes) = (Family::<Labels, Counter>::default(), Family::<Labels, Counter>::default());
     for counter in status.counters {
-        let verdict = if counter.drop { "drop" } else { "forward" };
-        let labels = Labels { verdict, reason: counter.name };
+        let labels = Labels { verdict: counter.verdict, reason: counter.name };
         packets.get_or_create(&labels).inc_by(counter.packets);
         bytes.get_or_create(&labels).inc_by(counter.bytes);
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
-use datapath::{Limit, Limits};
+use datapath::{Fate, Limit, Limits};
 use nodeapi::v1;
 
 use crate::agent::{Agent, Readiness};
@@ -39,7 +39,8 @@ pub fn report(agent: &Agent) -> Result<v1::StatusReply> {
             .map(|counter| v1::Counter {
                 name: counter.name.to_owned(),
                 help: counter.help.to_owned(),
-                drop: counter.drop,
+                drop: counter.fate != Fate::Forward,
+                verdict: counter.fate.name().to_owned(),
                 packets: counter.packets,
                 bytes: counter.bytes,
             })

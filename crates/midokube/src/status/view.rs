@@ -348,7 +348,7 @@ impl Leak {
 
 impl Counter {
     fn read(counter: v1::Counter) -> Self {
-        let v1::Counter { name, help, drop, packets, bytes } = counter;
+        let v1::Counter { name, help, drop, packets, bytes, .. } = counter;
         Self { name, help, drop, packets, bytes }
     }
 }

@@ -17,6 +17,7 @@ fn reply() -> v1::StatusReply {
         drop,
         packets,
         bytes: 1,
+        ..v1::Counter::default()
     };
     v1::StatusReply {
         agent: Some(v1::Agent {
