@@ -1,7 +1,7 @@
 //! A lab that is up: looking into it, running things in it, ending it.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Write};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -19,6 +19,14 @@ use crate::state::{Lock, Pod, State};
 
 /// Where a lab is unless it is told otherwise.
 pub const DEFAULT_DIR: &str = "/run/midokube-lab";
+
+/// What commands for the lab in `dir` begin with: hints are to work as they are printed.
+pub fn command(dir: &Path) -> String {
+    if dir == Path::new(DEFAULT_DIR) {
+        return "midokube lab".to_owned();
+    }
+    format!("midokube lab --dir {}", dir.display())
+}
 
 /// How long a machine may take to end.
 const END: Duration = Duration::from_secs(15);
@@ -51,8 +59,9 @@ impl Lab {
     pub fn open(dir: &Path) -> Result<Self> {
         let none = || {
             format!(
-                "there is no lab in {}: make one with `midokube lab up`, or name its --dir",
-                dir.display()
+                "there is no lab in {}: make one with `{} up`, or name its --dir",
+                dir.display(),
+                command(dir)
             )
         };
         let dir = fs::canonicalize(dir).with_context(none)?;
@@ -190,7 +199,7 @@ impl Lab {
     }
 }
 
-fn gone(result: std::io::Result<()>) -> std::io::Result<()> {
+fn gone(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         other => other,
@@ -225,7 +234,13 @@ impl Drop for Guard {
         if self.ends
             && let Err(error) = self.lab.down()
         {
-            eprintln!("cannot end the lab in {}: {error:#}", self.lab.dir.display());
+            // If nobody can hear that, there is nothing left to do.
+            let _ = writeln!(
+                io::stderr(),
+                "cannot end the lab in {}: {error:#}: try `{} down`",
+                self.lab.dir.display(),
+                command(&self.lab.dir)
+            );
         }
     }
 }

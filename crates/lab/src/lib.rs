@@ -21,7 +21,7 @@ mod topology;
 mod up;
 mod wire;
 
-pub use lab::{DEFAULT_DIR, Guard, Lab, Target};
+pub use lab::{DEFAULT_DIR, Guard, Lab, Target, command};
 pub use process::Process;
 pub use state::{Node, Pod, State};
 pub use topology::{Family, MAX_NODES, ParseFamilyError, addresses};

@@ -123,7 +123,18 @@ impl State {
 
     /// The Pod of that key.
     pub fn pod(&self, key: &PodKey) -> Result<&Pod> {
-        self.find_pod(key).with_context(|| format!("the lab has no Pod {key}: see `midokube lab status`"))
+        self.find_pod(key).with_context(|| {
+            let others: Vec<_> = self
+                .pods
+                .iter()
+                .filter(|pod| pod.key.name == key.name)
+                .map(|pod| pod.key.to_string())
+                .collect();
+            match others.as_slice() {
+                [] => format!("the lab has no Pod {key}; it has {} Pods of other names", self.pods.len()),
+                _ => format!("the lab has no Pod {key}; it has {}", others.join(", ")),
+            }
+        })
     }
 
     pub(crate) fn find_pod(&self, key: &PodKey) -> Option<&Pod> {

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::agent;
 use crate::fabric;
-use crate::lab::{DEFAULT_DIR, Lab};
+use crate::lab::{DEFAULT_DIR, Lab, command};
 use crate::machine;
 use crate::manifests;
 use crate::process::Process;
@@ -108,8 +108,9 @@ fn new_directory(dir: &Path) -> Result<PathBuf> {
         // Nobody of it runs (the machine was restarted, say): only its files are left.
         ensure!(
             left.machines().into_iter().all(|process| !process.alive()),
-            "there is a lab in {} already: end it with `midokube lab down`, or choose another --dir",
-            dir.display()
+            "there is a lab in {} already: end it with `{} down`, or choose another --dir",
+            dir.display(),
+            command(&dir)
         );
         Lab::at(dir.clone()).down()?;
         fs::create_dir_all(&dir)?;

@@ -142,6 +142,6 @@ fn ask(netns: &NetNs, message: RouteNetlinkMessage, flags: u16) -> Result<()> {
     match NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)?.payload {
         NetlinkPayload::Error(error) if error.raw_code() == 0 => Ok(()),
         NetlinkPayload::Error(error) => Err(io::Error::from_raw_os_error(-error.raw_code()).into()),
-        other => anyhow::bail!("the kernel answers strangely: {other:?}"),
+        _ => anyhow::bail!("the kernel's answer is neither an acknowledgement nor an error"),
     }
 }

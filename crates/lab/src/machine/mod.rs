@@ -76,5 +76,6 @@ fn check(report: &Report, steps: &[plan::Step]) -> Result<()> {
         return Ok(());
     }
     let step = usize::try_from(report.step).ok().and_then(|index| steps.get(index));
-    Err(std::io::Error::from_raw_os_error(report.errno)).with_context(|| format!("step {step:?} failed"))
+    let what = step.map_or_else(|| format!("take step {}", report.step), ToString::to_string);
+    Err(std::io::Error::from_raw_os_error(report.errno)).with_context(|| format!("cannot {what}"))
 }

@@ -1,6 +1,7 @@
 //! What a machine mounts so that its programs may use their real paths and nothing reaches the host:
 //! decided here, without touching anything.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Directories that every machine has for itself, empty at first.
@@ -24,6 +25,20 @@ pub(crate) enum Step {
     Mount { fstype: &'static str, target: PathBuf, data: String },
     /// Shows a directory at a second place.
     Bind(PathBuf, PathBuf),
+}
+
+/// What it does, after "cannot".
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MakePrivate => write!(f, "make its mounts private"),
+            Self::Hold(_, dir) => write!(f, "open {}", dir.display()),
+            Self::Restore(_, dir) => write!(f, "show the host's {} in it", dir.display()),
+            Self::Mkdir(dir) => write!(f, "make directory {}", dir.display()),
+            Self::Mount { fstype, target, .. } => write!(f, "mount {fstype} at {}", target.display()),
+            Self::Bind(from, to) => write!(f, "show {} at {}", from.display(), to.display()),
+        }
+    }
 }
 
 /// How many directories of the host a machine may hold on to.
