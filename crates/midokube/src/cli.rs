@@ -7,7 +7,10 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use lab::{DEFAULT_DIR, Family, MAX_NODES};
 
+use crate::agent::Agent;
 use crate::output::Format;
+use crate::status::{self, StatusArgs};
+use crate::version;
 
 /// Look into a node of midonet-kube, and try it on one machine.
 #[derive(Debug, Parser)]
@@ -20,7 +23,7 @@ pub(crate) struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   midokube status                         this node's network, ports, peers, traffic and drops
-  midokube status -o json | jq .ports     the same for programs
+  midokube status ports -o json | jq .    the same for programs, here a part of it
   midokube lab demo                       three nodes on this machine, every path tried, all removed
   midokube lab up && midokube lab status  a cluster to play with, until `midokube lab down`
   midokube lab exec pod1-1 ping -c1 10.244.2.3
@@ -29,18 +32,16 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show what this node's agent knows: network, ports, peers, traffic and drops.
-    #[command(after_help = "\
-Examples:
-  midokube status
-  midokube status -o yaml
-  midokube lab exec node1 midokube status")]
-    Status {
-        /// The agent's Unix socket.
-        #[arg(long, env = "MIDONETKUBE_SOCKET", default_value = nodeapi::SOCKET)]
-        socket: PathBuf,
-        /// How to show it.
+    #[command(after_help = status::HELP)]
+    Status(StatusArgs),
+    /// Show the versions of this program and of this node's agent.
+    #[command(after_help = version::HELP)]
+    Version {
+        /// How to show them.
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
+        #[command(flatten)]
+        agent: Agent,
     },
     /// Make, use and end a cluster of namespaces on this machine, with the real agent and plugin.
     Lab {

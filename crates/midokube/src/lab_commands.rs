@@ -11,17 +11,20 @@ use lab::{Lab, Options, Process, State, Target};
 
 use crate::cli::{LabCommand, PodCommand, Size};
 use crate::demo::{self, Progress};
-use crate::output::{self, join, table};
+use crate::output;
 use crate::signals;
+use crate::table::{WIDTH, join, table};
 
 pub(crate) fn run(dir: &Path, command: LabCommand) -> Result<ExitCode> {
     match command {
         LabCommand::Up(size) => up(dir, &size)?,
-        LabCommand::Status { output } => output::print(&Lab::open(dir)?.state()?, output, show)?,
+        LabCommand::Status { output } => {
+            output::write(&output.text(&Lab::open(dir)?.state()?, show)?)?;
+        }
         LabCommand::Exec { place, command } => return exec(dir, &place, &command),
         LabCommand::Pod(PodCommand::Add { node, name, namespace }) => {
             let pod = Lab::open(dir)?.add_pod(&node, &namespace, &name)?;
-            println!("Pod {} on {}: {}", pod.key, pod.node, join(&pod.addresses()));
+            output::write(&format!("Pod {} on {}: {}\n", pod.key, pod.node, join(&pod.addresses())))?;
         }
         LabCommand::Pod(PodCommand::Delete { name }) => delete_pod(&Lab::open(dir)?, &name)?,
         LabCommand::Down => down(dir)?,
@@ -62,13 +65,13 @@ fn up(dir: &Path, size: &Size) -> Result<()> {
     add_pods(&guard, size.pods_per_node, &cancelled)?;
     progress.finish();
     let lab = guard.keep();
-    println!("{}", show(&lab.state()?));
+    output::write(&format!("{}\n", show(&lab.state()?, false)))?;
     Ok(())
 }
 
 fn down(dir: &Path) -> Result<()> {
     if !dir.join("lab.json").exists() {
-        println!("there is no lab in {}", dir.display());
+        output::write(&format!("there is no lab in {}\n", dir.display()))?;
         return Ok(());
     }
     Lab::open(dir)?.down()
@@ -95,7 +98,8 @@ fn exec(dir: &Path, place: &str, command: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
 }
 
-fn show(state: &State) -> String {
+fn show(state: &State, wide: bool) -> String {
+    let width = (!wide).then_some(WIDTH);
     let agent = |agent: Option<Process>| match agent {
         Some(agent) if agent.alive() => format!("running ({})", agent.pid),
         Some(_) => "ENDED".to_owned(),
@@ -105,6 +109,6 @@ fn show(state: &State) -> String {
         let pods = state.pods.iter().filter(|pod| pod.node == node.name).count();
         [node.name.clone(), join(&node.addresses), join(&node.pod_cidrs), agent(node.agent), pods.to_string()]
     });
-    let nodes = table(["NODE", "ADDRESSES", "POD CIDRS", "AGENT", "PODS"], nodes);
-    if state.pods.is_empty() { nodes } else { format!("{nodes}\n\n{}", demo::pods_table(&state.pods)) }
+    let nodes = table(width, ["NODE", "ADDRESSES", "POD CIDRS", "AGENT", "PODS"], nodes);
+    if state.pods.is_empty() { nodes } else { format!("{nodes}\n\n{}", demo::pods_table(&state.pods, width)) }
 }

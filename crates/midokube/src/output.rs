@@ -1,44 +1,95 @@
 //! Results on standard output: tables for people, JSON and YAML for programs.
 
-use anyhow::Result;
+use std::io::{self, ErrorKind, Write};
+
+use anstream::adapter::strip_str;
+use anstream::{AutoStream, ColorChoice};
+use anyhow::{Context, Result};
 use clap::ValueEnum;
-use comfy_table::{ContentArrangement, Table, presets};
+use clap::builder::styling::{AnsiColor, Style};
 use serde::Serialize;
+use terminal_size::{Height, terminal_size_of};
+
+/// What the documents for programs begin with. The number grows when a field goes or changes its meaning.
+pub(crate) const API_VERSION: &str = "midokube.midonet.org/v1";
 
 /// How to show a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    /// For people; fits 100 columns.
     #[default]
     Table,
+    /// For people; with MAC addresses, port ids and packets, as wide as it gets.
+    Wide,
     /// One JSON document.
     Json,
     /// One YAML document.
     Yaml,
 }
 
-/// Prints `value`: `table` makes the form for people.
-pub(crate) fn print<T: Serialize>(value: &T, format: Format, table: impl FnOnce(&T) -> String) -> Result<()> {
-    match format {
-        Format::Table => println!("{}", table(value)),
-        Format::Json => println!("{}", serde_json::to_string_pretty(value)?),
-        Format::Yaml => print!("{}", serde_yaml_ng::to_string(value)?),
+impl Format {
+    /// `value` in this format; `text` makes the form for people, which is wide or not.
+    pub(crate) fn text<T: Serialize>(
+        self,
+        value: &T,
+        text: impl FnOnce(&T, bool) -> String,
+    ) -> Result<String> {
+        Ok(match self {
+            Self::Table | Self::Wide => text(value, self == Self::Wide) + "\n",
+            Self::Json => serde_json::to_string_pretty(value)? + "\n",
+            Self::Yaml => serde_yaml_ng::to_string(value)?,
+        })
     }
-    Ok(())
 }
 
-/// A table without lines, as kubectl has it.
-pub(crate) fn table<const N: usize>(
-    header: [&str; N],
-    rows: impl IntoIterator<Item = [String; N]>,
-) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header);
-    for row in rows {
-        table.add_row(row);
+/// Writes all of `text` to standard output, without its colours where they are not wanted: not to a
+/// terminal, or `NO_COLOR` is set. Returns whether somebody still reads: a closed pipe is no error, as
+/// with `ls | head`.
+///
+/// # Errors
+/// It cannot be written, for example since the disk is full.
+pub(crate) fn write(text: &str) -> Result<bool> {
+    if coloured() { write_raw(text) } else { write_raw(&strip_str(text).to_string()) }
+}
+
+/// Shows `text` on a terminal in the place of what was there, as much of it as there is room for.
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn redraw(text: &str) -> Result<bool> {
+    let height = terminal_size_of(io::stdout()).map_or(usize::MAX, |(_, Height(rows))| rows.into());
+    let text = if coloured() { text.to_owned() } else { strip_str(text).to_string() };
+    let lines: Vec<&str> = text.lines().take(height.saturating_sub(1)).collect();
+    // Home; lines that are cut off instead of going on below; clear what is left of each line, and of all.
+    write_raw(&format!("\x1b[H\x1b[?7l{}\x1b[K\n\x1b[J\x1b[?7h", lines.join("\x1b[K\n")))
+}
+
+fn write_raw(text: &str) -> Result<bool> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        result => result.map(|()| true).context("cannot write to standard output"),
     }
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// Tells what is wrong on standard error; if nobody can hear that, there is nobody to tell it to.
+pub(crate) fn complain(what: &str) {
+    let _ = writeln!(io::stderr(), "midokube: {what}");
+}
+
+/// Whether standard output gets colours: it is a terminal, and neither `NO_COLOR` nor `CLICOLOR` forbids
+/// it; or `CLICOLOR_FORCE` demands it.
+fn coloured() -> bool {
+    AutoStream::choice(&io::stdout()) != ColorChoice::Never
+}
+
+/// Where the text for people has colours.
+pub(crate) const TITLE: Style = Style::new().bold();
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+
+pub(crate) fn paint(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
 }
 
 /// An error with its causes, without those that it names itself already.
@@ -50,62 +101,9 @@ pub(crate) fn explain(error: &anyhow::Error) -> String {
     })
 }
 
-/// A list in one cell.
-pub(crate) fn join<T: ToString>(items: &[T]) -> String {
-    if items.is_empty() { "-".into() } else { items.iter().map(T::to_string).collect::<Vec<_>>().join(", ") }
-}
-
-/// A number of bytes with a unit.
-#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-pub(crate) fn bytes(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    for unit in ["B", "KiB", "MiB", "GiB"] {
-        if value < 1024.0 {
-            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
-        }
-        value /= 1024.0;
-    }
-    format!("{value:.1} TiB")
-}
-
-/// Bits a second with a unit, as traffic control has them: in thousands.
-#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-pub(crate) fn bit_rate(bits: u64) -> String {
-    let mut value = bits as f64;
-    for unit in ["bit/s", "kbit/s", "Mbit/s", "Gbit/s"] {
-        if value < 1000.0 {
-            return format!("{value} {unit}");
-        }
-        value /= 1000.0;
-    }
-    format!("{value} Tbit/s")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn columns_align_and_lines_have_no_tail() {
-        let text = table(["A", "LONGER"], [["xxxx".into(), "1".into()], ["y".into(), "22".into()]]);
-        assert_eq!(text, " A     LONGER\n xxxx  1\n y     22");
-    }
-
-    #[test]
-    fn units() {
-        for (n, want) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 40, "5.0 TiB")] {
-            assert_eq!(bytes(n), want);
-        }
-    }
-
-    #[test]
-    fn bit_rates() {
-        for (n, want) in
-            [(999, "999 bit/s"), (10_000_000, "10 Mbit/s"), (1_500_000_000_000_000, "1500 Tbit/s")]
-        {
-            assert_eq!(bit_rate(n), want);
-        }
-    }
 
     #[test]
     fn a_cause_is_told_once() {
@@ -114,8 +112,11 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_is_seen() {
-        assert_eq!(join::<u8>(&[]), "-");
-        assert_eq!(join(&[1, 2]), "1, 2");
+    fn every_format_ends_with_a_line_break() {
+        let text = |format: Format| format.text(&["a"], |_, wide| format!("wide: {wide}")).unwrap();
+        assert_eq!(text(Format::Table), "wide: false\n");
+        assert_eq!(text(Format::Wide), "wide: true\n");
+        assert_eq!(text(Format::Json), "[\n  \"a\"\n]\n");
+        assert_eq!(text(Format::Yaml), "- a\n");
     }
 }

@@ -17,11 +17,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use lab::{Lab, State, Target, probe};
 
+use crate::agent::Agent;
 use crate::cli::Size;
 use crate::lab_commands::{add_pods, options};
-use crate::output::{bytes, explain};
+use crate::output::{self, explain};
 use crate::signals;
 use crate::status::{self, Counter};
+use crate::table::WIDTH;
+use crate::units::bytes;
 use check::Outcome;
 pub(crate) use progress::Progress;
 pub(crate) use report::pods as pods_table;
@@ -57,16 +60,15 @@ pub(crate) fn run(dir: &Path, size: &Size, keep: bool) -> Result<ExitCode> {
     });
     let elapsed = progress.finish();
     if cancelled.load(Ordering::Relaxed) {
-        eprintln!("midokube: interrupted{}", if keep { "" } else { "; everything was removed" });
+        output::complain(&format!("interrupted{}", if keep { "" } else { "; everything was removed" }));
         return Ok(ExitCode::from(INTERRUPTED));
     }
     let findings = result?;
-    println!("{}", findings.text());
-    println!("\nTook {:.1} s.", elapsed.as_secs_f64());
+    let mut text = format!("{}\n\nTook {:.1} s.\n", findings.text(), elapsed.as_secs_f64());
     if keep {
-        println!("\n{}", look_around(dir, &findings.state));
+        text.push_str(&format!("\n{}\n", look_around(dir, &findings.state)));
     }
-    println!("{}", report::verdict(&findings.outcomes));
+    output::write(&format!("{text}{}\n", report::verdict(&findings.outcomes)))?;
     let all_work = findings.outcomes.iter().all(Outcome::works) && !findings.outcomes.is_empty();
     Ok(if all_work { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -86,9 +88,9 @@ fn explore(lab: &Lab, size: &Size, cancelled: &AtomicBool, progress: &Progress) 
     let throughput = throughput(lab, &state, cancelled)?;
     let mut counters = BTreeMap::new();
     for node in &state.nodes {
-        let status =
-            status::fetch(&lab.socket(&node.name)?).with_context(|| format!("node {}", node.name))?;
-        counters.insert(node.name.clone(), status.counters);
+        let agent = Agent::at(lab.socket(&node.name)?);
+        let report = agent.report().with_context(|| format!("node {}", node.name))?;
+        counters.insert(node.name.clone(), report.counters);
     }
     Ok(Findings { state, outcomes, throughput, counters })
 }
@@ -120,7 +122,7 @@ fn throughput(lab: &Lab, state: &State, cancelled: &AtomicBool) -> Result<Vec<St
 impl Findings {
     fn text(&self) -> String {
         let mut sections = vec![
-            format!("Pods\n{}", report::pods(&self.state.pods)),
+            format!("Pods\n{}", report::pods(&self.state.pods, Some(WIDTH))),
             format!("From whom to whom, over which family\n{}", report::matrix(&self.state, &self.outcomes)),
             report::kinds(&self.outcomes),
         ];
@@ -151,21 +153,20 @@ fn drops<'a>(title: &str, counters: impl Iterator<Item = &'a Counter>) -> String
     if drops.is_empty() {
         return format!("{title}: none");
     }
-    format!("{title}\n{}", status::counters_table(drops.iter()))
+    format!("{title}\n{}", status::counters_table(drops.iter(), Some(WIDTH)))
 }
 
 fn look_around(dir: &Path, state: &State) -> String {
-    let flag =
-        if dir == Path::new(lab::DEFAULT_DIR) { String::new() } else { format!(" --dir {}", dir.display()) };
+    let lab = lab::command(dir);
     let pod = state.pods.first().map_or("pod1-1", |pod| pod.key.name.as_str());
     format!(
         "The lab stays. Look around:\n  \
-           midokube lab{flag} status\n  \
-           midokube lab{flag} exec node1 midokube status\n  \
-           midokube lab{flag} exec {pod} sh\n  \
+           {lab} status\n  \
+           {lab} exec node1 midokube status\n  \
+           {lab} exec {pod} sh\n  \
            less {}\n\
          End it:\n  \
-           midokube lab{flag} down",
+           {lab} down",
         dir.join("logs/node1.log").display()
     )
 }

@@ -1,7 +1,7 @@
 //! Telling what is being done: a line that moves on a terminal, plain lines elsewhere. On standard
 //! error, so that results stay clean.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -15,7 +15,7 @@ pub(crate) struct Progress {
 impl Progress {
     pub(crate) fn new() -> Self {
         // Who runs in CI keeps a log, terminal or not.
-        let moving = std::io::stderr().is_terminal() && std::env::var_os("CI").is_none();
+        let moving = io::stderr().is_terminal() && std::env::var_os("CI").is_none();
         let bar = moving.then(|| {
             let style = ProgressStyle::with_template("{spinner} {msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_spinner());
@@ -31,7 +31,10 @@ impl Progress {
         let line = format!("[{:5.1} s] {what}", self.start.elapsed().as_secs_f64());
         match &self.bar {
             Some(bar) => bar.set_message(line),
-            None => eprintln!("{line}"),
+            // A log that cannot be written stops nothing.
+            None => {
+                let _ = writeln!(io::stderr(), "{line}");
+            }
         }
     }
 

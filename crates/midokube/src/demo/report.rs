@@ -7,17 +7,21 @@ use lab::{Pod, State, Target};
 
 use super::check::Outcome;
 use super::paths::Kind;
-use crate::output::{join, table};
-use crate::status::Counter;
+use crate::status::{Counter, Verdict};
+use crate::table::{UNKNOWN, WIDTH, join, table};
 
-/// The Pods with what identifies them in the network.
-pub(crate) fn pods(pods: &[Pod]) -> String {
+/// The Pods with their addresses; without a limit to the width, with MAC addresses and port ids, too.
+pub(crate) fn pods(pods: &[Pod], width: Option<usize>) -> String {
+    let common = |pod: &Pod| [pod.key.to_string(), pod.node.clone(), join(&pod.addresses())];
+    if width.is_some() {
+        return table(width, ["POD", "NODE", "ADDRESSES"], pods.iter().map(common));
+    }
     let rows = pods.iter().map(|pod| {
-        let mac = pod.mac.map_or_else(|| "-".to_owned(), |mac| mac.to_string());
-        let port = naming::pod_port_id(&pod.key).to_string();
-        [pod.key.to_string(), pod.node.clone(), join(&pod.addresses()), mac, port]
+        let [key, node, addresses] = common(pod);
+        let mac = pod.mac.map_or_else(|| UNKNOWN.to_owned(), |mac| mac.to_string());
+        [key, node, addresses, mac, naming::pod_port_id(&pod.key).to_string()]
     });
-    table(["POD", "NODE", "ADDRESSES", "MAC", "PORT ID"], rows)
+    table(None, ["POD", "NODE", "ADDRESSES", "MAC", "PORT ID"], rows)
 }
 
 /// How many paths of each kind work, by family.
@@ -35,6 +39,7 @@ pub(crate) fn kinds(outcomes: &[Outcome]) -> String {
         _ => format!("{works} of {all} !"),
     };
     table(
+        Some(WIDTH),
         ["PATHS", "IPV4", "IPV6"],
         kinds.into_iter().map(|(kind, [v4, v6])| [kind.to_string(), cell(v4), cell(v6)]),
     )
@@ -101,7 +106,7 @@ pub(crate) fn failures(outcomes: &[Outcome]) -> String {
 /// The sum of what several nodes dropped, by reason.
 pub(crate) fn drops<'a>(counters: impl Iterator<Item = &'a Counter>) -> Vec<Counter> {
     let mut sums: BTreeMap<&str, Counter> = BTreeMap::new();
-    for counter in counters.filter(|c| c.drop && c.packets > 0) {
+    for counter in counters.filter(|c| c.verdict == Verdict::Drop && c.packets > 0) {
         match sums.get_mut(counter.name.as_str()) {
             Some(sum) => {
                 sum.packets += counter.packets;

@@ -5,6 +5,7 @@ use super::check::Outcome;
 use super::paths::{Kind, paths, servers};
 use super::report;
 use super::*;
+use crate::status::Verdict;
 
 /// Two nodes with two Pods each, over both families, of which nothing runs.
 fn state() -> State {
@@ -124,20 +125,22 @@ fn the_last_line_counts() {
 }
 
 #[test]
-fn drops_add_up_and_silent_reasons_are_left_out() {
-    let counter = |name: &str, drop, packets| Counter {
+fn drops_add_up_and_what_is_normal_is_left_out() {
+    let counter = |name: &str, verdict, packets| Counter {
         name: name.into(),
         help: String::new(),
-        drop,
+        drop: verdict != Verdict::Forward,
         packets,
         bytes: 10,
+        verdict,
     };
     let all = [
-        counter("b", true, 2),
-        counter("a", true, 1),
-        counter("b", true, 3),
-        counter("c", true, 0),
-        counter("d", false, 9),
+        counter("b", Verdict::Drop, 2),
+        counter("a", Verdict::Drop, 1),
+        counter("b", Verdict::Drop, 3),
+        counter("c", Verdict::Drop, 0),
+        counter("d", Verdict::Forward, 9),
+        counter("e", Verdict::Ignore, 9),
     ];
     let sums: Vec<_> = report::drops(all.iter()).into_iter().map(|c| (c.name, c.packets)).collect();
     assert_eq!(sums, [("a".to_owned(), 1), ("b".to_owned(), 5)]);

@@ -1,0 +1,117 @@
+//! Asking the agent of this node.
+
+use std::error::Error;
+use std::fmt::Display;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use clap::Args;
+use nodeapi::v1::StatusRequest;
+use nodeapi::{Client, ConnectError, call};
+use tonic::{Code, Status};
+
+use crate::status::Report;
+use crate::units;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Which agent to ask, and how patiently.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Agent {
+    /// The agent's Unix socket.
+    #[arg(long, env = "MIDONETKUBE_SOCKET", default_value = nodeapi::SOCKET)]
+    pub(crate) socket: PathBuf,
+    /// How long the agent may take to answer, for example 500ms, 5s or 1m.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = units::duration)]
+    pub(crate) timeout: Duration,
+}
+
+impl Agent {
+    /// The agent of a node of a lab.
+    pub(crate) fn at(socket: PathBuf) -> Self {
+        Self { socket, timeout: Duration::from_secs(5) }
+    }
+
+    /// Asks for the agent's status.
+    ///
+    /// # Errors
+    /// Why there is no answer, and what to do.
+    pub(crate) fn report(&self) -> Result<Report> {
+        let mut client =
+            Client::connect(&self.socket, self.timeout).map_err(|error| anyhow!(self.unreachable(&error)))?;
+        let answer = client
+            .call(&call::STATUS, &StatusRequest {})
+            .map_err(|status| anyhow!(self.no_answer(&status)))?;
+        Report::read(answer).ok_or_else(|| {
+            anyhow!(
+                "{} answers, but not with everything that midokube {VERSION} needs: {}",
+                self.name(),
+                Self::other_version()
+            )
+        })
+    }
+
+    fn name(&self) -> impl Display {
+        format!("the agent at {}", self.socket.display())
+    }
+
+    fn unreachable(&self, error: &ConnectError) -> String {
+        let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        let name = self.name();
+        match cause.map(io::Error::kind) {
+            Some(ErrorKind::NotFound) => format!(
+                "there is no socket {}: midonet-kube-node does not run on this node, or listens somewhere else: \
+                 start it, or name its socket with --socket",
+                self.socket.display()
+            ),
+            Some(ErrorKind::PermissionDenied) => format!("{name} answers root alone: {}", self.as_root()),
+            Some(ErrorKind::ConnectionRefused) => format!(
+                "nobody listens at {}: midonet-kube-node has ended: its log says why; start it again",
+                self.socket.display()
+            ),
+            Some(ErrorKind::TimedOut | ErrorKind::WouldBlock) => self.late(),
+            _ => {
+                let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
+                format!(
+                    "{name} cannot be spoken to: {cause}: if something else listens there, name the agent's own \
+                     socket with --socket"
+                )
+            }
+        }
+    }
+
+    fn no_answer(&self, status: &Status) -> String {
+        let name = self.name();
+        match status.code() {
+            Code::DeadlineExceeded => self.late(),
+            Code::Unimplemented => {
+                format!("{name} does not know the question for its status: {}", Self::other_version())
+            }
+            _ => format!("{name} does not tell its status: {}: its log may say more", status.message()),
+        }
+    }
+
+    fn late(&self) -> String {
+        let longer = self.timeout.saturating_mul(4);
+        format!(
+            "{} did not answer within {:?}: it is busy, or hangs, which its log may say: wait longer with \
+             --timeout {longer:?}",
+            self.name(),
+            self.timeout
+        )
+    }
+
+    fn other_version() -> &'static str {
+        "they are of different versions: use the midokube that was installed together with the agent"
+    }
+
+    /// This command line for root. A socket from the environment is named, since sudo does not keep that.
+    fn as_root(&self) -> String {
+        let arguments = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+        let named = self.socket == Path::new(nodeapi::SOCKET) || arguments.contains("--socket");
+        let socket = if named { String::new() } else { format!(" --socket {}", self.socket.display()) };
+        format!("sudo midokube {arguments}{socket}")
+    }
+}

@@ -1,0 +1,83 @@
+//! The command line of `midokube status`.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::agent::Agent;
+use crate::output::Format;
+use crate::units;
+
+pub(crate) const HELP: &str = "\
+Exit status: 0 when the node is ready, 3 when it is not, 1 when the agent cannot be asked,
+2 for a wrong command line. Ctrl-C ends --watch.
+The fields of -o json and -o yaml are described in docs/status.md of the project.
+Examples:
+  midokube status
+  midokube status ports -n kube-system -o wide
+  midokube status drops ignored --watch
+  midokube status peers -o json | jq -r '.peers[].node'
+  midokube lab exec node1 midokube status";
+
+/// What to show of an agent's answer, and how.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// The parts to show [default: all].
+    #[arg(value_name = "PART")]
+    pub(crate) parts: Vec<Part>,
+    /// Only the ports of this namespace's Pods.
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+    /// How to show it.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+    /// Ask again and again: every 2 seconds, or every DURATION.
+    #[arg(
+        short,
+        long,
+        value_name = "DURATION",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "2s",
+        value_parser = units::duration
+    )]
+    pub(crate) watch: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) agent: Agent,
+}
+
+/// A part of the status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// The agent: ready or why not, version, source of objects.
+    Agent,
+    /// The node's network: addresses, MTU, tunnels.
+    Network,
+    /// The Pods' ports, their traffic and limits.
+    Ports,
+    /// The other nodes.
+    Peers,
+    /// What was left behind or lost, and is not repaired.
+    Leaks,
+    /// Packets that were forwarded or answered.
+    Traffic,
+    /// Packets that were dropped: somebody sent what is not carried, or something is wrong.
+    Drops,
+    /// Dropped packets that every healthy host sends: multicast, chatter of IPv6 neighbours.
+    Ignored,
+}
+
+/// Which parts of the status are wanted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Selection {
+    /// None: all.
+    pub(crate) parts: Vec<Part>,
+    /// Whose ports; `None`: everybody's.
+    pub(crate) namespace: Option<String>,
+}
+
+impl Selection {
+    pub(crate) fn has(&self, part: Part) -> bool {
+        self.parts.is_empty() || self.parts.contains(&part)
+    }
+}

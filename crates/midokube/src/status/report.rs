@@ -1,0 +1,245 @@
+//! The agent's answer as this program has it: pure. What is not known is `None`.
+
+use nodeapi::v1;
+use serde::Serialize;
+
+/// Everything about a node's network.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Report {
+    pub(crate) agent: Agent,
+    pub(super) network: Network,
+    pub(super) ports: Vec<Port>,
+    pub(super) peers: Vec<Peer>,
+    pub(super) leaks: Leaks,
+    pub(crate) counters: Vec<Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Agent {
+    pub(crate) version: String,
+    pub(crate) node: String,
+    pub(super) uptime_seconds: u64,
+    pub(crate) ready: bool,
+    pub(super) not_ready_reason: Option<String>,
+    pub(super) source: String,
+    pub(super) source_error: Option<String>,
+    pub(super) objects_from_disk_seconds: Option<u64>,
+    pub(super) pending_annotations: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Network {
+    pub(super) kind: String,
+    #[serde(rename = "podCIDRs")]
+    pub(super) pod_cidrs: Vec<String>,
+    pub(super) gateways: Vec<String>,
+    pub(super) node_addresses: Vec<String>,
+    pub(super) node_mac: Option<String>,
+    pub(super) node_port_id: Option<String>,
+    pub(super) mtu: Option<u32>,
+    pub(super) uplink: Option<String>,
+    pub(super) tunnel_address: Option<String>,
+    pub(super) overlay_port: Option<u32>,
+    pub(super) vni: Option<u32>,
+    pub(super) encapsulation: Option<String>,
+    #[serde(rename = "clusterCIDRs")]
+    pub(super) cluster_cidrs: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Port {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) container_id: String,
+    pub(super) ifname: String,
+    pub(super) host_ifname: String,
+    pub(super) host_ifindex: u32,
+    pub(super) addresses: Vec<String>,
+    pub(super) mac: String,
+    pub(super) port_id: String,
+    pub(super) sent: Option<Traffic>,
+    pub(super) received: Option<Traffic>,
+    pub(super) bandwidth: Option<Bandwidth>,
+}
+
+/// Limits of a Pod: bits a second and bits, a rate of 0 is none.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Bandwidth {
+    pub(super) ingress_rate: u64,
+    pub(super) ingress_burst: u64,
+    pub(super) egress_rate: u64,
+    pub(super) egress_burst: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Traffic {
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Peer {
+    pub(super) node: String,
+    #[serde(rename = "podCIDRs")]
+    pub(super) pod_cidrs: Vec<String>,
+    pub(super) tunnel_address: Option<String>,
+}
+
+/// What was left behind or lost and is not repaired, and why that may not be everything.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Leaks {
+    pub(super) leaks: Vec<Leak>,
+    pub(super) leaks_incomplete: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Leak {
+    pub(super) what: String,
+    pub(super) object: String,
+    pub(super) reason: String,
+    pub(super) remedy: String,
+}
+
+/// What happened to packets.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Counter {
+    pub(crate) name: String,
+    pub(crate) help: String,
+    /// Whether these packets were dropped, be it that they are ignored.
+    pub(crate) drop: bool,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) verdict: Verdict,
+}
+
+/// What is done with packets: the label of the agent's metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Verdict {
+    /// They go on, or are answered.
+    Forward,
+    /// They are lost.
+    Drop,
+    /// They are lost as well, and nobody misses them.
+    Ignore,
+}
+
+impl Report {
+    /// Reads an answer; `None` when a part is missing that every agent sends.
+    pub(crate) fn read(reply: v1::StatusReply) -> Option<Self> {
+        let (agent, network) = (reply.agent?, reply.network?);
+        let mut ports: Vec<_> = reply.ports.into_iter().map(Port::from).collect();
+        ports.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        let mut peers: Vec<_> = reply.peers.into_iter().map(Peer::from).collect();
+        peers.sort_by(|a, b| a.node.cmp(&b.node));
+        Some(Self {
+            agent: agent.into(),
+            network: network.into(),
+            ports,
+            peers,
+            leaks: Leaks {
+                leaks: reply.leaks.into_iter().map(Leak::from).collect(),
+                leaks_incomplete: some(reply.leaks_incomplete),
+            },
+            counters: reply.counters.into_iter().map(Counter::from).collect(),
+        })
+    }
+}
+
+impl From<v1::Agent> for Agent {
+    fn from(agent: v1::Agent) -> Self {
+        Self {
+            version: agent.version,
+            node: agent.node,
+            uptime_seconds: agent.uptime_seconds,
+            ready: agent.ready,
+            not_ready_reason: some(agent.not_ready_reason),
+            source: agent.source,
+            source_error: some(agent.source_error),
+            objects_from_disk_seconds: agent.objects_from_disk_seconds,
+            pending_annotations: agent.pending_annotations,
+        }
+    }
+}
+
+impl From<v1::Network> for Network {
+    fn from(network: v1::Network) -> Self {
+        let number = |number: u32| Some(number).filter(|number| *number != 0);
+        Self {
+            kind: network.kind,
+            pod_cidrs: network.pod_cidrs,
+            gateways: network.gateways,
+            node_addresses: network.node_addresses,
+            node_mac: some(network.node_mac),
+            node_port_id: some(network.node_port_id),
+            mtu: number(network.mtu),
+            uplink: some(network.uplink),
+            tunnel_address: some(network.tunnel_address),
+            overlay_port: number(network.overlay_port),
+            vni: number(network.vni),
+            encapsulation: some(network.encapsulation),
+            cluster_cidrs: network.cluster_cidrs,
+        }
+    }
+}
+
+impl From<v1::Port> for Port {
+    fn from(port: v1::Port) -> Self {
+        let traffic = |t: v1::Traffic| Traffic { packets: t.packets, bytes: t.bytes };
+        Self {
+            namespace: port.namespace,
+            name: port.name,
+            container_id: port.container_id,
+            ifname: port.ifname,
+            host_ifname: port.host_ifname,
+            host_ifindex: port.host_ifindex,
+            addresses: port.addresses,
+            mac: port.mac,
+            port_id: port.port_id,
+            sent: port.sent.map(traffic),
+            received: port.received.map(traffic),
+            bandwidth: port.bandwidth.map(|limits| Bandwidth {
+                ingress_rate: limits.ingress_rate,
+                ingress_burst: limits.ingress_burst,
+                egress_rate: limits.egress_rate,
+                egress_burst: limits.egress_burst,
+            }),
+        }
+    }
+}
+
+impl From<v1::Peer> for Peer {
+    fn from(peer: v1::Peer) -> Self {
+        Self { node: peer.node, pod_cidrs: peer.pod_cidrs, tunnel_address: some(peer.tunnel_address) }
+    }
+}
+
+impl From<v1::Leak> for Leak {
+    fn from(leak: v1::Leak) -> Self {
+        let v1::Leak { what, object, reason, remedy } = leak;
+        Self { what, object, reason, remedy }
+    }
+}
+
+impl From<v1::Counter> for Counter {
+    fn from(counter: v1::Counter) -> Self {
+        let v1::Counter { name, help, drop, packets, bytes, verdict } = counter;
+        let verdict = match (verdict.as_str(), drop) {
+            ("ignore", _) => Verdict::Ignore,
+            // An older agent tells only whether they were dropped.
+            (_, true) => Verdict::Drop,
+            (_, false) => Verdict::Forward,
+        };
+        Self { name, help, drop, packets, bytes, verdict }
+    }
+}
+
+fn some(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}

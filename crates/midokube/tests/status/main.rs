@@ -1,0 +1,11 @@
+//! `midokube status` and `version` as people and programs use them, with an agent that answers as told. As
+//! root: the agent's socket is for root alone.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail as tests do")]
+
+mod answers;
+mod documents;
+mod errors;
+mod pipes;
+mod support;
+mod terminal;

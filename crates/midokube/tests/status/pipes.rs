@@ -1,0 +1,133 @@
+//! Whoever reads may stop, and a disk may be full: every command ends without a panic.
+
+use std::fs::{self, File};
+use std::io::{BufReader, Read};
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tonic::Status;
+
+use super::support::{FakeAgent, full, midokube, starting, text};
+
+/// The record of a lab of which nothing runs.
+fn lab() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let record = json!({
+        "format": 1, "boot_id": "another", "family": "46", "cluster_cidrs": [], "binaries": "/", "agent_args": [],
+        "fabric": null, "outside": null, "pods": [],
+        "nodes": [{"name": "node1", "init": {"pid": 1, "start": 1}, "agent": null, "addresses": [], "pod_cidrs": []}],
+    });
+    fs::write(dir.path().join("lab.json"), record.to_string()).unwrap();
+    dir
+}
+
+/// Every command that prints something, with its exit status otherwise.
+fn commands(agent: &FakeAgent, lab: &TempDir) -> Vec<(Command, i32)> {
+    let mut commands = Vec::new();
+    for format in ["table", "wide", "json", "yaml"] {
+        commands.push((agent.command(&["status", "-o", format]), 0));
+        commands.push((agent.command(&["version", "-o", format]), 0));
+        let mut status = midokube(&["lab", "status", "-o", format, "--dir"]);
+        status.arg(lab.path());
+        commands.push((status, 0));
+    }
+    for help in [
+        &["--help"][..],
+        &["--version"],
+        &["help"],
+        &["help", "lab"],
+        &["status", "--help"],
+        &["lab", "demo", "--help"],
+        &["completions", "bash"],
+        &["completions", "zsh"],
+        &["completions", "fish"],
+        &["lab", "--dir", "/nowhere", "down"],
+    ] {
+        commands.push((midokube(help), 0));
+    }
+    commands
+}
+
+#[test]
+fn a_closed_pipe_ends_every_command_quietly() {
+    let (agent, lab) = (FakeAgent::with(full()), lab());
+    let not_ready = FakeAgent::with(starting());
+    let mut commands = commands(&agent, &lab);
+    commands.push((not_ready.command(&["status"]), 3));
+    commands.push((agent.command(&["status", "--watch=100ms"]), 0));
+    for (mut command, code) in commands {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output =
+            command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{command:?}: {}", text(&output.stderr));
+        assert_eq!(text(&output.stderr), "", "{command:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let (agent, lab) = (FakeAgent::with(full()), lab());
+    for (mut command, _) in commands(&agent, &lab) {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+        let said = text(&output.stderr);
+        assert!(
+            said.contains("cannot write to standard output: No space left on device"),
+            "{command:?}: {said}"
+        );
+    }
+}
+
+#[test]
+fn nobody_has_to_hear_complaints() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = midokube(&["status", "--socket", "/nowhere/api"]).stderr(writer).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+}
+
+#[test]
+fn a_shells_head_ends_it_as_it_ends_others() {
+    let midokube = env!("CARGO_BIN_EXE_midokube");
+    let script = format!("set -o pipefail; '{midokube}' completions bash | head -n1 >/dev/null");
+    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+}
+
+#[test]
+fn a_watch_prints_one_document_after_the_other_and_ends_with_its_reader() {
+    let agent = FakeAgent::with(full());
+    let mut watch = agent.command(&["status", "agent", "-o", "json", "--watch=100ms"]);
+    let mut child = watch.stdout(Stdio::piped()).spawn().unwrap();
+    let mut reader = serde_json::Deserializer::from_reader(BufReader::new(child.stdout.take().unwrap()));
+    for _ in 0..3 {
+        assert_eq!(Value::deserialize(&mut reader).unwrap()["agent"]["node"], "node7");
+    }
+    drop(reader);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_watch_goes_on_when_the_agent_comes_back() {
+    let asked = std::sync::atomic::AtomicU32::new(0);
+    let agent =
+        FakeAgent::answering(move || match asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            1 => Err(Status::unavailable("ending")),
+            _ => Ok(full()),
+        });
+    let mut watch = agent.command(&["status", "peers", "-w=100ms"]);
+    let mut child = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let once = text(&FakeAgent::with(full()).run(&["status", "peers"]).stdout);
+    let twice = format!("{once}\n{once}");
+    let mut seen = vec![0; twice.len()];
+    child.stdout.as_mut().unwrap().read_exact(&mut seen).unwrap();
+    assert_eq!(text(&seen), twice);
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert!(text(&output.stderr).contains("ending"), "{}", text(&output.stderr));
+}

@@ -1,0 +1,180 @@
+//! An agent that knows only its status, and the program that asks it.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use nodeapi::v1::node_server::{Node, NodeServer};
+use nodeapi::v1::{
+    self, BindPortReply, BindPortRequest, CheckPortReply, ReleasePortReply, ReleasePortRequest, StatusReply,
+    StatusRequest,
+};
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+use tonic::{Request, Response, Status, async_trait};
+
+type Answer = dyn Fn() -> Result<StatusReply, Status> + Send + Sync;
+
+pub(crate) struct FakeAgent {
+    dir: TempDir,
+    _runtime: Runtime,
+}
+
+impl FakeAgent {
+    /// An agent that answers every question by `answer`.
+    pub(crate) fn answering(
+        answer: impl Fn() -> Result<StatusReply, Status> + Send + Sync + 'static,
+    ) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = {
+            let _context = runtime.enter();
+            nodeapi::listen(&dir.path().join("agent/api")).unwrap()
+        };
+        let service = NodeServer::new(Service(Box::new(answer)));
+        let server = tonic::transport::Server::builder().add_service(service);
+        runtime.spawn(server.serve_with_incoming(nodeapi::incoming(listener, |_| {})));
+        Self { dir, _runtime: runtime }
+    }
+
+    pub(crate) fn with(reply: StatusReply) -> Self {
+        Self::answering(move || Ok(reply.clone()))
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("agent/api")
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = midokube(arguments);
+        command.arg("--socket").arg(self.socket());
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+}
+
+struct Service(Box<Answer>);
+
+#[async_trait]
+impl Node for Service {
+    async fn bind_port(&self, _: Request<BindPortRequest>) -> Result<Response<BindPortReply>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn release_port(
+        &self,
+        _: Request<ReleasePortRequest>,
+    ) -> Result<Response<ReleasePortReply>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn check_port(&self, _: Request<BindPortRequest>) -> Result<Response<CheckPortReply>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusReply>, Status> {
+        (self.0)().map(Response::new)
+    }
+}
+
+/// The program, with nothing of the caller's environment that changes what it says.
+pub(crate) fn midokube(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_midokube"));
+    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "MIDONETKUBE_SOCKET"] {
+        command.env_remove(name);
+    }
+    command.args(arguments).env("TERM", "xterm");
+    command
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// What a node that is ready says that knows something of everything.
+pub(crate) fn full() -> StatusReply {
+    let port = |namespace: &str, name: &str| v1::Port {
+        namespace: namespace.into(),
+        name: name.into(),
+        container_id: "c1".into(),
+        ifname: "eth0".into(),
+        host_ifname: "mido123".into(),
+        host_ifindex: 7,
+        mac: "0a:00:00:00:00:01".into(),
+        addresses: vec!["10.244.1.3".into(), "fd44:0:0:1::3".into()],
+        port_id: "9839ba43-2faa-5012-929a-1f167eecd3dc".into(),
+        sent: Some(v1::Traffic { packets: 7, bytes: 2048 }),
+        received: Some(v1::Traffic { packets: 8, bytes: 4096 }),
+        bandwidth: Some(v1::Bandwidth { egress_rate: 10_000_000, egress_burst: 8, ..Default::default() }),
+    };
+    let counter = |name: &str, verdict: &str| v1::Counter {
+        name: name.into(),
+        help: format!("the meaning of {name}"),
+        drop: verdict != "forward",
+        packets: 3,
+        bytes: 300,
+        verdict: verdict.into(),
+    };
+    StatusReply {
+        agent: Some(v1::Agent {
+            version: "9.8.7".into(),
+            node: "node7".into(),
+            uptime_seconds: 65,
+            ready: true,
+            source: "manifests".into(),
+            source_error: "no answer".into(),
+            objects_from_disk_seconds: Some(5),
+            ..Default::default()
+        }),
+        network: Some(v1::Network {
+            kind: "embedded".into(),
+            pod_cidrs: vec!["10.244.1.0/24".into()],
+            gateways: vec!["10.244.1.1".into()],
+            node_addresses: vec!["10.244.1.2".into()],
+            node_mac: "0a:00:00:00:00:02".into(),
+            node_port_id: "9ab30836-6b67-5389-b1f5-b2459bedb840".into(),
+            mtu: 1450,
+            uplink: "eth0".into(),
+            tunnel_address: "172.30.0.11".into(),
+            overlay_port: 4789,
+            vni: 1,
+            cluster_cidrs: vec!["10.244.0.0/16".into()],
+            encapsulation: "direct".into(),
+        }),
+        ports: vec![port("default", "web"), port("kube-system", "dns")],
+        peers: vec![v1::Peer {
+            node: "node8".into(),
+            pod_cidrs: vec!["10.244.2.0/24".into()],
+            tunnel_address: "172.30.0.12".into(),
+        }],
+        counters: vec![
+            counter("local", "forward"),
+            counter("source_ip", "drop"),
+            counter("multicast", "ignore"),
+        ],
+        leaks: vec![v1::Leak {
+            what: "address_conflict".into(),
+            object: "10.244.1.3".into(),
+            reason: "it is reserved for another".into(),
+            remedy: "delete the Pod".into(),
+        }],
+        leaks_incomplete: "other-ipam keeps the addresses".into(),
+    }
+}
+
+/// What a node says that has only just started.
+pub(crate) fn starting() -> StatusReply {
+    StatusReply {
+        agent: Some(v1::Agent {
+            node: "node7".into(),
+            not_ready_reason: "the Node has no podCIDR yet".into(),
+            ..Default::default()
+        }),
+        network: Some(v1::Network { kind: "embedded".into(), ..Default::default() }),
+        ports: vec![v1::Port { namespace: "default".into(), name: "web".into(), ..Default::default() }],
+        peers: vec![v1::Peer { node: "node8".into(), ..Default::default() }],
+        ..Default::default()
+    }
+}
