@@ -254,7 +254,7 @@ fn limits_that_cannot_be_are_refused() {
     assert!(lab.status("node1").unwrap().ports.is_empty());
 }
 
-/// The agent's own configuration does not claim the capability; somebody else's may.
+/// There is no plugin `portmap` on this node.
 #[test]
 fn ports_of_the_node_are_refused_and_leave_nothing() {
     let lab = TestLab::up(1, Family::Dual, &[]).unwrap();

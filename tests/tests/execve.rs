@@ -1,4 +1,4 @@
-//! The product executes no process but an IPAM plugin.
+//! The product executes no process but other CNI plugins: an IPAM plugin, and portmap for a Pod with a hostPort.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -40,7 +40,7 @@ fn executed(notes: &Path) -> Vec<String> {
 }
 
 #[test]
-fn nothing_is_executed_but_an_ipam_plugin() {
+fn nothing_is_executed_but_other_plugins() {
     let notes = tempfile::tempdir().unwrap();
     let wrappers = traced(&e2e::programs(), notes.path());
     let lab = TestLab::with_programs(2, Family::Dual, &[], wrappers.path()).unwrap();

@@ -53,13 +53,19 @@ fn other_plugins_and_their_configurations_are_not_touched() {
     let before = scene.others();
     assert!(before.lines().count() > 20, "{before}");
     let said = scene.install().unwrap();
-    assert_eq!(said, format!("installed {PLUGIN}\ninstalled /opt/cni/bin/midonet-kube-ipam\n"));
+    let names = ["midonet-kube-cni", "midonet-kube-ipam", "midonet-kube-node"];
+    assert_eq!(said, names.map(|name| format!("installed /opt/cni/bin/{name}\n")).concat());
     assert_eq!(scene.install().unwrap(), "", "what is there already");
     // An upgrade while the old one may run.
     scene.sh(&format!("echo old > {PLUGIN}; chmod 700 {PLUGIN}"));
     assert_eq!(scene.install().unwrap(), format!("installed {PLUGIN}\n"));
-    let modes = scene.sh("cd /opt/cni/bin; stat -c '%a %u %h' midonet-kube-cni midonet-kube-ipam");
-    assert_eq!(modes, "755 0 1\n755 0 1\n");
+    let modes =
+        scene.sh("cd /opt/cni/bin; stat -c '%a %u %h' midonet-kube-cni midonet-kube-ipam midonet-kube-node");
+    assert_eq!(modes, "755 0 1\n".repeat(3));
+    assert_eq!(
+        scene.sh("/opt/cni/bin/midonet-kube-node --version"),
+        scene.sh(&format!("{} --version", e2e::programs().join("midonet-kube-node").display()))
+    );
     scene.0.start_agent("node1").unwrap();
     scene.0.restart_agent("node1").unwrap();
     scene.0.add_pod("node1", "default", "a").unwrap();
@@ -87,7 +93,7 @@ fn without_room_or_right_to_write_the_old_plugin_stays() {
         assert!(complaint.contains(&format!("cannot write {PLUGIN}: {reason}")), "{complaint}");
         assert_eq!(scene.sh(&look), before);
         scene.sh(repair);
-        assert_eq!(scene.install().unwrap().lines().count(), 2);
+        assert_eq!(scene.install().unwrap().lines().count(), 3);
         scene.sh("umount /opt/cni/bin");
     }
 }

@@ -62,21 +62,24 @@ fn a_node_is_as_it_was() {
     assert!(complaint.contains("default/a") && complaint.contains("--force"), "{complaint}");
     scene.0.delete_pod(&pod.key).unwrap();
     let said = scene.node(&["uninstall"]).unwrap();
-    for word in ["CNI configuration", "midonet-kube-ipam", "midokube-vxlan", "nftables", "ipv4/ip_forward=0"]
-    {
+    for word in [
+        "CNI configuration",
+        "/opt/cni/bin/midonet-kube-ipam",
+        "/opt/cni/bin/midonet-kube-node",
+        "midokube-vxlan",
+        "nftables",
+        "ipv4/ip_forward=0",
+    ] {
         assert!(said.contains(word), "{word} in {said}");
     }
     assert_eq!(scene.sh(LOOK), before);
-    assert_eq!(
-        scene.node(&["uninstall"]).unwrap(),
-        "removed: /run/midonet-kube-node\n",
-        "its own lock's folder"
-    );
+    let again = "removed: /run/midonet-kube-node/lock\nremoved: /run/midonet-kube-node\n";
+    assert_eq!(scene.node(&["uninstall"]).unwrap(), again, "its own lock");
 
-    // Again, with a Pod that loses its network.
+    // Again, with a Pod that loses its network, and by the program that was laid on the node.
     scene.install();
     scene.kill_agent();
-    let said = scene.node(&["uninstall", "--force"]).unwrap();
+    let said = scene.sh("/opt/cni/bin/midonet-kube-node uninstall --force");
     assert!(said.contains("the interface of Pod default/a"), "{said}");
     assert_eq!(scene.sh(LOOK), before);
 }
@@ -86,7 +89,21 @@ fn what_is_somebody_elses_stays() {
     let scene = Scene(TestLab::without_agents(1, Family::V4).unwrap());
     let foreign = "/etc/cni/net.d/10-midonet.conflist";
     scene.sh(&format!("mkdir -p /etc/cni/net.d /sys/fs/bpf/midonet-kube/mine; echo '{{}}' > {foreign}"));
+    let others = "/var/lib/midonet-kube-node/notes /var/lib/cni/networks/midonet-pod-network/notes \
+        /var/lib/cni/networks/other/10.0.0.3 /opt/cni/bin/bridge";
+    scene.sh(&format!("for file in {others}; do mkdir -p $(dirname $file); echo x > $file; done"));
     let complaint = scene.node(&["uninstall"]).unwrap_err();
     assert!(complaint.contains(foreign) && complaint.contains("left alone"), "{complaint}");
     assert_eq!(scene.sh(&format!("cat {foreign}; ls /sys/fs/bpf/midonet-kube")), "{}\nmine\n");
+    assert_eq!(scene.sh(&format!("cat {others}")), "x\n".repeat(4));
+    // Whatever directory a setting names, only known files go.
+    scene.sh("mkdir -p /run/mine/links /run/mine/maps /run/mine/x; echo x > /run/mine/links/y; echo x > /run/mine/x/10.0.0.3");
+    for setting in ["--state-dir", "--cache-dir", "--ipam-dir", "--bpf-dir", "--cni-bin-dir"] {
+        let _complaint = scene.node(&["uninstall", setting, "/run/mine"]);
+        assert_eq!(
+            scene.sh("cd /run/mine; cat links/y x/10.0.0.3; ls"),
+            "x\nx\nlinks\nmaps\nx\n",
+            "{setting}"
+        );
+    }
 }

@@ -126,7 +126,9 @@ impl Pins {
 ///
 /// If a pin cannot be removed.
 pub fn remove_pins(pin_dir: &Path) -> Result<bool> {
-    if !pin_dir.exists() {
+    // Elsewhere there are no pins, whatever the directories are called.
+    let is_bpf = |at: nix::sys::statfs::Statfs| at.filesystem_type() == nix::sys::statfs::BPF_FS_MAGIC;
+    if !pin_dir.exists() || !nix::sys::statfs::statfs(pin_dir).is_ok_and(is_bpf) {
         return Ok(false);
     }
     for layout in layouts(pin_dir)? {

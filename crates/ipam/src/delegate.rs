@@ -107,7 +107,7 @@ impl<'a> Running<'a> {
 }
 
 /// The first regular file of this name in `CNI_PATH`.
-fn find(plugin: &str, path: &str) -> Result<PathBuf, Error> {
+pub(crate) fn find(plugin: &str, path: &str) -> Result<PathBuf, Error> {
     if plugin.is_empty() || plugin.contains('/') {
         return Err(Error::Config(format!("ipam.type: \"{plugin}\" is no plugin's name")));
     }

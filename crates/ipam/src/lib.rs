@@ -11,6 +11,7 @@ mod delegate;
 mod error;
 pub mod json;
 mod range;
+mod remove;
 mod repair;
 mod resolv;
 mod store;
@@ -19,10 +20,24 @@ mod types;
 pub use config::Config;
 pub use error::{ALLOCATION, Error};
 pub use range::{Range, RangeSet};
-pub use repair::{Reserved, directory, release, reserve, reserved};
+pub use remove::remove;
+pub use repair::{Reserved, directory, release, reserve, reserved, taken};
 pub use types::{Allocation, Dns, IpConfig, Route};
 
 use json::Document;
+
+/// Whether a plugin of this name is in `path`, which is a `CNI_PATH`.
+pub fn is_installed(plugin: &str, path: &str) -> bool {
+    delegate::find(plugin, path).is_ok()
+}
+
+/// Executes a plugin that is no IPAM plugin by the same rules; gives what it wrote on stdout.
+///
+/// # Errors
+/// [`Error::Args`], [`Error::Config`], [`Error::Exec`], [`Error::Timeout`] or [`Error::Delegate`].
+pub fn execute(plugin: &str, verb: &'static str, call: &Call<'_>) -> Result<Vec<u8>, Error> {
+    delegate::run(plugin, verb, call)
+}
 
 /// The value of `ipam.type` that means the allocator of this crate.
 pub const IN_PROCESS: &str = "midonet-kube-ipam";

@@ -1,6 +1,8 @@
 //! A network's reservations as a whole, for whoever knows which attachments are there: what nobody
 //! needs any more is released, what was lost is reserved again.
 
+use std::fs;
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -36,6 +38,22 @@ pub fn directory(data_dir: Option<&Path>, network: &str) -> PathBuf {
 pub fn reserved(directory: &Path) -> Result<Vec<Reserved>, Error> {
     let Some(store) = Store::existing(directory)? else { return Ok(Vec::new()) };
     store.scan()?.0.iter().map(|reservation| Reserved::of(&store, reservation)).collect()
+}
+
+/// The addresses that are reserved in a network's folder, by the names of its files alone and without its lock: for
+/// who only counts them. None if there is no folder.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn taken(directory: &Path) -> io::Result<Vec<IpAddr>> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let address =
+        |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_str().and_then(|n| n.parse().ok()));
+    entries.filter_map(|entry| address(entry).transpose()).collect()
 }
 
 /// Gives back those of these reservations that are still exactly as they were seen; says how many.

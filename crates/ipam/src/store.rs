@@ -31,12 +31,25 @@ use nix::sys::stat::{Mode, fstat};
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
 
+pub(crate) use index::place as index_directory;
 pub(crate) use pending::Pending;
 pub(crate) use scan::Reservation;
 
 use crate::{Attachment, Error};
 use index::Index;
 use pending::{PENDING, SPARE};
+
+/// What is in a network's directory besides the reservations, which are named by their addresses, and [`LAST`]N.
+pub(crate) const FILES: [&str; 2] = [LOCK, PENDING];
+
+/// What is in the directory of a network's index.
+pub(crate) const INDEX_FILES: [&str; 2] = [index::FILE, SPARE];
+
+/// The beginning of the names of hints where to search next.
+pub(crate) const LAST: &str = "last_reserved_ip.";
+
+/// host-local's.
+const LOCK: &str = "lock";
 
 /// How long to wait for the lock.
 const LOCK_DEADLINE: Duration = Duration::from_secs(30);
@@ -201,9 +214,8 @@ const HERE: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK).union(OFlag::O_CL
 
 /// Waits for the lock of a network's folder.
 fn lock(directory: &Path, folder: &OwnedFd) -> Result<File, Error> {
-    let file =
-        openat(folder, "lock", OFlag::O_RDONLY | OFlag::O_CREAT | HERE, Mode::from_bits_truncate(0o750));
-    let path = || directory.join("lock");
+    let file = openat(folder, LOCK, OFlag::O_RDONLY | OFlag::O_CREAT | HERE, Mode::from_bits_truncate(0o750));
+    let path = || directory.join(LOCK);
     let file = File::from(file.map_err(|errno| Error::io("open", path())(errno.into()))?);
     let start = Instant::now();
     let [first, longest] = LOCK_PAUSES;

@@ -117,6 +117,10 @@ impl NetConf {
             conf.runtime = problems.take(RuntimeConfig::read(&root)).unwrap_or_default();
             conf.prev_result = problems.take(prev_result(&root)).flatten();
         }
+        if command == Command::Del {
+            // What cannot be read was never added.
+            conf.runtime = RuntimeConfig::read(&root).unwrap_or_default();
+        }
         if command == Command::Gc {
             conf.valid_attachments = problems.take(valid_attachments(&root)).unwrap_or_default();
         }

@@ -6,6 +6,7 @@ mod agent;
 pub mod config;
 pub mod env;
 pub mod error;
+mod host_ports;
 mod ipam_plugin;
 pub mod plan;
 pub mod request;

@@ -239,6 +239,7 @@ pub fn release_request(alias: &PortAlias, outer: &str) -> ReleasePortRequest {
         name: alias.pod.name.clone(),
         container_id: alias.container_id.clone(),
         host_ifname: outer.to_owned(),
+        ..ReleasePortRequest::default()
     }
 }
 

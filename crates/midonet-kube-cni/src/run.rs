@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
 use crate::config::{document, version_of};
@@ -58,8 +59,8 @@ impl Role {
 
 /// Answers a call whose environment `variable` gives and whose configuration is on stdin.
 pub fn run(role: Role, variable: impl Fn(&str) -> Option<String>) -> Output {
-    let mut version = None;
-    let answer = guarded(|| answer(role, variable, &mut version));
+    let (mut version, began) = (None, monotonic());
+    let answer = guarded(|| answer(role, variable, began, &mut version));
     match answer {
         Ok(Answer::About) => Output { stderr: about(role), ..Output::default() },
         Ok(Answer::Value(value)) => Output { stdout: format!("{value:#}\n"), ..Output::default() },
@@ -80,6 +81,7 @@ enum Answer {
 fn answer(
     role: Role,
     variable: impl Fn(&str) -> Option<String>,
+    began: u64,
     version: &mut Option<Version>,
 ) -> Result<Answer, Error> {
     let Some(env) = Environment::read(variable)? else { return Ok(Answer::About) };
@@ -95,10 +97,16 @@ fn answer(
     let config = document(config)?;
     *version = version_of(&config);
     let value = match role {
-        Role::Network => verbs::run(&Request::read(env, config)?)?,
+        Role::Network => verbs::run(&Request::read(env, config)?, began)?,
         Role::Ipam => ipam_plugin::run(&env, &config)?,
     };
     Ok(value.map_or(Answer::Silence, Answer::Value))
+}
+
+/// Nanoseconds of CLOCK_MONOTONIC, which the agent reads, too; 0 if there is none.
+fn monotonic() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from);
+    now.map_or(0, |now| now.as_nanos().try_into().unwrap_or(u64::MAX))
 }
 
 /// The answer to VERSION, in the version of the question.

@@ -1,6 +1,6 @@
 //! What the runtime asks for beyond addresses (`runtimeConfig`; CONVENTIONS.md of containernetworking/cni): the
-//! capabilities "bandwidth" and "portMappings". Only ADD and CHECK read it: what a DEL undoes does not depend on
-//! it, nor does an allocator that another network plugin runs. Pure.
+//! capabilities "bandwidth" and "portMappings". ADD and CHECK need it all; of a DEL's only the ports of the node count,
+//! and what cannot be read of it was never added. Pure.
 
 use std::net::IpAddr;
 
@@ -44,6 +44,11 @@ impl RuntimeConfig {
             check(bandwidth)?;
         }
         Ok(Self { bandwidth, port_mappings })
+    }
+
+    /// The ports of the node that are to lead to the Pod.
+    pub fn port_mappings(&self) -> &[PortMapping] {
+        &self.port_mappings
     }
 
     /// The request with all that.

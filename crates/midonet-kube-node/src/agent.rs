@@ -1,5 +1,6 @@
 //! What the parts of the running agent share.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -12,6 +13,7 @@ use tracing::warn;
 use crate::annotate::{Mailbox, port_annotations};
 use crate::desired::Peer;
 use crate::leaks::Report;
+use crate::metrics::Durations;
 use crate::network::{BindError, BindRequest, Network, PortRecord};
 use crate::repairs::Repairs;
 
@@ -30,8 +32,10 @@ struct Inner {
     repairs: Repairs,
     leaks: Mutex<Report>,
     strangers: AtomicU64,
+    durations: Durations,
     source: objects::Health,
     source_name: String,
+    reservations: Option<PathBuf>,
 }
 
 /// Whether Pods can be served.
@@ -44,13 +48,15 @@ pub enum Readiness {
 }
 
 impl Agent {
-    /// An agent that waits for its first objects.
+    /// An agent that waits for its first objects. `reservations` is the directory of Pods' addresses, if the IPAM
+    /// plugin keeps one.
     pub fn new(
         node_name: &str,
         network: Network,
         mailbox: Mailbox,
         source_name: String,
         source: objects::Health,
+        reservations: Option<PathBuf>,
     ) -> Self {
         let waiting = Readiness::Waiting("waiting for the first complete list of Nodes".into());
         Self(Arc::new(Inner {
@@ -63,8 +69,10 @@ impl Agent {
             readiness: watch::Sender::new(waiting),
             leaks: Mutex::default(),
             strangers: AtomicU64::new(0),
+            durations: Durations::default(),
             source,
             source_name,
+            reservations,
         }))
     }
 
@@ -161,6 +169,21 @@ impl Agent {
     /// How many connections to the socket were refused.
     pub fn refused_strangers(&self) -> u64 {
         self.0.strangers.load(Ordering::Relaxed)
+    }
+
+    /// The directory of Pods' addresses, if the IPAM plugin keeps one.
+    pub fn reservations(&self) -> Option<&Path> {
+        self.0.reservations.as_deref()
+    }
+
+    /// How long calls of the plugin take.
+    pub fn durations(&self) -> &Durations {
+        &self.0.durations
+    }
+
+    /// Which requests to the API server failed.
+    pub fn api_errors(&self) -> &objects::ApiErrors {
+        self.0.source.api_errors()
     }
 
     /// The annotations that still have to be written.

@@ -1,9 +1,10 @@
 //! What the agent is told on its command line and in its environment.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 /// The node agent of midonet-kube: the Pod network of one Kubernetes node.
@@ -33,12 +34,14 @@ pub enum Command {
     Check(Box<RunArgs>),
     /// Remove the network from this node: everything that agent and plugins have made.
     Uninstall(UninstallArgs),
-    /// Copy the CNI plugin that lies beside this program into the runtime's folder of plugins.
+    /// Copy the CNI plugin that lies beside this program, and this program, into the runtime's folder of plugins.
     Install {
         /// Where the container runtime looks for CNI plugins.
         #[arg(long, env = "MIDONETKUBE_CNIBINDIR", default_value = "/opt/cni/bin")]
         cni_bin_dir: PathBuf,
     },
+    /// Do nothing until SIGTERM: keeps a Pod there whose init containers did the work.
+    Pause,
 }
 
 /// What is removed, and from where.
@@ -117,7 +120,7 @@ pub struct RunArgs {
     #[arg(long, env = "MIDONETKUBE_MAXNODES", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_nodes: u32,
 
-    /// Where /metrics, /healthz and /readyz are served.
+    /// Where /metrics, /healthz and /readyz are served; on that port of 127.0.0.1, too.
     #[arg(long, env = "MIDONETKUBE_HTTPLISTEN", default_value = "127.0.0.1:9454")]
     pub http_listen: SocketAddr,
 
@@ -186,6 +189,43 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+impl Paths {
+    /// The file of the last known Nodes.
+    pub fn nodes(&self) -> PathBuf {
+        self.cache_dir.join("nodes.json")
+    }
+}
+
+/// The prefix of all settings in the environment.
+const PREFIX: &str = "MIDONETKUBE_";
+
+/// Keys of the manifest's ConfigMap that the manifest itself reads; they come with the prefix, too.
+const MANIFEST_KEYS: [&str; 4] =
+    ["cluster.cidr", "service.cidr", "kubernetes.endpoint.host", "kubernetes.endpoint.port"];
+
+/// What in an environment of these names looks like a setting and is none.
+pub fn unknown_settings(names: impl Iterator<Item = String>) -> Vec<String> {
+    let command = Cli::command();
+    let all =
+        std::iter::once(&command).chain(command.get_subcommands()).flat_map(clap::Command::get_arguments);
+    let known: BTreeSet<&str> = all.filter_map(|argument| argument.get_env()?.to_str()).collect();
+    let bare = |name: &str| -> String {
+        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect()
+    };
+    let is_unknown = |name: &String| {
+        name.strip_prefix(PREFIX)
+            .is_some_and(|key| !known.contains(name.as_str()) && !MANIFEST_KEYS.contains(&key))
+    };
+    let problem = |name: String| match known.iter().find(|known| bare(known) == bare(&name)) {
+        Some(meant) => format!("{name} in the environment is no setting: write {meant}"),
+        None => {
+            let all = known.iter().copied().collect::<Vec<_>>().join(", ");
+            format!("{name} in the environment is no setting: there are {all}")
+        }
+    };
+    names.filter(is_unknown).map(problem).collect()
 }
 
 impl RunArgs {
@@ -265,8 +305,31 @@ mod tests {
     }
 
     #[test]
+    fn what_only_looks_like_a_setting_is_told() {
+        let problems = |names: &[&str]| unknown_settings(names.iter().map(|name| (*name).to_owned()));
+        for fine in [
+            "MIDONETKUBE_MTU",
+            "MIDONETKUBE_CNIBINDIR",
+            "MIDONETKUBE_cluster.cidr",
+            "MIDOKUBE_X",
+            "PATH",
+            "mtu",
+        ] {
+            assert_eq!(problems(&[fine]), Vec::<String>::new());
+        }
+        let told = problems(&["MIDONETKUBE_mtu", "MIDONETKUBE_log.level", "MIDONETKUBE_MTTU"]);
+        for (problem, want) in told.iter().zip([
+            "MIDONETKUBE_mtu in the environment is no setting: write MIDONETKUBE_MTU",
+            "MIDONETKUBE_log.level in the environment is no setting: write MIDONETKUBE_LOG_LEVEL",
+            "MIDONETKUBE_MTTU in the environment is no setting: there are MIDONETKUBE_APISERVER, ",
+        ]) {
+            assert!(problem.starts_with(want), "{problem}");
+        }
+        assert_eq!(told.len(), 3);
+    }
+
+    #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 }

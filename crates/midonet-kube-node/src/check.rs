@@ -8,7 +8,7 @@ use std::fmt;
 
 use anyhow::{Result, bail};
 
-use crate::args::RunArgs;
+use crate::args::{RunArgs, unknown_settings};
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,9 @@ impl fmt::Display for Finding {
 
 /// Settings, rights and files: quick enough for every start.
 pub fn quickly(args: &RunArgs) -> Vec<Finding> {
-    let problems = args.problems();
+    let mut problems = args.problems();
+    let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    problems.extend(unknown_settings(variables));
     let mut findings: Vec<_> =
         problems.into_iter().map(|problem| Finding::bad("settings", problem)).collect();
     findings.extend(node::look(args));

@@ -8,15 +8,17 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use ipam::json::Node;
+use ipam::{Range, RangeSet};
 use ipnet::IpNet;
 use naming::alias::CLUSTER_NETWORK;
 use naming::subnet;
 use serde_json::{Value, json};
 
 /// What a runtime may ask for (CONVENTIONS.md of containernetworking/cni); it says nothing of the others. Not
-/// `ipRanges`: a node's addresses are from its podCIDRs. Not `portMappings`: the agent would refuse them, and
-/// whoever chains the plugin `portmap` gives them to that one.
-const CAPABILITIES: [&str; 3] = ["bandwidth", "ips", "mac"];
+/// `ipRanges`: a node's addresses are from its podCIDRs. `portMappings` also where nobody serves them: a runtime keeps
+/// a `hostPort` that no plugin claims to itself, and the Pod would wait for connections that never come.
+const CAPABILITIES: [&str; 4] = ["bandwidth", "ips", "mac", "portMappings"];
 
 /// What the plugin has to know about this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +68,16 @@ impl CniConfig<'_> {
         replace_file(path, contents.as_bytes(), 0o600)?;
         Ok(true)
     }
+}
+
+/// How many Pods' addresses a podCIDR has.
+///
+/// # Errors
+/// A podCIDR without room for a Pod.
+pub fn capacity(pod_cidr: &IpNet) -> Result<u128> {
+    let set = range(pod_cidr)?;
+    let ranges = Node::root(&set).items()?.iter().map(Range::read).collect::<Result<Vec<_>, _>>()?;
+    Ok(RangeSet::new(ranges).map_err(anyhow::Error::msg)?.capacity())
 }
 
 /// host-local's "range set" of one podCIDR: the gateway's and the node's addresses are left out.
@@ -120,6 +132,23 @@ fn temporary(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.{}.new", std::process::id()))
 }
 
+/// What processes that were killed left there.
+pub(crate) fn unfinished(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let beginning = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
+    let is_temporary = |name: &str| {
+        let number = name.strip_prefix(&beginning).and_then(|rest| rest.strip_suffix(".new"));
+        number.is_some_and(|number| number.parse::<u32>().is_ok())
+    };
+    let entries = match std::fs::read_dir(path.parent().unwrap_or(Path::new("/"))) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let is_ours = |path: &PathBuf| path.file_name().is_some_and(|name| is_temporary(&name.to_string_lossy()));
+    paths.filter(|path| path.as_ref().map_or(true, is_ours)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,7 +164,7 @@ mod tests {
         assert_eq!(config["name"], "midonet-pod-network");
         assert_eq!(config["plugins"][0]["mtu"], 1450);
         let capabilities = &config["plugins"][0]["capabilities"];
-        assert_eq!(*capabilities, json!({"bandwidth": true, "ips": true, "mac": true}));
+        assert_eq!(*capabilities, json!({"bandwidth": true, "ips": true, "mac": true, "portMappings": true}));
         let ipam = &config["plugins"][0]["ipam"];
         assert_eq!(
             ipam["ranges"],
@@ -145,6 +174,19 @@ mod tests {
             ])
         );
         assert_eq!(ipam["routes"], json!([{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]));
+    }
+
+    #[test]
+    fn a_range_has_room_for_all_but_network_gateway_node_and_broadcast() {
+        for (cidr, want) in [
+            ("10.244.1.0/24", 252),
+            ("10.244.1.0/29", 4),
+            ("fd44:0:0:1::/64", (1 << 64) - 3),
+            ("fd44::/125", 5),
+        ] {
+            assert_eq!(capacity(&cidr.parse().unwrap()).unwrap(), want, "{cidr}");
+        }
+        assert!(capacity(&"10.244.1.0/30".parse().unwrap()).is_err());
     }
 
     #[test]
@@ -168,6 +210,19 @@ mod tests {
             let text = temporary.file_name().unwrap().to_string_lossy().into_owned();
             assert!(text.starts_with('.') && text != name, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_unfinished_is_found_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let names =
+            [".file.17.new", ".file.x.new", ".file.new", ".file2.17.new", "file.17.new", ".file.17.newer"];
+        for name in names {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        assert_eq!(unfinished(&path).unwrap(), [folder.path().join(".file.17.new")]);
+        assert_eq!(unfinished(&folder.path().join("absent/file")).unwrap(), Vec::<PathBuf>::new());
     }
 
     #[test]

@@ -58,6 +58,11 @@ impl Kind {
         Self::AddressConflict,
     ];
 
+    /// Whether such a leak is ever put right: see the table of this module.
+    pub fn is_repaired(self) -> bool {
+        self != Self::AddressConflict
+    }
+
     /// The metrics' label.
     pub fn name(self) -> &'static str {
         match self {

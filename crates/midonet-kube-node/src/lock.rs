@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
@@ -14,6 +14,11 @@ pub struct Lock {
     _file: Flock<File>,
 }
 
+/// The file that is locked.
+pub(crate) fn path(state_dir: &Path) -> PathBuf {
+    state_dir.join("lock")
+}
+
 /// Makes this agent the only one of the node.
 ///
 /// # Errors
@@ -22,7 +27,7 @@ pub fn take(state_dir: &Path) -> Result<Lock> {
     let mut folder = std::fs::DirBuilder::new();
     folder.recursive(true).mode(0o700);
     folder.create(state_dir).with_context(|| format!("cannot create the folder {}", state_dir.display()))?;
-    let path = state_dir.join("lock");
+    let path = path(state_dir);
     let file = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(file) => Ok(Lock { _file: file }),

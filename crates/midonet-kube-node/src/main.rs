@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use midonet_kube_node::args::{Cli, Command, LogFormat, RunArgs};
 use midonet_kube_node::{capabilities, check, install, memory, run, uninstall};
+use nix::sys::signal::{SigSet, Signal};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -13,6 +14,7 @@ fn main() -> ExitCode {
         Some(Command::Install { cni_bin_dir }) => install::install(&cni_bin_dir),
         Some(Command::Check(args)) => check::check(&args),
         Some(Command::Uninstall(args)) => uninstall::uninstall(&args),
+        Some(Command::Pause) => pause(),
         None => start(cli.run),
     };
     match result {
@@ -22,6 +24,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// As the first process of a container it would not end by SIGTERM without asking for it.
+fn pause() -> anyhow::Result<()> {
+    let end: SigSet = [Signal::SIGTERM, Signal::SIGINT].into_iter().collect();
+    end.thread_block()?;
+    end.wait()?;
+    Ok(())
 }
 
 fn start(args: RunArgs) -> anyhow::Result<()> {

@@ -1,14 +1,23 @@
 //! The page for Prometheus, made anew from the agent's state on every visit.
 
-use anyhow::Result;
+mod durations;
+
+use std::sync::atomic::AtomicU64;
+
+use anyhow::{Context, Result};
+use objects::{Reason, Verb};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+pub use durations::{Durations, note};
+
 use crate::agent::Agent;
+use crate::cni_config::capacity;
 use crate::leaks::Kind;
 use crate::status;
 
@@ -31,6 +40,18 @@ struct Repair {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Leak {
     what: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ApiError {
+    verb: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Range {
+    family: &'static str,
+    range: String,
 }
 
 /// The page.
@@ -95,9 +116,58 @@ pub fn page(agent: &Agent) -> Result<String> {
     );
     registry.register("uptime_seconds", "How long this agent runs", ConstCounter::new(about.uptime_seconds));
 
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let build = Info::new([("version", about.version), ("kernel", kernel.trim().to_owned())]);
+    registry.register("build", "The version of this agent, and the kernel that it runs on", build);
+    let durations = agent.durations();
+    registry.register_with_unit(
+        "add_duration",
+        "ADD from the plugin's start until the agent had committed the port or refused to; what fails before is not \
+         seen, and setting the Pod's interface up may go on a little longer",
+        Unit::Seconds,
+        durations.add.clone(),
+    );
+    registry.register_with_unit(
+        "del_duration",
+        "DEL from the plugin's start until the agent had released the port; taking the interface down and giving the \
+         addresses back follow",
+        Unit::Seconds,
+        durations.del.clone(),
+    );
+    let api_errors = Family::<ApiError, Counter>::default();
+    for (verb, reason) in Verb::ALL.into_iter().flat_map(|verb| Reason::ALL.map(|reason| (verb, reason))) {
+        let labels = ApiError { verb: verb.name(), reason: reason.name() };
+        api_errors.get_or_create(&labels).inc_by(agent.api_errors().get(verb, reason));
+    }
+    registry.register("api_errors", "Requests to the API server that failed, and why", api_errors);
+    register_addresses(&mut registry, agent)?;
+
     let mut page = String::new();
     encode(&mut page, &registry)?;
     Ok(page)
+}
+
+/// How many addresses of each podCIDR Pods have; nothing if another IPAM plugin than host-local keeps them. Reads the
+/// names in one directory and no file, so that its cost is that of one list, however often somebody scrapes.
+fn register_addresses(registry: &mut Registry, agent: &Agent) -> Result<()> {
+    let Some(directory) = agent.reservations() else { return Ok(()) };
+    let pod_cidrs =
+        agent.with_network(|network| network.applied().map(|applied| applied.local.pod_cidrs.clone()));
+    let taken = ipam::taken(directory).with_context(|| format!("cannot list {}", directory.display()))?;
+    let (used, free) = (Family::<Range, Gauge>::default(), Family::<Range, Gauge<f64, AtomicU64>>::default());
+    for pod_cidr in pod_cidrs.unwrap_or_default() {
+        let family = if pod_cidr.addr().is_ipv4() { "ipv4" } else { "ipv6" };
+        let labels = Range { family, range: pod_cidr.trunc().to_string() };
+        let in_use = taken.iter().filter(|address| pod_cidr.contains(*address)).count();
+        used.get_or_create(&labels).set(in_use.try_into()?);
+        // Of IPv6 there are more than can be counted exactly, or given out.
+        #[allow(clippy::cast_precision_loss, reason = "a metric is a float")]
+        let left = capacity(&pod_cidr)?.saturating_sub(in_use as u128) as f64;
+        free.get_or_create(&labels).set(left);
+    }
+    registry.register("addresses_used", "Addresses of this node's podCIDR that are reserved for Pods", used);
+    registry.register("addresses_free", "Addresses of this node's podCIDR that are left for Pods", free);
+    Ok(())
 }
 
 fn count<T>(values: &[T]) -> u64 {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
+use naming::alias::CLUSTER_NETWORK;
 use nodeapi::original::mido_net_kube_node_server::MidoNetKubeNodeServer;
 use nodeapi::v1::node_server::NodeServer;
 use objects::{ApiOptions, Cache, Change, Connection, Snapshot, Source};
@@ -52,10 +53,17 @@ pub async fn run(args: RunArgs) -> Result<()> {
     let annotator = connection.annotator();
     let mailbox = Mailbox::new(usize::try_from(args.max_pods)?);
     let network = Network::open(settings(&args)).map_err(|error| explain(&args, error))?;
-    let agent =
-        Agent::new(&args.node_name, network, mailbox.clone(), source.to_string(), connection.health());
+    let reservations = leaks::keeps_files(&args.ipam_type).then(|| ipam::directory(None, CLUSTER_NETWORK));
+    let agent = Agent::new(
+        &args.node_name,
+        network,
+        mailbox.clone(),
+        source.to_string(),
+        connection.health(),
+        reservations,
+    );
 
-    let listener = http::listen(args.http_listen).await?;
+    let listeners = http::listen(args.http_listen).await?;
     let door = agent.clone();
     let refused = move |uid| door.refuse_stranger(uid);
     let incoming = nodeapi::incoming(nodeapi::listen(&args.paths.socket)?, refused);
@@ -71,7 +79,7 @@ pub async fn run(args: RunArgs) -> Result<()> {
     let result = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
-        ended = http::serve(listener, agent.clone()) => ended,
+        ended = http::serve(listeners, agent.clone()) => ended,
         ended = &mut grpc => ended.context("the gRPC server ended")?.context("the gRPC server failed"),
         () = mailbox.deliver(annotator) => Ok(()),
         ended = follow(&args, &agent, connection) => ended,
@@ -105,10 +113,7 @@ fn source(args: &RunArgs) -> Source {
             Source::Api(ApiOptions {
                 kubeconfig: args.kubeconfig.clone(),
                 server: args.api_server.clone(),
-                cache: Some(Cache {
-                    path: args.paths.cache_dir.join("nodes.json"),
-                    cluster: cidrs.join(","),
-                }),
+                cache: Some(Cache { path: args.paths.nodes(), cluster: cidrs.join(",") }),
             })
         }
     }

@@ -37,7 +37,8 @@ pub fn give_back(state_dir: &Path) -> Result<Vec<String>> {
     Ok(record.into_iter().map(|(setting, value)| format!("{setting}={value}")).collect())
 }
 
-fn path(state_dir: &Path) -> PathBuf {
+/// The record.
+pub(crate) fn path(state_dir: &Path) -> PathBuf {
     state_dir.join("settings-before.json")
 }
 

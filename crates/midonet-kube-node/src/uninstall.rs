@@ -2,20 +2,22 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
 use naming::interface;
 
 use crate::args::UninstallArgs;
-use crate::install::NAMES;
 use crate::network::live_ports;
-use crate::{lock, settings};
+use crate::{cni_config, install, lock, settings};
 
 /// How many dead interfaces are deleted at once.
 const SLICE: usize = 32;
 
-/// Removes everything, as far as it is there. What fails does not keep the rest from being tried.
+/// So many Pods are named.
+const MOST: usize = 20;
+
+/// Removes everything, as far as it is there: known files by their names, never a tree that a setting names. What fails does not keep the rest from being tried.
 ///
 /// # Errors
 /// An agent runs, Pods still have interfaces and `force` is not given, or some of it cannot be removed.
@@ -25,17 +27,16 @@ pub fn uninstall(args: &UninstallArgs) -> Result<()> {
     let pods = live_ports()?;
     ensure!(
         args.force || pods.is_empty(),
-        "{} Pods on this node still have interfaces, {} among them: drain the node first, or give --force, and \
-         they lose their network",
+        "{} Pods on this node still have interfaces: {}: drain the node first, or give --force, and they lose their \
+         network",
         pods.len(),
-        pods.first().map(|(_, alias)| alias.pod.to_string()).unwrap_or_default()
+        some_of(&pods.iter().map(|(_, alias)| alias.pod.to_string()).collect::<Vec<_>>())
     );
     let mut work = Work::default();
     // First what makes the runtime add Pods.
     work.step("the CNI configuration", remove_config(&args.paths.cni_config_path));
-    for name in NAMES {
-        let plugin = args.cni_bin_dir.join(name);
-        work.step(&plugin.display().to_string(), remove_file(&plugin));
+    for file in install::files(&args.cni_bin_dir) {
+        work.file(&file);
     }
     for (link, alias) in &pods {
         let what = format!("the interface of Pod {}", alias.pod);
@@ -54,17 +55,21 @@ pub fn uninstall(args: &UninstallArgs) -> Result<()> {
         Ok(given) => given.iter().for_each(|setting| println!("given back: {setting}")),
         Err(error) => work.errors.push(error),
     }
-    for folder in [&args.ipam_dir, &args.paths.cache_dir, &args.paths.state_dir] {
-        work.step(&folder.display().to_string(), remove_folder(folder));
-    }
-    if let (Some(parent), Some(network)) = (args.ipam_dir.parent(), args.ipam_dir.file_name()) {
-        let owners = parent.join(".owners");
-        work.step("the index of addresses", remove_folder(&owners.join(network)));
-        // Of other networks there may be one, too.
-        let _ = fs::remove_dir(&owners);
-    }
-    work.step(&args.paths.socket.display().to_string(), remove_file(&args.paths.socket));
+    let addresses = ipam::remove(&args.ipam_dir).map_err(Into::into);
+    work.step(&format!("the addresses in {}", args.ipam_dir.display()), addresses);
+    let nodes = args.paths.nodes();
+    work.directory(&args.paths.cache_dir, &[nodes.with_extension("new"), nodes]);
+    work.file(&args.paths.socket);
+    let state_dir = &args.paths.state_dir;
+    work.directory(state_dir, &[settings::path(state_dir), lock::path(state_dir)]);
     work.end()
+}
+
+/// The first of many names.
+fn some_of(names: &[String]) -> String {
+    let more = names.len().saturating_sub(MOST);
+    let first = names.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{first} and {more} more") } else { first }
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +84,35 @@ impl Work {
             Ok(true) => println!("removed: {what}"),
             Ok(false) => {}
             Err(error) => self.errors.push(error.context(format!("cannot remove {what}"))),
+        }
+    }
+
+    /// Removes a file of ours, and what a process that was killed was writing in its place.
+    fn file(&mut self, path: &Path) {
+        let unfinished = cni_config::unfinished(path).map_err(Into::into);
+        let removed = unfinished.and_then(|files| {
+            files
+                .iter()
+                .map(|file| file.as_path())
+                .chain([path])
+                .try_fold(false, |any, file| Ok(remove_file(file)? || any))
+        });
+        self.step(&path.display().to_string(), removed);
+    }
+
+    /// Removes these files, and their directory if it is empty then. What else is in it is not ours.
+    fn directory(&mut self, directory: &Path, files: &[PathBuf]) {
+        for file in files {
+            self.file(file);
+        }
+        match fs::remove_dir(directory) {
+            Ok(()) => println!("removed: {}", directory.display()),
+            // In a container it is a mount.
+            Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::ResourceBusy].contains(&error.kind()) => {}
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                println!("left: {}: there are other files in it", directory.display());
+            }
+            Err(error) => self.step(&directory.display().to_string(), Err(error.into())),
         }
     }
 
@@ -120,16 +154,6 @@ fn remove_table() -> Result<bool> {
 
 fn remove_file(path: &Path) -> Result<bool> {
     match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn remove_folder(path: &Path) -> Result<bool> {
-    match fs::remove_dir_all(path) {
-        // In a container it is empty now, and a mount.
-        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(true),
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error.into()),

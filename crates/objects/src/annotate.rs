@@ -9,7 +9,11 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use crate::api::{ANSWER, retry_after, words};
+use crate::api::{retry_after, words};
+use crate::{ApiErrors, Reason, Verb};
+
+/// A write that has no answer by then failed.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// A Pod to be annotated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,14 +32,14 @@ pub struct Annotator(Target);
 
 #[derive(Clone)]
 enum Target {
-    Api(Client),
+    Api(Client, ApiErrors),
     Folder(PathBuf),
 }
 
 impl fmt::Debug for Annotator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Target::Api(_) => f.write_str("Annotator(Api)"),
+            Target::Api(..) => f.write_str("Annotator(Api)"),
             Target::Folder(path) => write!(f, "Annotator({})", path.display()),
         }
     }
@@ -52,9 +56,8 @@ pub struct AnnotateError {
 }
 
 impl AnnotateError {
-    /// The write took too long.
-    pub fn timeout(deadline: Duration) -> Self {
-        let message = format!("the API server gave no answer within {deadline:?}");
+    fn timeout() -> Self {
+        let message = format!("the API server gave no answer within {ANSWER:?}");
         Self { message, reason: "Timeout".into(), retry: true, after: None }
     }
 
@@ -84,8 +87,8 @@ impl AnnotateError {
 }
 
 impl Annotator {
-    pub(crate) fn api(client: Client) -> Self {
-        Self(Target::Api(client))
+    pub(crate) fn api(client: Client, errors: ApiErrors) -> Self {
+        Self(Target::Api(client, errors))
     }
 
     /// Annotations go beside the manifests, into a folder that is not read as input.
@@ -111,13 +114,24 @@ impl Annotator {
             return Err(AnnotateError { message, reason: "Invalid".into(), retry: false, after: None });
         }
         match &self.0 {
-            Target::Api(client) => {
+            Target::Api(client, errors) => {
                 let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace);
                 let (params, patch) = (PatchParams::default(), Patch::Merge(patch(pod, annotations)));
                 let written = pods.patch_metadata(&pod.name, &params, &patch);
                 match tokio::time::timeout(ANSWER, written).await {
-                    Ok(written) => written.map(drop).map_err(|error| AnnotateError::api(pod, &error)),
-                    Err(_) => Err(AnnotateError::timeout(ANSWER)),
+                    Ok(Ok(_)) => Ok(()),
+                    Ok(Err(error)) => {
+                        let failure = AnnotateError::api(pod, &error);
+                        // That a Pod is gone by now is no error.
+                        if failure.is_retriable() {
+                            errors.count(Verb::Patch, Reason::from(&error));
+                        }
+                        Err(failure)
+                    }
+                    Err(_) => {
+                        errors.count(Verb::Patch, Reason::Timeout);
+                        Err(AnnotateError::timeout())
+                    }
                 }
             }
             Target::Folder(folder) => write_file(folder, pod, annotations).map_err(|error| AnnotateError {

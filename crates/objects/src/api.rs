@@ -18,10 +18,10 @@ use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::{debug, warn};
 
-use crate::{Cache, Change, Health, Key, Node, Object};
+use crate::{Cache, Change, Health, Key, Node, Object, Reason, Verb};
 
-/// A server that takes longer for one answer does not answer: a list's page, a watch's beginning, a write.
-pub(crate) const ANSWER: Duration = Duration::from_secs(30);
+/// A server that takes longer for one answer does not answer: a list's page, a watch's beginning.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// A server that takes longer for its first answer is away: what is on disk serves meanwhile.
 const PROMPT: Duration = Duration::from_secs(2);
@@ -123,6 +123,7 @@ impl Follower {
                     self.version = None;
                 }
                 Err(failure) => {
+                    self.health.api_errors().count(failure.verb, failure.reason);
                     self.health.set(Some(failure.text));
                     asked = failure.after;
                     failed_watches += u32::from(self.version.is_some());
@@ -156,7 +157,8 @@ impl Follower {
                 None => break page.metadata.resource_version.filter(|version| !version.is_empty()),
             }
         };
-        let version = version.ok_or_else(|| Failure::new("list", "the answer has no resourceVersion"))?;
+        let version = version
+            .ok_or_else(|| Failure::new(Verb::List, Reason::Other, "the answer has no resourceVersion"))?;
         let names: BTreeSet<String> = nodes.iter().filter_map(|node| node.metadata.name.clone()).collect();
         self.known.retain(|name, _| names.contains(name));
         self.invalid.clear();
@@ -184,7 +186,7 @@ impl Follower {
     /// A page of the list. If it is the first answer that is missing, the objects on disk are given meanwhile.
     async fn page(&mut self, params: &ListParams) -> Result<ObjectList<ApiNode>, Failure> {
         let nodes = self.nodes.clone();
-        let mut request = pin!(answer("list", nodes.list(params)));
+        let mut request = pin!(answer(Verb::List, nodes.list(params)));
         if self.remembered.is_none() {
             return request.await;
         }
@@ -215,11 +217,11 @@ impl Follower {
 
     async fn watch(&mut self, version: &str) -> Result<(), Failure> {
         let params = WatchParams::default().timeout(WATCH_SECONDS);
-        let events = answer("watch", self.nodes.watch(&params, version)).await?;
+        let events = answer(Verb::Watch, self.nodes.watch(&params, version)).await?;
         let mut events = pin!(events);
         self.say_what_is_wrong();
         while let Ok(Some(event)) = timeout(SILENCE, events.next()).await {
-            match event.map_err(|error| Failure::of("watch", &error))? {
+            match event.map_err(|error| Failure::of(Verb::Watch, &error))? {
                 WatchEvent::Added(node) | WatchEvent::Modified(node) => {
                     self.reached(node.metadata.resource_version.clone());
                     if let Some(object) = self.note(node) {
@@ -234,7 +236,7 @@ impl Follower {
                     self.send_change(Change::Delete(Key::Node(name))).await;
                 }
                 WatchEvent::Bookmark(bookmark) => self.reached(Some(bookmark.metadata.resource_version)),
-                WatchEvent::Error(status) => return Err(Failure::of("watch", &kube::Error::Api(status))),
+                WatchEvent::Error(status) => return Err(Failure::of(Verb::Watch, &kube::Error::Api(status))),
             }
             self.say_what_is_wrong();
         }
@@ -288,26 +290,33 @@ impl Follower {
 /// A request did not succeed.
 struct Failure {
     text: String,
+    verb: Verb,
+    reason: Reason,
     /// The server does not remember the version asked for.
     gone: bool,
     after: Option<Duration>,
 }
 
 impl Failure {
-    fn new(verb: &str, why: &str) -> Self {
-        Self { text: format!("cannot {verb} Nodes: {why}"), gone: false, after: None }
+    fn new(verb: Verb, reason: Reason, why: &str) -> Self {
+        let text = format!("cannot {} Nodes: {why}", verb.name());
+        Self { text, verb, reason, gone: false, after: None }
     }
 
-    fn of(verb: &str, error: &kube::Error) -> Self {
+    fn of(verb: Verb, error: &kube::Error) -> Self {
         let gone = matches!(error, kube::Error::Api(status) if status.code == 410);
-        Self { gone, after: retry_after(error), ..Self::new(verb, &words(error)) }
+        Self { gone, after: retry_after(error), ..Self::new(verb, error.into(), &words(error)) }
     }
 }
 
-async fn answer<T>(verb: &str, request: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
+async fn answer<T>(verb: Verb, request: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
     match timeout(ANSWER, request).await {
         Ok(answer) => answer.map_err(|error| Failure::of(verb, &error)),
-        Err(_) => Err(Failure::new(verb, &format!("the API server gave no answer within {ANSWER:?}"))),
+        Err(_) => Err(Failure::new(
+            verb,
+            Reason::Timeout,
+            &format!("the API server gave no answer within {ANSWER:?}"),
+        )),
     }
 }
 

@@ -3,9 +3,14 @@ use std::time::SystemTime;
 
 use tracing::{info, warn};
 
+use crate::ApiErrors;
+
 /// What is wrong with a source, if anything. Clones share one state.
 #[derive(Debug, Clone, Default)]
-pub struct Health(Arc<Mutex<State>>);
+pub struct Health {
+    state: Arc<Mutex<State>>,
+    errors: ApiErrors,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -23,6 +28,11 @@ impl Health {
     /// `None` when they are the source's own.
     pub fn from_disk(&self) -> Option<SystemTime> {
         self.lock().from_disk
+    }
+
+    /// Which requests failed, from the start on.
+    pub fn api_errors(&self) -> &ApiErrors {
+        &self.errors
     }
 
     pub(crate) fn set_from_disk(&self, saved: Option<SystemTime>) {
@@ -43,6 +53,6 @@ impl Health {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

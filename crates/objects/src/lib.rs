@@ -7,6 +7,7 @@
 mod annotate;
 mod api;
 mod cache;
+mod errors;
 mod folder;
 mod health;
 mod manifest;
@@ -16,6 +17,7 @@ mod source;
 
 pub use annotate::{AnnotateError, Annotator, PodRef};
 pub use cache::Cache;
+pub use errors::{ApiErrors, Reason, Verb};
 pub use health::Health;
 pub use object::{InvalidObject, Key, Node, Object};
 pub use snapshot::{Change, Snapshot};

@@ -131,7 +131,7 @@ impl Connection {
     /// Writes annotations to where the objects come from.
     pub fn annotator(&self) -> Annotator {
         match &self.kind {
-            Kind::Api(client, _) => Annotator::api(client.clone()),
+            Kind::Api(client, _) => Annotator::api(client.clone(), self.health.api_errors().clone()),
             Kind::Folder(path) => Annotator::folder(path),
         }
     }

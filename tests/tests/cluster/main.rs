@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
+mod deploy;
 mod outage;
 mod readiness;
 
@@ -256,6 +257,12 @@ fn pods_of_a_real_kubernetes_talk_and_leave_nothing_behind() {
     cluster.everybody_answers(&pods);
     cluster.undeploy();
     leaves_nothing(&cluster, &before);
+
+    deploy::settings_come_from_the_config_map(&cluster);
+    deploy::a_host_port_is_served_or_refused(&cluster);
+    deploy::other_distributions_have_their_directories(&cluster);
+    cluster.deploy();
+    deploy::nothing_is_left_on_any_node(&cluster);
     cluster.script("down");
 }
 

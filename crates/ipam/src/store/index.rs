@@ -26,6 +26,9 @@ use super::{Reservation, page};
 /// this time a second time, also on file systems that count whole seconds. More than [`later`] at most.
 const PAST: Duration = Duration::from_secs(100_003);
 
+/// The index's name in its directory.
+pub(super) const FILE: &str = "index";
+
 /// The index of a network's reservations; complete as long as nobody else changes something.
 #[derive(Debug)]
 pub(super) struct Index {
@@ -104,7 +107,7 @@ impl Index {
 }
 
 /// Where the index of the network with this folder is, and what else is kept for it.
-pub(super) fn place(directory: &Path) -> PathBuf {
+pub(crate) fn place(directory: &Path) -> PathBuf {
     directory.with_file_name(".owners").join(directory.file_name().unwrap_or_default())
 }
 
@@ -116,13 +119,13 @@ pub(super) fn make(place: &Path) -> Option<()> {
 fn file(place: &Path, create: bool) -> std::io::Result<File> {
     let mut open = File::options();
     open.read(true).write(true).create(create).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-    open.open(place.join("index"))
+    open.open(place.join(FILE))
 }
 
 /// Removes what an earlier version kept there.
 fn clear(place: &Path) {
     for entry in fs::read_dir(place).into_iter().flatten().flatten() {
-        if entry.file_name() != "index" && entry.file_name() != super::SPARE {
+        if entry.file_name() != FILE && entry.file_name() != super::SPARE {
             let _ = fs::remove_file(entry.path());
         }
     }

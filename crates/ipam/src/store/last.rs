@@ -25,7 +25,7 @@ pub(crate) struct Last<'a> {
 impl Store {
     /// The last address of this range set.
     pub(crate) fn last(&self, set: usize) -> Last<'_> {
-        let name = format!("last_reserved_ip.{set}");
+        let name = format!("{}{set}", super::LAST);
         let mut last = Last { store: self, name, file: None, content: [0; 64], length: 0 };
         last.file = last.open(OFlag::O_RDWR).ok();
         if let Some(Ok(length)) = last.file.as_mut().map(|file| file.read(&mut last.content)) {

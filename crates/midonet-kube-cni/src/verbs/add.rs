@@ -4,15 +4,15 @@ use plumbing::Sides;
 use serde_json::Value;
 
 use super::{open_netns, owner, refuse_own, warn};
-use crate::agent;
 use crate::error::{Error, code};
 use crate::plan::{Pair, Plan, release_request};
 use crate::request::Request;
 use crate::undo::Undo;
+use crate::{agent, host_ports};
 
 /// Attaches the container. The host interface goes up last, when the agent has committed the port; if
 /// anything fails, everything is taken back.
-pub(super) fn add(request: &Request) -> Result<Value, Error> {
+pub(super) fn add(request: &Request, began: u64) -> Result<Value, Error> {
     let netns = open_netns(request)?;
     let mut sides = Sides::open(Some(&netns))?;
     refuse_own(request, sides.are_one()?)?;
@@ -49,17 +49,23 @@ pub(super) fn add(request: &Request) -> Result<Value, Error> {
     });
     // The agent commits the port while the Pod's side is set up: both know all they have to. Connected only
     // now: each message to an agent that sleeps wakes it, so that few at once are better than one early.
-    let port = request.conf.runtime.complete(plan.bind_request(ends.outer_ifindex));
+    let mut port = host_ports::complete(request, plan.bind_request(ends.outer_ifindex));
+    port.began_monotonic_ns = began;
     let mut bind = agent::bind(&request.conf.socket);
     bind.start(&port);
     sides.configure(&attachment, ends)?;
     let sandbox = request.env.netns.as_deref().unwrap_or_default();
-    let result = plan.result(sandbox, request.conf.prev_result.as_ref()).to_json(request.conf.version);
+    let result = plan.result(sandbox, request.conf.prev_result.as_ref());
     bind.finish_or_retry(&port)?;
 
     sides.set_up(ends.outer_ifindex, &attachment.outer)?;
+    undo.push(|| {
+        let unmapped = host_ports::run("DEL", request, None);
+        unmapped.unwrap_or_else(|error| warn("cannot take the ports of the node back", &error));
+    });
+    host_ports::run("ADD", request, Some(&result))?;
     undo.keep();
-    Ok(result)
+    Ok(result.to_json(request.conf.version))
 }
 
 /// Takes what an older sandbox of the Pod left out of the way, and refuses what would harm a living

@@ -3,10 +3,10 @@ use naming::pod_host_interface;
 use plumbing::{Part, Sides};
 
 use super::{is_ours, open_netns, refuse_own};
-use crate::agent;
 use crate::error::{Error, Problems, code};
 use crate::plan::Plan;
 use crate::request::Request;
+use crate::{agent, host_ports};
 
 /// Compares the attachment with what ADD made: in the kernel, at IPAM and at the agent. Tells everything that
 /// differs.
@@ -41,8 +41,9 @@ pub(super) fn check(request: &Request) -> Result<(), Error> {
     if let Some(outer) = outer {
         problems.take(agent::check(
             &request.conf.socket,
-            &request.conf.runtime.complete(plan.bind_request(outer.ifindex)),
+            &host_ports::complete(request, plan.bind_request(outer.ifindex)),
         ));
     }
+    problems.take(host_ports::run("CHECK", request, Some(result)));
     problems.into_result()
 }

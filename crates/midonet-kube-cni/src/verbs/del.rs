@@ -1,28 +1,32 @@
 use ipam::Ipam;
 use naming::pod_host_interface;
+use nodeapi::v1::ReleasePortRequest;
 use plumbing::{Link, NetNs, Sides};
 
 use super::{is_ours, refuse_own, warn};
-use crate::agent;
 use crate::error::{Error, Problems};
 use crate::plan::release_request;
 use crate::request::Request;
+use crate::{agent, host_ports};
 
 /// Detaches the container, as far as there is anything to detach. Without an agent everything on this
 /// node is released all the same; the agent drops the port when it is back.
-pub(super) fn del(request: &Request) -> Result<(), Error> {
+pub(super) fn del(request: &Request, began: u64) -> Result<(), Error> {
     let outer = pod_host_interface(&request.pod);
     // The agent compares the container's id, so that a late DEL harms no newer sandbox of the Pod.
     let mut release = agent::release(&request.conf.socket);
-    release.start(&release_request(&request.alias(), &outer));
+    let port = release_request(&request.alias(), &outer);
+    release.start(&ReleasePortRequest { began_monotonic_ns: began, ..port });
     let mut problems = Problems::default();
+    let unmapped = problems.take(host_ports::run("DEL", request, None)).is_some();
     let detached = problems.take(detach(request, &outer)).is_some();
     let released = release.finish();
     if let Err(error) = &released {
         warn("the agent will release the port when it is back", error);
     }
-    // The addresses last: who gets them next must not meet a port or an interface that passes the old ones.
-    if detached || released.is_ok() {
+    // The addresses last: who gets them next must not meet a port, an interface or a port of the
+    // node that passes the old ones.
+    if unmapped && (detached || released.is_ok()) {
         problems.take(Ipam::of_type(&request.conf.ipam_type).del(&request.ipam_call()));
     }
     problems.into_result()

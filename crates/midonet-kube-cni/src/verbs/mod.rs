@@ -14,14 +14,15 @@ use crate::env::Command;
 use crate::error::{Error, code};
 use crate::request::Request;
 
-/// Does what the request says; ADD has a result.
+/// Does what the request says, `began` (CLOCK_MONOTONIC, nanoseconds) being when this program started; ADD has a
+/// result.
 ///
 /// # Errors
 /// What the runtime is to be told.
-pub(crate) fn run(request: &Request) -> Result<Option<Value>, Error> {
+pub(crate) fn run(request: &Request, began: u64) -> Result<Option<Value>, Error> {
     match request.env.command {
-        Command::Add => add::add(request).map(Some),
-        Command::Del => del::del(request).map(|()| None),
+        Command::Add => add::add(request, began).map(Some),
+        Command::Del => del::del(request, began).map(|()| None),
         Command::Check => check::check(request).map(|()| None),
         Command::Status => status::status(request).map(|()| None),
         Command::Gc => gc::gc(request).map(|()| None),

@@ -7,6 +7,7 @@ mod chain;
 mod cnitool;
 mod conformance;
 mod host_local;
+mod host_ports;
 mod node;
 mod runtime;
 mod schema;
@@ -114,14 +115,6 @@ fn what_the_runtime_asks_for_reaches_the_agent() {
     assert!(agent.calls().is_empty(), "refused before anything is done");
     // What cannot be read was never added.
     node.call("DEL", &pod, &config, &[]).result();
-
-    agent.refuse(Some(Status::unimplemented("runtimeConfig.portMappings: not yet")));
-    config["runtimeConfig"] =
-        json!({"portMappings": [{"hostPort": 80, "containerPort": 80, "protocol": "tcp"}]});
-    let (code, msg) = node.call("ADD", &pod, &config, &[]).error();
-    assert_eq!((code, msg.as_str()), (2, "runtimeConfig.portMappings: not yet"));
-    assert_eq!(agent.last_bind().port_mappings.len(), 1);
-    node.assert_clean(&pod);
 }
 
 #[test]

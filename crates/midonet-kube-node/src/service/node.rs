@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::agent::Agent;
 use crate::network::{BindError, BindRequest};
-use crate::status;
+use crate::{metrics, status};
 
 /// Serves `midonetkube.node.v1`.
 #[derive(Debug)]
@@ -26,19 +26,26 @@ impl NodeService {
     pub fn new(agent: Agent) -> Self {
         Self { agent }
     }
+
+    fn bind(&self, request: &BindRequest) -> Result<BindPortReply, Status> {
+        let (pod, interface) = (request.pod(), &request.host_ifname);
+        self.agent.bind(request).map_err(|error| {
+            warn!(%pod, interface, %error, "port not bound");
+            status_of(&error)
+        })?;
+        info!(%pod, interface, addresses = ?request.addresses, "port bound");
+        Ok(BindPortReply { port_id: naming::pod_port_id(pod).to_string() })
+    }
 }
 
 #[tonic::async_trait]
 impl Node for NodeService {
     async fn bind_port(&self, request: Request<BindPortRequest>) -> Result<Response<BindPortReply>, Status> {
-        let request = bind_request(request.into_inner())?;
-        let (pod, interface) = (request.pod(), &request.host_ifname);
-        self.agent.bind(&request).map_err(|error| {
-            warn!(%pod, interface, %error, "port not bound");
-            status_of(&error)
-        })?;
-        info!(%pod, interface, addresses = ?request.addresses, "port bound");
-        Ok(Response::new(BindPortReply { port_id: naming::pod_port_id(pod).to_string() }))
+        let request = request.into_inner();
+        let began = request.began_monotonic_ns;
+        let reply = bind_request(request).and_then(|request| self.bind(&request));
+        metrics::note(&self.agent.durations().add, began, reply.is_ok());
+        reply.map(Response::new)
     }
 
     async fn release_port(
@@ -46,10 +53,9 @@ impl Node for NodeService {
         request: Request<ReleasePortRequest>,
     ) -> Result<Response<ReleasePortReply>, Status> {
         let request = request.into_inner();
-        let released = self
-            .agent
-            .release(&request.host_ifname, &request.container_id)
-            .map_err(|error| Status::internal(format!("{error:#}")))?;
+        let released = self.agent.release(&request.host_ifname, &request.container_id);
+        metrics::note(&self.agent.durations().del, request.began_monotonic_ns, released.is_ok());
+        let released = released.map_err(|error| Status::internal(format!("{error:#}")))?;
         if let Some(port) = released {
             info!(pod = %port.pod(), interface = port.host_ifname, "port released");
         }
@@ -88,9 +94,8 @@ fn bind_request(message: BindPortRequest) -> Result<BindRequest, Status> {
     });
     if let Some(port) = message.port_mappings.first() {
         return Err(Status::unimplemented(format!(
-            "runtimeConfig.portMappings: {}: ports of the node that lead to Pods are not supported yet: chain the \
-             plugin portmap after this one and give the capability to it, or reach the Pod by a Service of type \
-             NodePort",
+            "runtimeConfig.portMappings: {}: nothing on this node serves ports of the node that lead to Pods: install \
+             the reference plugin portmap beside midonet-kube-cni, or reach the Pod by a Service of type NodePort",
             port_mapping(port)
         )));
     }

@@ -1,17 +1,12 @@
 //! The original's two calls, answered as its agent answers them.
 
-use std::time::Duration;
-
 use naming::annotation;
 use nodeapi::original::mido_net_kube_node_server::MidoNetKubeNode;
 use nodeapi::original::{
     AddPodAnnotationReply, AddPodAnnotationRequest, DeletePodAnnotationReply, DeletePodAnnotationRequest,
 };
-use objects::{AnnotateError, Annotator, PodRef};
+use objects::{Annotator, PodRef};
 use tonic::{Request, Response, Status};
-
-/// The original's plugin waits for the answer; this bounds it.
-const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What it says to any other key than the MAC address's.
 const REJECTED: &str = "Rejected";
@@ -41,11 +36,7 @@ impl OriginalService {
         }
         let pod = PodRef { namespace, name, uid: None };
         let annotations = [(key, value)].into();
-        let write = self.annotator.annotate_pod(&pod, &annotations);
-        match tokio::time::timeout(DEADLINE, write)
-            .await
-            .unwrap_or_else(|_| Err(AnnotateError::timeout(DEADLINE)))
-        {
+        match self.annotator.annotate_pod(&pod, &annotations).await {
             Ok(()) => Default::default(),
             Err(error) => (error.to_string(), error.reason().to_owned()),
         }

@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use objects::{ApiOptions, Change, ConnectError, Connection, Key, Object, Source};
+use objects::{ApiOptions, Change, ConnectError, Connection, Key, Object, Reason, Source, Verb};
 use serde_json::json;
 use server::{End, Kind, Reply, Server, event, list, node, part, refusal, status};
 use tempfile::TempDir;
@@ -177,6 +177,7 @@ async fn a_server_in_trouble_is_not_stormed_and_health_tells_when_it_is_over() {
     })
     .await;
     assert_eq!(server.count(Kind::List), 2, "kube itself must not try again behind our back");
+    assert_eq!(health.api_errors().get(Verb::List, Reason::Server), 2);
     assert_eq!(short(next(&mut changes).await), "=a");
     until("no watch", DEADLINE, || health.error().is_some_and(|error| error.contains("cannot watch Nodes")))
         .await;
@@ -302,6 +303,7 @@ async fn a_server_out_of_reach_is_an_error() {
     until("an error", DEADLINE, || health.error().is_some()).await;
     let error = health.error().unwrap();
     assert!(error.contains("cannot list Nodes") && error.contains("refused"), "{error}");
+    assert!(health.api_errors().get(Verb::List, Reason::Unreachable) > 0);
 }
 
 #[tokio::test]

@@ -1,0 +1,119 @@
+//! Ports of the node that lead to a Pod (`hostPort`; the capability "portMappings"). The reference plugin `portmap`
+//! makes them, if it is installed beside this one: it is executed for the Pods that have such ports, and for no
+//! other. Without it the agent is told of the ports, and refuses what it cannot serve.
+
+use ipam::json::Document;
+use nodeapi::v1::{BindPortRequest, PortMapping};
+use serde_json::{Value, json};
+
+use crate::error::{Error, code};
+use crate::request::Request;
+use crate::result::CniResult;
+use crate::version::Version;
+
+/// The plugin that is executed.
+const PORTMAP: &str = "portmap";
+
+/// It is called in this version, which every `portmap` since 1.0.0 (2021) knows.
+const VERSION: Version = Version::V1_0_0;
+
+/// Whether `portmap` serves the ports of this Pod; not if it has none.
+pub(crate) fn are_served(request: &Request) -> bool {
+    !request.conf.runtime.port_mappings().is_empty() && ipam::is_installed(PORTMAP, &request.env.path)
+}
+
+/// What the agent is told of a port, without what `portmap` serves.
+pub(crate) fn complete(request: &Request, port: BindPortRequest) -> BindPortRequest {
+    let mut port = request.conf.runtime.complete(port);
+    if are_served(request) {
+        port.port_mappings.clear();
+    }
+    port
+}
+
+/// Executes `portmap`, if it serves ports of this Pod.
+///
+/// # Errors
+/// What `portmap` reported.
+pub(crate) fn run(verb: &'static str, request: &Request, result: Option<&CniResult>) -> Result<(), Error> {
+    if !are_served(request) {
+        return Ok(());
+    }
+    let config = config(&request.conf.network, request.conf.runtime.port_mappings(), result);
+    let document = Document::parse(config.to_string().into_bytes());
+    let document = document.map_err(|error| Error::new(code::INTERNAL, format!("{PORTMAP}: {error}")))?;
+    ipam::execute(PORTMAP, verb, &request.env.ipam_call(&document)).map(drop).map_err(error_of)
+}
+
+fn config(network: &str, ports: &[PortMapping], result: Option<&CniResult>) -> Value {
+    let ports = ports.iter().map(|port| {
+        json!({
+            "hostPort": port.host_port,
+            "containerPort": port.container_port,
+            "protocol": port.protocol,
+            "hostIP": port.host_ip,
+        })
+    });
+    let mut config = json!({
+        "cniVersion": VERSION.as_str(),
+        "name": network,
+        "type": PORTMAP,
+        // Also from the node itself and from the Pod itself.
+        "snat": true,
+        "runtimeConfig": {"portMappings": ports.collect::<Vec<_>>()},
+    });
+    if let (Some(result), Some(config)) = (result, config.as_object_mut()) {
+        config.insert("prevResult".into(), result.to_json(VERSION));
+    }
+    config
+}
+
+fn error_of(error: ipam::Error) -> Error {
+    let what = |said: &str| format!("runtimeConfig.portMappings: the plugin {PORTMAP} failed: {said}");
+    match error {
+        ipam::Error::Delegate { code, msg, details, .. } => Error { code, msg: what(&msg), details },
+        ipam::Error::Exec { what: said, .. } => Error::new(code::PLUMBING, what(&said)),
+        other => Error::new(other.code(), what(&other.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn portmap_gets_the_ports_and_what_add_made() {
+        let port = PortMapping {
+            host_port: 8080,
+            container_port: 80,
+            protocol: "tcp".into(),
+            host_ip: "fd00::1".into(),
+        };
+        let result = CniResult::default();
+        let config = config("net", &[port], Some(&result));
+        let port = json!({"hostPort": 8080, "containerPort": 80, "protocol": "tcp", "hostIP": "fd00::1"});
+        assert_eq!(config["runtimeConfig"], json!({"portMappings": [port]}));
+        assert_eq!((&config["name"], &config["type"]), (&json!("net"), &json!("portmap")));
+        assert_eq!(
+            (&config["cniVersion"], &config["prevResult"]["cniVersion"]),
+            (&json!("1.0.0"), &json!("1.0.0"))
+        );
+        assert!(super::config("net", &[], None).get("prevResult").is_none());
+    }
+
+    #[test]
+    fn portmap_has_its_say() {
+        let said = ipam::Error::Delegate {
+            plugin: PORTMAP.into(),
+            code: 999,
+            msg: "neither iptables nor nft".into(),
+            details: "install one".into(),
+        };
+        let error = error_of(said);
+        assert_eq!((error.code, error.details.as_str()), (999, "install one"));
+        assert!(
+            error.msg.starts_with("runtimeConfig.portMappings: ")
+                && error.msg.ends_with("neither iptables nor nft")
+        );
+    }
+}

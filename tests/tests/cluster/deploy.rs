@@ -1,0 +1,224 @@
+//! What `deploy/` promises: settings and metrics by the ConfigMap, `hostPort`, the directories of other distributions,
+//! and removal from all nodes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Cluster, NODES, wait_for};
+
+const DEADLINE: Duration = Duration::from_secs(120);
+
+const PORT: u16 = 18080;
+
+/// The addresses of the nodes, of both families.
+const ADDRESSES: [(&str, [&str; 2]); 3] = [
+    ("node1", ["172.30.0.11", "[fd30::11]"]),
+    ("node2", ["172.30.0.12", "[fd30::12]"]),
+    ("node3", ["172.30.0.13", "[fd30::13]"]),
+];
+
+fn deploy(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("deploy").join(file)
+}
+
+fn set(cluster: &Cluster, data: &Value) {
+    let patch = json!({"data": data}).to_string();
+    cluster.kubectl(&[
+        "-n",
+        "kube-system",
+        "patch",
+        "configmap",
+        "midonet-kube-config",
+        "--type=merge",
+        "-p",
+        &patch,
+    ]);
+}
+
+fn roll_out(cluster: &Cluster) {
+    cluster.kubectl(&["-n", "kube-system", "rollout", "restart", "daemonset/midonet-kube-node"]);
+    cluster.kubectl(&[
+        "-n",
+        "kube-system",
+        "rollout",
+        "status",
+        "daemonset/midonet-kube-node",
+        "--timeout=180s",
+    ]);
+}
+
+/// What the containers of these Pods said when they ended.
+fn last_words(cluster: &Cluster, selector: &str, field: &str) -> Vec<String> {
+    let list = cluster.json(&["-n", "kube-system", "get", "pods", "-l", selector]);
+    let statuses = list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|pod| pod["status"][field].as_array().into_iter().flatten());
+    let ended = statuses.flat_map(|status| {
+        [status["state"]["terminated"].clone(), status["lastState"]["terminated"].clone()]
+    });
+    ended.filter_map(|ended| ended["message"].as_str().map(str::to_owned)).collect()
+}
+
+pub(super) fn settings_come_from_the_config_map(cluster: &Cluster) {
+    set(cluster, &json!({"MTTU": "1400", "mtu": "1400"}));
+    cluster.kubectl(&[
+        "-n",
+        "kube-system",
+        "delete",
+        "pod",
+        "-l",
+        "k8s-app=midonet-kube-node",
+        "--field-selector=spec.nodeName=node3",
+    ]);
+    let wants = [
+        "MIDONETKUBE_MTTU in the environment is no setting",
+        "MIDONETKUBE_mtu in the environment is no setting: write MIDONETKUBE_MTU",
+    ];
+    let mut said = Vec::new();
+    let told = wait_for(DEADLINE, || {
+        said = last_words(cluster, "k8s-app=midonet-kube-node", "containerStatuses");
+        said.iter().any(|words| wants.iter().all(|want| words.contains(want)))
+    });
+    assert!(told, "{said:?}");
+
+    set(
+        cluster,
+        &json!({"MTTU": null, "mtu": null, "HTTPLISTEN": "[::]:9454", "LOG_LEVEL": "debug", "MTU": "1400"}),
+    );
+    roll_out(cluster);
+    for (node, addresses) in ADDRESSES {
+        for address in addresses {
+            let page =
+                cluster.enter("fabric", &["curl", "-gsfm5", &format!("http://{address}:9454/metrics")]);
+            assert!(
+                page.contains("midonet_kube_node_ready 1") && page.contains("midonet_kube_node_build_info{"),
+                "{page}"
+            );
+        }
+        assert!(
+            cluster.enter(node, &["cat", "/etc/cni/net.d/10-midonet.conflist"]).contains("\"mtu\": 1400")
+        );
+    }
+    let agents = cluster.json(&["-n", "kube-system", "get", "daemonset", "midonet-kube-node"]);
+    let ports = &agents["spec"]["template"]["spec"]["containers"][0]["ports"];
+    assert_eq!((&ports[0]["name"], &ports[0]["containerPort"]), (&json!("metrics"), &json!(9454)));
+    let logs =
+        cluster.kubectl(&["-n", "kube-system", "logs", "-l", "k8s-app=midonet-kube-node", "--tail=-1"]);
+    assert!(logs.contains("DEBUG"), "{logs}");
+    set(cluster, &json!({"HTTPLISTEN": null, "LOG_LEVEL": null, "MTU": null}));
+    roll_out(cluster);
+}
+
+fn with_host_port(cluster: &Cluster, name: &str, node: &str) {
+    let port = json!([{"containerPort": 8080, "hostPort": PORT}]);
+    let container = json!({"name": name, "image": "localhost/agnhost:1", "args": ["netexec", "--http-port=8080"], "ports": port});
+    let spec =
+        json!({"spec": {"nodeName": node, "terminationGracePeriodSeconds": 0, "containers": [container]}});
+    cluster.kubectl(&["run", name, "--image=localhost/agnhost:1", "--overrides", &spec.to_string()]);
+}
+
+pub(super) fn a_host_port_is_served_or_refused(cluster: &Cluster) {
+    with_host_port(cluster, "served", "node1");
+    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/served", "--timeout=120s"]);
+    for (address, from) in
+        ADDRESSES[0].1.iter().flat_map(|address| ["fabric", "node2", "node1"].map(|from| (address, from)))
+    {
+        let url = format!("http://{address}:{PORT}/hostname");
+        assert_eq!(cluster.enter(from, &["curl", "-gsfm10", &url]), "served", "{url} from {from}");
+    }
+    cluster.kubectl(&["delete", "pod", "served", "--wait=true"]);
+    let rules = || cluster.enter("node1", &["nft", "list", "ruleset"]);
+    testkit::wait_until(DEADLINE, "portmap's rules are gone", || !rules().contains(&PORT.to_string()));
+
+    cluster.enter("node2", &["mv", "/opt/cni/bin/portmap", "/opt/cni/portmap"]);
+    with_host_port(cluster, "refused", "node2");
+    let want = format!("hostPort {PORT}/tcp for containerPort 8080: nothing on this node serves ports");
+    testkit::wait_until(DEADLINE, "the Pod's events say why it is refused", || {
+        cluster.kubectl(&["get", "events", "--field-selector=involvedObject.name=refused"]).contains(&want)
+    });
+    cluster.enter("node2", &["mv", "/opt/cni/portmap", "/opt/cni/bin/portmap"]);
+    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/refused", "--timeout=120s"]);
+    cluster.kubectl(&["delete", "pod", "refused", "--wait=true"]);
+}
+
+/// The rows of deploy/README.md's table: what distribution has its directories of plugins and configurations where.
+fn distributions() -> Vec<[String; 3]> {
+    let text = fs::read_to_string(deploy("README.md")).unwrap();
+    let rows = text.lines().filter(|line| line.matches('|').count() == 5 && line.contains("| `/"));
+    let row = |line: &str| {
+        let cells: Vec<String> =
+            line.split('|').skip(1).take(3).map(|cell| cell.trim().trim_matches('`').to_owned()).collect();
+        cells.try_into().unwrap()
+    };
+    rows.map(row).collect()
+}
+
+pub(super) fn other_distributions_have_their_directories(cluster: &Cluster) {
+    let all = distributions();
+    assert_eq!(all.len(), 4, "{all:?}");
+    for [name, plugins, configurations] in all {
+        for (file, kind) in [("midonet-kube.yaml", "DaemonSet"), ("cleanup.yaml", "DaemonSet")] {
+            let text = fs::read_to_string(deploy(file)).unwrap();
+            let text = text.replace("path: /opt/cni/bin,", &format!("path: {plugins},"));
+            let text = text.replace("path: /etc/cni/net.d,", &format!("path: {configurations},"));
+            let manifest = cluster.folder.join("variant.yaml");
+            fs::write(&manifest, text).unwrap();
+            let applied = cluster.json(&["apply", "--dry-run=server", "-f", manifest.to_str().unwrap()]);
+            let items = applied["items"].as_array().cloned().unwrap_or_else(|| vec![applied.clone()]);
+            let set = items.iter().find(|item| item["kind"] == kind).unwrap();
+            let volumes = set["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
+            let path = |volume: &str| {
+                volumes.iter().find(|v| v["name"] == volume).unwrap()["hostPath"]["path"].clone()
+            };
+            assert_eq!(
+                (path("cni-bin"), path("cni-config")),
+                (json!(plugins), json!(configurations)),
+                "{name}: {file}"
+            );
+        }
+    }
+}
+
+/// Everything that the network may leave on a node.
+fn left(cluster: &Cluster, node: &str) -> String {
+    let look = "ip -br link | awk '{print $1}' | grep mido; nft list tables | grep midonet; ls -A /etc/cni/net.d; \
+        ls -A /opt/cni/bin | grep midonet; ls -A /sys/fs/bpf /run /var/lib /var/lib/cni/networks 2>/dev/null | grep midonet; true";
+    cluster.enter(node, &["sh", "-c", look])
+}
+
+/// The last of all: afterwards there is no network. Pods are in it when it begins.
+pub(super) fn nothing_is_left_on_any_node(cluster: &Cluster) {
+    let file = |name: &str| deploy(name).to_str().unwrap().to_owned();
+    for node in NODES {
+        assert!(left(cluster, node).contains("midonet-kube-node"), "{}", left(cluster, node));
+    }
+    cluster.kubectl(&["delete", "-f", &file("midonet-kube.yaml"), "--wait=true"]);
+    testkit::wait_until(DEADLINE, "no agent is left", || {
+        cluster
+            .kubectl(&["-n", "kube-system", "get", "pods", "-l", "k8s-app=midonet-kube-node", "-o", "name"])
+            .is_empty()
+    });
+    cluster.kubectl(&["apply", "-f", &file("cleanup.yaml")]);
+    let mut said = Vec::new();
+    let refused = wait_for(DEADLINE, || {
+        said = last_words(cluster, "app.kubernetes.io/component=cleanup", "initContainerStatuses");
+        said.iter()
+            .filter(|words| words.contains("2 Pods on this node still have interfaces: default/echo-"))
+            .count()
+            == NODES.len()
+    });
+    assert!(refused, "{said:?}");
+
+    cluster.undeploy();
+    let [n, ns, status, target] = ["-n", "kube-system", "status", "daemonset/midonet-kube-cleanup"];
+    cluster.kubectl(&[n, ns, "rollout", status, target, "--timeout=180s"]);
+    for node in NODES {
+        assert_eq!(left(cluster, node), "", "on {node}");
+    }
+    cluster.kubectl(&["delete", "-f", &file("cleanup.yaml"), "--wait=true"]);
+}
