@@ -184,6 +184,40 @@ pub(super) fn other_distributions_have_their_directories(cluster: &Cluster) {
     }
 }
 
+/// As far as an API server knows the Prometheus Operator's objects that has nothing of it but their name.
+const POD_MONITORS: &str = r#"
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: podmonitors.monitoring.coreos.com}
+spec:
+  group: monitoring.coreos.com
+  scope: Namespaced
+  names: {kind: PodMonitor, plural: podmonitors, singular: podmonitor}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+"#;
+
+pub(super) fn the_pod_monitor_names_the_agents_and_their_port(cluster: &Cluster) {
+    let definition = cluster.folder.join("podmonitors.yaml");
+    fs::write(&definition, POD_MONITORS).unwrap();
+    let definition = definition.to_str().unwrap();
+    cluster.kubectl(&["apply", "-f", definition]);
+    cluster.kubectl(&["wait", "--for=condition=Established", "crd/podmonitors.monitoring.coreos.com", "--timeout=60s"]);
+    let monitor = cluster.json(&["apply", "--dry-run=server", "-f", deploy("podmonitor.yaml").to_str().unwrap()]);
+    let agents = cluster.json(&["-n", "kube-system", "get", "daemonset", "midonet-kube-node"]);
+    let template = &agents["spec"]["template"];
+    for (label, value) in monitor["spec"]["selector"]["matchLabels"].as_object().unwrap() {
+        assert_eq!(&template["metadata"]["labels"][label], value, "{label}");
+    }
+    let port = &monitor["spec"]["podMetricsEndpoints"][0]["port"];
+    assert_eq!(*port, template["spec"]["containers"][0]["ports"][0]["name"]);
+    assert_eq!(monitor["metadata"]["namespace"], agents["metadata"]["namespace"]);
+    cluster.kubectl(&["delete", "-f", definition]);
+}
+
 /// Everything that the network may leave on a node.
 fn left(cluster: &Cluster, node: &str) -> String {
     let look = "ip -br link | awk '{print $1}' | grep mido; nft list tables | grep midonet; ls -A /etc/cni/net.d; \

@@ -261,6 +261,7 @@ fn pods_of_a_real_kubernetes_talk_and_leave_nothing_behind() {
     deploy::settings_come_from_the_config_map(&cluster);
     deploy::a_host_port_is_served_or_refused(&cluster);
     deploy::other_distributions_have_their_directories(&cluster);
+    deploy::the_pod_monitor_names_the_agents_and_their_port(&cluster);
     cluster.deploy();
     deploy::nothing_is_left_on_any_node(&cluster);
     cluster.script("down");
