@@ -205,8 +205,14 @@ pub(super) fn the_pod_monitor_names_the_agents_and_their_port(cluster: &Cluster)
     fs::write(&definition, POD_MONITORS).unwrap();
     let definition = definition.to_str().unwrap();
     cluster.kubectl(&["apply", "-f", definition]);
-    cluster.kubectl(&["wait", "--for=condition=Established", "crd/podmonitors.monitoring.coreos.com", "--timeout=60s"]);
-    let monitor = cluster.json(&["apply", "--dry-run=server", "-f", deploy("podmonitor.yaml").to_str().unwrap()]);
+    cluster.kubectl(&[
+        "wait",
+        "--for=condition=Established",
+        "crd/podmonitors.monitoring.coreos.com",
+        "--timeout=60s",
+    ]);
+    let monitor =
+        cluster.json(&["apply", "--dry-run=server", "-f", deploy("podmonitor.yaml").to_str().unwrap()]);
     let agents = cluster.json(&["-n", "kube-system", "get", "daemonset", "midonet-kube-node"]);
     let template = &agents["spec"]["template"];
     for (label, value) in monitor["spec"]["selector"]["matchLabels"].as_object().unwrap() {

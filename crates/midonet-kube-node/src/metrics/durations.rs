@@ -61,6 +61,9 @@ pub fn note(family: &Family<Outcome, Histogram>, began: u64, succeeded: bool) {
 
 #[cfg(test)]
 mod tests {
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::registry::Registry;
+
     use super::*;
 
     #[test]
@@ -75,14 +78,23 @@ mod tests {
         note(&durations.add, before + 3_600_000_000_000, true);
         note(&durations.add, before, true);
         note(&durations.add, before, false);
-        for (family, result, want) in [
-            (&durations.add, Result::ok, 1),
-            (&durations.add, Result::error, 1),
-            (&durations.del, Result::ok, 0),
-        ] {
-            let histogram = family.get_or_create(&Outcome { result });
-            assert_eq!(histogram.count(), want);
-            assert!(histogram.sum() <= Duration::from_nanos(now() - before).as_secs_f64());
+        let mut registry = Registry::default();
+        registry.register("add", "", durations.add.clone());
+        registry.register("del", "", durations.del.clone());
+        let mut page = String::new();
+        encode(&mut page, &registry).unwrap();
+        for (verb, result, want) in
+            [("add", "ok", 1), ("add", "error", 1), ("del", "ok", 0), ("del", "error", 0)]
+        {
+            let line = format!("{verb}_count{{result=\"{result}\"}} {want}");
+            assert!(page.contains(&line), "{line} in {page}");
         }
+        let sum: f64 = page
+            .lines()
+            .find_map(|line| line.strip_prefix("add_sum{result=\"ok\"} "))
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!(sum <= Duration::from_nanos(now() - before).as_secs_f64());
     }
 }
