@@ -78,7 +78,8 @@ impl Node for Service {
         if let Some(status) = self.0.refusal.lock().unwrap().clone() {
             return Err(status);
         }
-        self.0.bound.lock().unwrap().push(request);
+        // Another call of the plugin began at another time.
+        self.0.bound.lock().unwrap().push(BindPortRequest { began_monotonic_ns: 0, ..request });
         Ok(Response::new(BindPortReply::default()))
     }
 

@@ -9,8 +9,15 @@ use tonic::Status;
 use crate::agent::Agent;
 use crate::node::{Node, Sandbox};
 
+/// What portmap made, by whichever of the two tools it found.
 fn rules(node: &Node) -> String {
-    testkit::run(node.host.command("nft").args(["list", "ruleset"]))
+    let mut all = testkit::run(node.host.command("nft").args(["list", "ruleset"]));
+    for save in ["iptables-save", "ip6tables-save"] {
+        if let Ok(output) = node.host.command(save).output() {
+            all.push_str(&String::from_utf8_lossy(&output.stdout));
+        }
+    }
+    all
 }
 
 /// A plugin that is a line of shell.

@@ -50,6 +50,7 @@ fn add_check_del() {
             (links[0].ifindex, &result["interfaces"][1]["mac"])
         );
         assert_eq!(bound.addresses, ["10.244.1.3", "fd44:0:0:1::3"]);
+        assert!(bound.began_monotonic_ns > 0, "the agent measures how long an ADD takes");
         assert!(pod.netns.ip("route").contains("default via 10.244.1.1"));
         assert!(pod.netns.ip("-6 route").contains("default via fd44:0:0:1::1"));
 
