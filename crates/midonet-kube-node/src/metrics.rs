@@ -4,7 +4,7 @@ mod durations;
 
 use std::sync::atomic::AtomicU64;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use objects::{Reason, Verb};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -153,7 +153,8 @@ fn register_addresses(registry: &mut Registry, agent: &Agent) -> Result<()> {
     let Some(directory) = agent.reservations() else { return Ok(()) };
     let pod_cidrs =
         agent.with_network(|network| network.applied().map(|applied| applied.local.pod_cidrs.clone()));
-    let taken = ipam::taken(directory).with_context(|| format!("cannot list {}", directory.display()))?;
+    // What cannot be listed is told with the leaks; the rest of the page does not depend on it.
+    let Ok(taken) = ipam::taken(directory) else { return Ok(()) };
     let (used, free) = (Family::<Range, Gauge>::default(), Family::<Range, Gauge<f64, AtomicU64>>::default());
     for pod_cidr in pod_cidrs.unwrap_or_default() {
         let family = if pod_cidr.addr().is_ipv4() { "ipv4" } else { "ipv6" };
@@ -161,7 +162,6 @@ fn register_addresses(registry: &mut Registry, agent: &Agent) -> Result<()> {
         let in_use = taken.iter().filter(|address| pod_cidr.contains(*address)).count();
         used.get_or_create(&labels).set(in_use.try_into()?);
         // Of IPv6 there are more than can be counted exactly, or given out.
-        #[allow(clippy::cast_precision_loss, reason = "a metric is a float")]
         let left = capacity(&pod_cidr)?.saturating_sub(in_use as u128) as f64;
         free.get_or_create(&labels).set(left);
     }

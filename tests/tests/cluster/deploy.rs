@@ -248,7 +248,9 @@ pub(super) fn nothing_is_left_on_any_node(cluster: &Cluster) {
     let refused = wait_for(DEADLINE, || {
         said = last_words(cluster, "app.kubernetes.io/component=cleanup", "initContainerStatuses");
         said.iter()
-            .filter(|words| words.contains("2 Pods on this node still have interfaces: default/echo-"))
+            .filter(|words| {
+                words.contains("Pods on this node still have interfaces: ") && words.contains("default/echo-")
+            })
             .count()
             == NODES.len()
     });
