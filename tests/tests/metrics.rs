@@ -162,7 +162,7 @@ fn adds_dels_and_addresses_are_counted() {
     assert!(sum > 0.0 && sum < 2.0 * DEADLINE.as_secs_f64(), "{sum}");
     let page = scrape(&lab);
     for pod in &pods {
-        let address = pod.addresses[0].to_string();
+        let address = pod.addresses()[0].to_string();
         assert!(!page.contains(&address) && !page.contains(&pod.key.to_string()), "{page}");
     }
     lab.delete_pod(&pods[0].key).unwrap();
