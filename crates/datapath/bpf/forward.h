@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Where a packet goes: a Pod of this node, its node, another node, or out of the cluster. */
 #pragma once
+#include "flow.h"
 #include "vxlan.h"
 
 /* SCTP's mark for a packet that is a list of ready ones: their sizes are not known here. */
@@ -158,8 +159,11 @@ INLINE int route_packet(struct __sk_buff *skb, const struct config *cfg, const s
 	struct route_key key = { .prefix_length = 128, .address = p->destination };
 	struct route *route = bpf_map_lookup_elem(&routes, &key);
 
-	if (route && route->kind == ROUTE_TUNNEL)
+	if (route && route->kind == ROUTE_TUNNEL) {
+		if (needs_node(skb, p, from_node))
+			return to_node(skb, cfg, p, true, REASON_via_node);
 		return to_tunnel(skb, cfg, p, route);
+	}
 	if (route && route->kind == ROUTE_LOCAL)
 		return icmp_error(skb, cfg, p, ICMP4_HOST_UNREACHABLE, ICMP6_ADDRESS_UNREACHABLE,
 				  REASON_no_endpoint);
@@ -246,8 +250,11 @@ INLINE int from_endpoint_ip(struct __sk_buff *skb, const struct config *cfg, __u
 	endpoint = bpf_map_lookup_elem(&endpoints, &p.destination);
 	if (!endpoint)
 		return route_packet(skb, cfg, &p, from_node);
-	if (endpoint->role == ROLE_POD)
+	if (endpoint->role == ROLE_POD) {
+		if (needs_node(skb, &p, from_node))
+			return to_node(skb, cfg, &p, true, REASON_via_node);
 		return to_pod(skb, cfg, &p, endpoint, true, REASON_local);
+	}
 	if (from_node)
 		return drop(skb, REASON_node_loop);
 	return to_node(skb, cfg, &p, true, REASON_to_node);

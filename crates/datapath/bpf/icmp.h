@@ -104,12 +104,13 @@ NOINLINE int icmp4_error(struct __sk_buff *skb, const struct config *cfg, const 
 #define LATER_FRAGMENT -1
 #define TOO_MANY_HEADERS -2 /* or cut off */
 
-/* Behind the extension headers: the protocol, or one of these two. */
-INLINE int transport6(struct __sk_buff *skb, const struct packet *p, __u32 *offset)
+/* Behind the extension headers: the protocol, or one of these two; and whether the packet is a fragment. */
+INLINE int find_transport6(struct __sk_buff *skb, const struct packet *p, __u32 *offset, bool *fragment)
 {
 	__u8 protocol = p->protocol;
 
 	*offset = p->transport;
+	*fragment = false;
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < MAX_EXTENSIONS; i++) {
 		__u8 header[4];
@@ -120,6 +121,7 @@ INLINE int transport6(struct __sk_buff *skb, const struct packet *p, __u32 *offs
 		if (bpf_skb_load_bytes(skb, *offset, header, sizeof(header)))
 			return TOO_MANY_HEADERS;
 		if (protocol == IPPROTO_FRAGMENT) {
+			*fragment = header[2] || header[3] & 0xf9;
 			if (header[2] || header[3] & 0xf8)
 				return LATER_FRAGMENT;
 			*offset += 8;
@@ -131,6 +133,13 @@ INLINE int transport6(struct __sk_buff *skb, const struct packet *p, __u32 *offs
 		protocol = header[0];
 	}
 	return TOO_MANY_HEADERS;
+}
+
+INLINE int transport6(struct __sk_buff *skb, const struct packet *p, __u32 *offset)
+{
+	bool fragment;
+
+	return find_transport6(skb, p, offset, &fragment);
 }
 
 /* RFC 4443 2.4 (e): no error about an error, a redirect, or a source that is not one host. */

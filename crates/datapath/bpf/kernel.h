@@ -153,6 +153,7 @@ _Static_assert(sizeof(struct bpf_fib_lookup) == 64, "struct bpf_fib_lookup of li
 #define BPF_MAP_TYPE_HASH 1
 #define BPF_MAP_TYPE_ARRAY 2
 #define BPF_MAP_TYPE_PERCPU_ARRAY 6
+#define BPF_MAP_TYPE_LRU_HASH 9
 #define BPF_MAP_TYPE_LPM_TRIE 11
 
 /* How a map is described to the loader: numbers become array lengths in the type information. */
@@ -160,6 +161,7 @@ _Static_assert(sizeof(struct bpf_fib_lookup) == 64, "struct bpf_fib_lookup of li
 #define MAP_TYPE(name, value) __typeof__(value) *name
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
+static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) = (void *)2;
 static __u32 (*bpf_get_prandom_u32)(void) = (void *)7;
 static long (*bpf_skb_store_bytes)(struct __sk_buff *, __u32 offset, const void *, __u32 size, __u64 flags) = (void *)9;
 static long (*bpf_l3_csum_replace)(struct __sk_buff *, __u32 offset, __u64 from, __u64 to, __u64 size) = (void *)10;
@@ -202,6 +204,7 @@ struct arp {
 } __attribute__((packed));
 
 #define IPV4_DONT_FRAGMENT 0x4000
+#define IPV4_MORE_FRAGMENTS 0x2000
 #define IPV4_FRAGMENT_OFFSET 0x1fff
 
 struct ipv4 {
@@ -257,5 +260,6 @@ struct icmp {
 #define IPPROTO_AUTH 51
 #define IPPROTO_ICMPV6 58
 #define IPPROTO_DSTOPTS 60
+#define IPPROTO_SCTP 132
 
 #define ETHERNET_SIZE sizeof(struct ethernet)

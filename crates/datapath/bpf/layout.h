@@ -8,7 +8,8 @@
  * hidden padding; addresses have 16 bytes, IPv4 as ::ffff:a.b.c.d; all in network order.
  *
  * An agent with another layout takes over what an older one's maps hold. Who changes a key, or the values
- * of ports or routes, teaches src/takeover.rs to read the former shape.
+ * of ports or routes, teaches src/takeover.rs to read the former shape. What the programs themselves write
+ * (flows and flows_used) both layouts use at once until the new programs are attached.
  */
 #pragma once
 #include "kernel.h"
@@ -89,6 +90,24 @@ struct route {
 	struct address tunnel; /* the other node's address on the underlay */
 };
 
+/*
+ * A connection between Pods that the node's network stack forwards, be it one of those that it translates.
+ * Both directions have one key: the lower address stands first.
+ *
+ * The programs record it when the stack forwards a packet of it; whatever was not seen for the longest time
+ * makes room. The kernel takes the memory for all of them at once, 112 bytes each: 7 MiB.
+ */
+struct flow {
+	struct address lower;
+	struct address upper;
+	__u16 lower_port; /* network order; of an ICMP echo its identifier; zero for what has none */
+	__u16 upper_port;
+	__u8 protocol; /* zero: all fragments between the two addresses */
+	__u8 pad[3];
+};
+
+#define FLOW_ROOM 65536
+
 /* Room for reasons, so that a new one changes no layout. */
 #define REASON_ROOM 128
 
@@ -133,6 +152,21 @@ struct {
 	MAP_TYPE(key, struct route_key);
 	MAP_TYPE(value, struct route);
 } routes SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
+	MAP_UINT(max_entries, FLOW_ROOM);
+	MAP_TYPE(key, struct flow);
+	MAP_TYPE(value, __u32); /* without a meaning */
+} flows SEC(".maps");
+
+/* Whether there ever was a flow: most nodes need not look any up. */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, __u32);
+} flows_used SEC(".maps");
 
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);

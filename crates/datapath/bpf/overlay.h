@@ -44,9 +44,11 @@ INLINE int deliver(struct __sk_buff *skb, const struct config *cfg, const struct
 
 	if (!endpoint)
 		return drop(skb, REASON_overlay_unknown);
-	if (endpoint->role == ROLE_POD)
-		return to_pod(skb, cfg, p, endpoint, false, reason);
-	return to_node(skb, cfg, p, false, reason);
+	if (endpoint->role != ROLE_POD)
+		return to_node(skb, cfg, p, false, reason);
+	if (needs_node(skb, p, false))
+		return to_node(skb, cfg, p, false, REASON_via_node);
+	return to_pod(skb, cfg, p, endpoint, false, reason);
 }
 
 INLINE int from_overlay_ip(struct __sk_buff *skb, const struct config *cfg, __u8 version)

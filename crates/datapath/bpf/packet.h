@@ -15,15 +15,27 @@ struct packet {
 	__u8 pad[3];
 };
 
-/* Read anew each time: a copy in a 32-bit register is no packet pointer to the verifier. */
+/*
+ * Read anew each time, and by one instruction with the offset in it: to the verifier neither a copy in a 32-bit
+ * register is a packet pointer, nor a register with the member's address the context.
+ */
+#define READ_CONTEXT(skb, member)                                                                       \
+	({                                                                                              \
+		void *value;                                                                            \
+		__asm__ volatile("%0 = *(u32 *)(%1 + %2)"                                               \
+				 : "=r"(value)                                                          \
+				 : "r"(skb), "i"(__builtin_offsetof(struct __sk_buff, member)));        \
+		value;                                                                                  \
+	})
+
 INLINE void *frame_start(struct __sk_buff *skb)
 {
-	return (void *)(long)*(volatile __u32 *)&skb->data;
+	return READ_CONTEXT(skb, data);
 }
 
 INLINE void *frame_end(struct __sk_buff *skb)
 {
-	return (void *)(long)*(volatile __u32 *)&skb->data_end;
+	return READ_CONTEXT(skb, data_end);
 }
 
 /* The frame's start with `size` bytes readable, or NULL if it is shorter. Makes old pointers invalid. */

@@ -16,7 +16,7 @@ use crate::model::{Counter, NodeConfig, Options, Port, Route};
 use crate::pins::Pins;
 use crate::ports::Ports;
 use crate::routes::Routes;
-use crate::takeover::take_over;
+use crate::takeover::{share, take_over};
 
 pub(crate) const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/midokube.bpf.o"));
 pub(crate) const FROM_ENDPOINT: &str = "from_endpoint";
@@ -57,6 +57,10 @@ impl Datapath {
         let sizes = Sizes::new(options)?;
         let shapes = layout::map_shapes(sizes.ports, sizes.endpoints, sizes.routes);
         let pins = Pins::create(&options.pin_dir, &sizes.layout())?;
+        let former = pins.at_work_elsewhere()?;
+        if let Some(former) = &former {
+            share(former, &pins)?;
+        }
         let mut loader = EbpfLoader::new();
         // Nothing in the object is relocated against the kernel's own types.
         loader.btf(None);
@@ -84,8 +88,8 @@ impl Datapath {
         let mut ports = Ports::new(ports, endpoints, Some(limits), sizes.ports)?;
         let mut routes = Routes::new(take(&mut ebpf, "routes")?, sizes.routes)?;
         let mut counters = Counters::new(take(&mut ebpf, "counters")?)?;
-        if let Some(old) = pins.at_work_elsewhere()? {
-            take_over(&old, &mut ports, &mut routes, &mut counters)?;
+        if let Some(former) = &former {
+            take_over(former, &mut ports, &mut routes, &mut counters)?;
         }
         tracing::debug!(directory = %pins.map("").display(), "datapath is open");
         Ok(Self { from_endpoint, uplink: None, config, ports, routes, counters, pins, ebpf })

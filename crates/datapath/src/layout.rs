@@ -155,6 +155,24 @@ pub(crate) struct Counter {
     pub(crate) bytes: u64,
 }
 
+/// `struct flow`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Flow {
+    pub(crate) lower: Address,
+    pub(crate) upper: Address,
+    pub(crate) lower_port: [u8; 2],
+    pub(crate) upper_port: [u8; 2],
+    pub(crate) protocol: u8,
+    pub(crate) pad: [u8; 3],
+}
+
+/// `FLOW_ROOM`.
+pub(crate) const FLOW_ROOM: u32 = 65_536;
+
+/// The maps that only the programs write to.
+pub(crate) const WRITTEN_BY_PROGRAMS: [&str; 2] = ["flows", "flows_used"];
+
 /// `REASON_ROOM`.
 pub(crate) const REASON_ROOM: u32 = 128;
 
@@ -184,7 +202,7 @@ pub(crate) struct MapShape {
 }
 
 /// Every map, with the sizes that the options ask for.
-pub(crate) fn map_shapes(ports: u32, endpoints: u32, routes: u32) -> [MapShape; 6] {
+pub(crate) fn map_shapes(ports: u32, endpoints: u32, routes: u32) -> [MapShape; 8] {
     fn shape<K, V>(name: &'static str, kind: MapType, max_entries: u32, flags: u32) -> MapShape {
         MapShape { name, kind, key: size_of::<K>(), value: size_of::<V>(), max_entries, flags }
     }
@@ -194,6 +212,8 @@ pub(crate) fn map_shapes(ports: u32, endpoints: u32, routes: u32) -> [MapShape; 
         shape::<u32, Port>("ports", MapType::Hash, ports, 0),
         shape::<u32, Limit>("limits", MapType::Hash, ports, 0),
         shape::<RouteKey, Route>("routes", MapType::LpmTrie, routes, BPF_F_NO_PREALLOC),
+        shape::<Flow, u32>("flows", MapType::LruHash, FLOW_ROOM, 0),
+        shape::<u32, u32>("flows_used", MapType::Array, 1, 0),
         shape::<u32, Counter>("counters", MapType::PerCpuArray, REASON_ROOM, 0),
     ]
 }

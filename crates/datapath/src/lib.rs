@@ -2,15 +2,16 @@
 //!
 //! Three programs decide about every packet (`bpf/midokube.bpf.c`): `from_endpoint` at the outer end of
 //! every Pod's veth pair and at `midokube-mido`, `from_overlay` at `midokube-vxlan`, and `from_uplink`
-//! where tunnels arrive, which takes plain packets out of them before the kernel's device does. They are
-//! stateless: a packet is judged by its addresses alone. Every packet ends under exactly one
+//! where tunnels arrive, which takes plain packets out of them before the kernel's device does. A packet is
+//! judged by its addresses alone, but for connections between Pods that the node's stack forwards: those are
+//! recorded, and go there in both directions (`bpf/flow.h`). Every packet ends under exactly one
 //! [`Counter`], and every drop has a reason (`bpf/reasons.def`).
 //!
 //! The kernel is the record. Programs, maps and the overlay's link are pinned, so that they outlive
 //! the agent, and [`Datapath::open`] adopts what it finds:
 //!
 //! ```text
-//! <pin_dir>/<layout>/maps/{config,endpoints,ports,limits,routes,counters}
+//! <pin_dir>/<layout>/maps/{config,endpoints,ports,limits,routes,flows,flows_used,counters}
 //! <pin_dir>/<layout>/programs/{from_endpoint,from_overlay,from_uplink}
 //! <pin_dir>/<layout>/links/{overlay,uplink}
 //! ```

@@ -5,12 +5,29 @@
 
 use std::path::Path;
 
-use aya::maps::{Map, MapData, MapError};
+use aya::maps::{Map, MapData};
 
 use crate::counters::Counters;
 use crate::error::{Error, Result};
+use crate::layout::WRITTEN_BY_PROGRAMS;
+use crate::pins::{Pins, remove_if_there};
 use crate::ports::Ports;
 use crate::routes::Routes;
+
+/// Pins what only the programs write in the new layout's directory, too: what the former programs record before
+/// they are replaced is not lost. A former version may have no such map.
+pub(crate) fn share(old: &Path, pins: &Pins) -> Result<()> {
+    for name in WRITTEN_BY_PROGRAMS {
+        let theirs = old.join("maps").join(name);
+        if theirs.exists() {
+            let map = MapData::from_pin(&theirs).map_err(|error| unusable(old, &error))?;
+            let own = pins.map(name);
+            remove_if_there(&own)?;
+            map.pin(&own).map_err(|error| unusable(old, &error))?;
+        }
+    }
+    Ok(())
+}
 
 /// Makes the maps of a new layout hold what those in another layout's directory do.
 pub(crate) fn take_over(
@@ -38,6 +55,6 @@ pub(crate) fn take_over(
     Ok(())
 }
 
-fn unusable(old: &Path, error: &MapError) -> Error {
+fn unusable(old: &Path, error: &dyn std::error::Error) -> Error {
     Error::Takeover { path: old.to_owned(), reason: crate::error::chain(error) }
 }

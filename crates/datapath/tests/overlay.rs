@@ -1,6 +1,4 @@
 //! What comes through the tunnel: from the right node only, and only to who lives here.
-//!
-//! `BPF_PROG_TEST_RUN` has no tunnel device, so a small program gives the packet its metadata first.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,51 +11,15 @@
 
 mod support;
 
-use std::net::IpAddr;
-
-use aya::maps::{Array, ProgramArray};
-use aya::programs::SchedClassifier;
-use aya::{Ebpf, EbpfLoader};
 use support::packet::*;
+use support::tunnel::Overlay;
 use support::*;
-
-/// Runs `from_overlay` on packets that have come through a tunnel.
-struct Overlay {
-    ebpf: Ebpf,
-}
-
-impl Overlay {
-    fn new(node: &Node) -> Self {
-        let mut ebpf = EbpfLoader::new().load_file(env!("DATAPATH_TUNNEL_OBJECT")).unwrap();
-        let program: &mut SchedClassifier = ebpf.program_mut("with_tunnel").unwrap().try_into().unwrap();
-        program.load().unwrap();
-        let from_overlay = node.program("from_overlay");
-        let mut next = ProgramArray::try_from(ebpf.map_mut("next").unwrap()).unwrap();
-        next.set(0, from_overlay.fd().unwrap(), 0).unwrap();
-        Self { ebpf }
-    }
-
-    fn judge(&mut self, node: &Node, peer: &str, vni: u32, frame: &[u8]) -> Verdict {
-        let peer: IpAddr = peer.parse().unwrap();
-        let mut tunnel = [0u8; 48]; // struct tunnel in tests/bpf/tunnel.bpf.c
-        tunnel[..4].copy_from_slice(&vni.to_ne_bytes());
-        match peer {
-            IpAddr::V4(v4) => tunnel[28..32].copy_from_slice(&u32::from(v4).to_ne_bytes()),
-            IpAddr::V6(v6) => tunnel[28..44].copy_from_slice(&v6.octets()),
-        }
-        tunnel[44..].copy_from_slice(&u32::from(peer.is_ipv6()).to_ne_bytes()); // BPF_F_TUNINFO_IPV6
-        let mut map: Array<_, [u8; 48]> = self.ebpf.map_mut("tunnel").unwrap().try_into().unwrap();
-        map.set(0, tunnel, 0).unwrap();
-        let program: &SchedClassifier = self.ebpf.program("with_tunnel").unwrap().try_into().unwrap();
-        node.judge(program, node.config.overlay_ifindex, 0, frame)
-    }
-}
 
 #[test]
 fn packets_of_other_nodes_are_delivered_as_they_are() {
     sandbox(|bpffs| {
         let node = Node::new(bpffs);
-        let mut overlay = Overlay::new(&node);
+        let mut overlay = Overlay::new(&node, env!("DATAPATH_TUNNEL_OBJECT"));
         for f in families() {
             for (source, peer) in [(f.remote, PEER), (f.remote6, PEER6)] {
                 for (destination, mac) in [(f.a, A_MAC), (f.b, B_MAC), (f.node, NODE_MAC)] {
@@ -89,7 +51,7 @@ fn everything_else_is_dropped() {
             limits: datapath::Limits::default(),
         };
         node.datapath.bind(&moved).unwrap();
-        let mut overlay = Overlay::new(&node);
+        let mut overlay = Overlay::new(&node, env!("DATAPATH_TUNNEL_OBJECT"));
         for f in families() {
             let moved = if f.a.is_ipv6() { moved6 } else { moved4 };
             let frame = |packet: &Ip| packet.frame(OVERLAY_MAC, GATEWAY_MAC);

@@ -12,46 +12,21 @@
 mod support;
 
 use std::net::IpAddr;
-use std::path::Path;
 
-use datapath::{NodeConfig, Route};
+use datapath::Route;
 use support::packet::*;
 use support::random::Random;
+use support::tunnel::*;
 use support::*;
 
-const OWN: &str = "198.51.100.1";
-const UPLINK_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x01];
-const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x07];
 const TCX_NEXT: u32 = u32::MAX;
 /// Outer IP, UDP, VXLAN and inner Ethernet.
 const HEADERS: usize = 20 + 8 + 8 + 14;
 
-/// A node whose programs handle the headers themselves, and its uplink.
-fn node(bpffs: &Path) -> (Node, u32) {
-    let mut node = Node::new(bpffs);
-    run("ip", "link add name uplink address 02:00:00:00:00:01 type veth peer name wire");
-    run("ip", "link set wire up");
-    run("ip", "link set uplink up");
-    run("ip", &format!("addr add {OWN}/24 dev uplink"));
-    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
-    let tunnel_address = Some(OWN.parse().unwrap());
-    node.config = NodeConfig { tunnel_address, ..node.config };
-    node.datapath.set_config(&node.config).unwrap();
-    (node, ifindex("uplink"))
-}
-
-/// The tunnel's packet around an inner frame, as `peer` sends it.
-fn tunnel(peer: &str, vni: u32, inner: &[u8]) -> Ip {
-    let vxlan = [&[8, 0, 0, 0][..], &(vni << 8).to_be_bytes(), inner].concat();
-    let mut packet = udp_to(peer.parse().unwrap(), OWN.parse().unwrap(), TUNNEL_PORT, &vxlan);
-    packet.payload[6..8].fill(0);
-    packet
-}
-
 #[test]
 fn packets_to_other_nodes_leave_with_their_header() {
     sandbox(|bpffs| {
-        let (node, _) = node(bpffs);
+        let (node, _) = uplink_node(bpffs);
         let program = node.program("from_endpoint");
         for f in families() {
             let dont = Ip { fragment: DONT_FRAGMENT, ..tcp(f.a, f.remote, b"whole") };
@@ -80,7 +55,7 @@ fn packets_to_other_nodes_leave_with_their_header() {
 #[test]
 fn the_outer_header_carries_the_congestion_bits() {
     sandbox(|bpffs| {
-        let (node, _) = node(bpffs);
+        let (node, _) = uplink_node(bpffs);
         let program = node.program("from_endpoint");
         for f in families() {
             for bits in 0..4 {
@@ -100,7 +75,7 @@ fn the_outer_header_carries_the_congestion_bits() {
 #[test]
 fn what_is_not_plain_is_left_to_the_device() {
     sandbox(|bpffs| {
-        let (mut node, _) = node(bpffs);
+        let (mut node, _) = uplink_node(bpffs);
         let program = node.program("from_endpoint");
         let sent = |node: &Node, packet: &Ip, gso_size| {
             let frame = packet.frame(GATEWAY_MAC, A_MAC);
@@ -142,7 +117,7 @@ fn what_is_not_plain_is_left_to_the_device() {
 #[test]
 fn plain_packets_of_other_nodes_are_delivered() {
     sandbox(|bpffs| {
-        let (node, uplink) = node(bpffs);
+        let (node, uplink) = uplink_node(bpffs);
         let program = node.program("from_uplink");
         for f in families() {
             for (destination, mac) in [(f.a, A_MAC), (f.b, B_MAC), (f.node, NODE_MAC)] {
@@ -167,7 +142,7 @@ fn plain_packets_of_other_nodes_are_delivered() {
 #[test]
 fn what_no_other_node_may_send_is_dropped() {
     sandbox(|bpffs| {
-        let (node, uplink) = node(bpffs);
+        let (node, uplink) = uplink_node(bpffs);
         let program = node.program("from_uplink");
         for f in families() {
             let frame = |packet: &Ip| packet.frame(OVERLAY_MAC, GATEWAY_MAC);
@@ -203,7 +178,7 @@ fn what_no_other_node_may_send_is_dropped() {
 #[test]
 fn everything_else_passes() {
     sandbox(|bpffs| {
-        let (mut node, uplink) = node(bpffs);
+        let (mut node, uplink) = uplink_node(bpffs);
         let program = node.program("from_uplink");
         let f = families()[0];
         let inner = udp(f.remote, f.a, &[7; 64]).frame(OVERLAY_MAC, GATEWAY_MAC);
@@ -259,7 +234,7 @@ fn everything_else_passes() {
 #[test]
 fn damaged_packets_pass_untouched_or_end_in_one_way() {
     sandbox(|bpffs| {
-        let (node, uplink) = node(bpffs);
+        let (node, uplink) = uplink_node(bpffs);
         let program = node.program("from_uplink");
         let corpus = families().map(|f| {
             let inner = tcp(f.remote, f.a, &[0; 64]).frame(OVERLAY_MAC, GATEWAY_MAC);

@@ -98,6 +98,7 @@ fn both_languages_see_the_same_bytes() {
         ("limit", rust!(Limit { ingress_rate, ingress_burst, egress_rate, egress_burst, class, pad })),
         ("route", rust!(Route { kind, tunnel })),
         ("route_key", (size_of::<RouteKey>(), route_key)),
+        ("flow", rust!(Flow { lower, upper, lower_port, upper_port, protocol, pad })),
         ("counter", rust!(Counter { packets, bytes })),
     ] {
         assert_eq!(c.get(name), Some(&rust), "struct {name}");
@@ -121,6 +122,7 @@ fn both_languages_use_the_same_numbers() {
         ("ROUTE_TUNNEL", ROUTE_TUNNEL),
         ("ROUTE_LOCAL", ROUTE_LOCAL),
         ("ROUTE_UNREACHABLE", ROUTE_UNREACHABLE),
+        ("FLOW_ROOM", FLOW_ROOM),
         ("REASON_ROOM", REASON_ROOM),
     ]);
     assert_eq!(defined, rust);

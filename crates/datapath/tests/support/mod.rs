@@ -5,6 +5,7 @@ pub mod cost;
 pub mod netns;
 pub mod packet;
 pub mod random;
+pub mod tunnel;
 
 use std::fs;
 use std::net::IpAddr;
