@@ -10,7 +10,7 @@ TAG=$(sha256sum <<<"$DIR" | cut -c1-6)   # keeps two clusters' cgroups apart
 
 FAMILY=${FAMILY:-46}        # address families: 4, 6 or 46 (dual stack)
 INSTALL=${INSTALL:-yes}     # the Pod network: yes (midonet-kube), reference (upstream's ptp plugin), no
-PROXY=${PROXY:-none}        # kube-proxy: nftables or none
+PROXY=${PROXY:-none}        # kube-proxy: none, default (its own mode), iptables, nftables
 
 NODES=(node1 node2 node3)
 PLACES=(fabric control "${NODES[@]}")
@@ -20,13 +20,16 @@ NET4=172.30.0. NET6=fd30::
 
 case $FAMILY in
 4) POD_CIDR=10.244.0.0/16 SERVICE_CIDR=10.96.0.0/16 DNS=10.96.0.10 API_HOST=${NET4}10 ;;
-46) POD_CIDR=10.244.0.0/16,fd44::/48 SERVICE_CIDR=10.96.0.0/16,fd96::/112 DNS=10.96.0.10 API_HOST=${NET4}10 ;;
+46) POD_CIDR=10.244.0.0/16,fd44::/48 SERVICE_CIDR=10.96.0.0/16,fd96::/112 DNS=10.96.0.10,fd96::a API_HOST=${NET4}10 ;;
 6) POD_CIDR=fd44::/48 SERVICE_CIDR=fd96::/112 DNS=fd96::a API_HOST=[${NET6}10] ;;
 *) echo "cluster: FAMILY=$FAMILY is not known: 4, 6 or 46" >&2 && exit 2 ;;
 esac
 API_PORT=6443
 case $INSTALL in yes | no | reference) ;; *) echo "cluster: INSTALL=$INSTALL is not known: yes, reference or no" >&2 && exit 2 ;; esac
-case $PROXY in none | nftables) ;; *) echo "cluster: PROXY=$PROXY is not known: none or nftables" >&2 && exit 2 ;; esac
+case $PROXY in
+none | default | iptables | nftables) ;;
+*) echo "cluster: PROXY=$PROXY is not known: none, default, iptables or nftables" >&2 && exit 2 ;;
+esac
 
 say() { printf 'cluster: [%3ds] %s\n' "$SECONDS" "$*"; }
 die() { echo "cluster: $*" >&2; exit 1; }

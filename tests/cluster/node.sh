@@ -17,16 +17,43 @@ start_kubelet() { # start_kubelet NODE
   esac
   enter "$node" cp "$DIR/pki/ca.crt" /etc/kubernetes/
   enter "$node" cp "$DIR/pki/$node.conf" /etc/kubernetes/kubelet.conf
-  sed "s/@DNS@/$DNS/" "$HERE/conf/kubelet.yaml" | enter "$node" cp /dev/stdin /etc/kubernetes/kubelet.yaml
+  sed "s/@DNS@/$(quoted "$DNS")/" "$HERE/conf/kubelet.yaml" | enter "$node" cp /dev/stdin /etc/kubernetes/kubelet.yaml
   start "$node" kubelet kubelet --config=/etc/kubernetes/kubelet.yaml --kubeconfig=/etc/kubernetes/kubelet.conf \
     --hostname-override="$node" --node-ip="$address" --root-dir=/var/lib/kubelet --v=2
 }
 
 start_proxy() { # start_proxy NODE
   enter "$1" cp "$DIR/pki/kube-proxy.conf" /etc/kubernetes/proxy.conf
-  sed "s/@MODE@/$PROXY/; s|@PODS@|$POD_CIDR|" "$HERE/conf/kube-proxy.yaml" | enter "$1" cp /dev/stdin /etc/kubernetes/kube-proxy.yaml
+  sed "s/@MODE@/${PROXY#default}/" "$HERE/conf/kube-proxy.yaml" | enter "$1" cp /dev/stdin /etc/kubernetes/kube-proxy.yaml
   start "$1" kube-proxy kube-proxy --config=/etc/kubernetes/kube-proxy.yaml --hostname-override="$1"
 }
+
+# What kube-proxy has made goes, too: all modes' rules.
+stop_proxy() { # stop_proxy NODE
+  kill -9 "$(cat "$DIR/$1/log/kube-proxy.pid")"
+  rm "$DIR/$1/log/kube-proxy.pid"
+  enter "$1" kube-proxy --cleanup >>"$DIR/$1/log/kube-proxy.log" 2>&1 || fail "$DIR/$1/log/kube-proxy.log" "kube-proxy --cleanup on $1"
+}
+
+# Services and the DNS, in a cluster with a Pod network.
+start_services() {
+  local node
+  for node in "${NODES[@]}"; do start_proxy "$node"; done
+  for node in "${NODES[@]}"; do
+    wait_for 60 "$DIR/$node/log/kube-proxy.log" "kube-proxy of $node has written its rules" \
+      enter "$node" curl -sf http://127.0.0.1:10256/healthz
+  done
+  sed "s/@DNS@/$(quoted "$DNS")/" "$HERE/conf/coredns.yaml" | kubectl apply -f - >"$DIR/control/log/coredns.log" 2>&1 &&
+    kubectl -n kube-system rollout status deployment/coredns --timeout=90s >>"$DIR/control/log/coredns.log" 2>&1 || {
+    kubectl -n kube-system get pods -l k8s-app=kube-dns -o wide
+    kubectl -n kube-system logs -l k8s-app=kube-dns --prefix --tail=8 --ignore-errors
+  } >>"$DIR/control/log/coredns.log" 2>&1
+  grep -q 'successfully rolled out' "$DIR/control/log/coredns.log" ||
+    fail "$DIR/control/log/coredns.log" "the cluster's DNS did not become ready"
+  say "the cluster's DNS answers at $DNS"
+}
+
+quoted() { echo "\"${1//,/\",\"}\""; } # quoted A,B: "A","B"
 
 start_nodes() {
   local node
@@ -42,7 +69,6 @@ start_nodes() {
   for node in "${NODES[@]}"; do start_kubelet "$node"; done
   for node in "${NODES[@]}"; do
     wait_for 60 "$DIR/$node/log/kubelet.log" "$node has registered and has its podCIDR" has_pod_cidr "$node"
-    [ "$PROXY" = none ] || start_proxy "$node"
   done
 }
 

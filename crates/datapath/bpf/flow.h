@@ -181,5 +181,6 @@ INLINE bool needs_node(struct __sk_buff *skb, const struct packet *p, bool from_
 		return false;
 	}
 	used = bpf_map_lookup_elem(&flows_used, &index);
-	return used && *used && is_recorded(skb, p);
+	/* Out of the way of those that never have any. */
+	return __builtin_expect(used && *used, false) && is_recorded(skb, p);
 }

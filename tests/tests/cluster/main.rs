@@ -8,6 +8,7 @@
 mod deploy;
 mod outage;
 mod readiness;
+mod services;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -50,8 +51,13 @@ impl Cluster {
     }
 
     fn script(&self, what: &str) {
+        self.script_with(what, &[]);
+    }
+
+    fn script_with(&self, what: &str, environment: &[(&str, &str)]) {
         let status = Command::new(&self.script)
             .arg(what)
+            .envs(environment.iter().copied())
             .env("MIDOKUBE_CLUSTER_DIR", &self.folder)
             .env("MIDOKUBE_BIN", e2e::programs())
             .status()
@@ -254,6 +260,8 @@ fn pods_of_a_real_kubernetes_talk_and_leave_nothing_behind() {
         assert!(config.contains("\"type\": \"host-local\""), "{config}");
     }
     let pods = cluster.deploy();
+    cluster.everybody_answers(&pods);
+    services::kube_proxy_works_beside_it(&cluster, &pods);
     cluster.everybody_answers(&pods);
     cluster.undeploy();
     leaves_nothing(&cluster, &before);
