@@ -42,6 +42,8 @@ impl Network {
         plumbing::nft::Masquerade { pod_cidrs: local.pod_cidrs.clone(), inside: interface::NODE.into() }
             .apply()
             .context("cannot set up masquerading of what leaves the cluster")?;
+        // At once: what somebody does to the table from now on is noticed.
+        let masquerade = plumbing::nft::look()?;
 
         let overlay_ifindex = plumbing::overlay::ensure(interface::OVERLAY, OVERLAY_MAC.0, mtu, OVERLAY_PORT)
             .context("cannot make the overlay device")?;
@@ -72,7 +74,7 @@ impl Network {
             limits: Limits::default(),
         };
         self.datapath.bind(&node_port)?;
-        self.kept = Some(Kept { config, node_port, masquerade: plumbing::nft::look()? });
+        self.kept = Some(Kept { config, node_port, masquerade });
         let applied = Applied { local: local.clone(), underlay, direct: tunnel_address.is_some(), mtu };
         Ok(Prepared { applied, overlay_ifindex })
     }
