@@ -58,6 +58,61 @@ fn every_path_works_with_ipv6_alone() {
     demo("6");
 }
 
+/// `midokube lab`, as it is typed.
+#[test]
+fn commands_keep_to_the_namespace_that_is_named() {
+    let lab = TestLab::up(1, Family::V4, &[]).unwrap();
+    let run = |line: &str| {
+        let mut command = Command::new(testkit::bin("midokube"));
+        let output = command.arg("lab").arg("--dir").arg(lab.dir()).args(line.split(' ')).output().unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.success(), text)
+    };
+    for line in
+        ["pod add node1 a", "pod add node1 a -n other", "pod add -n other node1 b", "pod add node1 third/c"]
+    {
+        let (added, said) = run(line);
+        assert!(added, "{line}: {said}");
+    }
+    let address = |namespace: &str, name: &str| {
+        let key = naming::PodKey::new(namespace, name);
+        lab.state().unwrap().pod(&key).unwrap().addresses()[0].to_string()
+    };
+    for (line, namespace, name) in [
+        ("exec -n other a ip address", "other", "a"),
+        ("exec --namespace other a ip address", "other", "a"),
+        ("exec a -n other ip address", "other", "a"),
+        ("exec -n other a -- ip address", "other", "a"),
+        ("exec default/a ip address", "default", "a"),
+        ("exec b ip address", "other", "b"),
+        ("status -n third", "third", "c"),
+    ] {
+        let (done, said) = run(line);
+        assert!(done && said.contains(&address(namespace, name)), "{line}: {said}");
+    }
+    let (_, said) = run("status -n third -o json");
+    assert!(!said.contains("other"), "{said}");
+    for (line, want) in [
+        ("exec a true", "several Pods called a"),
+        ("exec -n default b true", "no Pod default/b"),
+        ("exec -n other node1 true", "no Pod other/node1"),
+        ("pod delete a", "several Pods called a"),
+        ("pod delete -n third b", "no Pod third/b"),
+        ("pod delete -n default other/b", "other/b is not in namespace default"),
+        ("pod delete node1", "no Pod node1"),
+        ("pod add node1 -n default third/x", "third/x is not in namespace default"),
+    ] {
+        let (done, said) = run(line);
+        assert!(!done && said.contains(want), "{line}: {said}");
+    }
+    assert_eq!(lab.state().unwrap().pods.len(), 4);
+    for line in ["pod delete b", "pod delete -n other a", "pod delete default/a", "pod delete c -n third"] {
+        let (deleted, said) = run(line);
+        assert!(deleted, "{line}: {said}");
+    }
+    assert!(lab.state().unwrap().pods.is_empty());
+}
+
 #[test]
 fn a_killed_agent_is_missed_by_nobody_and_its_successor_takes_over() {
     let lab = TestLab::up(2, Family::Dual, &[]).unwrap();
@@ -133,7 +188,7 @@ fn a_pod_sends_only_with_its_own_addresses() {
     let b = lab.add_pod("node1", "default", "b").unwrap();
     let target = b.addresses().into_iter().find(IpAddr::is_ipv4).unwrap().to_string();
     // The gateway is known already: it is not asked for in a false name, which is another reason.
-    lab.stdout(&pod(&a), "ping", &["-c1", "-W2", &target]).unwrap();
+    lab.stdout(&pod(&a), "ping", &["-c1", "-W30", &target]).unwrap();
     let before = lab.counted("node1", "source_ip").unwrap();
     lab.stdout(&pod(&a), "ip", &["addr", "add", "10.244.9.9/32", "dev", "eth0"]).unwrap();
     let forged = lab.output(&pod(&a), "ping", &["-c2", "-i0.2", "-W1", "-I", "10.244.9.9", &target]).unwrap();
@@ -158,9 +213,9 @@ fn the_gateway_routes_like_a_router() {
     for address in b.addresses() {
         let to = address.to_string();
         // Larger than any MTU: fragmented by the Pod, reassembled by the other.
-        lab.stdout(&pod(&a), "ping", &["-c1", "-W2", "-s", "5000", &to]).unwrap();
+        lab.stdout(&pod(&a), "ping", &["-c1", "-W30", "-s", "5000", &to]).unwrap();
         // The first hop is the gateway's.
-        let expired = lab.output(&pod(&a), "ping", &["-c1", "-W2", "-t1", &to]).unwrap();
+        let expired = lab.output(&pod(&a), "ping", &["-c1", "-W30", "-t1", &to]).unwrap();
         let said = String::from_utf8_lossy(&expired.stdout).into_owned();
         let gateway = if address.is_ipv4() { "10.244.1.1" } else { "fd44:0:0:1::1" };
         assert!(said.contains(gateway) && said.to_lowercase().contains("exceeded"), "{said}");
@@ -238,7 +293,7 @@ fn the_agent_tells_probes_and_prometheus_about_itself() {
     lab.add_pod("node1", "default", "a").unwrap();
     let get = |path: &str| {
         let url = format!("http://127.0.0.1:9454{path}");
-        lab.stdout(&node("node1"), "curl", &["-sf", "-m5", &url]).unwrap()
+        lab.stdout(&node("node1"), "curl", &["-sf", "-m30", &url]).unwrap()
     };
     assert_eq!(get("/readyz"), "ready\n");
     assert_eq!(get("/healthz"), "ok\n");

@@ -8,14 +8,14 @@ use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use naming::PodKey;
 use plumbing::NetNs;
 
 use crate::enter::Namespaces;
 use crate::fabric;
 use crate::process::Process;
-use crate::state::{Lock, Pod, State};
+use crate::state::{Lock, State};
 
 /// Where a lab is unless it is told otherwise.
 pub const DEFAULT_DIR: &str = "/run/midokube-lab";
@@ -29,7 +29,7 @@ pub fn command(dir: &Path) -> String {
 }
 
 /// How long a machine may take to end.
-const END: Duration = Duration::from_secs(15);
+const END: Duration = Duration::from_secs(60);
 
 /// A place in a lab.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,24 +102,37 @@ impl Lab {
         Ok(result)
     }
 
-    /// The place that a person means: `outside`, `fabric`, a node, or a Pod with or without its
-    /// namespace.
-    pub fn find(&self, name: &str) -> Result<Target> {
+    /// The place that a person means: `outside`, `fabric`, a node, or a Pod. With a namespace, as an
+    /// option or in `namespace/name`, it is the Pod of that namespace and nothing else.
+    pub fn find(&self, name: &str, namespace: Option<&str>) -> Result<Target> {
         let state = self.state()?;
-        if let Ok(key) = name.parse::<PodKey>() {
-            return state.pod(&key).map(|pod| Target::Pod(pod.key.clone()));
+        if namespace.is_none() && !name.contains('/') {
+            match name {
+                "outside" => return Ok(Target::Outside),
+                "fabric" => return Ok(Target::Fabric),
+                _ if state.nodes.iter().any(|n| n.name == name) => return Ok(Target::Node(name.into())),
+                _ if state.pods.iter().all(|pod| pod.key.name != name) => {
+                    bail!("the lab has nothing called {name}: name a node, a Pod, outside or fabric")
+                }
+                _ => {}
+            }
         }
-        match name {
-            "outside" => return Ok(Target::Outside),
-            "fabric" => return Ok(Target::Fabric),
-            _ if state.nodes.iter().any(|n| n.name == name) => return Ok(Target::Node(name.into())),
-            _ => {}
+        self.find_pod(name, namespace).map(Target::Pod)
+    }
+
+    /// The Pod that a person means. A name without a namespace must be that of one Pod alone.
+    pub fn find_pod(&self, name: &str, namespace: Option<&str>) -> Result<PodKey> {
+        let state = self.state()?;
+        if namespace.is_some() || name.contains('/') {
+            return Ok(state.pod(&pod_key(name, namespace.unwrap_or_default())?)?.key.clone());
         }
-        let pods: Vec<&Pod> = state.pods.iter().filter(|p| p.key.name == name).collect();
-        match pods.as_slice() {
-            [pod] => Ok(Target::Pod(pod.key.clone())),
-            [] => bail!("the lab has nothing called {name}: name a node, a Pod, outside or fabric"),
-            _ => bail!("the lab has several Pods called {name}: write namespace/name"),
+        let mut found = state.pods.iter().map(|pod| &pod.key).filter(|key| key.name == name);
+        match (found.next(), found.next()) {
+            (Some(key), None) => Ok(key.clone()),
+            (None, _) => bail!("the lab has no Pod {name}: see `{} status`", command(&self.dir)),
+            (Some(a), Some(b)) => {
+                bail!("the lab has several Pods called {name}, {a} and {b} among them: give its namespace")
+            }
         }
     }
 
@@ -197,6 +210,19 @@ impl Lab {
     pub fn guarded(self) -> Guard {
         Guard { lab: self, ends: true }
     }
+}
+
+/// The Pod of that name, or `namespace/name`, in a namespace; empty: the one in the name.
+pub fn pod_key(name: &str, namespace: &str) -> Result<PodKey> {
+    if !name.contains('/') {
+        return Ok(PodKey::new(namespace, name));
+    }
+    let key: PodKey = name.parse()?;
+    ensure!(
+        namespace.is_empty() || namespace == key.namespace,
+        "{name} is not in namespace {namespace}: give one of the two"
+    );
+    Ok(key)
 }
 
 fn gone(result: io::Result<()>) -> io::Result<()> {

@@ -85,7 +85,7 @@ fn a_pod_has_a_network_of_its_own_and_its_nodes_files() {
     let lab = lab();
     let pod = lab.add_pod("node1", "default", "a").unwrap();
     let inside = Target::Pod(pod.key.clone());
-    assert_eq!(lab.find("a").unwrap(), inside);
+    assert_eq!(lab.find("a", None).unwrap(), inside);
     let links = output(&lab, &inside, "sh", &["-c", "cut -d: -f1 /proc/net/dev | tail -n +3"]);
     assert_eq!(links.trim(), "lo", "not a fresh namespace");
     assert_eq!(output(&lab, &inside, "hostname", &[]), "node1\n");
@@ -96,7 +96,7 @@ fn a_pod_has_a_network_of_its_own_and_its_nodes_files() {
     lab::probe::ping(
         &lab.netns(&inside).unwrap(),
         "127.0.0.1".parse().unwrap(),
-        std::time::Duration::from_secs(1),
+        std::time::Duration::from_secs(60),
     )
     .unwrap();
     assert!(!Path::new(&format!("/run/netns/{}", pod.container_id)).exists(), "leaked to the host");
@@ -147,10 +147,42 @@ fn bad_requests_change_nothing() {
         assert!(error.contains(want), "{error}");
     }
     assert_eq!(lab.state().unwrap().pods.len(), 1);
-    assert!(lab.find("nobody").unwrap_err().to_string().contains("name a node, a Pod, outside or fabric"));
-    lab.add_pod("node1", "other", "a").unwrap();
-    assert!(lab.find("a").unwrap_err().to_string().contains("write namespace/name"));
-    assert_eq!(lab.find("other/a").unwrap(), Target::Pod(PodKey::new("other", "a")));
+}
+
+#[test]
+fn a_namespace_that_is_named_is_the_only_one_that_is_meant() {
+    let lab = lab();
+    for (namespace, name) in [("default", "a"), ("other", "a"), ("other", "b"), ("other", "node1")] {
+        lab.add_pod("node1", namespace, name).unwrap();
+    }
+    let pod = |namespace: &str, name: &str| Target::Pod(PodKey::new(namespace, name));
+    for (name, namespace, target) in [
+        ("other/a", None, pod("other", "a")),
+        ("a", Some("other"), pod("other", "a")),
+        ("a", Some("default"), pod("default", "a")),
+        ("other/a", Some("other"), pod("other", "a")),
+        ("b", None, pod("other", "b")),
+        ("node1", None, node()),
+        ("node1", Some("other"), pod("other", "node1")),
+        ("outside", None, Target::Outside),
+    ] {
+        assert_eq!(lab.find(name, namespace).unwrap(), target, "{name} {namespace:?}");
+    }
+    for (name, namespace, want) in [
+        ("a", None, "several Pods called a, default/a and other/a among them: give its namespace"),
+        ("b", Some("default"), "no Pod default/b"),
+        ("default/b", None, "no Pod default/b"),
+        ("other/a", Some("default"), "other/a is not in namespace default"),
+        ("node1", Some("default"), "no Pod default/node1"),
+        ("fabric", Some("other"), "no Pod other/fabric"),
+        ("nobody", None, "name a node, a Pod, outside or fabric"),
+        ("other/", None, "other/"),
+    ] {
+        let error = lab.find(name, namespace).unwrap_err().to_string();
+        assert!(error.contains(want), "{name} {namespace:?}: {error}");
+    }
+    assert_eq!(lab.find_pod("node1", None).unwrap(), PodKey::new("other", "node1"), "a node is no Pod");
+    assert!(lab.find_pod("outside", None).unwrap_err().to_string().contains("no Pod outside"));
 }
 
 #[test]

@@ -66,6 +66,8 @@ pub(crate) enum LabCommand {
     Up(Size),
     /// Show the lab's nodes and Pods.
     Status {
+        #[command(flatten)]
+        namespace: Namespace,
         /// How to show it.
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
@@ -75,8 +77,11 @@ pub(crate) enum LabCommand {
 Examples:
   midokube lab exec node1 midokube status
   midokube lab exec default/pod1-1 ip addr
+  midokube lab exec -n default pod1-1 ip addr
   midokube lab exec outside sh")]
     Exec {
+        #[command(flatten)]
+        namespace: Namespace,
         /// node1, pod1-1, default/pod1-1, outside or fabric.
         place: String,
         /// The program and its arguments.
@@ -107,19 +112,28 @@ pub(crate) enum PodCommand {
     /// Add a Pod to a node.
     #[command(after_help = "Example:\n  midokube lab pod add node1 web-0")]
     Add {
+        #[command(flatten)]
+        namespace: Namespace,
         /// The node it is to be on.
         node: String,
-        /// Its name.
+        /// Its name, or namespace/name; without a namespace it is in `default`.
         name: String,
-        /// Its namespace.
-        #[arg(short, long, default_value = "default")]
-        namespace: String,
     },
     /// Delete a Pod.
     Delete {
+        #[command(flatten)]
+        namespace: Namespace,
         /// Its name, or namespace/name.
         name: String,
     },
+}
+
+/// The namespace of Pods, the same option everywhere.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Namespace {
+    /// The Pods' namespace; only Pods of this one are meant.
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
 }
 
 /// What a new lab is like.
@@ -131,6 +145,8 @@ pub(crate) struct Size {
     /// How many Pods on each node.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub(crate) pods_per_node: u8,
+    #[command(flatten)]
+    pub(crate) namespace: Namespace,
     /// Families of addresses: 4, 6 or 46 (both).
     #[arg(long, default_value_t)]
     pub(crate) family: Family,
@@ -161,6 +177,30 @@ mod tests {
         };
         assert_eq!(dir, PathBuf::from(DEFAULT_DIR));
         assert_eq!(command, ["ls", "-l", "--dir", "x"]);
+    }
+
+    #[test]
+    fn every_command_that_has_to_do_with_pods_takes_their_namespace() {
+        for line in [
+            "up -n x",
+            "demo --namespace x",
+            "status -n x",
+            "exec -n x a true",
+            "pod add -n x node1 a",
+            "pod add node1 a -n x",
+            "pod delete a --namespace x",
+        ] {
+            let words = ["midokube", "lab"].into_iter().chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+        }
+        let cli = Cli::parse_from(["midokube", "lab", "exec", "-n", "x", "a", "ls", "-n", "y"]);
+        let Command::Lab { command: LabCommand::Exec { namespace, command, .. }, .. } = cli.command else {
+            panic!("not parsed as exec");
+        };
+        assert_eq!(
+            (namespace.namespace.as_deref(), command),
+            (Some("x"), vec!["ls".into(), "-n".into(), "y".into()])
+        );
     }
 
     #[test]

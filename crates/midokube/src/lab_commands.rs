@@ -7,26 +7,36 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, ensure};
-use lab::{Lab, Options, Process, State, Target};
+use lab::{Lab, Options, Process, State};
 
-use crate::cli::{LabCommand, PodCommand, Size};
+use crate::cli::{LabCommand, Namespace, PodCommand, Size};
 use crate::demo::{self, Progress};
 use crate::output;
 use crate::signals;
 use crate::table::{WIDTH, join, table};
 
+/// Where a new Pod is when nobody says otherwise.
+const DEFAULT_NAMESPACE: &str = "default";
+
 pub(crate) fn run(dir: &Path, command: LabCommand) -> Result<ExitCode> {
     match command {
         LabCommand::Up(size) => up(dir, &size)?,
-        LabCommand::Status { output } => {
-            output::write(&output.text(&Lab::open(dir)?.state()?, show)?)?;
+        LabCommand::Status { namespace, output } => {
+            output::write(&output.text(&state(dir, &namespace)?, show)?)?;
         }
-        LabCommand::Exec { place, command } => return exec(dir, &place, &command),
-        LabCommand::Pod(PodCommand::Add { node, name, namespace }) => {
-            let pod = Lab::open(dir)?.add_pod(&node, &namespace, &name)?;
+        LabCommand::Exec { namespace, place, command } => return exec(dir, &namespace, &place, &command),
+        LabCommand::Pod(PodCommand::Add { namespace, node, name }) => {
+            let mut key = lab::pod_key(&name, namespace.namespace.as_deref().unwrap_or_default())?;
+            if key.namespace.is_empty() {
+                DEFAULT_NAMESPACE.clone_into(&mut key.namespace);
+            }
+            let pod = Lab::open(dir)?.add_pod(&node, &key.namespace, &key.name)?;
             output::write(&format!("Pod {} on {}: {}\n", pod.key, pod.node, join(&pod.addresses())))?;
         }
-        LabCommand::Pod(PodCommand::Delete { name }) => delete_pod(&Lab::open(dir)?, &name)?,
+        LabCommand::Pod(PodCommand::Delete { namespace, name }) => {
+            let lab = Lab::open(dir)?;
+            lab.delete_pod(&lab.find_pod(&name, namespace.namespace.as_deref())?)?;
+        }
         LabCommand::Down => down(dir)?,
         LabCommand::Demo { size, keep } => return demo::run(dir, &size, keep),
     }
@@ -46,11 +56,12 @@ pub(crate) fn options(dir: &Path, size: &Size) -> Options {
 }
 
 /// Adds the first Pods of every node.
-pub(crate) fn add_pods(lab: &Lab, per_node: u8, cancelled: &AtomicBool) -> Result<()> {
+pub(crate) fn add_pods(lab: &Lab, size: &Size, cancelled: &AtomicBool) -> Result<()> {
+    let namespace = size.namespace.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
     for (index, node) in (1..).zip(lab.state()?.nodes) {
-        for number in 1..=per_node {
+        for number in 1..=size.pods_per_node {
             ensure!(!cancelled.load(Ordering::Relaxed), "interrupted");
-            lab.add_pod(&node.name, "default", &format!("pod{index}-{number}"))?;
+            lab.add_pod(&node.name, namespace, &format!("pod{index}-{number}"))?;
         }
     }
     Ok(())
@@ -62,7 +73,7 @@ fn up(dir: &Path, size: &Size) -> Result<()> {
     let options = Options { cancelled: Arc::clone(&cancelled), ..options(dir, size) };
     let guard = Lab::up(&options, &mut |step| progress.step(step))?.guarded();
     progress.step("the Pods");
-    add_pods(&guard, size.pods_per_node, &cancelled)?;
+    add_pods(&guard, size, &cancelled)?;
     progress.finish();
     let lab = guard.keep();
     output::write(&format!("{}\n", show(&lab.state()?, false)))?;
@@ -77,16 +88,18 @@ fn down(dir: &Path) -> Result<()> {
     Lab::open(dir)?.down()
 }
 
-fn delete_pod(lab: &Lab, name: &str) -> Result<()> {
-    match lab.find(name)? {
-        Target::Pod(key) => lab.delete_pod(&key),
-        Target::Node(_) | Target::Fabric | Target::Outside => anyhow::bail!("{name} is not a Pod"),
+/// What the lab has, of Pods those of the namespace.
+fn state(dir: &Path, namespace: &Namespace) -> Result<State> {
+    let mut state = Lab::open(dir)?.state()?;
+    if let Some(namespace) = &namespace.namespace {
+        state.pods.retain(|pod| pod.key.namespace == *namespace);
     }
+    Ok(state)
 }
 
-fn exec(dir: &Path, place: &str, command: &[String]) -> Result<ExitCode> {
+fn exec(dir: &Path, namespace: &Namespace, place: &str, command: &[String]) -> Result<ExitCode> {
     let lab = Lab::open(dir)?;
-    let target = lab.find(place)?;
+    let target = lab.find(place, namespace.namespace.as_deref())?;
     let [program, arguments @ ..] = command else { anyhow::bail!("name a program to run") };
     // A terminal's interrupt is for the program inside: this one waits for it.
     let _ignored = signals::interrupted()?;

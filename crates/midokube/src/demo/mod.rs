@@ -75,7 +75,7 @@ pub(crate) fn run(dir: &Path, size: &Size, keep: bool) -> Result<ExitCode> {
 
 fn explore(lab: &Lab, size: &Size, cancelled: &AtomicBool, progress: &Progress) -> Result<Findings> {
     progress.step("the Pods");
-    add_pods(lab, size.pods_per_node, cancelled)?;
+    add_pods(lab, size, cancelled)?;
     let state = lab.state()?;
     let paths = paths::paths(&state)?;
     let count = paths.len();
@@ -157,8 +157,10 @@ fn drops<'a>(title: &str, counters: impl Iterator<Item = &'a Counter>) -> String
 }
 
 fn look_around(dir: &Path, state: &State) -> String {
-    let lab = lab::command(dir);
-    let pod = state.pods.first().map_or("pod1-1", |pod| pod.key.name.as_str());
+    // As it was typed: it need not be in PATH.
+    let midokube = std::env::args().next().unwrap_or_else(|| "midokube".to_owned());
+    let lab = lab::command(dir).replacen("midokube", &midokube, 1);
+    let pod = state.pods.first().map_or("default/pod1-1".to_owned(), |pod| pod.key.to_string());
     format!(
         "The lab stays. Look around:\n  \
            {lab} status\n  \
