@@ -107,3 +107,54 @@ fn what_is_somebody_elses_stays() {
         );
     }
 }
+
+/// On a host with the network of its own, all in namespaces of this test: what a lab's node removes is the node's.
+#[test]
+fn in_a_lab_nothing_of_the_hosts_is_removed() {
+    testkit::require_root();
+    let [midokube, programs] =
+        [testkit::bin("midokube"), e2e::programs()].map(|path| path.display().to_string());
+    let script = format!(
+        r#"
+        mount -t tmpfs tmpfs /run
+        for folder in etc opt var; do
+          mkdir -p /run/over/$folder/upper /run/over/$folder/work
+          mount -t overlay -o "lowerdir=/$folder,upperdir=/run/over/$folder/upper,workdir=/run/over/$folder/work" none /$folder
+        done
+        mount -t bpf bpf /sys/fs/bpf
+        mkdir -p /run/midonet-kube-node /etc/cni/net.d /opt/cni/bin /var/lib/midonet-kube-node \
+          /var/lib/cni/networks/midonet-pod-network /sys/fs/bpf/midonet-kube/host
+        for file in /run/midonet-kube-node/host /etc/cni/net.d/10-midonet.conflist /opt/cni/bin/midonet-kube-cni \
+          /opt/cni/bin/midonet-kube-ipam /opt/cni/bin/midonet-kube-node /var/lib/midonet-kube-node/nodes.json \
+          /var/lib/cni/networks/midonet-pod-network/10.244.1.3; do
+          echo midonet-kube-cni of the host >$file
+        done
+        ip link add midokube-vxlan type veth peer name other
+        ip link add midokube-mido type veth peer name midokube-node
+        nft add table inet midonet-kube
+
+        lab="{midokube} lab --dir /run/lab"
+        $lab up --nodes 1 --bin-dir {programs} >/dev/null
+        trap '$lab down' EXIT
+        look() {{
+          find /etc/cni /opt/cni /run/midonet-kube-node /var/lib/cni /var/lib/midonet-kube-node -type f -exec cksum {{}} +
+          find /etc /opt /root /srv /usr/local /sys/fs/bpf / -maxdepth 1
+          ip -br link
+          nft list ruleset
+        }}
+        before=$(look)
+        $lab exec node1 sh -c 'kill -9 $(pgrep -x midonet-kube-no)
+          for try in $(seq 600); do midonet-kube-node uninstall --force && exit; sleep 0.1; done; exit 1'
+        after=$(look)
+        [ "$before" = "$after" ] || {{ echo "there was"; echo "$before"; echo "and is"; echo "$after"; exit 1; }}
+        "#
+    );
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "--net", "--propagation", "private", "bash", "-ec", &script]);
+    let said = testkit::run(&mut command);
+    for removed in
+        ["CNI configuration", "midonet-kube-ipam", "midokube-vxlan", "nftables", "/var/lib/cni/networks"]
+    {
+        assert!(said.contains(removed), "{removed} was not removed: {said}");
+    }
+}

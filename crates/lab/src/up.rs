@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use crate::agent;
 use crate::fabric;
 use crate::lab::{DEFAULT_DIR, Lab, command};
-use crate::machine;
+use crate::machine::{self, Kept};
 use crate::manifests;
 use crate::process::Process;
 use crate::state::{Lock, Node, State};
@@ -161,7 +161,16 @@ impl Builder<'_> {
     }
 
     fn machine(&mut self, name: &str, note: impl FnOnce(&mut State, Process)) -> Result<Process> {
-        let kept = [self.lab.dir().to_owned(), self.state.binaries.clone()];
+        let temporary = std::env::temp_dir();
+        let temporary = fs::canonicalize(&temporary)
+            .with_context(|| format!("cannot find directory {}", temporary.display()))?;
+        // Devices are no files. The directory of temporary files is where host and machines exchange some.
+        let kept = [
+            Kept::writable("/dev"),
+            Kept::writable(temporary),
+            Kept::writable(self.lab.dir()),
+            Kept::read_only(&self.state.binaries),
+        ];
         machine::start(name, &kept, |process| {
             note(&mut self.state, process);
             self.state.store(self.lab.dir())

@@ -31,9 +31,11 @@ pub(super) struct Prepared {
 
 enum Call {
     MakePrivate,
+    ReadOnly,
     Hold(usize, CString),
     Restore(usize, CString),
     Mkdir(CString),
+    Whiteout(CString),
     Mount(CString, CString, CString),
     Bind(CString, CString),
 }
@@ -45,9 +47,11 @@ pub(super) fn prepare(steps: &[Step]) -> Result<Vec<Prepared>> {
 fn call(step: &Step) -> Result<Call> {
     Ok(match step {
         Step::MakePrivate => Call::MakePrivate,
+        Step::ReadOnly => Call::ReadOnly,
         Step::Hold(slot, dir) => Call::Hold(*slot, path(dir)?),
         Step::Restore(slot, dir) => Call::Restore(*slot, path(dir)?),
         Step::Mkdir(dir) => Call::Mkdir(path(dir)?),
+        Step::Whiteout(file) => Call::Whiteout(path(file)?),
         Step::Mount { fstype, target, data } => {
             Call::Mount(CString::new(*fstype)?, path(target)?, CString::new(data.as_str())?)
         }
@@ -128,6 +132,7 @@ fn apply(call: &Call, held: &mut [RawFd; KEPT_MAX]) -> bool {
             Call::MakePrivate => {
                 libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, ptr::null()) == 0
             }
+            Call::ReadOnly => read_only(),
             Call::Hold(slot, dir) => {
                 let fd = open_tree(libc::AT_FDCWD, dir, libc::AT_RECURSIVE.unsigned_abs());
                 match held.get_mut(*slot) {
@@ -138,6 +143,8 @@ fn apply(call: &Call, held: &mut [RawFd; KEPT_MAX]) -> bool {
             }
             Call::Restore(slot, dir) => move_mount(held.get(*slot).copied().unwrap_or(-1), dir),
             Call::Mkdir(dir) => libc::mkdir(dir.as_ptr(), 0o755) == 0 || errno() == libc::EEXIST,
+            // What overlayfs takes for one: a character device of the numbers 0 and 0.
+            Call::Whiteout(file) => libc::mknod(file.as_ptr(), libc::S_IFCHR, libc::makedev(0, 0)) == 0,
             Call::Mount(fstype, target, data) => {
                 libc::mount(fstype.as_ptr(), target.as_ptr(), fstype.as_ptr(), 0, data.as_ptr().cast()) == 0
             }
@@ -145,6 +152,24 @@ fn apply(call: &Call, held: &mut [RawFd; KEPT_MAX]) -> bool {
                 libc::mount(from.as_ptr(), to.as_ptr(), none, libc::MS_BIND | libc::MS_REC, ptr::null()) == 0
             }
         }
+    }
+}
+
+/// mount_setattr(2) on `/` and all below it.
+fn read_only() -> bool {
+    #[repr(C)]
+    struct Attributes {
+        set: u64,
+        clear: u64,
+        propagation: u64,
+        user_namespace: u64,
+    }
+    const MOUNT_ATTR_RDONLY: u64 = 1;
+    let attributes = Attributes { set: MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, user_namespace: 0 };
+    let (here, all, size) = (libc::AT_FDCWD, libc::AT_RECURSIVE, size_of::<Attributes>());
+    // SAFETY: a string, plain integers, and a structure of the size that is said.
+    unsafe {
+        libc::syscall(libc::SYS_mount_setattr, here, c"/".as_ptr(), all, &raw const attributes, size) == 0
     }
 }
 

@@ -8,7 +8,7 @@ use std::ffi::CString;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -16,15 +16,17 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::process::Process;
 use init::{READY, Report};
+pub(crate) use plan::Kept;
 
 /// How long the kernel may take for a machine's namespaces and mounts.
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Makes a machine. `kept` are host directories that stay visible in it at their own paths. `record`
-/// is called with its PID 1 before that does anything: a machine is never unknown to its lab.
+/// Makes a machine. It sees the host's files, but can write only to directories of its own and to those of
+/// `kept` that say so (see [`plan::plan`]). `record` is called with its PID 1 before that does anything: a
+/// machine is never unknown to its lab.
 pub(crate) fn start(
     name: &str,
-    kept: &[PathBuf],
+    kept: &[Kept],
     record: impl FnOnce(Process) -> Result<()>,
 ) -> Result<Process> {
     let run_is_var_run = fs::canonicalize("/var/run").is_ok_and(|p| p == Path::new("/run"));

@@ -7,20 +7,45 @@ use std::path::{Path, PathBuf};
 /// Directories that every machine has for itself, empty at first.
 const PRIVATE: [&str; 4] = ["/run", "/var/lib/cni", "/etc/cni/net.d", "/opt/cni/bin"];
 
+/// What no machine has at first, whatever the host has: it is made and removed there as on a host.
+const ABSENT: [&str; 1] = ["/var/lib/midonet-kube-node"];
+
 /// Directories made inside `/run`: what a running system has there.
 const RUN_DIRS: [&str; 2] = ["/run/netns", "/run/lock"];
+
+/// A directory of the host that stays visible in a machine at its own path, whatever is mounted above it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) dir: PathBuf,
+    /// Whether the machine may write to it. It may write to nothing else of the host.
+    pub(crate) writable: bool,
+}
+
+impl Kept {
+    pub(crate) fn writable(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), writable: true }
+    }
+
+    pub(crate) fn read_only(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), writable: false }
+    }
+}
 
 /// One step of setting a machine up, in its own mount namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     /// No mount made from here on reaches the host.
     MakePrivate,
+    /// Makes every mount read-only. What is held already, and what is mounted later, is not.
+    ReadOnly,
     /// Takes hold of a directory (slot of [`KEPT_MAX`]) before something is mounted over it.
     Hold(usize, PathBuf),
     /// Puts the directory of a slot back at its path.
     Restore(usize, PathBuf),
     /// Makes a directory; there already is fine.
     Mkdir(PathBuf),
+    /// Hides the entry of that name in the lower directory of an overlay, from its upper directory.
+    Whiteout(PathBuf),
     /// Mounts a file system.
     Mount { fstype: &'static str, target: PathBuf, data: String },
     /// Shows a directory at a second place.
@@ -32,9 +57,11 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MakePrivate => write!(f, "make its mounts private"),
+            Self::ReadOnly => write!(f, "make the host's mounts read-only"),
             Self::Hold(_, dir) => write!(f, "open {}", dir.display()),
             Self::Restore(_, dir) => write!(f, "show the host's {} in it", dir.display()),
             Self::Mkdir(dir) => write!(f, "make directory {}", dir.display()),
+            Self::Whiteout(file) => write!(f, "make whiteout {}", file.display()),
             Self::Mount { fstype, target, .. } => write!(f, "mount {fstype} at {}", target.display()),
             Self::Bind(from, to) => write!(f, "show {} at {}", from.display(), to.display()),
         }
@@ -44,13 +71,18 @@ impl fmt::Display for Step {
 /// How many directories of the host a machine may hold on to.
 pub(crate) const KEPT_MAX: usize = 4;
 
-/// The steps for a machine. `kept` are absolute directories of the host that must stay visible at their
-/// own paths, writable; `is_dir` tells what the host has, and `run_is_var_run` whether its `/var/run`
-/// leads to `/run`.
-pub(crate) fn plan(kept: &[PathBuf], is_dir: impl Fn(&Path) -> bool, run_is_var_run: bool) -> Vec<Step> {
+/// The steps for a machine. `kept` are absolute directories of the host; one that lies in another comes
+/// after it. `is_dir` tells what the host has, and `run_is_var_run` whether its `/var/run` leads to `/run`.
+pub(crate) fn plan(kept: &[Kept], is_dir: impl Fn(&Path) -> bool, run_is_var_run: bool) -> Vec<Step> {
+    let kept: Vec<_> = kept.iter().take(KEPT_MAX).enumerate().collect();
+    let hold = |writable: bool| {
+        let of_this_kind = kept.iter().filter(move |(_, kept)| kept.writable == writable);
+        of_this_kind.map(|(slot, kept)| Step::Hold(*slot, kept.dir.clone()))
+    };
     let mut steps = vec![Step::MakePrivate];
-    let kept: Vec<_> = kept.iter().take(KEPT_MAX).cloned().enumerate().collect();
-    steps.extend(kept.iter().map(|(slot, dir)| Step::Hold(*slot, dir.clone())));
+    steps.extend(hold(true));
+    steps.push(Step::ReadOnly);
+    steps.extend(hold(false));
     steps.push(mount("proc", "/proc", ""));
     steps.push(mount("sysfs", "/sys", ""));
     steps.push(mount("bpf", "/sys/fs/bpf", "mode=700"));
@@ -61,23 +93,32 @@ pub(crate) fn plan(kept: &[PathBuf], is_dir: impl Fn(&Path) -> bool, run_is_var_
     }
 
     // A mount needs a directory to sit on. Where the host has none it is made in a layer over the
-    // nearest directory that exists, so that the host does not get it.
+    // nearest directory that exists, so that the host does not get it. All layers come first: one
+    // that came after a mount would hide it.
+    let mounted = || PRIVATE.iter().map(Path::new).filter(|dir| *dir != Path::new("/run"));
+    let base_of =
+        |dir: &Path| dir.ancestors().skip(1).find(|a| is_dir(a)).unwrap_or(Path::new("/")).to_owned();
+    let made = mounted().filter(|dir| !is_dir(dir)).map(|dir| (base_of(dir), dir));
+    let absent = ABSENT
+        .iter()
+        .filter_map(|dir| Path::new(dir).parent().map(|parent| (base_of(Path::new(dir)), parent)));
     let mut layered: Vec<PathBuf> = Vec::new();
-    for dir in PRIVATE.iter().map(Path::new).filter(|dir| *dir != Path::new("/run")) {
-        if !is_dir(dir) {
-            let base = dir.ancestors().skip(1).find(|a| is_dir(a)).unwrap_or(Path::new("/")).to_owned();
-            if !layered.contains(&base) {
-                steps.extend(layer(&base, layered.len()));
-                layered.push(base.clone());
-            }
-            steps.extend(missing(dir, &base));
+    for (base, dir) in made.chain(absent) {
+        if !layered.contains(&base) {
+            steps.extend(layer(&base, layered.len()));
+            layered.push(base.clone());
         }
-        steps.push(Step::Mount { fstype: "tmpfs", target: dir.into(), data: "mode=755".into() });
+        steps.extend(missing(dir, &base));
     }
+    steps.extend(mounted().map(|dir| Step::Mount {
+        fstype: "tmpfs",
+        target: dir.into(),
+        data: "mode=755".into(),
+    }));
 
-    for (slot, dir) in kept {
-        steps.extend(missing(&dir, Path::new("/")));
-        steps.push(Step::Restore(slot, dir));
+    for (slot, kept) in kept {
+        steps.extend(missing(&kept.dir, Path::new("/")));
+        steps.push(Step::Restore(slot, kept.dir.clone()));
     }
     steps
 }
@@ -87,17 +128,17 @@ fn mount(fstype: &'static str, target: &str, data: &str) -> Step {
 }
 
 /// A writable layer over `base` that lives in the machine's memory.
-fn layer(base: &Path, number: usize) -> [Step; 5] {
+fn layer(base: &Path, number: usize) -> Vec<Step> {
     let store = PathBuf::from(format!("/run/.layers/{number}"));
     let (upper, work) = (store.join("upper"), store.join("work"));
     let data = format!("lowerdir={},upperdir={},workdir={}", base.display(), upper.display(), work.display());
-    [
-        Step::Mkdir("/run/.layers".into()),
-        Step::Mkdir(store),
-        Step::Mkdir(upper),
-        Step::Mkdir(work),
-        Step::Mount { fstype: "overlay", target: base.to_owned(), data },
-    ]
+    let absent = ABSENT.iter().map(Path::new).filter(|dir| dir.parent() == Some(base));
+    let whiteouts = absent.filter_map(|dir| dir.file_name()).map(|name| Step::Whiteout(upper.join(name)));
+    let mut steps = vec![Step::Mkdir("/run/.layers".into()), Step::Mkdir(store)];
+    steps.extend([Step::Mkdir(upper.clone()), Step::Mkdir(work)]);
+    steps.extend(whiteouts);
+    steps.push(Step::Mount { fstype: "overlay", target: base.to_owned(), data });
+    steps
 }
 
 /// Makes every directory below `base` on the way to `dir`.
@@ -126,9 +167,13 @@ mod tests {
     }
 
     #[test]
-    fn no_layer_where_the_host_has_the_directories() {
+    fn no_layer_but_for_what_is_hidden_where_the_host_has_the_directories() {
         let steps = plan(&[], |_| true, true);
-        assert!(!steps.iter().any(|s| matches!(s, Step::Mount { fstype: "overlay", .. })), "{steps:#?}");
+        let layers = steps.iter().filter(|s| matches!(s, Step::Mount { fstype: "overlay", .. }));
+        assert_eq!(layers.count(), 1, "{steps:#?}");
+        let hidden =
+            position(&steps, |s| matches!(s, Step::Whiteout(w) if w.ends_with("upper/midonet-kube-node")));
+        assert!(hidden < position(&steps, mounts_on("/var/lib")));
         for dir in PRIVATE {
             assert!(steps.iter().any(|s| mounts_on(dir)(s)), "{dir}");
         }
@@ -151,11 +196,28 @@ mod tests {
     #[test]
     fn what_is_kept_is_held_before_and_restored_after_run_is_hidden() {
         let dir = PathBuf::from("/run/midokube-lab");
-        let steps = plan(std::slice::from_ref(&dir), |_| true, true);
+        let steps = plan(&[Kept::writable(&dir)], |_| true, true);
         let hidden = position(&steps, mounts_on("/run"));
         assert!(position(&steps, |s| s == &Step::Hold(0, dir.clone())) < hidden);
         assert!(position(&steps, |s| s == &Step::Mkdir(dir.clone())) > hidden);
         assert!(matches!(steps.last(), Some(Step::Restore(0, d)) if *d == dir));
+    }
+
+    #[test]
+    fn only_what_is_named_writable_is_held_before_all_becomes_read_only() {
+        let steps = plan(&[Kept::read_only("/a"), Kept::writable("/b")], |_| true, true);
+        let read_only = position(&steps, |s| s == &Step::ReadOnly);
+        assert!(position(&steps, |s| s == &Step::Hold(0, "/a".into())) > read_only);
+        assert!(position(&steps, |s| s == &Step::Hold(1, "/b".into())) < read_only);
+        let first_mount = position(&steps, |s| matches!(s, Step::Mount { .. } | Step::Bind(..)));
+        assert!(read_only < first_mount, "what a machine mounts is for it to write to");
+    }
+
+    #[test]
+    fn no_layer_hides_a_private_directory() {
+        let host = ["/", "/etc/cni/net.d", "/opt/cni/bin", "/var/lib", "/var/lib/cni", "/run"].map(Path::new);
+        let steps = plan(&[], |dir| host.contains(&dir), true);
+        assert!(position(&steps, mounts_on("/var/lib")) < position(&steps, mounts_on("/var/lib/cni")));
     }
 
     #[test]
