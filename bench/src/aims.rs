@@ -68,6 +68,14 @@ const AIMS: &[Aim] = &[
     value("scale/memory", &["resident"], AtMost(30.0)),
     value("scale/ready", &["restart, API server"], AtMost(1.0)),
     value("scale/memory", &["resident, API server"], AtMost(30.0)),
+    // What others break is back within a second.
+    value("heal/repair", &["link"], AtMost(1000.0)),
+    value("heal/repair", &["route"], AtMost(1000.0)),
+    value("heal/repair", &["program"], AtMost(1000.0)),
+    value("heal/repair", &["pin"], AtMost(1000.0)),
+    value("heal/repair", &["nft table"], AtMost(1000.0)),
+    value("heal/repair", &["CNI configuration"], AtMost(1000.0)),
+    value("heal/repair", &["Pod"], AtMost(1000.0)),
 ];
 
 /// What became of an aim.

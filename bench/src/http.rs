@@ -11,7 +11,7 @@ use plumbing::NetNs;
 const AGENT: ([u8; 4], u16) = ([127, 0, 0, 1], 9454);
 
 /// The agent answers at once or not at all.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The body of a page of the agent in that namespace; `None` unless it is answered with 200.
 pub(crate) fn get(node: &NetNs, page: &str) -> Result<Option<String>> {

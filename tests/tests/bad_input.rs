@@ -152,7 +152,7 @@ fn a_namespace_that_is_none() {
         let start = Instant::now();
         let (code, text) = error(call(&lab, &with("CNI_NETNS", path), config.as_bytes()));
         assert!(code == 8 && text.contains(path), "{path}: {code} {text}");
-        assert!(start.elapsed() < Duration::from_secs(2), "{path}");
+        assert!(start.elapsed() < DEADLINE, "{path}");
         // DEL must succeed: the container may be long gone.
         let mut del = with("CNI_NETNS", path);
         del.retain(|(name, _)| *name != "CNI_COMMAND");
@@ -243,9 +243,9 @@ fn an_agent_that_hangs() {
     nix::sys::signal::kill(agent, nix::sys::signal::Signal::SIGCONT).unwrap();
     assert!(hung.contains("code 11") && hung.contains("node agent"), "{hung}");
     // ADD, and the DEL of what failed.
-    assert!(added < Duration::from_secs(20), "{added:?}");
+    assert!(added < DEADLINE, "{added:?}");
     deleted.unwrap();
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < DEADLINE, "{took:?}");
     testkit::wait_until(DEADLINE, "the agent finishes the rest", || left(&lab) == before);
 }
 
@@ -254,7 +254,16 @@ fn an_agent_that_restarts_meanwhile() {
     let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
     lab.stop_agent("node1").unwrap();
     let pod: Pod = std::thread::scope(|scope| {
-        let adding = scope.spawn(|| lab.add_pod("node1", "default", "a").unwrap());
+        // A busy machine's agent may need longer than the plugin waits: then kubelet tries again.
+        let adding = scope.spawn(|| {
+            let end = Instant::now() + 2 * DEADLINE;
+            loop {
+                match lab.add_pod("node1", "default", "a") {
+                    Ok(pod) => return pod,
+                    Err(error) => assert!(Instant::now() < end, "{error:#}"),
+                }
+            }
+        });
         std::thread::sleep(Duration::from_millis(700));
         assert!(!adding.is_finished(), "it waits");
         lab.start_agent("node1").unwrap();

@@ -16,6 +16,9 @@ use serde_json::{Value, json};
 const INGRESS: u64 = 60_000_000;
 const EGRESS: u64 = 30_000_000;
 
+/// How often it is measured before a rate is wrong.
+const ATTEMPTS: usize = 10;
+
 /// How long each measurement sends.
 const WHILE: Duration = Duration::from_millis(1200);
 
@@ -54,20 +57,17 @@ impl Scene {
         self.lab.netns(&pod(of)).unwrap()
     }
 
-    /// Bits a second of one TCP connection to each of the addresses of `to`.
-    fn tcp(&self, from: &Pod, to: &Pod) -> Vec<(IpAddr, f64)> {
-        let measure = |address| {
-            let through = throughput(&self.netns(from), &self.netns(to), address, WHILE);
-            through.unwrap_or_else(|error| panic!("{} to {address}: {error:#}", from.key)).gigabits() * 1e9
-        };
-        to.addresses().into_iter().map(|address| (address, measure(address))).collect()
+    /// Bits a second of one TCP connection.
+    fn tcp(&self, from: &Pod, to: &Pod, address: IpAddr) -> f64 {
+        let through = throughput(&self.netns(from), &self.netns(to), address, WHILE);
+        through.unwrap_or_else(|error| panic!("{} to {address}: {error:#}", from.key)).gigabits() * 1e9
     }
 
     /// That what the limited Pod sends, and what it gets, keeps to its limits, and uses them.
     fn keeps_limits(&self, after: &str, other: &Pod) {
         for (from, to, limit) in [(&self.limited, other, EGRESS), (other, &self.limited, INGRESS)] {
-            for (address, rate) in self.tcp(from, to) {
-                fits(&format!("{after}: {} to {address}", from.key), rate, limit);
+            for address in to.addresses() {
+                fits(&format!("{after}: {} to {address}", from.key), limit, || self.tcp(from, to, address));
             }
         }
     }
@@ -87,11 +87,19 @@ impl Scene {
     }
 }
 
+/// That the rate keeps to the limit, and uses it. A busy machine gives the two ends their turns unevenly, so that
+/// one measurement may be wrong either way: what holds, holds in one of several.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-fn fits(what: &str, rate: f64, limit: u64) {
-    let (share, megabits) = (rate / limit as f64, rate / 1e6);
-    assert!(share <= 1.15, "{what}: {megabits:.1} Mbit/s are more than the limit");
-    assert!(share >= 0.5, "{what}: {megabits:.1} Mbit/s are much less than the limit");
+fn fits(what: &str, limit: u64, measure: impl Fn() -> f64) {
+    let rates = std::iter::repeat_with(measure).take(ATTEMPTS);
+    let mut seen = Vec::new();
+    for rate in rates {
+        if (0.5..=1.15).contains(&(rate / limit as f64)) {
+            return;
+        }
+        seen.push(format!("{:.1}", rate / 1e6));
+    }
+    panic!("{what}: the limit is {:.1} Mbit/s, and measured were {}", limit as f64 / 1e6, seen.join(", "));
 }
 
 /// Bits a second of datagrams that arrive, when twice as many are sent as the limit allows. Not more: a flood fills the
@@ -137,8 +145,13 @@ fn a_limited_pod_keeps_to_its_limits_and_others_do_not() {
         for other in [&scene.neighbour, &scene.remote] {
             scene.keeps_limits("at first", other);
         }
-        for (address, rate) in scene.tcp(&scene.neighbour, &scene.remote) {
-            assert!(rate > 2e6 * 60.0, "an unlimited Pod sent {rate} bit/s to {address}");
+        for address in scene.remote.addresses() {
+            let mut rates =
+                std::iter::repeat_with(|| scene.tcp(&scene.neighbour, &scene.remote, address)).take(ATTEMPTS);
+            assert!(
+                rates.any(|rate| rate > 2e6 * 60.0),
+                "an unlimited Pod does not send faster to {address}"
+            );
         }
         scene.lab.check_pod(&scene.limited.key).unwrap();
         let ports = scene.lab.status("node1").unwrap().ports;
@@ -158,18 +171,14 @@ fn datagrams_keep_to_the_limits_too() {
     let limited = scene.netns(&scene.limited);
     for other in [&scene.neighbour, &scene.remote] {
         for address in other.addresses() {
-            fits(
-                &format!("sent to {address}"),
-                datagrams(&limited, &scene.netns(other), address, EGRESS),
-                EGRESS,
-            );
+            fits(&format!("sent to {address}"), EGRESS, || {
+                datagrams(&limited, &scene.netns(other), address, EGRESS)
+            });
         }
         for address in scene.limited.addresses() {
-            fits(
-                &format!("got at {address}"),
-                datagrams(&scene.netns(other), &limited, address, INGRESS),
-                INGRESS,
-            );
+            fits(&format!("got at {address}"), INGRESS, || {
+                datagrams(&scene.netns(other), &limited, address, INGRESS)
+            });
         }
     }
 }
@@ -199,7 +208,7 @@ fn limits_outlive_agents_and_meddling() {
         let repaired = || scene.queues() == before && scene.lab.check_pod(&scene.limited.key).is_ok();
         testkit::wait_until(DEADLINE, &format!("{break_it:?} is repaired"), repaired);
     }
-    let metrics = sh(&scene.lab, &node1(), "curl -sf -m5 http://127.0.0.1:9454/metrics");
+    let metrics = sh(&scene.lab, &node1(), "curl -sf -m30 http://127.0.0.1:9454/metrics");
     let limit = "midonet_kube_node_repairs_total{what=\"limit\"} ";
     let repaired = metrics.lines().find_map(|line| line.strip_prefix(limit)).unwrap();
     assert!(repaired.parse::<u64>().unwrap() > 0, "{metrics}");
@@ -234,13 +243,9 @@ fn nothing_is_left_of_a_limited_pod() {
         lab.delete_pod(&pod.key).unwrap();
     }
     assert_eq!((classes().as_str(), sh(&lab, &node1(), limits).trim()), ("", "[]"));
-    assert!(
-        !sh(&lab, &node1(), "tc qdisc show").contains("tbf") || {
-            // Interfaces are deleted a moment after DEL.
-            std::thread::sleep(Duration::from_secs(2));
-            !sh(&lab, &node1(), "tc qdisc show").contains("tbf")
-        }
-    );
+    testkit::wait_until(DEADLINE, "interfaces are deleted a moment after DEL", || {
+        !sh(&lab, &node1(), "tc qdisc show").contains("tbf")
+    });
 }
 
 #[test]

@@ -73,7 +73,7 @@ impl Node {
         self.must("status");
         let result = self.must("add");
         for (_, gateway) in addresses(&result) {
-            self.inside(&format!("ping -c1 -W5 -q {gateway}"));
+            self.inside(&format!("ping -c1 -W30 -q {gateway}"));
         }
         assert_eq!(self.cnitool("check").is_ok(), version >= "0.4.0", "{version}");
         self.must("del");

@@ -1,19 +1,19 @@
-//! Whatever somebody else removes or changes on a node is back within two seconds, is counted, and
-//! packets pass again. The pure parts (how fast, how often) are tested in `midonet-kube-node/src/heal.rs`.
+//! Whatever somebody else removes or changes on a node comes back, is counted, and packets pass again. The pure
+//! parts (how often) are tested in `midonet-kube-node/src/heal.rs`; `make bench ONLY=heal` measures how soon.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use e2e::{DEADLINE, TestLab, node1, pod, sh};
 use lab::probe::{EchoServer, ping, tcp_echo};
 use lab::{Family, Pod, Target};
 
-/// The promise is a second; a loaded machine gets one more.
-const PROMISE: Duration = Duration::from_secs(2);
+/// Some of the agent's looks, to see that it finds nothing to repair.
+const LOOKS: Duration = Duration::from_secs(2);
 
 fn metrics(lab: &TestLab) -> String {
-    sh(lab, &node1(), "curl -sf -m5 http://127.0.0.1:9454/metrics")
+    sh(lab, &node1(), "curl -sf -m30 http://127.0.0.1:9454/metrics")
 }
 
 /// How often that kind of thing was put back.
@@ -50,17 +50,14 @@ impl Scene {
         let break_it = break_it.replace("OUTER", &self.outer());
         let state = || self.lab.output(&node1(), "sh", &["-c", &show]).unwrap().stdout;
         let (before, counted) = (state(), repairs(&self.lab, what));
-        let start = Instant::now();
         sh(&self.lab, &node1(), &break_it);
         testkit::wait_until(DEADLINE, &format!("{break_it:?} is repaired"), || state() == before);
-        let took = start.elapsed();
         testkit::wait_until(
             DEADLINE,
             &format!("the repair of {break_it:?} is counted as {what}: {}", metrics(&self.lab)),
             || repairs(&self.lab, what) > counted,
         );
         self.everything_works(&break_it);
-        assert!(took < PROMISE, "{break_it:?} took {took:?}");
     }
 
     fn everything_works(&self, after: &str) {
@@ -208,7 +205,7 @@ fn masquerading_forwarding_and_the_cni_configuration() {
         "nft add table inet other; nft add chain inet other c; nft delete table inet other",
     );
     scene.everything_works("another's table");
-    std::thread::sleep(PROMISE);
+    std::thread::sleep(LOOKS);
     assert_eq!(repairs(&scene.lab, "masquerade"), before);
 }
 
@@ -233,7 +230,7 @@ fn a_node_that_nobody_touches_is_left_alone() {
         let pod = scene.lab.add_pod("node1", "default", &format!("p{i}")).unwrap();
         scene.lab.delete_pod(&pod.key).unwrap();
     }
-    std::thread::sleep(PROMISE);
+    std::thread::sleep(LOOKS);
     let page = metrics(&scene.lab);
     let mut repairs = page.lines().filter(|line| line.starts_with("midonet_kube_node_repairs_total{"));
     assert!(repairs.all(|line| line.ends_with(" 0")), "{page}");
@@ -274,11 +271,9 @@ fn the_uplinks_mtu_is_followed_by_pods_and_by_the_configuration() {
         };
         let line = format!("{pods}\n");
         let wanted = (line.repeat(4), line.clone(), format!("\"mtu\": {line}"));
-        let start = Instant::now();
         testkit::wait_until(DEADLINE, &format!("{wanted:?} everywhere, not {:?}", everywhere()), || {
             everywhere() == wanted
         });
-        assert!(start.elapsed() < PROMISE, "{:?}", start.elapsed());
         for address in scene.b.addresses() {
             tcp_echo(&a, address, DEADLINE).unwrap();
         }

@@ -17,7 +17,7 @@ use nodeapi::v1::Leak;
 const FOLDER: &str = "/var/lib/cni/networks/midonet-pod-network";
 
 /// How long a leak may stay: the agent looks every minute.
-const MINUTE: Duration = Duration::from_secs(90);
+const MINUTE: Duration = Duration::from_secs(180);
 
 struct Scene(TestLab);
 
@@ -65,7 +65,7 @@ impl Scene {
 
     /// The value of one of the agent's metrics.
     fn metric(&self, name: &str, what: &str) -> u64 {
-        let page = self.sh("curl -sf -m5 http://127.0.0.1:9454/metrics");
+        let page = self.sh("curl -sf -m30 http://127.0.0.1:9454/metrics");
         let line = format!("midonet_kube_node_{name}{{what=\"{what}\"}} ");
         page.lines().find_map(|l| l.strip_prefix(&line).map(|n| n.parse().unwrap())).unwrap_or(0)
     }

@@ -2,6 +2,7 @@
 
 mod add;
 mod datapath;
+mod heal;
 mod network;
 mod scale;
 
@@ -23,4 +24,5 @@ pub(crate) const PARTS: &[Entry] = &[
     Entry { name: "cross-node", run: network::cross_node },
     Entry { name: "datapath", run: datapath::run },
     Entry { name: "scale", run: scale::run },
+    Entry { name: "heal", run: heal::run },
 ];

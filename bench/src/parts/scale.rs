@@ -32,7 +32,7 @@ const OTHER: &str = "node3";
 const SERVER: &str = "node3";
 
 /// What waits for the agent gives up by then.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// UDP port of the tunnels.
 const TUNNEL: u16 = 4789;

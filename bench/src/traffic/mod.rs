@@ -20,7 +20,7 @@ pub(crate) use requests::{connections_per_second, requests_per_second};
 pub(crate) use stream::gigabits_per_second;
 
 /// Nothing that works takes as long as this.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Two ends and the address of the second.
 pub(crate) struct Path {

@@ -48,7 +48,7 @@ fn attached(interface: &str) -> Vec<u32> {
 
 /// Waits until nothing is at an interface's ingress: a link without a pin is freed by a worker of the kernel's.
 fn is_left(interface: &str) {
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + Duration::from_secs(60);
     while !attached(interface).is_empty() {
         assert!(Instant::now() < end, "a program stays at {interface}");
         std::thread::sleep(Duration::from_millis(5));

@@ -20,7 +20,7 @@ const PROGRAM: &str = "midonet-kube-node";
 const PLUGIN: &str = "midonet-kube-cni";
 
 /// How long an agent may take until it is ready, unless it is said otherwise.
-pub(crate) const READY: Duration = Duration::from_secs(20);
+pub(crate) const READY: Duration = Duration::from_secs(60);
 
 /// How many lines of a log an error shows.
 const TAIL: usize = 20;
@@ -86,7 +86,7 @@ pub(crate) fn install_plugin(node: &Node, state: &State) -> Result<()> {
     command.args(["install", "--cni-bin-dir", "/opt/cni/bin"]);
     environment(&mut command).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = Namespaces::open(node.init, None)?.spawn(&mut command)?;
-    let status = enter::wait(&mut child, Duration::from_secs(10))?;
+    let status = enter::wait(&mut child, READY)?;
     let said = child.wait_with_output()?.stderr;
     ensure!(
         status.success(),

@@ -39,7 +39,7 @@ impl Process {
 
     /// Sends SIGTERM, waits, and after `patience` sends SIGKILL.
     pub fn terminate(self, patience: Duration) -> Result<()> {
-        self.stop(libc::SIGTERM, patience).or_else(|_| self.kill(Duration::from_secs(5)))
+        self.stop(libc::SIGTERM, patience).or_else(|_| self.kill(Duration::from_secs(60)))
     }
 
     /// Waits until it has ended, at most `deadline`; whether it has. A child of this program stays to
@@ -151,11 +151,11 @@ mod tests {
         let real = Process::of(i32::try_from(child.id()).unwrap()).unwrap();
         let other = Process { start: real.start + 1, ..real };
         assert!(real.alive() && !other.alive());
-        other.kill(Duration::from_secs(1)).unwrap();
+        other.kill(Duration::from_secs(60)).unwrap();
         assert!(real.alive(), "a process of another start time was killed");
-        real.kill(Duration::from_secs(5)).unwrap();
+        real.kill(Duration::from_secs(60)).unwrap();
         assert!(!real.alive());
-        real.kill(Duration::from_secs(5)).unwrap();
+        real.kill(Duration::from_secs(60)).unwrap();
         let _ = child.wait();
     }
 }

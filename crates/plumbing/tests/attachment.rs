@@ -178,7 +178,7 @@ fn a_failure_leaves_nothing() {
     let error = node.run(|| attach(&row)).unwrap_err();
     assert!(error.to_string().contains("10.244.1.3/24"), "{error}");
     assert_eq!(node.run(|| find_port("midoa")).unwrap(), None);
-    testkit::wait_until(Duration::from_secs(5), "the inner end goes too", || {
+    testkit::wait_until(Duration::from_secs(60), "the inner end goes too", || {
         !inside.ip("-br link").contains("eth0")
     });
     // And after all that it works.

@@ -2,9 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::time::Duration;
+
 use plumbing::nft::{self, Masquerade};
 use plumbing::{Family, overlay, sysctl, underlay};
 use testkit::Namespace;
+
+/// How long the kernel may take until a link carries.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 const MAC: [u8; 6] = [2, 0x6d, 0x69, 0x64, 0x6f, 2];
 
@@ -107,7 +112,7 @@ fn what_leaves_the_cluster_is_masqueraded() {
         from.command("ping").args(["-c1", "-W1", to]).output().unwrap().status.success()
     };
     for to in ["192.0.2.9", "2001:db8::9"] {
-        testkit::wait_until(std::time::Duration::from_secs(3), "the links carry", || {
+        testkit::wait_until(DEADLINE, "the links carry", || {
             ping(&outside, &format!("{}1", to.trim_end_matches('9')))
         });
         assert!(!ping(&pod, to), "the outside has no way back yet");
@@ -119,7 +124,7 @@ fn what_leaves_the_cluster_is_masqueraded() {
     for _ in 0..2 {
         node.run(|| rules.apply()).unwrap();
         for to in ["192.0.2.9", "2001:db8::9"] {
-            assert!(ping(&pod, to), "{to}");
+            testkit::wait_until(DEADLINE, to, || ping(&pod, to));
         }
     }
     let shown = testkit::run(node.command("nft").args(["list", "table", "inet", nft::TABLE]));

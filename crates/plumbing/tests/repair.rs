@@ -100,7 +100,7 @@ fn every_kind_of_change_is_heard() {
         ("nft", "add table inet other"),
     ] {
         testkit::run(node.command(program).args(words.split(' ')));
-        assert!(heard(1000), "{program} {words}");
+        assert!(heard(60_000), "{program} {words}");
         while heard(100) {}
     }
 }

@@ -53,12 +53,12 @@ fn comes_talks_and_goes(cluster: &Cluster, node: &str, name: &str, pods: &[Pod])
     let netns = format!("--net=/run/netns/{name}");
     for address in pods.iter().flat_map(|pod| &pod.addresses) {
         let url = format!("http://{}/hostname", std::net::SocketAddr::new(*address, 8080));
-        let said = cluster.enter(node, &["nsenter", &netns, "curl", "-gsfm5", &url]);
+        let said = cluster.enter(node, &["nsenter", &netns, "curl", "-gsfm30", &url]);
         assert!(pods.iter().any(|pod| pod.name == said), "{url}: {said}");
     }
     for other in ["node1", "node3"] {
         for address in &own {
-            cluster.enter(other, &["ping", "-c1", "-W5", "-q", &address.to_string()]);
+            cluster.enter(other, &["ping", "-c1", "-W30", "-q", &address.to_string()]);
         }
     }
     delete(cluster, node, name);

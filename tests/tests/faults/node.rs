@@ -14,7 +14,7 @@ use plumbing::{Link, NetNs};
 use serde_json::{Value, json};
 
 /// How long a call may take before it hangs: the plugin's own longest wait, for an agent, is 10 seconds.
-const LONGEST: Duration = Duration::from_secs(20);
+const LONGEST: Duration = Duration::from_secs(60);
 
 pub(crate) const PLUGIN: &str = "/opt/cni/bin/midonet-kube-cni";
 
@@ -256,8 +256,11 @@ impl Node {
     pub(crate) fn assert_gone(&self, sandbox: &Sandbox, when: &Fault) {
         self.assert_released(sandbox, when);
         let inner = NetNs::open(&sandbox.netns.outside).unwrap();
-        let left = inner.run(plumbing::list_ports).unwrap().unwrap();
-        assert!(!left.iter().any(|link| link.name == "eth0"), "{when:?}: {left:?}");
+        // It may go with its host side, which the agent deletes a moment later.
+        testkit::wait_until(DEADLINE, &format!("eth0 is gone after {when:?}"), || {
+            let left = inner.run(plumbing::list_ports).unwrap().unwrap();
+            !left.iter().any(|link| link.name == "eth0")
+        });
     }
 
     /// The sandbox itself goes.

@@ -90,7 +90,7 @@ fn ten_thousand_calls_leak_nothing_and_give_nothing_twice() {
     inside(&Model::delete_all, &model);
     agree(&lab, &nothing, &model);
     let leaked =
-        "curl -sf -m5 http://127.0.0.1:9454/metrics | grep ^midonet_kube_node_leaks | grep -v ' 0$' || true";
+        "curl -sf -m30 http://127.0.0.1:9454/metrics | grep ^midonet_kube_node_leaks | grep -v ' 0$' || true";
     assert_eq!(sh(&lab, leaked), "");
 }
 

@@ -99,20 +99,21 @@ fn a_hung_plugin_is_killed_with_its_children() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap().to_owned();
     plugin(folder.path(), "hung", &format!("sleep 1000 & echo $! > {path}/pid; wait"));
-    let begin = Instant::now();
-    let error = start("hung", "ADD", &call(&path, &nothing()))
-        .unwrap()
-        .finish(Duration::from_millis(500))
-        .unwrap_err();
-    assert!(begin.elapsed() < Duration::from_secs(10));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let running = start("hung", "ADD", &call(&path, &nothing())).unwrap();
+    let pid = || std::fs::read_to_string(folder.path().join("pid")).unwrap_or_default();
+    while !pid().ends_with('\n') {
+        assert!(Instant::now() < deadline, "the plugin does not start");
+        thread::sleep(Duration::from_millis(10));
+    }
+    let error = running.finish(Duration::from_millis(500)).unwrap_err();
     assert_eq!(error.code(), 11, "{error}");
-    let pid = std::fs::read_to_string(folder.path().join("pid")).unwrap();
+    let pid = pid();
     let gone = || match std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())) {
         Err(_) => true,
         // Nobody reaps an orphan in a container without an init: dead is enough.
         Ok(stat) => stat.contains(") Z "),
     };
-    let deadline = Instant::now() + Duration::from_secs(10);
     while !gone() {
         assert!(Instant::now() < deadline, "the plugin's child survived");
         thread::sleep(Duration::from_millis(10));

@@ -21,7 +21,7 @@ const CONFIG_DIR: &str = "/etc/cni/net.d";
 const PLUGIN_DIR: &str = "/opt/cni/bin";
 
 /// How long one call of a plugin may take.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The first configuration list of the node, by file name; `None` when it has none (yet).
 pub(crate) fn config(init: Process) -> Result<Option<ConfigList>> {

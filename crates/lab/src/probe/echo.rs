@@ -18,11 +18,11 @@ const TCP_BYTES: usize = 32 * 1024;
 /// A datagram that fits any Pod's MTU, with little to spare at IPv6's least.
 const UDP_BYTES: usize = 1200;
 
-/// How often a datagram is sent until it counts as lost.
-const UDP_TRIES: u32 = 3;
-
 /// How long a server's threads sleep in accept or receive before they look whether to end.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How long a server waits for one client.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many bytes of an answer name the client as the server saw it; the echo follows.
 const HEADER: usize = 64;
@@ -108,8 +108,8 @@ fn wait_readable(listener: &TcpListener) {
 
 fn answer(mut stream: TcpStream, client: IpAddr) -> io::Result<()> {
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-    stream.set_write_timeout(Some(Duration::from_secs(1)))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
     let mut bytes = Vec::new();
     (&stream).take(TCP_BYTES as u64).read_to_end(&mut bytes)?;
     stream.write_all(&header(client))?;
@@ -155,8 +155,8 @@ pub fn tcp_echo(netns: &NetNs, server: IpAddr, deadline: Duration) -> Result<IpA
     Ok(seen)
 }
 
-/// Sends a datagram from `netns` to an [`EchoServer`] and gets it back, in up to three tries: the
-/// client's address as the server saw it.
+/// Sends datagrams from `netns` to an [`EchoServer`] until one comes back: the client's address as the
+/// server saw it.
 pub fn udp_echo(netns: &NetNs, server: IpAddr, deadline: Duration) -> Result<IpAddr> {
     let socket = super::inside(netns, || {
         let any: SocketAddr = if server.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
@@ -165,10 +165,11 @@ pub fn udp_echo(netns: &NetNs, server: IpAddr, deadline: Duration) -> Result<IpA
         Ok(socket)
     })
     .context("UDP socket")?;
-    socket.set_read_timeout(Some(deadline / UDP_TRIES))?;
+    socket.set_read_timeout(Some(super::pause(deadline)))?;
     let sent = pattern(UDP_BYTES);
     let mut buffer = [0u8; 2048];
-    for _ in 0..UDP_TRIES {
+    let until = Instant::now() + deadline;
+    while Instant::now() < until {
         socket.send(&sent).context("UDP send")?;
         match socket.recv(&mut buffer) {
             Ok(length) => {
@@ -180,7 +181,7 @@ pub fn udp_echo(netns: &NetNs, server: IpAddr, deadline: Duration) -> Result<IpA
             Err(e) => return Err(e).context("UDP receive"),
         }
     }
-    bail!("UDP: no answer to {UDP_TRIES} datagrams within {deadline:?}");
+    bail!("UDP: no answer to datagrams within {deadline:?}");
 }
 
 fn common(a: &[u8], b: &[u8]) -> usize {

@@ -24,3 +24,8 @@ fn left(until: Instant) -> io::Result<Duration> {
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
+
+/// How long one of several tries waits: a lost packet must not cost the whole deadline.
+fn pause(deadline: Duration) -> Duration {
+    (deadline / 3).min(Duration::from_secs(1))
+}

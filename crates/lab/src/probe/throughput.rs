@@ -26,7 +26,7 @@ impl Throughput {
 /// Sends as much as one TCP connection takes for `duration` from one namespace to an address of
 /// another.
 pub fn throughput(from: &NetNs, to: &NetNs, address: IpAddr, duration: Duration) -> Result<Throughput> {
-    let deadline = Duration::from_secs(5);
+    let deadline = Duration::from_secs(30);
     let listener = super::inside(to, || TcpListener::bind(SocketAddr::new(address, 0)))
         .with_context(|| format!("cannot listen on {address}"))?;
     let at = listener.local_addr()?;

@@ -14,7 +14,7 @@ use super::paths::{self, Path};
 use crate::output::explain;
 
 /// How long one protocol may take on one path. A working path takes milliseconds.
-const DEADLINE: Duration = Duration::from_millis(1500);
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Paths tried at the same time: they mostly wait when something is wrong.
 const AT_ONCE: usize = 8;
