@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help rust musl packages-build packages-test build image demo test test-programs fuzz bench cluster cluster-down lint fmt
+.PHONY: help rust musl packages-build packages-lint packages-test build image demo test test-programs test-fuzz test-crates fuzz bench cluster cluster-down lint fmt
 
 PROGRAMS := midonet-kube-node midokube
 PLUGIN := midonet-kube-cni
@@ -14,6 +14,9 @@ OUT = target/$(HOST)/release
 MUSL = $(firstword $(subst -, ,$(HOST)))-unknown-linux-musl
 HAS_MUSL = $(shell [ -d "$$(rustc --print sysroot)/lib/rustlib/$(MUSL)" ] && echo yes)
 PLUGIN_TARGET = $(if $(HAS_MUSL),$(MUSL),$(HOST))
+
+# Every script, by its first line; what they source comes with them.
+SCRIPTS = $(shell git grep -lE '^\#!/bin/(ba)?sh' -- deploy fuzz tests)
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -27,6 +30,9 @@ musl: rust
 
 packages-build: rust
 	@tests/cluster/packages install build
+
+packages-lint: rust
+	@tests/cluster/packages install lint
 
 packages-test: rust
 	@tests/cluster/packages install test
@@ -47,9 +53,15 @@ demo: packages-test build ## Three nodes on this machine, Pods, and every path b
 test-programs: packages-test
 	tests/cluster/build
 
+# One failure hides nothing of the rest, and the machine is as it was.
 test: test-programs build image ## Everything, a real three-node Kubernetes included (root)
+	tests/host-unchanged $(MAKE) --no-print-directory --keep-going test-fuzz test-crates
+
+test-fuzz:
 	fuzz/run all -seed=1 -runs=5000
-	cargo test --release --locked --workspace
+
+test-crates:
+	cargo test --release --locked --workspace --no-fail-fast
 
 fuzz: packages-test ## Look for inputs that break the plugin; TARGET=store,... RUNS= or SECONDS= (root)
 	fuzz/run "$(or $(TARGET),all)" $(if $(RUNS),-runs=$(RUNS),-max_total_time=$(or $(SECONDS),60))
@@ -64,9 +76,10 @@ cluster: test-programs image ## A real Kubernetes of three nodes with this netwo
 cluster-down: ## End it
 	tests/cluster/cluster down
 
-lint: packages-build ## Format, lints, licences and advisories
+lint: packages-lint ## Format, lints, licences and advisories
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	shellcheck --severity=warning --source-path=SCRIPTDIR $(SCRIPTS)
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cargo clippy --release --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz -- -D warnings
 	cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny

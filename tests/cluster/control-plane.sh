@@ -21,7 +21,7 @@ K
 make_certificates() (
   umask 077
   mkdir "$DIR/pki"
-  cd "$DIR/pki"
+  cd "$DIR/pki" || exit
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ca.key -out ca.crt \
     -subj /CN=midokube-test-ca -days 30 2>/dev/null
   openssl genrsa -out sa.key 2048 2>/dev/null
@@ -76,7 +76,7 @@ stop_api_server() {
 # Both give up at once if the API server's first RBAC rules are not there yet: only after /readyz.
 start_controllers() {
   local pki=$DIR/pki name
-  wait_for 60 "$DIR/control/log/kube-apiserver.log" "API server is ready" kubectl get --raw /readyz
+  wait_for 120 "$DIR/control/log/kube-apiserver.log" "API server is ready" kubectl get --raw /readyz
   start control kube-controller-manager kube-controller-manager --leader-elect=false \
     --kubeconfig="$pki/kube-controller-manager.conf" \
     --authentication-kubeconfig="$pki/kube-controller-manager.conf" \

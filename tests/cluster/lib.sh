@@ -4,7 +4,7 @@
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 REPOSITORY=$(cd "$HERE/../.." && pwd)
 DIR=$(realpath -m "${MIDOKUBE_CLUSTER_DIR:-$REPOSITORY/target/cluster}")
-PRODUCT=${MIDOKUBE_BIN:-$REPOSITORY/target/$(uname -m)-unknown-linux-gnu/release}   # where cargo leaves it
+PRODUCT=${MIDOKUBE_BIN:-$REPOSITORY/target/release}   # where `make build` leaves it
 CACHE=${MIDOKUBE_CACHE:-$HOME/.cache/midonet-kube}
 TAG=$(sha256sum <<<"$DIR" | cut -c1-6)   # keeps two clusters' cgroups apart
 

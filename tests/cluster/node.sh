@@ -59,7 +59,7 @@ start_nodes() {
   local node
   for node in "${NODES[@]}"; do start_runtime "$node"; done
   for node in "${NODES[@]}"; do
-    wait_for 30 "$DIR/$node/log/containerd.log" "containerd of $node answers" enter "$node" ctr version
+    wait_for 120 "$DIR/$node/log/containerd.log" "containerd of $node answers" enter "$node" ctr version
   done
   local image
   for image in "$CACHE"/images/*.tar; do
@@ -68,7 +68,7 @@ start_nodes() {
   say "images loaded"
   for node in "${NODES[@]}"; do start_kubelet "$node"; done
   for node in "${NODES[@]}"; do
-    wait_for 60 "$DIR/$node/log/kubelet.log" "$node has registered and has its podCIDR" has_pod_cidr "$node"
+    wait_for 120 "$DIR/$node/log/kubelet.log" "$node has registered and has its podCIDR" has_pod_cidr "$node"
   done
 }
 

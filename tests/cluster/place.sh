@@ -46,7 +46,7 @@ make_place() { # make_place PLACE
   make_cgroups "$place"
   setsid "$HERE/place-init" "$place" "$dir" "$(realpath "$DIR/bin")" >"$dir/log/init.log" 2>&1 </dev/null 9<&- &
   disown
-  wait_for 10 "$dir/log/init.log" "$place is there" test -e "$dir/ready"
+  wait_for 120 "$dir/log/init.log" "$place is there" test -e "$dir/ready"
 }
 
 # The fabric: a bridge that every other place hangs on, and an address from which to act as a host

@@ -1,20 +1,22 @@
 //! A real Kubernetes: three kubelets with containerd, the product installed by its manifest.
 //!
 //! One cluster serves all of it, so this is one test that goes from state to state; `tests/cluster`
-//! says how the cluster is made.
+//! says how the cluster is made. It is made, used and ended by what a user types (`commands`).
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
+mod commands;
 mod deploy;
 mod outage;
 mod readiness;
 mod services;
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use commands::Stage;
 use naming::{PodKey, annotation};
 use serde_json::Value;
 
@@ -39,15 +41,10 @@ struct Pod {
 
 impl Cluster {
     fn up() -> Self {
-        testkit::require_root();
-        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let cluster = Self {
-            folder: repository.join("target/test-cluster"),
-            script: repository.join("tests/cluster/cluster"),
-        };
-        cluster.script("down"); // what a test that was killed left
-        cluster.script("up");
-        cluster
+        let repository = commands::repository();
+        // One that is up already is somebody's: it says so, and stays.
+        commands::run(Stage::Up, &commands::user);
+        Self { folder: repository.join("target/cluster"), script: repository.join("tests/cluster/cluster") }
     }
 
     fn script(&self, what: &str) {
@@ -55,13 +52,7 @@ impl Cluster {
     }
 
     fn script_with(&self, what: &str, environment: &[(&str, &str)]) {
-        let status = Command::new(&self.script)
-            .arg(what)
-            .envs(environment.iter().copied())
-            .env("MIDOKUBE_CLUSTER_DIR", &self.folder)
-            .env("MIDOKUBE_BIN", e2e::programs())
-            .status()
-            .unwrap();
+        let status = Command::new(&self.script).arg(what).envs(environment.iter().copied()).status().unwrap();
         assert!(status.success(), "cluster {what}: {status}; logs are in {}", self.folder.display());
     }
 
@@ -100,7 +91,7 @@ impl Cluster {
         let manifest = self.folder.join("echo.yaml");
         std::fs::write(&manifest, DEPLOYMENT.replace("REPLICAS", &REPLICAS.to_string())).unwrap();
         self.kubectl(&["apply", "-f", manifest.to_str().unwrap()]);
-        self.kubectl(&["rollout", "status", "deployment/echo", "--timeout=120s"]);
+        self.kubectl(&["rollout", "status", "deployment/echo", "--timeout=300s"]);
         let pods = self.pods();
         assert_eq!(pods.len(), REPLICAS);
         for node in NODES {
@@ -140,7 +131,7 @@ impl Cluster {
         let mut want: Vec<&str> =
             pods.iter().flat_map(|pod| pod.addresses.iter().map(|_| pod.name.as_str())).collect();
         want.sort_unstable();
-        let loops = format!("for url in {}; do curl -gsfm5 $url || exit 1; echo; done", urls.join(" "));
+        let loops = format!("for url in {}; do curl -gsfm30 $url || exit 1; echo; done", urls.join(" "));
         let check = |who: &str, said: String| {
             let mut got: Vec<&str> = said.split_whitespace().collect();
             got.sort_unstable();
@@ -172,7 +163,7 @@ impl Cluster {
 
     fn undeploy(&self) {
         self.kubectl(&["delete", "deployment/echo", "--wait=true"]);
-        testkit::wait_until(Duration::from_secs(90), "the Pods are gone", || self.pods().is_empty());
+        testkit::wait_until(Duration::from_secs(180), "the Pods are gone", || self.pods().is_empty());
     }
 
     /// What Pods leave on a node: links, addresses, routes and entries of the datapath.
@@ -208,8 +199,7 @@ impl Drop for Cluster {
                 eprintln!("{}", self.tool(tool, args).unwrap_or_else(|error| error));
             }
         }
-        let _status =
-            Command::new(&self.script).arg("down").env("MIDOKUBE_CLUSTER_DIR", &self.folder).status();
+        let _status = Command::new(&self.script).arg("down").status();
     }
 }
 
@@ -236,12 +226,16 @@ spec:
 
 #[test]
 fn pods_of_a_real_kubernetes_talk_and_leave_nothing_behind() {
+    testkit::require_root();
+    typed_without_a_cluster();
     let cluster = Cluster::up();
+    a_place_writes_nothing_to_the_host(&cluster);
+    let folder = typed_on_the_cluster(&cluster);
     let before = NODES.map(|node| cluster.traces(node));
 
     let pods = cluster.deploy();
     cluster.everybody_answers(&pods);
-    testkit::wait_until(Duration::from_secs(30), "every Pod is annotated", || {
+    testkit::wait_until(Duration::from_secs(60), "every Pod is annotated", || {
         cluster.pods().iter().all(|pod| pod.annotations.get(annotation::PORT_ID).is_some())
     });
     cluster.annotations_are_right(&cluster.pods());
@@ -254,7 +248,7 @@ fn pods_of_a_real_kubernetes_talk_and_leave_nothing_behind() {
     let daemonset = ["-n", "kube-system", "daemonset/midonet-kube-node"];
     let [n, ns, target] = daemonset;
     cluster.kubectl(&[n, ns, "set", "env", target, "MIDONETKUBE_IPAMTYPE=host-local"]);
-    cluster.kubectl(&[n, ns, "rollout", "status", target, "--timeout=120s"]);
+    cluster.kubectl(&[n, ns, "rollout", "status", target, "--timeout=300s"]);
     for node in NODES {
         let config = cluster.enter(node, &["cat", "/etc/cni/net.d/10-midonet.conflist"]);
         assert!(config.contains("\"type\": \"host-local\""), "{config}");
@@ -272,7 +266,99 @@ fn pods_of_a_real_kubernetes_talk_and_leave_nothing_behind() {
     deploy::the_pod_monitor_names_the_agents_and_their_port(&cluster);
     cluster.deploy();
     deploy::nothing_is_left_on_any_node(&cluster);
-    cluster.script("down");
+
+    cluster.kubectl(&["-n", "kube-system", "delete", "daemonset/midonet-kube-node", "--ignore-not-found"]);
+    testkit::wait_until(Duration::from_secs(180), "the agents have ended", || {
+        NODES.iter().all(|node| cluster.tool("enter", &[node, "pgrep", "-x", "midonet-kube-no"]).is_err())
+    });
+    commands::run(Stage::NodeAtEnd, &|line| on_a_node(&cluster, &folder, line));
+    let left = cluster
+        .enter("node1", &["sh", "-c", "ls /etc/cni/net.d /sys/fs/bpf /sys/class/net; nft list tables"]);
+    assert!(!left.contains("mido"), "{left}");
+    commands::run(Stage::Down, &commands::user);
+    assert!(!cluster.folder.exists(), "{} is left", cluster.folder.display());
+}
+
+/// The lab's commands and what takes no cluster.
+fn typed_without_a_cluster() {
+    let own = commands::OwnRun::new();
+    commands::run(Stage::Lab, &|line| own.shell(line));
+}
+
+/// The commands for a cluster and for a node that has the agent. What they are typed beside is in the folder.
+fn typed_on_the_cluster(cluster: &Cluster) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = commands::repository();
+    let deploy = folder.path().join("deploy");
+    let copy = |from: &str, to: &std::path::Path| {
+        testkit::run(Command::new("cp").arg("-r").arg(repository.join(from)).arg(to));
+    };
+    copy("deploy", folder.path());
+    copy("target/midonet-kube.tar", folder.path());
+    // With the settings of this cluster, as `cluster up` filled them in.
+    let settings = || copy("target/cluster/midonet-kube.yaml", &deploy);
+    settings();
+    let at = |place: &std::path::Path, line: &str| {
+        let mut command = commands::user(line);
+        let path = format!("{}:{}", cluster.folder.display(), std::env::var("PATH").unwrap());
+        command.current_dir(place).env("PATH", path);
+        command
+    };
+    commands::run(Stage::Kubectl, &|line| at(folder.path(), line));
+    commands::run(Stage::Deploy, &|line| {
+        settings();
+        at(&deploy, line)
+    });
+    commands::run(Stage::Node, &|line| on_a_node(cluster, &folder, line));
+    folder
+}
+
+/// A shell on node1 whose environment has the agent's settings.
+fn on_a_node(cluster: &Cluster, folder: &tempfile::TempDir, line: &str) -> Command {
+    let line = format!("cd {}; PATH={}:$PATH; {line}", folder.path().display(), e2e::programs().display());
+    let mut command = Command::new(cluster.folder.join("enter"));
+    command.args(["node1", "bash", "-ec", &line]);
+    command.env("MIDONETKUBE_NODENAME", "node1").env("MIDONETKUBE_CLUSTERCIDR", "10.244.0.0/16,fd44::/48");
+    command.env("MIDONETKUBE_KUBECONFIG", cluster.folder.join("pki/admin.conf"));
+    command
+}
+
+/// Wherever a place writes, it is its own, or cannot be written.
+fn a_place_writes_nothing_to_the_host(cluster: &Cluster) {
+    let name = testkit::unique("midokube-written-");
+    let folders = [
+        "",
+        "/boot",
+        "/etc",
+        "/etc/cni/net.d",
+        "/home",
+        "/mnt",
+        "/opt",
+        "/opt/cni/bin",
+        "/root",
+        "/run",
+        "/srv",
+        "/sys/fs/bpf",
+        "/usr",
+        "/usr/local/bin",
+        "/usr/libexec",
+        "/var",
+        "/var/lib",
+        "/var/lib/cni",
+        "/var/lib/midonet-kube-node",
+        "/var/tmp",
+    ];
+    let files: Vec<String> = folders.iter().map(|folder| format!("{folder}/{name}")).collect();
+    let line = format!("for f in {}; do mkdir -p $f 2>/dev/null && echo $f; done; true", files.join(" "));
+    let written = cluster.enter("node2", &["sh", "-c", &line]);
+    for folder in
+        ["/etc/cni/net.d", "/opt/cni/bin", "/usr/libexec", "/var/lib", "/var/lib/midonet-kube-node", "/root"]
+    {
+        assert!(written.contains(&format!("{folder}/{name}\n")), "{folder} is no node's own: {written}");
+    }
+    let leaked: Vec<_> = files.iter().filter(|file| std::fs::remove_dir(file).is_ok()).collect();
+    assert!(leaked.is_empty(), "on the host: {leaked:?}");
+    cluster.enter("node2", &["sh", "-c", &format!("rmdir {} 2>/dev/null; true", files.join(" "))]);
 }
 
 fn leaves_nothing(cluster: &Cluster, before: &[String; 3]) {
@@ -282,7 +368,7 @@ fn leaves_nothing(cluster: &Cluster, before: &[String; 3]) {
             now = cluster.traces(node);
             now == *want
         };
-        let clean = wait_for(Duration::from_secs(20), same);
+        let clean = wait_for(Duration::from_secs(60), same);
         assert!(clean, "on {node} there was\n{want}\nand is\n{now}");
     }
 }

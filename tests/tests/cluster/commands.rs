@@ -1,0 +1,264 @@
+//! What a user types: every command of README.md and of `deploy/` is run as it is written there.
+//!
+//! [`COMMANDS`] says where each of them is typed, in their order. A document that has a command which is not in this
+//! table, or the other way round, fails a test: a new command has to be run, too.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// Where and when a command is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// In the repository, before there is a cluster. `/run`, where the lab is by default, is the test's own.
+    Lab,
+    /// The same, with these words after it, for what takes long.
+    LabWith(&'static str),
+    /// In the repository: it makes the cluster.
+    Up,
+    /// Beside the folder `deploy`, with the cluster's kubectl in PATH.
+    Kubectl,
+    /// In the folder `deploy`, the same.
+    Deploy,
+    /// On a node with the agent, with the product's programs in PATH and the agent's settings in the environment.
+    Node,
+    /// The same, once the agent is gone.
+    NodeAtEnd,
+    /// In the repository: it ends the cluster.
+    Down,
+    /// Not here, because of that.
+    Never(&'static str),
+}
+
+use Stage::{Deploy, Down, Kubectl, Lab, LabWith, Never, Node, NodeAtEnd, Up};
+
+/// Every documented command, in the order in which they are typed.
+const COMMANDS: &[(Stage, &str)] = &[
+    (Lab, "make help"),
+    (Lab, "make build"),
+    (Lab, "make image"),
+    (Lab, "make demo"),
+    (Lab, "KEEP=1 make demo"),
+    (Lab, "target/release/midokube lab status"),
+    (Lab, "target/release/midokube lab exec node1 midokube status"),
+    (Lab, "target/release/midokube lab exec default/pod1-1 ping -c1 10.244.2.3"),
+    (Lab, "target/release/midokube lab down"),
+    (LabWith("ONLY=heal ROUNDS=1"), "make bench"),
+    (Up, "make cluster"),
+    (Deploy, r#"sed -i -E 's|^( *cluster\.cidr:).*|\1 "10.244.0.0/16"|' midonet-kube.yaml"#),
+    (Kubectl, "kubectl apply -f deploy/midonet-kube.yaml"),
+    (Deploy, "kubectl apply -f midonet-kube.yaml"),
+    (Deploy, "kubectl -n kube-system rollout restart daemonset/midonet-kube-node"),
+    (Deploy, "kubectl -n kube-system rollout status daemonset/midonet-kube-node"),
+    (Kubectl, "kubectl -n kube-system exec ds/midonet-kube-node -- midokube status"),
+    (Node, "ctr -n k8s.io images import midonet-kube.tar"),
+    (Node, "midonet-kube-node check"),
+    (Node, "midokube status -o json"),
+    (NodeAtEnd, "midonet-kube-node uninstall"),
+    (Down, "make cluster-down"),
+    (Never("it runs this test"), "make test"),
+    (
+        Never("it ends when it is interrupted: midokube's own tests do that"),
+        "midokube status ports drops --watch",
+    ),
+    (Never("Docker's own; the archive's format is the one that ctr reads"), "docker load -i OUT.tar"),
+    (Never("needs a registry"), "skopeo copy docker-archive:OUT.tar docker://..."),
+    (Never("OUT.tar is midonet-kube.tar"), "ctr -n k8s.io images import OUT.tar"),
+];
+
+/// What a command begins with, after `NAME=value`.
+const PROGRAMS: [&str; 11] = [
+    "ctr",
+    "curl",
+    "docker",
+    "helm",
+    "k3s",
+    "kubectl",
+    "make",
+    "midokube",
+    "midonet-kube-node",
+    "sed",
+    "skopeo",
+];
+
+/// A program of the repository counts by its path.
+const FOLDERS: [&str; 3] = ["target/", "tests/", "deploy/"];
+
+pub(super) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Runs the commands of a stage, each as it is typed; `shell` makes the shell that it is typed into.
+pub(super) fn run(stage: Stage, shell: &dyn Fn(&str) -> Command) {
+    for (at, command) in COMMANDS {
+        let line = match *at {
+            LabWith(words) if stage == Lab => format!("{command} {words}"),
+            at if at == stage => (*command).to_owned(),
+            _ => continue,
+        };
+        eprintln!("$ {line}");
+        said(&line, &shell(&line).stdin(Stdio::null()).output().unwrap());
+    }
+}
+
+/// What a command that must succeed printed.
+pub(super) fn said(line: &str, output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "$ {line}\n{stdout}{stderr}{}", output.status);
+    stdout
+}
+
+/// A shell in the repository, in the environment of a user who has not run this test.
+pub(super) fn user(line: &str) -> Command {
+    let mut command = Command::new("bash");
+    command.args(["-ec", line]).current_dir(repository());
+    tidy(&mut command);
+    command
+}
+
+/// Takes away what cargo and make set, and the settings of what is typed.
+fn tidy(command: &mut Command) {
+    let ours =
+        ["KEEP", "FAMILY", "INSTALL", "PROXY", "ONLY", "ROUNDS", "SECONDS", "LD_LIBRARY_PATH", "MAKEFLAGS"];
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let kept = ["CARGO_HOME", "CARGO_INCREMENTAL", "CARGO_TARGET_DIR"].contains(&text.as_ref());
+        if text.starts_with("MAKE") || text.starts_with("CARGO") && !kept || ours.contains(&text.as_ref()) {
+            command.env_remove(&name);
+        }
+    }
+    command.env("CI", "true");
+}
+
+/// A mount namespace with a `/run` of its own, in which the lab of the default directory is nobody else's.
+pub(super) struct OwnRun(Child);
+
+impl OwnRun {
+    pub(super) fn new() -> Self {
+        let script = "mount -t tmpfs tmpfs /run && echo ready && exec sleep infinity";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c", script]);
+        let mut holder = Self(command.stdout(Stdio::piped()).spawn().unwrap());
+        let mut ready = [0; 6];
+        std::io::Read::read_exact(holder.0.stdout.as_mut().unwrap(), &mut ready).unwrap();
+        holder
+    }
+
+    pub(super) fn shell(&self, line: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        let namespace = format!("--mount=/proc/{}/ns/mnt", self.0.id());
+        // A directory from outside the namespace would have no path in it.
+        let line = format!("cd {}\n{line}", repository().display());
+        command.args([&namespace, "bash", "-ec", &line]);
+        tidy(&mut command);
+        command
+    }
+}
+
+impl Drop for OwnRun {
+    fn drop(&mut self) {
+        // Success when there is no lab.
+        let _down = self.shell("target/release/midokube lab down").status();
+        let _ended = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+/// The commands of a document: what is in code, and in comments also what follows a list's number or a colon.
+fn commands(path: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string(path).unwrap();
+    let is_markdown = path.extension().is_some_and(|extension| extension == "md");
+    let mut found = BTreeSet::new();
+    let prose: String = if is_markdown {
+        text
+    } else {
+        let comments = text.lines().filter_map(|line| line.trim_start().strip_prefix('#'));
+        comments.flat_map(|line| [line, "\n"]).collect()
+    };
+    // In a block of Markdown every line is one; in a comment what looks like one.
+    let mut fenced = false;
+    for line in prose.lines() {
+        if line.starts_with("```") {
+            fenced = !fenced;
+        } else if is_markdown && (fenced || line.starts_with("    ")) {
+            found.insert(command(line));
+        } else if !is_markdown && !line.contains('`') {
+            let line = line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+            let candidates = [Some(line), line.split_once(": ").map(|(_, rest)| rest)];
+            let lines = candidates.into_iter().flatten().map(command);
+            found.extend(
+                lines.filter(|line| is_command(line)).map(|line| line.trim_end_matches('.').to_owned()),
+            );
+        }
+    }
+    let spans = prose.split('`').skip(1).step_by(2).map(command);
+    found.extend(spans.filter(|span| is_command(span)));
+    found.remove("");
+    found
+}
+
+/// One command, without indentation, line breaks, and the remark after it.
+fn command(text: &str) -> String {
+    let text = text.trim();
+    let text = text.split("  ").next().unwrap_or_default();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn is_command(text: &str) -> bool {
+    let is_setting = |word: &&str| {
+        word.split_once('=').is_some_and(|(name, _)| {
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+        })
+    };
+    let mut words = text.split(' ').skip_while(is_setting);
+    let program = words.next().unwrap_or_default();
+    let known = PROGRAMS.contains(&program) || FOLDERS.iter().any(|folder| program.starts_with(folder));
+    known && words.next().is_some()
+}
+
+#[test]
+fn every_documented_command_is_typed_by_a_test() {
+    let repository = repository();
+    let mut documents = vec![repository.join("README.md")];
+    documents.extend(fs::read_dir(repository.join("deploy")).unwrap().map(|entry| entry.unwrap().path()));
+    // Nobody types what `image` uses.
+    documents.retain(|path| path.is_file() && !path.ends_with("deploy/mkimage"));
+    let known: BTreeSet<&str> = COMMANDS.iter().map(|(_, command)| *command).collect();
+    let mut typed = BTreeSet::new();
+    for document in documents {
+        for command in commands(&document) {
+            assert!(
+                known.contains(command.as_str()),
+                "{} has the command `{command}`, which no test runs: add it to COMMANDS",
+                document.display()
+            );
+            typed.insert(command);
+        }
+    }
+    for (stage, command) in COMMANDS {
+        if let Never(why) = stage {
+            eprintln!("not typed: `{command}`: {why}");
+        }
+    }
+    let gone: Vec<_> = known.iter().filter(|command| !typed.contains(**command)).collect();
+    assert!(gone.is_empty(), "no document has these any more: {gone:#?}");
+}
+
+#[test]
+fn commands_are_found_wherever_they_stand() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        commands(&path).into_iter().collect::<Vec<_>>()
+    };
+    let markdown = "Run `make\nall` or `KEEP=1 make demo`, see `make`, `midokube` and `--flag x`.\n\n    \
+        anything goes   # here\n\n```sh\nkubectl get pods\n```\n";
+    assert_eq!(
+        found("a.md", markdown),
+        ["KEEP=1 make demo", "anything goes", "kubectl get pods", "make all"]
+    );
+    let yaml = "# It is `make image`, then\n#  3. kubectl apply -f x.yaml\n# Later: kubectl delete -f x.yaml.\nkey: kubectl no\n";
+    assert_eq!(found("a.yaml", yaml), ["kubectl apply -f x.yaml", "kubectl delete -f x.yaml", "make image"]);
+}
