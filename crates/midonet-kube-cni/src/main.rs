@@ -15,6 +15,10 @@ fn main() -> ExitCode {
     let Output { stdout, stderr, failed } =
         run(Role::of_program(std::env::args_os().next().as_deref()), variable);
     let written = std::io::stdout().write_all(stdout.as_bytes());
-    let _ = std::io::stderr().write_all(stderr.as_bytes());
+    let mut complaints = std::io::stderr();
+    let _ = complaints.write_all(stderr.as_bytes());
+    if let Err(error) = &written {
+        let _ = writeln!(complaints, "midonet-kube-cni: cannot write the result to standard output: {error}");
+    }
     if failed || written.is_err() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
