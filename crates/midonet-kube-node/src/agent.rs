@@ -28,7 +28,8 @@ struct Inner {
     network: Mutex<Network>,
     peers: Mutex<Vec<(String, Peer)>>,
     mailbox: Mailbox,
-    readiness: watch::Sender<Readiness>,
+    /// `None` before there was anything to make a network of.
+    readiness: watch::Sender<Option<Readiness>>,
     repairs: Repairs,
     leaks: Mutex<Report>,
     strangers: AtomicU64,
@@ -58,7 +59,6 @@ impl Agent {
         source: objects::Health,
         reservations: Option<PathBuf>,
     ) -> Self {
-        let waiting = Readiness::Waiting("waiting for the first complete list of Nodes".into());
         Self(Arc::new(Inner {
             node_name: node_name.to_owned(),
             started: Instant::now(),
@@ -66,7 +66,7 @@ impl Agent {
             network: Mutex::new(network),
             peers: Mutex::default(),
             mailbox,
-            readiness: watch::Sender::new(waiting),
+            readiness: watch::Sender::new(None),
             leaks: Mutex::default(),
             strangers: AtomicU64::new(0),
             durations: Durations::default(),
@@ -115,19 +115,24 @@ impl Agent {
 
     /// Whether Pods can be served.
     pub fn readiness(&self) -> Readiness {
-        self.0.readiness.borrow().clone()
+        self.0.readiness.borrow().clone().unwrap_or_else(|| {
+            Readiness::Waiting(match self.0.source.error() {
+                Some(error) => format!("waiting for the first list of Nodes: {error}"),
+                None => format!("waiting for the first list of Nodes from {}", self.0.source_name),
+            })
+        })
     }
 
     /// Notes whether Pods can be served; says so in the log when that changed.
     pub fn set_readiness(&self, readiness: Readiness) {
         self.0.readiness.send_if_modified(|now| {
-            let changed = *now != readiness;
+            let changed = now.as_ref() != Some(&readiness);
             if changed {
                 match &readiness {
                     Readiness::Ready => tracing::info!("ready: Pods can be served"),
                     Readiness::Waiting(reason) => warn!(reason, "not ready"),
                 }
-                *now = readiness;
+                *now = Some(readiness);
             }
             changed
         });

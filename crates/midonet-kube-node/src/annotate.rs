@@ -71,6 +71,7 @@ impl Mailbox {
     /// Works the queue off, for ever.
     pub async fn deliver(self, annotator: Annotator) {
         let mut writes = FuturesUnordered::new();
+        let mut complaint = None;
         loop {
             while writes.len() < PARALLEL {
                 let Some(work) = self.lock().take(Instant::now()) else { break };
@@ -84,23 +85,32 @@ impl Mailbox {
                 }
             };
             tokio::select! {
-                Some((work, result)) = writes.next() => self.settle(&work, result),
+                Some((work, result)) = writes.next() => self.settle(&work, result, &mut complaint),
                 () = due => {}
                 () = self.changed.notified() => {}
             }
         }
     }
 
-    fn settle(&self, work: &Work, result: Result<(), AnnotateError>) {
+    /// `complaint` is the cause that was last said: it is not said again for every Pod and every try.
+    fn settle(&self, work: &Work, result: Result<(), AnnotateError>, complaint: &mut Option<String>) {
         let pod = &work.key;
         match result {
             Ok(()) => {
                 debug!(%pod, "annotated");
                 self.lock().done(work);
+                if complaint.take().is_some() {
+                    info!("Pods are annotated again");
+                }
             }
             Err(error) if error.is_retriable() => {
-                let again = self.lock().failed(work, Instant::now(), error.retry_after());
-                warn!(%pod, %error, ?again, "cannot annotate yet, will try again");
+                self.lock().failed(work, Instant::now(), error.retry_after());
+                if complaint.as_deref() == Some(error.cause()) {
+                    debug!(%pod, %error, "cannot annotate yet");
+                } else {
+                    warn!(%pod, error = error.cause(), "cannot annotate this Pod and perhaps others yet; trying again");
+                    *complaint = Some(error.cause().to_owned());
+                }
             }
             Err(error) => {
                 info!(%pod, %error, "not annotated: the Pod is gone or another one by now");

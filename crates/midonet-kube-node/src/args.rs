@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// The node agent of midonet-kube: the Pod network of one Kubernetes node.
 #[derive(Debug, Parser)]
@@ -25,13 +28,18 @@ Examples:
     midonet-kube-node --node-name $(NODE) --cluster-cidr 10.244.0.0/16 --api-server https://192.0.2.10:6443
   Without Kubernetes, Nodes from a folder of manifests:
     midonet-kube-node --node-name node1 --cluster-cidr 10.244.0.0/16,fd44::/48 --manifests /etc/midonet-kube/objects
-  Every flag can also be given in the environment, as MIDONETKUBE_ and the flag's name without dashes.";
+  Settings can also be given in the environment: [env: ...] beside a flag has the variable's name. A flag counts before
+  its variable.";
 
 /// What the program can do besides running the agent.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Look whether this node has everything that the network needs; takes the agent's settings.
-    Check(Box<RunArgs>),
+    /// Look whether this node and its cluster have everything that the network needs; takes the agent's settings.
+    ///
+    /// Names everything for which the agent would not start or not become ready, and a remedy. INVALID: a setting is
+    /// wrong. MISSING: something is not there. An agent may run meanwhile. Ends with 1 if something is invalid or
+    /// missing, else with 0; a warning changes nothing.
+    Check(Box<CheckArgs>),
     /// Remove the network from this node: everything that agent and plugins have made.
     Uninstall(UninstallArgs),
     /// Copy the CNI plugin that lies beside this program, and this program, into the runtime's folder of plugins.
@@ -42,6 +50,30 @@ pub enum Command {
     },
     /// Do nothing until SIGTERM: keeps a Pod there whose init containers did the work.
     Pause,
+}
+
+/// What is looked at, and how it is told.
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// How to print the findings.
+    #[arg(long, short, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    /// The agent's settings.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// One line a finding.
+    Text,
+    /// One JSON document: apiVersion, kind, version, node, ok, and findings, each with what, state (ok, warning,
+    /// invalid or missing), and unless it is ok problem and remedy.
+    Json,
+    /// The same as YAML.
+    Yaml,
 }
 
 /// What is removed, and from where.
@@ -104,6 +136,15 @@ pub struct RunArgs {
     #[arg(long, env = "MIDONETKUBE_IPAMTYPE", default_value = "midonet-kube-ipam")]
     pub ipam_type: String,
 
+    /// Where the container runtime looks for CNI plugins: an IPAM plugin that is executed has to be there.
+    #[arg(long, env = "MIDONETKUBE_CNIBINDIR", default_value = "/opt/cni/bin")]
+    pub cni_bin_dir: PathBuf,
+
+    /// How old the last known Nodes on disk may be for a start while the API server is away, such as 36h or 7d; 0s:
+    /// they are never used.
+    #[arg(long, env = "MIDONETKUBE_CACHEMAXAGE", default_value = "7d", value_parser = humantime::parse_duration)]
+    pub cache_max_age: Duration,
+
     /// The largest packet of a Pod in bytes, instead of the uplink's less the tunnel's overhead.
     #[arg(long, env = "MIDONETKUBE_MTU", value_parser = clap::value_parser!(u32).range(1280..=65535))]
     pub mtu: Option<u32>,
@@ -125,7 +166,7 @@ pub struct RunArgs {
     pub http_listen: SocketAddr,
 
     /// What to log: a level (error, warn, info, debug, trace) or a filter like info,objects=debug.
-    #[arg(long, env = "MIDONETKUBE_LOG_LEVEL", default_value = "info")]
+    #[arg(long, env = "MIDONETKUBE_LOG_LEVEL", default_value = "info", value_parser = log_filter)]
     pub log_level: String,
 
     /// How to log.
@@ -206,7 +247,7 @@ const MANIFEST_KEYS: [&str; 4] =
     ["cluster.cidr", "service.cidr", "kubernetes.endpoint.host", "kubernetes.endpoint.port"];
 
 /// What in an environment of these names looks like a setting and is none.
-pub fn unknown_settings(names: impl Iterator<Item = String>) -> Vec<String> {
+pub fn unknown_settings(names: impl Iterator<Item = String>) -> Vec<Problem> {
     let command = Cli::command();
     let all =
         std::iter::once(&command).chain(command.get_subcommands()).flat_map(clap::Command::get_arguments);
@@ -219,29 +260,46 @@ pub fn unknown_settings(names: impl Iterator<Item = String>) -> Vec<String> {
             .is_some_and(|key| !known.contains(name.as_str()) && !MANIFEST_KEYS.contains(&key))
     };
     let problem = |name: String| match known.iter().find(|known| bare(known) == bare(&name)) {
-        Some(meant) => format!("{name} in the environment is no setting: write {meant}"),
+        Some(meant) => {
+            Problem::new(format!("{name} in the environment is no setting"), format!("write {meant}"))
+        }
         None => {
             let all = known.iter().copied().collect::<Vec<_>>().join(", ");
-            format!("{name} in the environment is no setting: there are {all}")
+            Problem::new(format!("{name} in the environment is no setting"), format!("there are {all}"))
         }
     };
     names.filter(is_unknown).map(problem).collect()
 }
 
+/// Something wrong with the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What.
+    pub problem: String,
+    /// What helps.
+    pub remedy: String,
+}
+
+impl Problem {
+    fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { problem: problem.into(), remedy: remedy.into() }
+    }
+}
+
+/// What the manifest has in the place of what only the cluster's owner knows.
+const PLACEHOLDER: &str = "FILL-IN";
+
 impl RunArgs {
     /// Everything that is wrong with the settings and can be seen without touching the node.
-    pub fn problems(&self) -> Vec<String> {
+    pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         if self.node_name.is_empty() {
-            problems.push(
-                "--node-name (MIDONETKUBE_NODENAME) is missing: give this node's name in Kubernetes".into(),
-            );
+            let problem = "--node-name (MIDONETKUBE_NODENAME) is missing";
+            problems.push(Problem::new(problem, "give this node's name in Kubernetes"));
         }
         if self.cluster_cidr.is_empty() {
-            problems.push(
-                "--cluster-cidr (MIDONETKUBE_CLUSTERCIDR) is missing: give the controller manager's --cluster-cidr"
-                    .into(),
-            );
+            let problem = "--cluster-cidr (MIDONETKUBE_CLUSTERCIDR) is missing";
+            problems.push(Problem::new(problem, "give the controller manager's --cluster-cidr"));
         }
         for (flag, cidrs) in [("--cluster-cidr", &self.cluster_cidr), ("--service-cidr", &self.service_cidr)]
         {
@@ -249,27 +307,55 @@ impl RunArgs {
         }
         for cluster in &self.cluster_cidr {
             for service in self.service_cidr.iter().filter(|s| overlap(s, cluster)) {
-                problems.push(format!("--service-cidr {service} overlaps --cluster-cidr {cluster}"));
+                problems.push(Problem::new(
+                    format!("--service-cidr {service} overlaps --cluster-cidr {cluster}"),
+                    "give those of the API server and of the controller manager",
+                ));
             }
         }
+        if let Some(server) = self.api_server.as_ref().filter(|server| server.contains(PLACEHOLDER)) {
+            problems.push(Problem::new(
+                format!("--api-server (MIDONETKUBE_APISERVER) {server}: the manifest's placeholder is still there"),
+                "write the API server's address into kubernetes.endpoint.host of the ConfigMap midonet-kube-config \
+                 and restart the DaemonSet",
+            ));
+        }
         if self.network == NetworkKind::Midonet {
-            problems.push("--network midonet is not supported yet: use --network embedded".into());
+            problems.push(Problem::new("--network midonet is not supported yet", "use --network embedded"));
         }
         problems
     }
 }
 
-fn problems_of_cidrs(flag: &str, cidrs: &[IpNet]) -> Vec<String> {
+fn problems_of_cidrs(flag: &str, cidrs: &[IpNet]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for cidr in cidrs.iter().filter(|c| c.addr() != c.network()) {
-        problems.push(format!("{flag} {cidr} has bits set behind its prefix: write {}", cidr.trunc()));
+        let problem = format!("{flag} {cidr} has bits set behind its prefix");
+        problems.push(Problem::new(problem, format!("write {}", cidr.trunc())));
     }
     for (i, a) in cidrs.iter().enumerate() {
         for b in cidrs.iter().skip(i + 1).filter(|b| overlap(a, b)) {
-            problems.push(format!("{flag} has {a} and {b}, which overlap"));
+            problems.push(Problem::new(
+                format!("{flag} has {a} and {b}, which overlap"),
+                "leave one of them out",
+            ));
         }
     }
     problems
+}
+
+/// What is logged: the text as it was given, if it is a filter.
+fn log_filter(text: &str) -> Result<String, String> {
+    let allowed = "give a level (error, warn, info, debug, trace or off) or a filter like info,objects=debug";
+    // A word that is no level would be taken for the name of a part of the program, and silence all others.
+    let unknown = |part: &&str| !part.contains(['=', '[']) && part.parse::<LevelFilter>().is_err();
+    if let Some(part) = text.split(',').find(unknown) {
+        return Err(format!("{part:?} is no level: {allowed}"));
+    }
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("{error}: {allowed}")),
+    }
 }
 
 fn overlap(a: &IpNet, b: &IpNet) -> bool {
@@ -284,9 +370,14 @@ mod tests {
         Cli::try_parse_from(["midonet-kube-node"].into_iter().chain(args.split_whitespace())).unwrap().run
     }
 
+    fn problems(args: &str) -> Vec<String> {
+        let problems = parse(args).problems();
+        problems.into_iter().map(|Problem { problem, remedy }| format!("{problem}; {remedy}")).collect()
+    }
+
     #[test]
     fn every_problem_is_told_at_once() {
-        let problems = parse("--service-cidr 10.96.0.1/16 --network midonet").problems();
+        let problems = problems("--service-cidr 10.96.0.1/16 --network midonet");
         let all = problems.join("\n");
         for part in ["--node-name", "--cluster-cidr", "10.96.0.0/16", "--network midonet"] {
             assert!(all.contains(part), "{part} in {all}");
@@ -296,7 +387,7 @@ mod tests {
 
     #[test]
     fn cidrs_must_not_overlap() {
-        let all = |args: &str| parse(&format!("--node-name n {args}")).problems().join("\n");
+        let all = |args: &str| problems(&format!("--node-name n {args}")).join("\n");
         assert_eq!(all("--cluster-cidr 10.244.0.0/16,fd44::/48 --service-cidr 10.96.0.0/16"), "");
         assert!(all("--cluster-cidr 10.0.0.0/8,10.244.0.0/16").contains("overlap"));
         assert!(
@@ -315,17 +406,56 @@ mod tests {
             "PATH",
             "mtu",
         ] {
-            assert_eq!(problems(&[fine]), Vec::<String>::new());
+            assert_eq!(problems(&[fine]), Vec::new());
         }
         let told = problems(&["MIDONETKUBE_mtu", "MIDONETKUBE_log.level", "MIDONETKUBE_MTTU"]);
         for (problem, want) in told.iter().zip([
-            "MIDONETKUBE_mtu in the environment is no setting: write MIDONETKUBE_MTU",
-            "MIDONETKUBE_log.level in the environment is no setting: write MIDONETKUBE_LOG_LEVEL",
-            "MIDONETKUBE_MTTU in the environment is no setting: there are MIDONETKUBE_APISERVER, ",
+            "MIDONETKUBE_mtu in the environment is no setting; write MIDONETKUBE_MTU",
+            "MIDONETKUBE_log.level in the environment is no setting; write MIDONETKUBE_LOG_LEVEL",
+            "MIDONETKUBE_MTTU in the environment is no setting; there are MIDONETKUBE_APISERVER, ",
         ]) {
-            assert!(problem.starts_with(want), "{problem}");
+            let text = format!("{}; {}", problem.problem, problem.remedy);
+            assert!(text.starts_with(want), "{text}");
         }
         assert_eq!(told.len(), 3);
+    }
+
+    #[test]
+    fn the_manifests_placeholder_is_recognised() {
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/midonet-kube.yaml");
+        let manifest = std::fs::read_to_string(manifest).unwrap();
+        let (_, rest) = manifest.split_once("kubernetes.endpoint.host: \"").unwrap();
+        let (host, _) = rest.split_once('"').unwrap();
+        let problems =
+            problems(&format!("--node-name n --cluster-cidr 10.0.0.0/8 --api-server https://{host}:6443"));
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].contains("placeholder") && problems[0].contains("ConfigMap"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_log_level_that_is_none_is_refused_with_those_that_are() {
+        for good in
+            ["info", "WARN", "off", "info,objects=debug", "debug,kube_client=off", "warn,[span]=trace"]
+        {
+            assert_eq!(log_filter(good).as_deref(), Ok(good));
+        }
+        for bad in ["verbose", "info,verbose", "objects=loud", "", "info,", "info=a=b"] {
+            let error = log_filter(bad).unwrap_err();
+            assert!(error.contains("error, warn, info, debug, trace"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_setting_has_its_variable_and_help_names_it() {
+        let mut command = Cli::command();
+        for argument in command.get_arguments().filter(|arg| arg.get_long().is_some()) {
+            let variable = argument.get_env().and_then(|name| name.to_str());
+            assert!(variable.is_some_and(|name| name.starts_with("MIDONETKUBE_")), "{argument:?}");
+        }
+        let help = command.render_long_help().to_string();
+        assert!(
+            help.contains("[env: MIDONETKUBE_LOG_LEVEL=") && help.contains("[env: MIDONETKUBE_NODENAME=")
+        );
     }
 
     #[test]

@@ -1,67 +1,44 @@
 //! Preflight: whether this node has everything that the network needs. Every problem is named with its remedy,
 //! all of them at once.
 
+mod cluster;
+mod finding;
 mod kernel;
 mod node;
-
-use std::fmt;
+mod ports;
 
 use anyhow::{Result, bail};
+use serde::Serialize;
 
-use crate::args::{RunArgs, unknown_settings};
+use crate::args::{CheckArgs, Output, RunArgs, unknown_settings};
+use crate::stdout;
 
-/// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What.
-    pub what: String,
-    /// How it is.
-    pub state: State,
+pub use finding::{Finding, Problem, State};
+
+/// The shape of the document for programs; the number grows when a field goes or changes its meaning.
+const API_VERSION: &str = "midokube.midonet.org/v1";
+
+/// The document for programs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report<'a> {
+    api_version: &'a str,
+    kind: &'a str,
+    version: &'a str,
+    node: &'a str,
+    ok: bool,
+    findings: &'a [Finding],
 }
 
-/// How something is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// As it should be.
-    Good,
-    /// The network works, but somebody should look at it.
-    Warning(String),
-    /// The network cannot work: what is wrong, and what helps.
-    Bad(String),
-}
-
-impl Finding {
-    fn good(what: impl Into<String>) -> Self {
-        Self { what: what.into(), state: State::Good }
-    }
-
-    fn bad(what: impl Into<String>, problem: impl fmt::Display) -> Self {
-        Self { what: what.into(), state: State::Bad(problem.to_string()) }
-    }
-
-    fn warning(what: impl Into<String>, problem: impl fmt::Display) -> Self {
-        Self { what: what.into(), state: State::Warning(problem.to_string()) }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.state {
-            State::Good => write!(f, "ok       {}", self.what),
-            State::Warning(problem) => write!(f, "warning  {}: {problem}", self.what),
-            State::Bad(problem) => write!(f, "MISSING  {}: {problem}", self.what),
-        }
-    }
-}
-
-/// Settings, rights and files: quick enough for every start.
+/// Settings, rights and files: quick enough for every start, and asking nobody.
 pub fn quickly(args: &RunArgs) -> Vec<Finding> {
     let mut problems = args.problems();
     let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     problems.extend(unknown_settings(variables));
     let mut findings: Vec<_> =
-        problems.into_iter().map(|problem| Finding::bad("settings", problem)).collect();
+        problems.into_iter().map(|found| Finding::invalid("settings", found.problem, found.remedy)).collect();
     findings.extend(node::look(args));
+    findings.push(ports::overlay());
     findings
 }
 
@@ -73,27 +50,75 @@ pub fn kernel(args: &RunArgs) -> Vec<Finding> {
 /// `midonet-kube-node check`: prints everything that was looked at.
 ///
 /// # Errors
-/// Something is missing.
-pub fn check(args: &RunArgs) -> Result<()> {
-    plumbing::sysctl::look_in(&args.paths.sysctl_dir);
-    let mut findings = quickly(args);
-    findings.extend(kernel(args));
-    for finding in &findings {
-        println!("{finding}");
-    }
-    match bad(&findings).count() {
-        0 => Ok(()),
-        1 => bail!("1 thing is missing on this node"),
-        count => bail!("{count} things are missing on this node"),
+/// Something is invalid or missing, or the findings cannot be printed.
+pub fn check(args: &CheckArgs) -> Result<()> {
+    let CheckArgs { output, run } = args;
+    plumbing::sysctl::look_in(&run.paths.sysctl_dir);
+    let mut findings = quickly(run);
+    findings.push(ports::http(run.http_listen));
+    findings.extend(cluster::look(run));
+    findings.extend(kernel(run));
+    print(*output, &run.node_name, &findings)?;
+    let count = |kind: fn(&State) -> bool| findings.iter().filter(|finding| kind(&finding.state)).count();
+    match (
+        count(|state| matches!(state, State::Invalid(_))),
+        count(|state| matches!(state, State::Missing(_))),
+    ) {
+        (0, 0) => Ok(()),
+        (invalid, missing) => {
+            bail!("this node is not ready for the network: {invalid} invalid, {missing} missing")
+        }
     }
 }
 
-/// What makes it impossible to go on.
-pub fn bad(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
-    findings.iter().filter(|finding| matches!(finding.state, State::Bad(_)))
+fn print(output: Output, node: &str, findings: &[Finding]) -> Result<()> {
+    let report = Report {
+        api_version: API_VERSION,
+        kind: "Check",
+        version: env!("CARGO_PKG_VERSION"),
+        node,
+        ok: !findings.iter().any(Finding::is_bad),
+        findings,
+    };
+    match output {
+        Output::Text => findings.iter().try_for_each(stdout::line),
+        Output::Json => stdout::line(serde_json::to_string_pretty(&report)?),
+        Output::Yaml => stdout::line(serde_yaml_ng::to_string(&report)?.trim_end()),
+    }
 }
 
-/// All of it in one message; empty if there is nothing.
+/// Everything that makes it impossible to go on, in one message; empty if there is nothing.
 pub fn complaint(findings: &[Finding]) -> String {
-    bad(findings).map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    let bad = findings.iter().filter(|finding| finding.is_bad());
+    bad.map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_get_a_document_of_a_known_shape() {
+        let findings = [Finding::good("a"), Finding::bad(true, "b", "too large", "make it smaller")];
+        let report = Report {
+            api_version: API_VERSION,
+            kind: "Check",
+            version: "1",
+            node: "n",
+            ok: false,
+            findings: &findings,
+        };
+        let want = serde_json::json!({
+            "apiVersion": "midokube.midonet.org/v1", "kind": "Check", "version": "1", "node": "n", "ok": false,
+            "findings": [
+                {"what": "a", "state": "ok"},
+                {"what": "b", "state": "invalid", "problem": "too large", "remedy": "make it smaller"},
+            ],
+        });
+        assert_eq!(serde_json::to_value(&report).unwrap(), want);
+        let yaml: serde_json::Value =
+            serde_yaml_ng::from_str(&serde_yaml_ng::to_string(&report).unwrap()).unwrap();
+        assert_eq!(yaml, want);
+        assert_eq!(complaint(&findings), "INVALID  b: too large; make it smaller");
+    }
 }

@@ -45,15 +45,13 @@ pub struct Peer {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotYet {
     /// This node's own object is missing.
-    #[error("there is no Node {0}: is --node-name right, and has the kubelet registered?")]
+    #[error("there is no Node {0}")]
     NoNode(String),
     /// It has no podCIDR.
-    #[error(
-        "Node {0} has no podCIDR: does the controller manager run with --allocate-node-cidrs and --cluster-cidr?"
-    )]
+    #[error("Node {0} has no podCIDR yet")]
     NoPodCidr(String),
     /// It has no address for tunnels.
-    #[error("Node {0} has no InternalIP: does the kubelet run with a --node-ip?")]
+    #[error("Node {0} has no InternalIP")]
     NoAddress(String),
     /// Its podCIDR cannot be used.
     #[error("Node {node}: {source}")]
@@ -64,13 +62,37 @@ pub enum NotYet {
         source: subnet::TooSmall,
     },
     /// Its podCIDR contradicts the agent's settings.
-    #[error("Node {node}'s podCIDR {cidr} lies outside --cluster-cidr: the two must agree")]
+    #[error("Node {node}'s podCIDR {cidr} lies outside --cluster-cidr")]
     OutsideCluster {
         /// The node.
         node: String,
         /// Its podCIDR.
         cidr: IpNet,
     },
+}
+
+impl NotYet {
+    /// What helps.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::NoNode(_) => "correct --node-name, or see why the kubelet has not registered",
+            Self::NoPodCidr(_) => {
+                "run the controller manager with --allocate-node-cidrs and --cluster-cidr, or set spec.podCIDRs"
+            }
+            Self::NoAddress(_) => {
+                "run the kubelet with a --node-ip, or see why the cloud controller gives no address"
+            }
+            Self::PodCidr { .. } => {
+                "give the Node a larger podCIDR: the controller manager's --node-cidr-mask-size"
+            }
+            Self::OutsideCluster { .. } => "give the same --cluster-cidr as the controller manager has",
+        }
+    }
+
+    /// Whether a setting is wrong, here or of the cluster; otherwise something is not there yet.
+    pub fn is_setting(&self) -> bool {
+        matches!(self, Self::PodCidr { .. } | Self::OutsideCluster { .. })
+    }
 }
 
 /// Computes what should be, and what of the other nodes had to be left out and why.

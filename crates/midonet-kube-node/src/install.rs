@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::cni_config::replace_file;
+use crate::stdout;
 
 const PLUGIN: &str = "midonet-kube-cni";
 
@@ -35,7 +36,7 @@ pub fn install(cni_bin_dir: &Path) -> Result<()> {
             continue;
         }
         replace_file(&target, &contents, 0o755)?;
-        println!("installed {}", target.display());
+        stdout::line(format_args!("installed {}", target.display()))?;
     }
     Ok(())
 }

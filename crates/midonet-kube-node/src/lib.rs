@@ -24,4 +24,5 @@ pub mod run;
 pub mod service;
 pub mod settings;
 pub mod status;
+pub mod stdout;
 pub mod uninstall;

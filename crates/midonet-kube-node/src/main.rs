@@ -1,26 +1,35 @@
 //! `midonet-kube-node`: parse, build, run, drain.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use midonet_kube_node::args::{Cli, Command, LogFormat, RunArgs};
-use midonet_kube_node::{capabilities, check, install, memory, run, uninstall};
+use midonet_kube_node::{capabilities, check, install, memory, run, stdout, uninstall};
 use nix::sys::signal::{SigSet, Signal};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let result = match cli.command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => error.exit(),
+        // Help, or the version.
+        Err(text) => return end(stdout::written(text.print())),
+    };
+    end(match cli.command {
         Some(Command::Install { cni_bin_dir }) => install::install(&cni_bin_dir),
         Some(Command::Check(args)) => check::check(&args),
         Some(Command::Uninstall(args)) => uninstall::uninstall(&args),
         Some(Command::Pause) => pause(),
         None => start(cli.run),
-    };
+    })
+}
+
+fn end(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("midonet-kube-node: {error:#}");
+            let _ = writeln!(io::stderr(), "midonet-kube-node: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -38,14 +47,16 @@ fn start(args: RunArgs) -> anyhow::Result<()> {
     let findings = check::quickly(&args);
     let complaint = check::complaint(&findings);
     anyhow::ensure!(complaint.is_empty(), "this node lacks what the network needs:\n{complaint}");
-    let filter = EnvFilter::try_new(&args.log_level)
-        .map_err(|error| anyhow::anyhow!("--log-level {:?} is no filter: {error}", args.log_level))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // The Kubernetes client tells of every failed request, in its own words; the agent says each cause once.
+    let filter = EnvFilter::try_new(format!("kube_client=off,{}", args.log_level))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // That the log cannot be written is nothing to end for, as writing that to a closed standard error would.
+    let log = log.log_internal_errors(false);
     match args.log_format {
         LogFormat::Text => log.with_ansi(false).init(),
         LogFormat::Json => log.json().init(),
     }
-    for finding in findings.iter().filter(|finding| finding.state != check::State::Good) {
+    for finding in findings.iter().filter(|finding| !finding.is_good()) {
         tracing::warn!("{finding}");
     }
     memory::share_one_arena();

@@ -6,7 +6,7 @@ mod local;
 mod look;
 mod ports;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ use crate::desired::{Desired, Local};
 use crate::leaks;
 use crate::repairs::Repairs;
 
-pub use local::Underlay;
+pub use local::{Underlay, mtu_problem};
 pub use look::{Expectation, Finding, Settled};
 pub(crate) use ports::live_ports;
 pub use ports::{BindError, BindRequest, PortRecord};
@@ -66,6 +66,8 @@ pub struct Network {
     /// Where what limited Pods send has to queue, once there was such a Pod.
     shaper: Option<datapath::Shaper>,
     wanted_routes: BTreeMap<IpNet, Route>,
+    /// Where this agent set routes to: when they are wanted no more it removes them, whoever else has some.
+    own_routes: BTreeSet<IpNet>,
     /// The MTU that Pods were last told.
     pods_mtu: Option<u32>,
     /// Whether somebody else changed something: what was applied may not hold any more.
@@ -120,6 +122,7 @@ impl Network {
             kept: None,
             shaper: None,
             wanted_routes: BTreeMap::new(),
+            own_routes: BTreeSet::new(),
             pods_mtu: None,
             distrusted: false,
             repairs: Repairs::default(),
@@ -128,14 +131,15 @@ impl Network {
         Ok(network)
     }
 
-    /// Makes the kernel agree. Routes that are not desired are removed with `prune`: to be said only of what
-    /// comes from a complete sync.
+    /// Makes the kernel agree. Routes that are desired no more are removed; with `prune`, to be said only of what comes
+    /// from a complete sync, also those that never were.
     ///
     /// # Errors
     /// Names the step that failed; the earlier ones hold.
     pub fn apply(&mut self, desired: &Desired, prune: bool) -> Result<&Applied> {
         let same = self.applied.take().filter(|applied| applied.local == desired.local && !self.distrusted);
         self.wanted_routes.clone_from(&desired.routes);
+        self.own_routes.extend(desired.routes.keys());
         let applied = match same {
             Some(applied) => {
                 self.apply_routes(&desired.routes, prune)?;
@@ -195,12 +199,14 @@ impl Network {
                 .with_context(|| format!("cannot set the route to {cidr}"))?;
             info!(%cidr, ?route, "route set");
         }
-        for cidr in current.keys().filter(|cidr| prune && !desired.contains_key(*cidr)) {
+        let stale = current.keys().filter(|cidr| !desired.contains_key(*cidr));
+        for cidr in stale.filter(|cidr| prune || self.own_routes.contains(*cidr)) {
             self.datapath
                 .remove_route(*cidr)
                 .with_context(|| format!("cannot remove the route to {cidr}"))?;
             info!(%cidr, "route removed");
         }
+        self.own_routes.retain(|cidr| desired.contains_key(cidr));
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use futures::StreamExt;
 use naming::alias::CLUSTER_NETWORK;
 use nodeapi::original::mido_net_kube_node_server::MidoNetKubeNodeServer;
@@ -20,7 +20,7 @@ use crate::args::RunArgs;
 use crate::cni_config::CniConfig;
 use crate::desired::desired;
 use crate::heal::Healer;
-use crate::network::{Finding, Network, Settings};
+use crate::network::{Finding, Network, Settings, mtu_problem};
 use crate::service::{NodeService, OriginalService};
 use crate::{check, http, leaks, lock, memory};
 
@@ -48,8 +48,7 @@ pub async fn run(args: RunArgs) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
-    let source = source(&args);
-    let connection = source.connect().await.context("cannot use the source of objects")?;
+    let connection = source(&args).connect().await.map_err(|error| anyhow!("{error}; {}", error.remedy()))?;
     let annotator = connection.annotator();
     let mailbox = Mailbox::new(usize::try_from(args.max_pods)?);
     let network = Network::open(settings(&args)).map_err(|error| explain(&args, error))?;
@@ -58,7 +57,7 @@ pub async fn run(args: RunArgs) -> Result<()> {
         &args.node_name,
         network,
         mailbox.clone(),
-        source.to_string(),
+        connection.to_string(),
         connection.health(),
         reservations,
     );
@@ -105,17 +104,19 @@ fn explain(args: &RunArgs, error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-fn source(args: &RunArgs) -> Source {
+/// Where objects come from.
+pub(crate) fn source(args: &RunArgs) -> Source {
     match &args.manifests {
         Some(folder) => Source::Folder(folder.clone()),
-        None => {
-            let cidrs: Vec<_> = args.cluster_cidr.iter().map(ToString::to_string).collect();
-            Source::Api(ApiOptions {
-                kubeconfig: args.kubeconfig.clone(),
-                server: args.api_server.clone(),
-                cache: Some(Cache { path: args.paths.nodes(), cluster: cidrs.join(",") }),
-            })
-        }
+        None => Source::Api(ApiOptions {
+            kubeconfig: args.kubeconfig.clone(),
+            server: args.api_server.clone(),
+            cache: Some(Cache {
+                path: args.paths.nodes(),
+                node: args.node_name.clone(),
+                max_age: args.cache_max_age,
+            }),
+        }),
     }
 }
 
@@ -201,7 +202,8 @@ async fn reconcile(
     told: &mut Vec<String>,
     healer: &mut Healer,
 ) -> Result<()> {
-    let (desired, problems) = desired(snapshot.nodes(), &args.node_name, &args.cluster_cidr)?;
+    let (desired, problems) = desired(snapshot.nodes(), &args.node_name, &args.cluster_cidr)
+        .map_err(|error| anyhow!("{error}; {}", error.remedy()))?;
     for problem in problems.iter().filter(|problem| !told.contains(problem)) {
         warn!("{problem}");
     }
@@ -209,12 +211,16 @@ async fn reconcile(
     let (network, peers) = (desired.clone(), desired.peers);
     // What is missing may only not have arrived yet, or be away with the API server: then it stays.
     let prune = snapshot.is_synced();
-    let mtu = agent.with_network_slowly(move |kernel| Ok(kernel.apply(&network, prune)?.mtu)).await?;
+    let applied = agent.with_network_slowly(move |kernel| Ok(kernel.apply(&network, prune)?.clone())).await?;
     agent.set_peers(peers.into_iter().collect());
+    // What is there goes on; new Pods would lose their largest packets.
+    if let Some((problem, remedy)) = mtu_problem(&applied.underlay, applied.local.tunnel_address, args.mtu) {
+        bail!("{problem}; {remedy}");
+    }
 
     let config = CniConfig {
         pod_cidrs: &desired.local.pod_cidrs,
-        mtu,
+        mtu: applied.mtu,
         socket: &args.paths.socket,
         ipam_type: &args.ipam_type,
     };

@@ -1,5 +1,6 @@
 //! Takes the network off a node: afterwards it is as it was before the agent first ran there.
 
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use naming::interface;
 
 use crate::args::UninstallArgs;
 use crate::network::live_ports;
-use crate::{cni_config, install, lock, settings};
+use crate::{cni_config, install, lock, settings, stdout};
 
 /// How many dead interfaces are deleted at once.
 const SLICE: usize = 32;
@@ -52,7 +53,7 @@ pub fn uninstall(args: &UninstallArgs) -> Result<()> {
     let pins = datapath::remove_pins(&args.paths.bpf_dir).map_err(Into::into);
     work.step(&format!("the pins in {}", args.paths.bpf_dir.display()), pins);
     match settings::give_back(&args.paths.state_dir) {
-        Ok(given) => given.iter().for_each(|setting| println!("given back: {setting}")),
+        Ok(given) => given.iter().for_each(|setting| work.tell(format_args!("given back: {setting}"))),
         Err(error) => work.errors.push(error),
     }
     let addresses = ipam::remove(&args.ipam_dir).map_err(Into::into);
@@ -75,13 +76,22 @@ fn some_of(names: &[String]) -> String {
 #[derive(Debug, Default)]
 struct Work {
     errors: Vec<anyhow::Error>,
+    /// Why what was done could not be printed.
+    unheard: Option<anyhow::Error>,
 }
 
 impl Work {
+    /// Prints a line. The work goes on also if that fails; it is said at the end.
+    fn tell(&mut self, text: impl Display) {
+        if self.unheard.is_none() {
+            self.unheard = stdout::line(text).err();
+        }
+    }
+
     /// Says what was removed; notes what could not be.
     fn step(&mut self, what: &str, removed: Result<bool>) {
         match removed {
-            Ok(true) => println!("removed: {what}"),
+            Ok(true) => self.tell(format_args!("removed: {what}")),
             Ok(false) => {}
             Err(error) => self.errors.push(error.context(format!("cannot remove {what}"))),
         }
@@ -106,11 +116,11 @@ impl Work {
             self.file(file);
         }
         match fs::remove_dir(directory) {
-            Ok(()) => println!("removed: {}", directory.display()),
+            Ok(()) => self.tell(format_args!("removed: {}", directory.display())),
             // In a container it is a mount.
             Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::ResourceBusy].contains(&error.kind()) => {}
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
-                println!("left: {}: there are other files in it", directory.display());
+                self.tell(format_args!("left: {}: there are other files in it", directory.display()));
             }
             Err(error) => self.step(&directory.display().to_string(), Err(error.into())),
         }
@@ -118,7 +128,7 @@ impl Work {
 
     fn end(self) -> Result<()> {
         if self.errors.is_empty() {
-            return Ok(());
+            return self.unheard.map_or(Ok(()), Err);
         }
         let errors: Vec<_> = self.errors.iter().map(|error| format!("{error:#}")).collect();
         bail!("not everything is removed: repair this and run it again:\n{}", errors.join("\n"))

@@ -5,15 +5,19 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use crate::api::{retry_after, words};
+use crate::fault::Fault;
+use crate::server::Server;
 use crate::{ApiErrors, Reason, Verb};
 
 /// A write that has no answer by then failed.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// What is asked of an API server.
+const TASK: &str = "patch pods";
 
 /// A Pod to be annotated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +36,7 @@ pub struct Annotator(Target);
 
 #[derive(Clone)]
 enum Target {
-    Api(Client, ApiErrors),
+    Api(Server, ApiErrors),
     Folder(PathBuf),
 }
 
@@ -45,20 +49,22 @@ impl fmt::Debug for Annotator {
     }
 }
 
-/// An annotation was not written.
+/// A Pod was not annotated.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{message}")]
+#[error("cannot annotate Pod {pod}: {cause}")]
 pub struct AnnotateError {
-    message: String,
+    pod: String,
+    cause: String,
     reason: String,
     retry: bool,
     after: Option<Duration>,
+    kind: Reason,
 }
 
 impl AnnotateError {
-    fn timeout() -> Self {
-        let message = format!("the API server gave no answer within {ANSWER:?}");
-        Self { message, reason: "Timeout".into(), retry: true, after: None }
+    /// Why, without the Pod: the same for every Pod while the API server is away.
+    pub fn cause(&self) -> &str {
+        &self.cause
     }
 
     /// Whether trying again may help; it does not when the Pod is gone or another one.
@@ -76,19 +82,30 @@ impl AnnotateError {
         &self.reason
     }
 
-    fn api(pod: &PodRef, error: &kube::Error) -> Self {
+    fn new(pod: &PodRef, reason: &str, retry: bool, cause: String) -> Self {
+        let pod = format!("{}/{}", pod.namespace, pod.name);
+        Self { pod, cause, reason: reason.into(), retry, after: None, kind: Reason::Other }
+    }
+
+    fn api(pod: &PodRef, server: &Server, error: &kube::Error) -> Self {
         let (reason, retry) = match error {
-            kube::Error::Api(status) => (status.reason.clone(), !is_final(status)),
-            _ => ("ServiceUnavailable".into(), true),
+            kube::Error::Api(status) => (status.reason.as_str(), !is_final(status)),
+            _ => ("ServiceUnavailable", true),
         };
-        let message = format!("cannot annotate Pod {}/{}: {}", pod.namespace, pod.name, words(error));
-        Self { message, reason, retry, after: retry_after(error) }
+        let fault = server.fault(TASK, error);
+        let (after, kind) = (fault.retry_after(), fault.reason());
+        Self { after, kind, ..Self::new(pod, reason, retry, fault.to_string()) }
+    }
+
+    fn timeout(pod: &PodRef, server: &Server) -> Self {
+        let fault = Fault::no_answer(&server.place, TASK, ANSWER);
+        Self { kind: Reason::Timeout, ..Self::new(pod, "Timeout", true, fault.to_string()) }
     }
 }
 
 impl Annotator {
-    pub(crate) fn api(client: Client, errors: ApiErrors) -> Self {
-        Self(Target::Api(client, errors))
+    pub(crate) fn api(server: Server, errors: ApiErrors) -> Self {
+        Self(Target::Api(server, errors))
     }
 
     /// Annotations go beside the manifests, into a folder that is not read as input.
@@ -107,42 +124,29 @@ impl Annotator {
     ) -> Result<(), AnnotateError> {
         // Names come from a CNI call: they must not lead to another object or out of the folder.
         if !is_name(&pod.namespace) || !is_name(&pod.name) {
-            let message = format!(
-                "cannot annotate Pod {:?}/{:?}: this is no name of a Pod (RFC 1123 subdomain)",
-                pod.namespace, pod.name
-            );
-            return Err(AnnotateError { message, reason: "Invalid".into(), retry: false, after: None });
+            let why = "this is no name of a Pod (RFC 1123 subdomain)";
+            let quoted = |text: &str| format!("{text:?}");
+            let pod = PodRef { namespace: quoted(&pod.namespace), name: quoted(&pod.name), uid: None };
+            return Err(AnnotateError::new(&pod, "Invalid", false, why.into()));
         }
         match &self.0 {
-            Target::Api(client, errors) => {
-                let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace);
+            Target::Api(server, errors) => {
+                let pods: Api<Pod> = Api::namespaced(server.client.clone(), &pod.namespace);
                 let (params, patch) = (PatchParams::default(), Patch::Merge(patch(pod, annotations)));
                 let written = pods.patch_metadata(&pod.name, &params, &patch);
-                match tokio::time::timeout(ANSWER, written).await {
-                    Ok(Ok(_)) => Ok(()),
-                    Ok(Err(error)) => {
-                        let failure = AnnotateError::api(pod, &error);
-                        // That a Pod is gone by now is no error.
-                        if failure.is_retriable() {
-                            errors.count(Verb::Patch, Reason::from(&error));
-                        }
-                        Err(failure)
-                    }
-                    Err(_) => {
-                        errors.count(Verb::Patch, Reason::Timeout);
-                        Err(AnnotateError::timeout())
-                    }
+                let failure = match tokio::time::timeout(ANSWER, written).await {
+                    Ok(Ok(_)) => return Ok(()),
+                    Ok(Err(error)) => AnnotateError::api(pod, server, &error),
+                    Err(_) => AnnotateError::timeout(pod, server),
+                };
+                // That a Pod is gone by now is no error.
+                if failure.retry {
+                    errors.count(Verb::Patch, failure.kind);
                 }
+                Err(failure)
             }
-            Target::Folder(folder) => write_file(folder, pod, annotations).map_err(|error| AnnotateError {
-                message: format!(
-                    "cannot write the annotations of Pod {}/{}: {error}",
-                    pod.namespace, pod.name
-                ),
-                reason: "InternalError".into(),
-                retry: true,
-                after: None,
-            }),
+            Target::Folder(folder) => write_file(folder, pod, annotations)
+                .map_err(|error| AnnotateError::new(pod, "InternalError", true, error)),
         }
     }
 }

@@ -4,24 +4,27 @@
 //! list that fails, comes back at once and without end to a server that ends every watch, and stays with a
 //! version that a server calls gone when the watch is to begin.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::api::core::v1::Node as ApiNode;
+use kube::Api;
 use kube::api::{ListParams, ObjectList, WatchEvent, WatchParams};
-use kube::{Api, Client};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
-use crate::{Cache, Change, Health, Key, Node, Object, Reason, Verb};
+use crate::cache::{Bound, Known};
+use crate::fault::Fault;
+use crate::server::{PAGE, Server};
+use crate::{Change, Health, Key, Node, Object};
 
-/// A server that takes longer for one answer does not answer: a list's page, a watch's beginning.
-const ANSWER: Duration = Duration::from_secs(30);
+const LIST: &str = "list nodes";
+const WATCH: &str = "watch nodes";
 
 /// A server that takes longer for its first answer is away: what is on disk serves meanwhile.
 const PROMPT: Duration = Duration::from_secs(2);
@@ -39,36 +42,39 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(800), Duration::from_secs(3
 /// What lasted so long counts as working: the waits begin anew.
 const STEADY: Duration = Duration::from_secs(10);
 
-/// No server makes us wait longer by asking for it.
-const PATIENCE: Duration = Duration::from_secs(300);
-
 /// After so many watches that failed one after the other the objects are listed anew: the server may not
 /// like the version, or an object on the way cannot be read.
 const WATCH_TRIES: u32 = 3;
 
-/// So many objects are listed in one request, as client-go does.
-const PAGE: u32 = 500;
-
 pub(crate) fn changes(
-    client: Client,
+    server: Server,
     health: Health,
-    cache: Option<Cache>,
+    cache: Option<Bound>,
 ) -> impl Stream<Item = Change> + Send + 'static {
     let (sender, receiver) = mpsc::channel(1);
     let keep = cache.clone().map(|cache| {
-        let (tell, told) = watch::channel(Vec::new());
-        tokio::spawn(cache.keep(told));
+        let (tell, told) = watch::channel(None);
+        let server = server.clone();
+        let identify = move || {
+            let server = server.clone();
+            async move { server.cluster().await }.boxed()
+        };
+        tokio::spawn(cache.keep(identify, told));
         tell
     });
     let mut follower = Follower {
-        nodes: Api::all(client),
+        nodes: Api::all(server.client.clone()),
+        server,
         health,
         sender: sender.clone(),
         version: None,
+        lists: 0,
         known: BTreeMap::new(),
         invalid: BTreeMap::new(),
         complete: false,
+        own: cache.as_ref().map(|cache| cache.node().to_owned()),
         remembered: cache,
+        unusable: None,
         keep,
     };
     tokio::spawn(async move {
@@ -82,19 +88,27 @@ pub(crate) fn changes(
 
 struct Follower {
     nodes: Api<ApiNode>,
+    server: Server,
     health: Health,
     sender: mpsc::Sender<Change>,
     /// Up to where the objects are known; without it they have to be listed.
     version: Option<String>,
+    /// How often they were.
+    lists: u64,
+    /// What was told: until the first list, what was on disk.
     known: BTreeMap<String, Object>,
     /// What is wrong with objects that say something impossible. They stay as they were last known.
     invalid: BTreeMap<String, String>,
     /// Whether nothing was left out of what was told.
     complete: bool,
-    /// What to go on with until the server has answered; `None` from then on.
-    remembered: Option<Cache>,
+    /// This node's name.
+    own: Option<String>,
+    /// What to go on with until the server has answered; `None` from then on, or once it was used.
+    remembered: Option<Bound>,
+    /// Why it could not be used, as last said.
+    unusable: Option<String>,
     /// What is to be remembered.
-    keep: Option<watch::Sender<Vec<Object>>>,
+    keep: Option<watch::Sender<Option<Known>>>,
 }
 
 impl Follower {
@@ -118,14 +132,14 @@ impl Follower {
                     failed_watches = 0;
                 }
                 // Usual after a long break: the server does not remember that far back.
-                Err(failure) if failure.gone && self.version.is_some() => {
-                    debug!("{}: listing again", failure.text);
+                Err(fault) if fault.is_gone() && self.version.is_some() => {
+                    debug!("{fault}: listing again");
                     self.version = None;
                 }
-                Err(failure) => {
-                    self.health.api_errors().count(failure.verb, failure.reason);
-                    self.health.set(Some(failure.text));
-                    asked = failure.after;
+                Err(fault) => {
+                    self.health.api_errors().count(fault.verb(), fault.reason());
+                    self.health.set(Some(fault.to_string()));
+                    asked = fault.retry_after();
                     failed_watches += u32::from(self.version.is_some());
                     if failed_watches >= WATCH_TRIES {
                         failed_watches = 0;
@@ -138,7 +152,7 @@ impl Follower {
         }
     }
 
-    async fn round(&mut self) -> Result<(), Failure> {
+    async fn round(&mut self) -> Result<(), Fault> {
         let version = match self.version.clone() {
             Some(version) => version,
             None => self.list().await?,
@@ -146,7 +160,7 @@ impl Follower {
         self.watch(&version).await
     }
 
-    async fn list(&mut self) -> Result<String, Failure> {
+    async fn list(&mut self) -> Result<String, Fault> {
         let mut params = ListParams::default().limit(PAGE);
         let mut nodes = Vec::new();
         let version = loop {
@@ -157,20 +171,46 @@ impl Follower {
                 None => break page.metadata.resource_version.filter(|version| !version.is_empty()),
             }
         };
-        let version = version
-            .ok_or_else(|| Failure::new(Verb::List, Reason::Other, "the answer has no resourceVersion"))?;
-        let names: BTreeSet<String> = nodes.iter().filter_map(|node| node.metadata.name.clone()).collect();
-        self.known.retain(|name, _| names.contains(name));
+        let version =
+            version.ok_or_else(|| Fault::unusable(&self.server.place, LIST, "it has no resourceVersion"))?;
+        let from_disk = self.health.from_disk().is_some();
+        let before = std::mem::take(&mut self.known);
+        let listed: BTreeMap<String, Option<String>> = nodes
+            .iter()
+            .filter_map(|node| Some((node.metadata.name.clone()?, node.metadata.uid.clone())))
+            .collect();
+        // An object that says something impossible stays as it was, unless it is another one by now.
+        let stays = |name: &String, object: &Object| {
+            let Object::Node(node) = object;
+            listed.get(name).is_some_and(|uid| *uid == node.uid)
+        };
+        self.known = before.clone().into_iter().filter(|(name, object)| stays(name, object)).collect();
         self.invalid.clear();
         for node in nodes {
             self.note(node);
         }
         self.say_what_is_wrong();
         self.version = Some(version.clone());
+        self.lists += 1;
         self.health.set_from_disk(None);
+        if from_disk {
+            let same = before.iter().filter(|(name, object)| self.known.get(*name) == Some(object)).count();
+            let (new, replaced) = (self.known.len() - same, before.len() - same);
+            info!(same, replaced, new, "the API server answers: its Nodes replace those from disk");
+        }
         self.complete = self.is_complete();
         let all = self.all();
-        self.send(if self.complete { Change::Replace(all) } else { Change::Known(all) }).await;
+        if self.complete {
+            self.send(Change::Replace(all)).await;
+        } else {
+            // What is not listed any more is certainly gone, also if something else is not understood.
+            let gone: Vec<String> =
+                before.into_keys().filter(|name| !self.known.contains_key(name)).collect();
+            for name in gone {
+                self.send(Change::Delete(Key::Node(name))).await;
+            }
+            self.send(Change::Known(all)).await;
+        }
         Ok(version)
     }
 
@@ -184,9 +224,9 @@ impl Follower {
     }
 
     /// A page of the list. If it is the first answer that is missing, the objects on disk are given meanwhile.
-    async fn page(&mut self, params: &ListParams) -> Result<ObjectList<ApiNode>, Failure> {
-        let nodes = self.nodes.clone();
-        let mut request = pin!(answer(Verb::List, nodes.list(params)));
+    async fn page(&mut self, params: &ListParams) -> Result<ObjectList<ApiNode>, Fault> {
+        let (server, nodes) = (self.server.clone(), self.nodes.clone());
+        let mut request = pin!(server.answer(LIST, nodes.list(params)));
         if self.remembered.is_none() {
             return request.await;
         }
@@ -203,25 +243,38 @@ impl Follower {
     }
 
     async fn give_what_is_remembered(&mut self) {
-        let Some(cache) = self.remembered.take() else { return };
-        let Some(remembered) = cache.load().await else { return };
-        let age = remembered.saved.elapsed().unwrap_or_default().as_secs();
+        let Some(cache) = &self.remembered else { return };
+        let found = match cache.load().await {
+            Ok(found) => found,
+            Err(error) => {
+                // It is looked at again: a clock that is wrong may be set.
+                if self.unusable.as_ref() != Some(&error) {
+                    warn!(file = %cache.path().display(), error, "the Nodes on disk are not used");
+                    self.unusable = Some(error);
+                }
+                return;
+            }
+        };
+        self.remembered = None;
+        let Some(found) = found else { return };
+        let age_seconds = found.saved.elapsed().unwrap_or_default().as_secs();
         warn!(
-            nodes = remembered.objects.len(),
-            age_seconds = age,
-            "the API server does not answer: going on with the objects on disk"
+            nodes = found.nodes.len(),
+            age_seconds, "the API server does not answer: going on with the Nodes on disk"
         );
-        self.health.set_from_disk(Some(remembered.saved));
-        self.send(Change::Known(remembered.objects)).await;
+        self.known = found.nodes.into_iter().map(|node| (node.name.clone(), Object::Node(node))).collect();
+        self.health.set_from_disk(Some(found.saved));
+        self.send(Change::Known(self.all())).await;
     }
 
-    async fn watch(&mut self, version: &str) -> Result<(), Failure> {
+    async fn watch(&mut self, version: &str) -> Result<(), Fault> {
         let params = WatchParams::default().timeout(WATCH_SECONDS);
-        let events = answer(Verb::Watch, self.nodes.watch(&params, version)).await?;
+        let events = self.server.answer(WATCH, self.nodes.watch(&params, version)).await?;
         let mut events = pin!(events);
         self.say_what_is_wrong();
+        self.remember();
         while let Ok(Some(event)) = timeout(SILENCE, events.next()).await {
-            match event.map_err(|error| Failure::of(Verb::Watch, &error))? {
+            match event.map_err(|error| self.server.fault(WATCH, &error))? {
                 WatchEvent::Added(node) | WatchEvent::Modified(node) => {
                     self.reached(node.metadata.resource_version.clone());
                     if let Some(object) = self.note(node) {
@@ -236,7 +289,9 @@ impl Follower {
                     self.send_change(Change::Delete(Key::Node(name))).await;
                 }
                 WatchEvent::Bookmark(bookmark) => self.reached(Some(bookmark.metadata.resource_version)),
-                WatchEvent::Error(status) => return Err(Failure::of(Verb::Watch, &kube::Error::Api(status))),
+                WatchEvent::Error(status) => {
+                    return Err(self.server.fault(WATCH, &kube::Error::Api(status)));
+                }
             }
             self.say_what_is_wrong();
         }
@@ -279,68 +334,17 @@ impl Follower {
     }
 
     async fn send(&self, change: Change) {
-        if let (Some(keep), Some(_)) = (&self.keep, &self.version) {
-            keep.send_replace(self.all());
-        }
+        self.remember();
         // Nobody listens any more: the task is about to be ended.
         let _ = self.sender.send(change).await;
     }
-}
 
-/// A request did not succeed.
-struct Failure {
-    text: String,
-    verb: Verb,
-    reason: Reason,
-    /// The server does not remember the version asked for.
-    gone: bool,
-    after: Option<Duration>,
-}
-
-impl Failure {
-    fn new(verb: Verb, reason: Reason, why: &str) -> Self {
-        let text = format!("cannot {} Nodes: {why}", verb.name());
-        Self { text, verb, reason, gone: false, after: None }
-    }
-
-    fn of(verb: Verb, error: &kube::Error) -> Self {
-        let gone = matches!(error, kube::Error::Api(status) if status.code == 410);
-        Self { gone, after: retry_after(error), ..Self::new(verb, error.into(), &words(error)) }
-    }
-}
-
-async fn answer<T>(verb: Verb, request: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
-    match timeout(ANSWER, request).await {
-        Ok(answer) => answer.map_err(|error| Failure::of(verb, &error)),
-        Err(_) => Err(Failure::new(
-            verb,
-            Reason::Timeout,
-            &format!("the API server gave no answer within {ANSWER:?}"),
-        )),
-    }
-}
-
-/// How long the server asked to wait, within reason.
-pub(crate) fn retry_after(error: &kube::Error) -> Option<Duration> {
-    let kube::Error::Api(status) = error else { return None };
-    let seconds = status.details.as_ref()?.retry_after_seconds;
-    (seconds > 0).then(|| Duration::from_secs(seconds.into()).min(PATIENCE))
-}
-
-/// What the server says, or why it says nothing: with all causes, as the outermost alone often says only
-/// "service error".
-pub(crate) fn words(error: &kube::Error) -> String {
-    if let kube::Error::Api(status) = error {
-        return format!("the API server says {} {}: {}", status.code, status.reason, status.message);
-    }
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
+    /// What the server has just said is to be on disk.
+    fn remember(&self) {
+        if let (Some(keep), Some(own), Some(_)) = (&self.keep, &self.own, &self.version) {
+            let own_is_gone = !self.known.contains_key(own) && !self.invalid.contains_key(own);
+            let (objects, at) = (self.all(), SystemTime::now());
+            keep.send_replace(Some(Known { objects, at, list: self.lists, own_is_gone }));
         }
-        cause = error.source();
     }
-    text
 }

@@ -71,24 +71,6 @@ impl Reason {
     }
 }
 
-impl From<&kube::Error> for Reason {
-    fn from(error: &kube::Error) -> Self {
-        match error {
-            kube::Error::Api(status) => match status.code {
-                401 => Self::Unauthorized,
-                403 => Self::Forbidden,
-                429 => Self::Throttled,
-                500.. => Self::Server,
-                _ => Self::Other,
-            },
-            kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => {
-                Self::Unreachable
-            }
-            _ => Self::Other,
-        }
-    }
-}
-
 /// How many requests to the API server failed. Clones share one state.
 #[derive(Debug, Clone, Default)]
 pub struct ApiErrors(Arc<[[AtomicU64; Reason::ALL.len()]; Verb::ALL.len()]>);
@@ -123,21 +105,6 @@ mod tests {
                 errors.clone().count(verb, reason);
                 assert_eq!(errors.get(verb, reason), 1);
             }
-        }
-    }
-
-    #[test]
-    fn a_status_has_its_reason() {
-        for (code, want) in [
-            (401, Reason::Unauthorized),
-            (403, Reason::Forbidden),
-            (404, Reason::Other),
-            (429, Reason::Throttled),
-            (500, Reason::Server),
-            (503, Reason::Server),
-        ] {
-            let status = kube::core::Status { code, ..Default::default() };
-            assert_eq!(Reason::from(&kube::Error::Api(Box::new(status))), want, "{code}");
         }
     }
 }

@@ -79,6 +79,7 @@ mod tests {
     fn node(name: &str, cidr: &str) -> Object {
         Object::Node(Node {
             name: name.into(),
+            uid: None,
             pod_cidrs: vec![cidr.parse().unwrap()],
             internal_ips: Vec::new(),
             annotations: BTreeMap::new(),

@@ -1,16 +1,16 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
-use futures::Stream;
 use futures::future::Either;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use futures::{Stream, StreamExt};
+use tokio::time::timeout;
 
-use crate::{Annotator, Cache, Change, Health, api, folder};
-
-/// A server that takes longer to be reached is out of reach.
-const CONNECT: Duration = Duration::from_secs(5);
+use crate::cache::Bound;
+use crate::fault::Fault;
+use crate::server::Server;
+use crate::{Annotator, Cache, Change, Health, Node, api, folder};
 
 /// Where objects come from.
 #[derive(Debug, Clone)]
@@ -44,16 +44,21 @@ pub enum ConnectError {
         reason: String,
     },
     /// This is no Pod, or it has no service account.
-    #[error(
-        "cannot use the Pod's service account: {0}; outside of Kubernetes give --kubeconfig or --manifests"
-    )]
+    #[error("cannot use the Pod's service account: {0}")]
     ServiceAccount(#[from] kube::config::InClusterError),
     /// The explicit address is no URL.
-    #[error("\"{0}\" is no URL of an API server: write one like https://192.0.2.10:6443")]
+    #[error("\"{0}\" is no URL of an API server")]
     Url(String),
     /// The certificates or tokens cannot be used.
-    #[error("cannot make a client for the API server: {0}")]
-    Client(#[source] Box<kube::Error>),
+    #[error("cannot make a client for the API server {url} from {credentials}: {source}")]
+    Client {
+        /// The server's URL.
+        url: String,
+        /// Where the certificates or tokens are from.
+        credentials: String,
+        /// Why not.
+        source: Box<kube::Error>,
+    },
     /// There is no such folder.
     #[error("cannot watch the folder {}: {reason}", .path.display())]
     Folder {
@@ -64,6 +69,19 @@ pub enum ConnectError {
     },
 }
 
+impl ConnectError {
+    /// What helps.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Kubeconfig { .. } => "correct the file, or the setting that names it",
+            Self::ServiceAccount(_) => "outside of Kubernetes give --kubeconfig or --manifests",
+            Self::Url(_) => "write one like https://192.0.2.10:6443",
+            Self::Client { .. } => "correct the certificates, keys and tokens there",
+            Self::Folder { .. } => "make the folder, or correct the setting that names it",
+        }
+    }
+}
+
 /// A source that can be used.
 #[derive(Debug)]
 pub struct Connection {
@@ -71,29 +89,54 @@ pub struct Connection {
     health: Health,
 }
 
+/// What one look at a source gave: see [`Connection::look`].
+#[derive(Debug, Default)]
+pub struct Look {
+    /// The Nodes that could be read; `None` if they may not be listed.
+    pub nodes: Option<Vec<Node>>,
+    /// What is wrong with the others, or with files.
+    pub problems: Vec<String>,
+    /// What the API server does not allow, of what [`Connection::changes`] and annotating need.
+    pub denied: Vec<Fault>,
+}
+
+/// A source did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// The API server did not.
+    #[error(transparent)]
+    Api(#[from] Fault),
+    /// The folder did not.
+    #[error("the folder {} was not read within {limit:?}", .path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// How long was waited.
+        limit: Duration,
+    },
+}
+
 enum Kind {
-    Api(Client, Option<Cache>),
+    Api(Server, Option<Cache>),
     Folder(PathBuf),
 }
 
 impl fmt::Debug for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Api(..) => f.write_str("Api"),
+            Self::Api(server, _) => write!(f, "Api({})", server.place.url),
             Self::Folder(path) => write!(f, "Folder({})", path.display()),
         }
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Api(ApiOptions { server: Some(server), .. }) => write!(f, "API server {server}"),
-            Self::Api(ApiOptions { kubeconfig: Some(path), .. }) => {
-                write!(f, "API server of {}", path.display())
+        match &self.kind {
+            Kind::Api(server, _) => {
+                write!(f, "API server {} by {}", server.place.url, server.place.credentials)
             }
-            Self::Api(_) => f.write_str("API server of the Pod's service account"),
-            Self::Folder(path) => write!(f, "manifests in {}", path.display()),
+            Kind::Folder(path) => write!(f, "manifests in {}", path.display()),
         }
     }
 }
@@ -105,7 +148,7 @@ impl Source {
     /// [`ConnectError`]: trying again will not help.
     pub async fn connect(&self) -> Result<Connection, ConnectError> {
         let kind = match self {
-            Self::Api(options) => Kind::Api(client(options).await?, options.cache.clone()),
+            Self::Api(options) => Kind::Api(Server::new(options).await?, options.cache.clone()),
             Self::Folder(path) => {
                 check_folder(path)?;
                 Kind::Folder(path.clone())
@@ -121,8 +164,9 @@ impl Connection {
     /// first time there is a [`Change::Known`] with what the [`Cache`] has.
     pub fn changes(&self) -> impl Stream<Item = Change> + Send + 'static {
         match &self.kind {
-            Kind::Api(client, cache) => {
-                Either::Left(api::changes(client.clone(), self.health.clone(), cache.clone()))
+            Kind::Api(server, cache) => {
+                let cache = cache.clone().map(|cache| Bound::new(cache, server));
+                Either::Left(api::changes(server.clone(), self.health.clone(), cache))
             }
             Kind::Folder(path) => Either::Right(folder::changes(path.clone(), self.health.clone())),
         }
@@ -131,8 +175,33 @@ impl Connection {
     /// Writes annotations to where the objects come from.
     pub fn annotator(&self) -> Annotator {
         match &self.kind {
-            Kind::Api(client, _) => Annotator::api(client.clone(), self.health.api_errors().clone()),
+            Kind::Api(server, _) => Annotator::api(server.clone(), self.health.api_errors().clone()),
             Kind::Folder(path) => Annotator::folder(path),
+        }
+    }
+
+    /// Reads the source once and asks what it allows; the cache is left alone.
+    ///
+    /// # Errors
+    /// The source did not answer, or not within the limit.
+    pub async fn look(&self, limit: Duration) -> Result<Look, LookError> {
+        match &self.kind {
+            Kind::Api(server, _) => match timeout(limit, look(server)).await {
+                Ok(look) => Ok(look?),
+                Err(_) => Err(Fault::no_answer(&server.place, "list nodes", limit).into()),
+            },
+            Kind::Folder(path) => {
+                let health = Health::default();
+                let mut changes = pin!(folder::changes(path.clone(), health.clone()));
+                match timeout(limit, changes.next()).await {
+                    Ok(Some(Change::Replace(objects) | Change::Known(objects))) => {
+                        let nodes = objects.into_iter().map(|crate::Object::Node(node)| node).collect();
+                        let problems = health.error().into_iter().collect();
+                        Ok(Look { nodes: Some(nodes), problems, denied: Vec::new() })
+                    }
+                    _ => Err(LookError::Folder { path: path.clone(), limit }),
+                }
+            }
         }
     }
 
@@ -148,26 +217,18 @@ fn check_folder(path: &Path) -> Result<(), ConnectError> {
     if meta.is_dir() { Ok(()) } else { Err(fail("it is no folder".into())) }
 }
 
-async fn client(options: &ApiOptions) -> Result<Client, ConnectError> {
-    let mut config = match &options.kubeconfig {
-        Some(path) => {
-            let fail = |reason: String| ConnectError::Kubeconfig { path: path.clone(), reason };
-            let file = Kubeconfig::read_from(path).map_err(|error| fail(error.to_string()))?;
-            let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
-            config.map_err(|error| fail(error.to_string()))?
+async fn look(server: &Server) -> Result<Look, Fault> {
+    let mut look = Look::default();
+    match server.nodes().await {
+        Ok(nodes) => {
+            let (good, bad): (Vec<_>, Vec<_>) =
+                nodes.into_iter().map(Node::try_from).partition(Result::is_ok);
+            look.nodes = Some(good.into_iter().flatten().collect());
+            look.problems = bad.into_iter().filter_map(Result::err).map(|error| error.to_string()).collect();
         }
-        None => Config::incluster()?,
-    };
-    if let Some(server) = &options.server {
-        let url = || ConnectError::Url(server.clone());
-        config.cluster_url = server.parse().map_err(|_| url())?;
-        if !matches!(config.cluster_url.scheme_str(), Some("http" | "https")) {
-            return Err(url());
-        }
+        Err(fault) if fault.is_forbidden() => {}
+        Err(fault) => return Err(fault),
     }
-    config.connect_timeout = Some(CONNECT);
-    // kube would try again by itself for minutes after a 429, 503 or 504, and nobody would be told.
-    config.default_retry = false;
-    // No read timeout: it would hold for idle watches too. Each request has its own bound where it is made.
-    Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))
+    look.denied = server.denied().await;
+    Ok(look)
 }

@@ -23,7 +23,7 @@ pub(super) fn try_out(paths: &Paths) -> Vec<Finding> {
         thread.join().unwrap_or_else(|_| Err(anyhow!("the trial ended early")))
     });
     tried.unwrap_or_else(|error: anyhow::Error| {
-        vec![Finding::bad("the kernel's features", format!("{error:#}: run it as root"))]
+        vec![Finding::missing("the kernel's features", format!("{error:#}"), "run it as root")]
     })
 }
 
@@ -53,8 +53,9 @@ impl Trial {
         );
         if let Err(error) = plumbing::shape::try_out(interface::SHAPER, interface::SHAPED) {
             let needs = "CONFIG_NET_SCH_TBF and CONFIG_NET_SCH_HTB (modprobe sch_tbf sch_htb)";
-            let problem = format!("{error}; Pods with a limit cannot be added: the kernel needs {needs}");
-            self.findings.push(Finding::warning("limits of Pods' bandwidth", problem));
+            let problem = format!("{error}: Pods with a limit cannot be added");
+            let remedy = format!("the kernel needs {needs}");
+            self.findings.push(Finding::warning("limits of Pods' bandwidth", problem, remedy));
         } else {
             self.findings.push(Finding::good("limits of Pods' bandwidth"));
         }
@@ -79,7 +80,7 @@ impl Trial {
             }
         }
         if let Err(error) = datapath::remove_pins(&pin_dir) {
-            self.findings.push(Finding::warning("the trial's pins", error));
+            self.findings.push(Finding::warning("the trial's pins", error, "remove them"));
         }
         if !was_there {
             let _ = std::fs::remove_dir(&paths.bpf_dir); // not if an agent has begun to use it meanwhile
@@ -95,7 +96,11 @@ impl Trial {
                 Some(made)
             }
             Err(error) => {
-                self.findings.push(Finding::bad(what, format!("{error:#}; the kernel needs {needs}")));
+                self.findings.push(Finding::missing(
+                    what,
+                    format!("{error:#}"),
+                    format!("the kernel needs {needs}"),
+                ));
                 None
             }
         }

@@ -2,16 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 
 use naming::alias::CLUSTER_NETWORK;
-use naming::interface;
 use nix::unistd::{AccessFlags, access};
 
 use super::Finding;
 use crate::args::{Paths, RunArgs};
-use crate::network::OVERLAY_PORT;
 use crate::{capabilities, leaks};
 
 pub(super) fn look(args: &RunArgs) -> Vec<Finding> {
@@ -19,13 +16,13 @@ pub(super) fn look(args: &RunArgs) -> Vec<Finding> {
     findings.extend(folders(&args.paths));
     findings.extend(addresses(&args.ipam_type));
     findings.push(sysctls(&args.paths.sysctl_dir));
-    findings.push(overlay_port());
+    findings.extend(ipam_plugin(args));
     findings.push(other_networks(&args.paths.cni_config_path));
     if let Some(folder) = &args.manifests {
         let what = format!("manifests in {}", folder.display());
         findings.push(match fs::read_dir(folder) {
             Ok(_) => Finding::good(what),
-            Err(error) => Finding::bad(what, format!("{error}: make the folder, or correct --manifests")),
+            Err(error) => Finding::missing(what, error, "make the folder, or correct --manifests"),
         });
     }
     findings
@@ -38,9 +35,9 @@ fn rights() -> Finding {
         Ok(missing) => {
             let all: Vec<_> = missing.iter().map(|(name, why)| format!("{name} (for {why})")).collect();
             let remedy = "run it as root; in a container add them to securityContext.capabilities";
-            Finding::bad(what, format!("there is no {}: {remedy}", all.join(", no ")))
+            Finding::missing(what, format!("there is no {}", all.join(", no ")), remedy)
         }
-        Err(error) => Finding::bad(what, format!("{error:#}: mount /proc")),
+        Err(error) => Finding::missing(what, format!("{error:#}"), "mount /proc"),
     }
 }
 
@@ -57,7 +54,7 @@ fn folders(paths: &Paths) -> Vec<Finding> {
             let what = format!("{what} {}", folder.display());
             match writable(&folder) {
                 Ok(()) => Finding::good(what),
-                Err(error) => Finding::bad(what, format!("{error}: make it writable, or correct {flag}")),
+                Err(error) => Finding::missing(what, error, format!("make it writable, or correct {flag}")),
             }
         })
         .collect();
@@ -67,6 +64,7 @@ fn folders(paths: &Paths) -> Vec<Finding> {
         Err(error) => Finding::warning(
             cache,
             format!("{error}: an agent that starts while the API server is away would know no Nodes"),
+            "make it writable, or correct --cache-dir",
         ),
     });
     findings
@@ -80,10 +78,32 @@ fn addresses(ipam_type: &str) -> Option<Finding> {
         Ok(()) => Finding::good(what),
         Err(error) => Finding::warning(
             what,
-            format!(
-                "{error}: make it writable, in a container mount it, or leaked addresses are not given back"
-            ),
+            format!("{error}: leaked addresses are not given back"),
+            "make it writable, in a container mount it",
         ),
+    })
+}
+
+/// One that the plugin executes; its own is part of it.
+fn ipam_plugin(args: &RunArgs) -> Option<Finding> {
+    let (name, folder) = (&args.ipam_type, &args.cni_bin_dir);
+    if name == ipam::IN_PROCESS {
+        return None;
+    }
+    let what = format!("the IPAM plugin {name}");
+    // It is a file's name, and must not lead elsewhere.
+    if name.is_empty() || name.contains('/') {
+        return Some(Finding::invalid(what, "this is no name of a plugin", "correct --ipam-type"));
+    }
+    let plugin = folder.join(name);
+    Some(if access(&plugin, AccessFlags::X_OK).is_ok() && plugin.is_file() {
+        Finding::good(what)
+    } else if folder.is_dir() {
+        let problem = format!("there is no program {}", plugin.display());
+        Finding::missing(what, problem, "install it there, or correct --ipam-type or --cni-bin-dir")
+    } else {
+        let problem = format!("there is no directory {} to look for it", folder.display());
+        Finding::warning(what, problem, "correct --cni-bin-dir, in a container mount it")
     })
 }
 
@@ -102,38 +122,12 @@ fn sysctls(root: &Path) -> Finding {
     let what = format!("the node's settings in {}", root.display());
     match access(&setting, AccessFlags::W_OK) {
         Ok(()) => Finding::good(what),
-        Err(errno) => Finding::bad(
+        Err(errno) => Finding::missing(
             what,
-            format!(
-                "{errno}: where /proc/sys is read-only, mount the host's /proc/sys/net and name it with --sysctl-dir"
-            ),
+            errno,
+            "where /proc/sys is read-only, mount the host's /proc/sys/net and name it with --sysctl-dir",
         ),
     }
-}
-
-/// Another VXLAN network, most of all.
-fn overlay_port() -> Finding {
-    let what = format!("UDP port {OVERLAY_PORT}");
-    if plumbing::find_port(interface::OVERLAY).is_ok_and(|link| link.is_some()) {
-        return Finding::good(what); // our own device has it
-    }
-    let both: [SocketAddr; 2] =
-        [(Ipv4Addr::UNSPECIFIED, OVERLAY_PORT).into(), (Ipv6Addr::UNSPECIFIED, OVERLAY_PORT).into()];
-    for address in both {
-        match UdpSocket::bind(address) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                return Finding::bad(
-                    what,
-                    format!(
-                        "somebody else has it: look with `ip -d link show type vxlan` and `ss -ulnp sport = \
-                         {OVERLAY_PORT}`, and remove that network"
-                    ),
-                );
-            }
-            _ => {} // without IPv6 there is nobody to have it
-        }
-    }
-    Finding::good(what)
 }
 
 /// The runtime takes the first configuration by name.
@@ -153,9 +147,9 @@ fn other_networks(config: &Path) -> Finding {
         return Finding::good(what);
     }
     let problem = format!(
-        "{} in {} comes first, so the container runtime uses that network: remove it",
+        "{} in {} comes first, so the container runtime uses that network",
         before.join(", "),
         folder.display()
     );
-    Finding::warning(what, problem)
+    Finding::warning(what, problem, "remove it")
 }

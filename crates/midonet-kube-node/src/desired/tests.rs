@@ -2,6 +2,7 @@ use super::*;
 
 fn node(name: &str, pod_cidrs: &[&str], internal_ips: &[&str]) -> Node {
     Node {
+        uid: None,
         name: name.into(),
         pod_cidrs: pod_cidrs.iter().map(|c| c.parse().unwrap()).collect(),
         internal_ips: internal_ips.iter().map(|a| a.parse().unwrap()).collect(),

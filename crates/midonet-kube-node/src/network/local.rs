@@ -28,13 +28,16 @@ impl Network {
         self.restore_pins()?;
         let underlay = plumbing::underlay::find(local.tunnel_address).with_context(|| {
             format!(
-                "no interface holds this node's tunnel address {}: is the Node's InternalIP right?",
+                "no interface holds this node's tunnel address {}; correct the Node's InternalIP",
                 local.tunnel_address
             )
         })?;
         let mtu = match self.settings.mtu {
             Some(mtu) => mtu,
-            None => pod_mtu(&underlay, local.tunnel_address)?,
+            None => match mtu_problem(&underlay, local.tunnel_address, None) {
+                None => path_mtu(&underlay, local.tunnel_address),
+                Some((problem, remedy)) => anyhow::bail!("{problem}; {remedy}"),
+            },
         };
         let changed = plumbing::sysctl::enable_forwarding(&families(&local.gateways))
             .context("cannot make the node a router")?;
@@ -168,17 +171,34 @@ pub(super) fn direct_tunnel_address(
     Ok(direct.then_some(address))
 }
 
-fn pod_mtu(underlay: &Underlay, tunnel_address: IpAddr) -> Result<u32> {
-    let overhead = tunnel_overhead(tunnel_address);
-    let mtu = underlay.mtu.saturating_sub(overhead);
-    anyhow::ensure!(
-        mtu >= 1280,
-        "the uplink {} has an MTU of {}: less the tunnel's {overhead} bytes it leaves {mtu} for Pods, and IPv6 \
-         needs 1280; raise the uplink's MTU, or set --mtu if Pods use IPv4 alone",
-        underlay.ifname,
-        underlay.mtu
+/// The largest packet of a Pod, in bytes, that an uplink carries in a tunnel.
+fn path_mtu(underlay: &Underlay, tunnel_address: IpAddr) -> u32 {
+    underlay.mtu.saturating_sub(tunnel_overhead(tunnel_address))
+}
+
+/// What is wrong with the Pods' MTU on this uplink, and the remedy: packets above the path's would be lost, and IPv6
+/// needs 1280 (RFC 8200, section 5). `setting` is --mtu.
+pub fn mtu_problem(
+    underlay: &Underlay,
+    tunnel_address: IpAddr,
+    setting: Option<u32>,
+) -> Option<(String, String)> {
+    let Underlay { ifname, mtu, .. } = underlay;
+    let (path, overhead) = (path_mtu(underlay, tunnel_address), tunnel_overhead(tunnel_address));
+    let uplink = format!(
+        "the uplink {ifname} has an MTU of {mtu} and carries {path} less the tunnel's {overhead} bytes"
     );
-    Ok(mtu)
+    match setting {
+        Some(setting) if setting > path => Some((
+            format!("--mtu {setting} is too large: {uplink}"),
+            format!("leave --mtu out or set it to at most {path}, or raise the uplink's MTU"),
+        )),
+        None if path < 1280 => Some((
+            format!("Pods would have an MTU below IPv6's least of 1280: {uplink}"),
+            "raise the uplink's MTU, or set --mtu if Pods use IPv4 alone".into(),
+        )),
+        _ => None,
+    }
 }
 
 fn families(addresses: &[IpAddr]) -> Vec<plumbing::Family> {

@@ -5,14 +5,19 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     List,
     Watch,
     Patch,
+    /// Of the namespace kube-system.
+    Cluster,
+    /// A SelfSubjectAccessReview.
+    Review,
 }
 
 #[derive(Debug, Clone)]
@@ -53,30 +58,43 @@ struct State {
 pub struct Server {
     state: Arc<Mutex<State>>,
     address: SocketAddr,
+    tls: bool,
 }
 
 impl Server {
     /// The last reply to a kind of request is repeated; what is not in the script is never answered.
     pub async fn start(script: impl IntoIterator<Item = (Kind, Reply)>) -> Self {
+        Self::start_with(script, None).await
+    }
+
+    pub async fn start_with(
+        script: impl IntoIterator<Item = (Kind, Reply)>,
+        tls: Option<TlsAcceptor>,
+    ) -> Self {
         let mut state = State::default();
         for (kind, reply) in script {
             state.script.entry(kind).or_default().push_back(reply);
         }
         let state = Arc::new(Mutex::new(state));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = Self { address: listener.local_addr().unwrap(), state };
+        let server = Self { address: listener.local_addr().unwrap(), state, tls: tls.is_some() };
         let serving = server.clone();
         tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
-                let serving = serving.clone();
-                tokio::spawn(async move { serving.serve(connection).await });
+                let (serving, tls) = (serving.clone(), tls.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        None => serving.serve(connection).await,
+                        Some(tls) => serving.serve(tls.accept(connection).await.ok()?).await,
+                    }
+                });
             }
         });
         server
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", if self.tls { "https" } else { "http" }, self.address)
     }
 
     pub fn requests(&self, kind: Kind) -> Vec<Request> {
@@ -96,7 +114,7 @@ impl Server {
         if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() }.unwrap_or(Reply::Stall)
     }
 
-    async fn serve(&self, connection: TcpStream) -> Option<()> {
+    async fn serve(&self, connection: impl AsyncRead + AsyncWrite + Unpin) -> Option<()> {
         let mut connection = BufReader::new(connection);
         let request = read(&mut connection).await?;
         match self.reply(request) {
@@ -105,7 +123,8 @@ impl Server {
                     "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
                     body.len()
                 );
-                connection.write_all((head + &body).as_bytes()).await.ok()
+                connection.write_all((head + &body).as_bytes()).await.ok()?;
+                connection.shutdown().await.ok()
             }
             Reply::Stream(lines, end) => {
                 let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";
@@ -125,7 +144,7 @@ impl Server {
     }
 }
 
-async fn read(connection: &mut BufReader<TcpStream>) -> Option<Request> {
+async fn read(connection: &mut BufReader<impl AsyncRead + Unpin>) -> Option<Request> {
     let mut first = String::new();
     connection.read_line(&mut first).await.ok()?;
     let mut words = first.split(' ');
@@ -142,16 +161,19 @@ async fn read(connection: &mut BufReader<TcpStream>) -> Option<Request> {
     connection.read_exact(&mut body).await.ok()?;
     let kind = match method.as_str() {
         "PATCH" => Kind::Patch,
+        "POST" => Kind::Review,
+        _ if target.starts_with("/api/v1/namespaces/kube-system") => Kind::Cluster,
         _ if target.contains("watch=true") => Kind::Watch,
         _ => Kind::List,
     };
     Some(Request { kind, target, headers, body: String::from_utf8(body).ok()? })
 }
 
+/// Its UID is "uid-" and its name.
 pub fn node(name: &str, cidr: &str, version: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Node",
-        "metadata": {"name": name, "resourceVersion": version},
+        "metadata": {"name": name, "uid": format!("uid-{name}"), "resourceVersion": version},
         "spec": {"podCIDR": cidr, "podCIDRs": [cidr]},
     })
 }
@@ -165,6 +187,24 @@ pub fn part(version: &str, token: &str, items: &[Value]) -> Reply {
     let metadata = json!({"resourceVersion": version, "continue": token});
     let list = json!({"apiVersion": "v1", "kind": "NodeList", "metadata": metadata, "items": items});
     Reply::Answer(200, list.to_string())
+}
+
+/// The namespace kube-system of a cluster.
+pub fn cluster(uid: &str) -> Reply {
+    let metadata = json!({"name": "kube-system", "uid": uid});
+    let namespace =
+        json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata});
+    Reply::Answer(200, namespace.to_string())
+}
+
+/// Whether something is allowed, and why.
+pub fn review(allowed: bool, reason: &str) -> Reply {
+    let status = json!({"allowed": allowed, "reason": reason});
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "metadata": {}, "spec": {},
+        "status": status,
+    });
+    Reply::Answer(201, review.to_string())
 }
 
 pub fn event(kind: &str, object: &Value) -> String {

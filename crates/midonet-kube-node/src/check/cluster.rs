@@ -1,0 +1,83 @@
+//! The source of objects, this node's Node in it, and whether they fit the settings and the uplink.
+
+use std::time::Duration;
+
+use objects::{Look, LookError, Node, Source};
+
+use super::Finding;
+use crate::args::RunArgs;
+use crate::desired::{Desired, desired};
+use crate::{network, run};
+
+/// All questions to the source together may take so long.
+const LIMIT: Duration = Duration::from_secs(10);
+
+pub(super) fn look(args: &RunArgs) -> Vec<Finding> {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return vec![Finding::missing("threads", error, "raise the limit of processes")],
+    };
+    let findings = runtime.block_on(ask(args));
+    // A look-up of a name may hang for longer than the limit.
+    runtime.shutdown_background();
+    findings
+}
+
+async fn ask(args: &RunArgs) -> Vec<Finding> {
+    let source = run::source(args);
+    let connection = match source.connect().await {
+        Ok(connection) => connection,
+        // Already said of the directory.
+        Err(_) if matches!(source, Source::Folder(_)) => return Vec::new(),
+        Err(error) => {
+            return vec![Finding::invalid("settings of the API server", &error, error.remedy())];
+        }
+    };
+    let what = connection.to_string();
+    let Look { nodes, problems, denied } = match connection.look(LIMIT).await {
+        Ok(look) => look,
+        Err(LookError::Api(fault)) => {
+            return vec![Finding::bad(fault.is_setting(), what, fault.problem(), fault.remedy())];
+        }
+        Err(error) => return vec![Finding::missing(what, error, "see why it cannot be read")],
+    };
+    let mut findings = vec![Finding::good(&what)];
+    for fault in denied {
+        findings.push(Finding::missing("permissions", fault.problem(), fault.remedy()));
+    }
+    for problem in problems {
+        findings.push(Finding::warning(&what, problem, "correct the object"));
+    }
+    // Without a name this is said already.
+    if let Some(nodes) = nodes.filter(|_| !args.node_name.is_empty()) {
+        findings.extend(own_node(args, &nodes));
+    }
+    findings
+}
+
+fn own_node(args: &RunArgs, nodes: &[Node]) -> Vec<Finding> {
+    let what = format!("Node {}", args.node_name);
+    // A wrong --cluster-cidr is said already; without any, no podCIDR could be in it.
+    let (Desired { local, .. }, left_out) = match desired(nodes, &args.node_name, &args.cluster_cidr) {
+        Ok(desired) => desired,
+        Err(_) if args.cluster_cidr.is_empty() => return Vec::new(),
+        Err(error) => return vec![Finding::bad(error.is_setting(), what, &error, error.remedy())],
+    };
+    let mut findings = vec![Finding::good(what)];
+    let other = |problem| Finding::warning("other Nodes", problem, "correct that Node");
+    findings.extend(left_out.into_iter().map(other));
+    let address = local.tunnel_address;
+    let uplink = format!("the uplink, with the tunnel address {address}");
+    findings.push(match plumbing::underlay::find(address) {
+        Err(error) => Finding::missing(
+            uplink,
+            error,
+            "correct the Node's InternalIP (the kubelet's --node-ip), or run this on that node",
+        ),
+        Ok(underlay) => match network::mtu_problem(&underlay, address, args.mtu) {
+            Some((problem, remedy)) => Finding::invalid("MTU", problem, remedy),
+            None => Finding::good(uplink),
+        },
+    });
+    findings
+}

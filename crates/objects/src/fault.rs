@@ -1,0 +1,281 @@
+//! Why a request to an API server did not succeed, in words for the people who run the node: the URL, the cause
+//! and a remedy. The cause is found by the types of the errors; no text of theirs is taken apart for it, but for
+//! that of a failed name look-up, which has no type of its own.
+
+mod tls;
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::iter::successors;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::client::AuthError;
+
+use crate::server::{CONNECT, Place};
+use crate::{Reason, Verb};
+
+/// No server makes us wait longer by asking for it.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// So much of what somebody else wrote is repeated, in characters.
+const QUOTE: usize = 400;
+
+/// A request to the API server did not succeed. [`Display`](fmt::Display) gives problem and remedy.
+///
+/// The texts hold nothing that differs from one try to the next: who compares them logs each cause once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    place: Arc<Place>,
+    /// What was asked for: a verb and a resource, such as "list nodes".
+    task: &'static str,
+    cause: Cause,
+    after: Option<Duration>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Cause {
+    /// The URL's name has no address.
+    Name(String),
+    Refused,
+    /// No route, a reset and the like: the kernel's words.
+    Unreachable(String),
+    NoConnection,
+    NoAnswer(Duration),
+    /// What is wrong with the server's certificate, and the remedy.
+    Certificate(String, String),
+    Tls(String),
+    /// There are none to send.
+    Credentials(String),
+    Unauthorized(String),
+    Forbidden(String),
+    /// Another HTTP status: code, Kubernetes' reason, the server's message.
+    Status(u16, String, String),
+    /// The answer was cut off, or is not Kubernetes'.
+    Answer(String),
+}
+
+impl Fault {
+    pub(crate) fn new(place: &Arc<Place>, task: &'static str, error: &kube::Error) -> Self {
+        let after = match error {
+            kube::Error::Api(status) => status.details.as_ref().map(|details| details.retry_after_seconds),
+            _ => None,
+        };
+        let after = after.filter(|seconds| *seconds > 0);
+        let after = after.map(|seconds| Duration::from_secs(seconds.into()).min(PATIENCE));
+        Self { after, ..Self::because(place, task, cause(error)) }
+    }
+
+    pub(crate) fn no_answer(place: &Arc<Place>, task: &'static str, limit: Duration) -> Self {
+        Self::because(place, task, Cause::NoAnswer(limit))
+    }
+
+    pub(crate) fn forbidden(place: &Arc<Place>, task: &'static str, message: &str) -> Self {
+        Self::because(place, task, Cause::Forbidden(quote(message)))
+    }
+
+    pub(crate) fn unusable(place: &Arc<Place>, task: &'static str, why: &str) -> Self {
+        Self::because(place, task, Cause::Answer(why.to_owned()))
+    }
+
+    fn because(place: &Arc<Place>, task: &'static str, cause: Cause) -> Self {
+        Self { place: Arc::clone(place), task, cause, after: None }
+    }
+
+    /// How long the server asked to wait, within reason.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.after
+    }
+
+    /// Which kind of error it is, for counting.
+    pub(crate) fn reason(&self) -> Reason {
+        match &self.cause {
+            Cause::Name(_)
+            | Cause::Refused
+            | Cause::Unreachable(_)
+            | Cause::NoConnection
+            | Cause::Certificate(..)
+            | Cause::Tls(_) => Reason::Unreachable,
+            Cause::NoAnswer(_) => Reason::Timeout,
+            Cause::Unauthorized(_) => Reason::Unauthorized,
+            Cause::Forbidden(_) => Reason::Forbidden,
+            Cause::Status(429, ..) => Reason::Throttled,
+            Cause::Status(500.., ..) => Reason::Server,
+            Cause::Credentials(_) | Cause::Status(..) | Cause::Answer(_) => Reason::Other,
+        }
+    }
+
+    /// What was asked for, for counting.
+    pub(crate) fn verb(&self) -> Verb {
+        match self.task.split(' ').next() {
+            Some("watch") => Verb::Watch,
+            Some("patch") => Verb::Patch,
+            _ => Verb::List,
+        }
+    }
+
+    /// The server does not remember the version that was asked for.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self.cause, Cause::Status(410, ..))
+    }
+
+    /// The server does not allow what was asked for.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self.cause, Cause::Forbidden(_))
+    }
+
+    /// Whether a setting is wrong: the URL, the certificate authority or the credentials. Otherwise something
+    /// is not there: the server, a route to it, a permission.
+    pub fn is_setting(&self) -> bool {
+        match &self.cause {
+            Cause::Name(_)
+            | Cause::Certificate(..)
+            | Cause::Tls(_)
+            | Cause::Credentials(_)
+            | Cause::Unauthorized(_) => true,
+            Cause::Refused
+            | Cause::Unreachable(_)
+            | Cause::NoConnection
+            | Cause::NoAnswer(_)
+            | Cause::Forbidden(_)
+            | Cause::Status(..)
+            | Cause::Answer(_) => false,
+        }
+    }
+
+    /// What is wrong, with the server's URL.
+    pub fn problem(&self) -> String {
+        let (server, task) = (format!("the API server {}", self.place.url), self.task);
+        match &self.cause {
+            Cause::Name(why) => format!("cannot reach {server}: its name does not resolve: {why}"),
+            Cause::Refused => format!("cannot reach {server}: connection refused"),
+            Cause::Unreachable(why) => format!("cannot reach {server}: {why}"),
+            Cause::NoConnection => format!("cannot reach {server}: no connection within {CONNECT:?}"),
+            Cause::NoAnswer(limit) => format!("{server} gives no answer within {limit:?}"),
+            Cause::Certificate(what, _) => format!("cannot trust {server}: its certificate {what}"),
+            Cause::Tls(why) => format!("cannot speak TLS with {server}: {why}"),
+            Cause::Credentials(why) => format!("there are no credentials for {server}: {why}"),
+            Cause::Unauthorized(message) => {
+                format!("{server} does not accept the credentials: 401 Unauthorized: {message}")
+            }
+            Cause::Forbidden(message) => {
+                format!("{server} does not allow to {task}: 403 Forbidden: {message}")
+            }
+            Cause::Status(code, reason, message) => {
+                format!("{server} does not {task}: {code} {reason}: {message}")
+            }
+            Cause::Answer(why) => format!("{server} gives no usable answer to {task:?}: {why}"),
+        }
+    }
+
+    /// What helps.
+    pub fn remedy(&self) -> String {
+        let credentials = &self.place.credentials;
+        match &self.cause {
+            Cause::Name(_) => "correct the URL, or make this node resolve the name".into(),
+            Cause::Refused => "start the API server, or correct the address and port in the URL".into(),
+            Cause::Unreachable(_) => "look at this node's routes to it, or correct the URL".into(),
+            Cause::NoConnection => {
+                "look for a firewall on the way that drops the packets, or correct the URL".into()
+            }
+            Cause::NoAnswer(_) | Cause::Status(..) => "look at the API server's log".into(),
+            Cause::Certificate(_, remedy) => remedy.clone(),
+            Cause::Tls(_) => "see that the URL is an API server's and that its scheme fits".into(),
+            Cause::Credentials(_) => format!("correct {credentials}"),
+            Cause::Unauthorized(_) => format!("renew the token or client certificate of {credentials}"),
+            Cause::Forbidden(_) => format!(
+                "grant it to the user of {credentials}: apply the ClusterRole and its binding of the manifest \
+                 deploy/midonet-kube.yaml"
+            ),
+            Cause::Answer(_) => "see that the URL is an API server's".into(),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.problem(), self.remedy())
+    }
+}
+
+impl Error for Fault {}
+
+fn cause(error: &kube::Error) -> Cause {
+    match error {
+        kube::Error::Api(status) => {
+            let message = quote(&status.message);
+            match status.code {
+                401 => Cause::Unauthorized(message),
+                403 => Cause::Forbidden(message),
+                // What is no Status of Kubernetes' has a sentence of kube's for a reason.
+                code if status.reason.contains(' ') => {
+                    Cause::Answer(format!("HTTP status {code}: {message}"))
+                }
+                code => Cause::Status(code, quote(&status.reason), message),
+            }
+        }
+        kube::Error::Auth(error) => Cause::Credentials(credentials(error)),
+        error => connection(error).unwrap_or_else(|| Cause::Answer(last(error))),
+    }
+}
+
+/// The causes of an error, the outermost first. The error in an [`io::Error`] is not its source, but what it wraps.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(Some(error), |error: &&'a (dyn Error + 'static)| {
+        let error: &'a (dyn Error + 'static) = *error;
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    })
+}
+
+fn last(error: &kube::Error) -> String {
+    quote(&causes(error).last().map(ToString::to_string).unwrap_or_default())
+}
+
+fn connection(error: &kube::Error) -> Option<Cause> {
+    if let Some(error) = causes(error).find_map(|error| error.downcast_ref::<rustls::Error>()) {
+        return Some(tls::cause(error));
+    }
+    let io = causes(error).filter_map(|error| error.downcast_ref::<io::Error>()).last()?;
+    let text = io.to_string();
+    Some(match io.kind() {
+        io::ErrorKind::ConnectionRefused => Cause::Refused,
+        // Without the kernel's number it is our own limit.
+        io::ErrorKind::TimedOut if io.raw_os_error().is_none() => Cause::NoConnection,
+        _ if io.raw_os_error().is_some() => Cause::Unreachable(io.kind().to_string()),
+        io::ErrorKind::UnexpectedEof => Cause::Unreachable("it closed the connection".into()),
+        // The standard library's own words; the kind is not public.
+        _ => match text.strip_prefix("failed to lookup address information: ") {
+            Some(why) => Cause::Name(why.to_owned()),
+            None => return None,
+        },
+    })
+}
+
+fn credentials(error: &AuthError) -> String {
+    match error {
+        AuthError::ReadTokenFile(error, path) => {
+            format!("cannot read the token in {}: {error}", path.display())
+        }
+        AuthError::AuthExecRun { cmd, out } => {
+            let said = String::from_utf8_lossy(&out.stderr);
+            format!("the command {cmd} ended with {}: {}", out.status, quote(said.trim()))
+        }
+        error => quote(&error.to_string()),
+    }
+}
+
+/// Somebody else's text on one line, and not too much of it.
+pub(crate) fn quote(text: &str) -> String {
+    let mut quoted: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(QUOTE).collect();
+    if text.chars().nth(QUOTE).is_some() {
+        quoted.push_str("...");
+    }
+    quoted
+}
+
+#[cfg(test)]
+mod tests;
