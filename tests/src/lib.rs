@@ -56,8 +56,17 @@ impl TestLab {
     /// # Errors
     /// See [`up`](Self::up).
     pub fn without_agents(nodes: u8, family: Family) -> Result<Self> {
+        Self::without_agents_yet(nodes, family, &[])
+    }
+
+    /// The same; agents that are started there get these arguments.
+    ///
+    /// # Errors
+    /// See [`up`](Self::up).
+    pub fn without_agents_yet(nodes: u8, family: Family, agent_args: &[&str]) -> Result<Self> {
+        let agent_args = agent_args.iter().map(|arg| (*arg).to_owned()).collect();
         let binaries = Some(programs());
-        Self::with(Options { nodes, family, binaries, agents: false, ..Options::default() })
+        Self::with(Options { nodes, family, binaries, agent_args, agents: false, ..Options::default() })
     }
 
     fn with(options: Options) -> Result<Self> {
