@@ -141,6 +141,7 @@ async fn a_closed_port_is_a_refused_connection() {
         error.starts_with(&format!("cannot reach the API server {url}: connection refused; ")),
         "{error}"
     );
+    assert!(connection.health().api_errors().get(Verb::List, Reason::Unreachable) > 0);
 }
 
 #[tokio::test]
