@@ -55,7 +55,7 @@ INLINE int ndp_verdict(struct __sk_buff *skb, const struct config *cfg, const st
 	struct ethernet *ethernet = data;
 	__u32 ifindex = skb->ifindex, end;
 	__u8 mac[MAC_SIZE] ALIGNED, type;
-	struct address target;
+	struct address sender, target;
 	struct ipv6 *ip = data + ETHERNET_SIZE;
 
 	if (!data)
@@ -85,8 +85,10 @@ INLINE int ndp_verdict(struct __sk_buff *skb, const struct config *cfg, const st
 	if (!is_unicast6(&p->source))
 		return REASON_ndp_forged;
 	if (!from_node && !is_link_local6(&p->source)) {
-		struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &p->source);
+		struct endpoint *endpoint;
 
+		sender = p->source;
+		endpoint = bpf_map_lookup_elem(&endpoints, &sender);
 		if (!endpoint || endpoint->ifindex != ifindex)
 			return REASON_ndp_forged;
 	}

@@ -218,10 +218,12 @@ INLINE int answer_sender(struct __sk_buff *skb, const struct config *cfg, const 
 			 __u32 bytes)
 {
 	struct endpoint *endpoint;
+	struct address sender;
 
 	if (skb->ifindex != cfg->shaped_ifindex)
 		return answer(skb, reason, bytes);
-	endpoint = bpf_map_lookup_elem(&endpoints, &p->source);
+	sender = p->source;
+	endpoint = bpf_map_lookup_elem(&endpoints, &sender);
 	if (!endpoint)
 		return drop(skb, REASON_port_not_bound);
 	count(reason, bytes);
