@@ -147,7 +147,6 @@ _Static_assert(sizeof(struct bpf_fib_lookup) == 64, "struct bpf_fib_lookup of li
 #define BPF_F_ADJ_ROOM_NO_CSUM_RESET (1ULL << 5)
 #define BPF_F_ADJ_ROOM_ENCAP_L2_ETH (1ULL << 6)
 #define BPF_F_ADJ_ROOM_ENCAP_L2(size) ((__u64)(size) << 56)
-#define BPF_F_ADJ_ROOM_DECAP_L3_IPV4 (1ULL << 7)
 #define BPF_F_ADJ_ROOM_DECAP_L3_IPV6 (1ULL << 8)
 
 #define BPF_MAP_TYPE_HASH 1
@@ -170,6 +169,7 @@ static long (*bpf_skb_get_tunnel_key)(struct __sk_buff *, struct bpf_tunnel_key 
 static long (*bpf_skb_set_tunnel_key)(struct __sk_buff *, struct bpf_tunnel_key *, __u32 size, __u64 flags) = (void *)21;
 static long (*bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)23;
 static long (*bpf_skb_load_bytes)(const struct __sk_buff *, __u32 offset, void *, __u32 size) = (void *)26;
+static long (*bpf_skb_change_proto)(struct __sk_buff *, __u16 protocol, __u64 flags) = (void *)31;
 static __u32 (*bpf_get_hash_recalc)(struct __sk_buff *) = (void *)34;
 static long (*bpf_skb_change_tail)(struct __sk_buff *, __u32 size, __u64 flags) = (void *)38;
 static long (*bpf_skb_pull_data)(struct __sk_buff *, __u32 size) = (void *)39;

@@ -68,7 +68,7 @@ SEC("classifier") int from_uplink(struct __sk_buff *skb)
 {
 	const struct config *cfg;
 	__u32 peer;
-	__u8 version;
+	int version;
 
 	if (skb->protocol != htons(ETHERTYPE_IPV4) || skb->pkt_type != PACKET_HOST || skb->vlan_present)
 		return TCX_NEXT;
@@ -83,5 +83,5 @@ SEC("classifier") int from_uplink(struct __sk_buff *skb)
 		return from_uplink_ip(skb, cfg, 4, peer);
 	if (version == 6)
 		return from_uplink_ip(skb, cfg, 6, peer);
-	return TCX_NEXT;
+	return version ? drop(skb, REASON_tunnel_failed) : TCX_NEXT;
 }

@@ -160,10 +160,32 @@ INLINE __u32 plain_tunnel(struct __sk_buff *skb, const struct config *cfg)
 }
 
 /*
- * Takes the headers off a plain tunnel's packet: leaves the inner IP packet behind the outer MAC
- * addresses. Its version, or 0 if it is none or cannot be had: the frame is as it was then.
+ * What BPF_F_ADJ_ROOM_DECAP_L3_IPV6 does, for kernels before Linux 6.3, which do not know it: takes bytes off behind
+ * the MAC addresses of a frame that is IPv4 to the kernel and IPv6 from then on. To turn it into IPv6, the kernel
+ * makes room for the longer header, which is there already: that room goes again. Zeroes, since the kernel takes
+ * what goes off its checksum. 6; 0 if the frame is as it was; negative if it is broken.
  */
-INLINE __u8 remove_tunnel(struct __sk_buff *skb)
+NOINLINE int remove_before_ipv6(struct __sk_buff *skb, __s32 size)
+{
+	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET;
+	__s32 room = sizeof(struct ipv6) - sizeof(struct ipv4);
+	struct ipv4 zero = {};
+
+	_Static_assert(sizeof(struct ipv6) - sizeof(struct ipv4) == sizeof(zero), "the room is as long as zero");
+	if (bpf_skb_adjust_room(skb, -size, BPF_ADJ_ROOM_MAC, flags))
+		return 0;
+	if (bpf_skb_change_proto(skb, htons(ETHERTYPE_IPV6), 0) ||
+	    bpf_skb_store_bytes(skb, ETHERNET_SIZE, &zero, sizeof(zero), 0) ||
+	    bpf_skb_adjust_room(skb, -room, BPF_ADJ_ROOM_MAC, flags))
+		return -1;
+	return 6;
+}
+
+/*
+ * Takes the headers off a plain tunnel's packet: leaves the inner IP packet behind the outer MAC
+ * addresses. Its version, or 0 if it is none or cannot be had: the frame is as it was then. Negative if it is broken.
+ */
+INLINE int remove_tunnel(struct __sk_buff *skb)
 {
 	void *data = tunnel_frame(skb);
 	struct tunnel *tunnel = data + ETHERNET_SIZE;
@@ -171,10 +193,12 @@ INLINE __u8 remove_tunnel(struct __sk_buff *skb)
 	__u16 type = data ? tunnel->inner.type : 0;
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET;
 
-	if (type != htons(ETHERTYPE_IPV4) && type != htons(ETHERTYPE_IPV6))
+	/* To the kernel the frame is IPv4, as the tunnel. */
+	if (type == htons(ETHERTYPE_IPV4))
+		return bpf_skb_adjust_room(skb, -headers, BPF_ADJ_ROOM_MAC, flags) ? 0 : 4;
+	if (type != htons(ETHERTYPE_IPV6))
 		return 0;
-	flags |= type == htons(ETHERTYPE_IPV4) ? BPF_F_ADJ_ROOM_DECAP_L3_IPV4 : BPF_F_ADJ_ROOM_DECAP_L3_IPV6;
-	if (bpf_skb_adjust_room(skb, -headers, BPF_ADJ_ROOM_MAC, flags))
-		return 0;
-	return type == htons(ETHERTYPE_IPV4) ? 4 : 6;
+	if (!bpf_skb_adjust_room(skb, -headers, BPF_ADJ_ROOM_MAC, flags | BPF_F_ADJ_ROOM_DECAP_L3_IPV6))
+		return 6;
+	return remove_before_ipv6(skb, headers);
 }
