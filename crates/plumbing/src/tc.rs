@@ -1,4 +1,7 @@
-//! Traffic control: one ingress block that all interfaces of Pods share, with one program in it.
+//! Traffic control: one ingress block that all interfaces of Pods share, with one program in it; and programs at
+//! the ingress of single interfaces.
+
+mod ingress;
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -11,6 +14,8 @@ use netlink_packet_route::tc::{
 
 use crate::netlink::Request;
 use crate::{Link, Netlink, Result};
+
+pub use ingress::{attach_ingress, detach_ingress, ingress_program};
 
 /// The number of the shared block ("mi" in ASCII). It exists as long as one interface is in it.
 pub const INGRESS_BLOCK: u32 = 0x6d69;
@@ -26,11 +31,8 @@ const PRIORITY: u32 = 1;
 
 /// Puts an interface into the shared block; for ever, there is nothing to detach but the interface.
 pub(crate) fn join_block(ifindex: u32, ifname: &str) -> Request {
-    let mut message = TcMessage::default();
-    message.header.index = ifindex.cast_signed();
-    message.header.parent = TcHandle::CLSACT;
-    message.header.handle = TcHandle { major: u16::MAX, minor: 0 };
-    message.attributes = vec![TcAttribute::Kind("clsact".into()), TcAttribute::Other(block_attribute())];
+    let mut message = clsact(ifindex);
+    message.attributes.push(TcAttribute::Other(block_attribute()));
     Request {
         what: format!("put {ifname} into the datapath's block"),
         message: RouteNetlinkMessage::NewQueueDiscipline(message),
@@ -38,14 +40,25 @@ pub(crate) fn join_block(ifindex: u32, ifname: &str) -> Request {
     }
 }
 
-/// Takes away what an interface has in place of its door, which is in no block or in another.
-fn leave_block(ifindex: u32, ifname: &str) -> Request {
-    let mut request = join_block(ifindex, ifname);
-    if let RouteNetlinkMessage::NewQueueDiscipline(mut message) = request.message {
-        message.attributes.clear();
-        request.message = RouteNetlinkMessage::DelQueueDiscipline(message);
+/// An interface's clsact qdisc.
+fn clsact(ifindex: u32) -> TcMessage {
+    let mut message = TcMessage::default();
+    message.header.index = ifindex.cast_signed();
+    message.header.parent = TcHandle::CLSACT;
+    message.header.handle = TcHandle { major: u16::MAX, minor: 0 };
+    message.attributes = vec![TcAttribute::Kind("clsact".into())];
+    message
+}
+
+/// Takes an interface's clsact qdisc away, and every filter in it.
+fn remove_clsact(ifindex: u32, ifname: &str) -> Request {
+    let mut message = clsact(ifindex);
+    message.attributes.clear();
+    Request {
+        what: format!("remove the clsact qdisc of {ifname}"),
+        message: RouteNetlinkMessage::DelQueueDiscipline(message),
+        flags: 0,
     }
-    Request { what: format!("remove the clsact qdisc of {ifname}"), flags: 0, ..request }
 }
 
 /// The interfaces of this thread's namespace that are in the shared block, by number. While others vanish some
@@ -77,7 +90,7 @@ pub(crate) fn join(netlink: &mut Netlink, link: &Link) -> Result<()> {
     match netlink.request(join_block(link.ifindex, &link.name)) {
         // Somebody put a clsact of his own there.
         Err(error) if error.is_exists() => netlink
-            .requests(vec![leave_block(link.ifindex, &link.name), join_block(link.ifindex, &link.name)]),
+            .requests(vec![remove_clsact(link.ifindex, &link.name), join_block(link.ifindex, &link.name)]),
         other => other,
     }
 }
@@ -91,16 +104,19 @@ pub fn in_block(ifindex: u32) -> Result<bool> {
 }
 
 pub(crate) fn is_member(netlink: &mut Netlink, ifindex: u32) -> Result<bool> {
-    let mut message = TcMessage::default();
-    message.header.index = ifindex.cast_signed();
-    message.header.parent = TcHandle::CLSACT;
-    message.header.handle = TcHandle { major: u16::MAX, minor: 0 };
+    Ok(ingress_qdisc(netlink, ifindex)?.is_some_and(|qdisc| is_of_block(&qdisc)))
+}
+
+/// The clsact or ingress qdisc of an interface.
+fn ingress_qdisc(netlink: &mut Netlink, ifindex: u32) -> Result<Option<TcMessage>> {
+    let mut message = clsact(ifindex);
+    message.attributes.clear();
     let what = format!("look at the clsact qdisc of interface {ifindex}");
     match netlink.get(&what, RouteNetlinkMessage::GetQueueDiscipline(message)) {
-        Ok(RouteNetlinkMessage::NewQueueDiscipline(qdisc)) => Ok(is_of_block(&qdisc)),
-        Ok(_) => Ok(false),
+        Ok(RouteNetlinkMessage::NewQueueDiscipline(qdisc)) => Ok(Some(qdisc)),
+        Ok(_) => Ok(None),
         // EINVAL: what it once had was removed.
-        Err(error) if error.is_missing() || error.is(libc::EINVAL) => Ok(false),
+        Err(error) if error.is_missing() || error.is(libc::EINVAL) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -123,19 +139,31 @@ pub fn block_program(block: u32) -> Result<Option<u32>> {
         Err(error) if error.is_missing() || error.is(libc::EINVAL) => return Ok(None),
         other => other?,
     };
+    Ok(filters.iter().find_map(|filter| match filter {
+        RouteNetlinkMessage::NewTrafficFilter(filter) => program_id(filter),
+        _ => None,
+    }))
+}
+
+/// The kernel's number of a filter's program.
+fn program_id(filter: &TcMessage) -> Option<u32> {
     let id = |option: &TcOption| match option {
         TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => Some(*id),
         _ => None,
     };
-    Ok(filters.iter().find_map(|filter| match filter {
-        RouteNetlinkMessage::NewTrafficFilter(filter) => {
-            filter.attributes.iter().find_map(|attribute| match attribute {
-                TcAttribute::Options(options) => options.iter().find_map(id),
-                _ => None,
-            })
-        }
+    filter.attributes.iter().find_map(|attribute| match attribute {
+        TcAttribute::Options(options) => options.iter().find_map(id),
         _ => None,
-    }))
+    })
+}
+
+/// A filter that is a program, whose verdict is final.
+fn bpf_options(program: BorrowedFd<'_>, name: &str) -> Vec<TcOption> {
+    vec![
+        TcOption::Bpf(TcFilterBpfOption::ProgFd(program.as_raw_fd().unsigned_abs())),
+        TcOption::Bpf(TcFilterBpfOption::ProgName(name.into())),
+        TcOption::Bpf(TcFilterBpfOption::Flags(TcBpfFlags::DirectAction)),
+    ]
 }
 
 fn block_attribute() -> DefaultNla {
@@ -153,14 +181,8 @@ pub fn set_block_program(block: u32, program: BorrowedFd<'_>, name: &str) -> Res
     message.header.parent = TcHandle::from(block);
     message.header.handle = TcHandle::from(1);
     message.header.info = (PRIORITY << 16) | u32::from(ALL_PROTOCOLS.to_be());
-    message.attributes = vec![
-        TcAttribute::Kind("bpf".into()),
-        TcAttribute::Options(vec![
-            TcOption::Bpf(TcFilterBpfOption::ProgFd(program.as_raw_fd().unsigned_abs())),
-            TcOption::Bpf(TcFilterBpfOption::ProgName(name.into())),
-            TcOption::Bpf(TcFilterBpfOption::Flags(TcBpfFlags::DirectAction)),
-        ]),
-    ];
+    message.attributes =
+        vec![TcAttribute::Kind("bpf".into()), TcAttribute::Options(bpf_options(program, name))];
     Netlink::here()?.request(Request {
         what: format!("put the program {name} into the datapath's block"),
         message: RouteNetlinkMessage::NewTrafficFilter(message),

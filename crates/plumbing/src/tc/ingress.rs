@@ -1,0 +1,161 @@
+//! A program as a classifier at the ingress of one interface, for kernels without tcx: a `bpf` filter with direct
+//! action below a clsact qdisc, which may have other filters, too. Those are left as they are.
+//!
+//! The kernel is the record. A filter is ours by its handle and its program's name; one of the two handles also
+//! says that the qdisc was made for it and may go with it.
+
+use std::os::fd::BorrowedFd;
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption};
+
+use super::{ALL_PROTOCOLS, bpf_options, clsact, ingress_qdisc, is_of_block};
+use crate::netlink::Request;
+use crate::{Netlink, Result, link};
+
+/// The filter's handle below a qdisc that was there ("mi" in ASCII), and below one that was made for it.
+const GUEST: u32 = 0x6d69;
+const OWNER: u32 = 0x6d6a;
+
+/// The parent of filters at the ingress, TC_H_MIN_INGRESS, and of those at the egress.
+const AT_INGRESS: TcHandle = TcHandle { major: u16::MAX, minor: 0xfff2 };
+const AT_EGRESS: TcHandle = TcHandle { major: u16::MAX, minor: 0xfff3 };
+
+/// The lowest runs first. Filters of one priority are of one kind and protocol, so that somebody else's may take some.
+const PRIORITIES: std::ops::RangeInclusive<u32> = 1..=8;
+
+/// A filter that is there.
+struct Found {
+    priority: u32,
+    handle: u32,
+    program: Option<u32>,
+}
+
+/// Makes a program the first that packets into an interface meet, or puts it in the place of the one that has that
+/// name there: no packet misses both, and none meets both. What it lets pass (TC_ACT_UNSPEC) meets the other filters.
+///
+/// # Errors
+/// There is no such interface, or the kernel refuses.
+pub fn attach_ingress(ifindex: u32, program: BorrowedFd<'_>, name: &str) -> Result<()> {
+    let mut netlink = Netlink::here()?;
+    let made = match netlink.request(Request {
+        what: format!("make a clsact qdisc at interface {ifindex}"),
+        message: RouteNetlinkMessage::NewQueueDiscipline(clsact(ifindex)),
+        flags: NLM_F_CREATE | NLM_F_EXCL,
+    }) {
+        Err(error) if error.is_exists() => false,
+        other => other.map(|()| true)?,
+    };
+    let mut put = |priority, handle, flags| {
+        let mut message = filter(ifindex, priority, handle);
+        message.attributes.push(TcAttribute::Options(bpf_options(program, name)));
+        netlink.request(Request {
+            what: format!("put the program {name} at the ingress of interface {ifindex}"),
+            message: RouteNetlinkMessage::NewTrafficFilter(message),
+            flags,
+        })
+    };
+    if let Some(old) = find(&mut Netlink::here()?, ifindex, name)? {
+        return put(old.priority, old.handle, NLM_F_CREATE);
+    }
+    let handle = if made { OWNER } else { GUEST };
+    // Within a priority a new filter runs before the others.
+    let mut outcome = Ok(());
+    for priority in PRIORITIES {
+        outcome = put(priority, handle, NLM_F_CREATE | NLM_F_EXCL);
+        // EINVAL: filters of another kind or protocol have this priority.
+        if !outcome.as_ref().is_err_and(|error| error.is(libc::EINVAL)) {
+            break;
+        }
+    }
+    outcome
+}
+
+/// The kernel's number of the program of that name which [`attach_ingress`] put at an interface; `None` without any.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn ingress_program(ifindex: u32, name: &str) -> Result<Option<u32>> {
+    Ok(find(&mut Netlink::here()?, ifindex, name)?.and_then(|found| found.program))
+}
+
+/// Takes the program of that name away from every interface but one, and with it the qdiscs that were made for it
+/// and have nobody else's filters. Returns the names of the interfaces that had it.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn detach_ingress(name: &str, except: Option<u32>) -> Result<Vec<String>> {
+    let mut netlink = Netlink::here()?;
+    let mut had = Vec::new();
+    for link in link::list(&mut netlink)?.into_iter().filter(|link| Some(link.ifindex) != except) {
+        // Pods' interfaces share a block, and have no filters of their own.
+        if ingress_qdisc(&mut netlink, link.ifindex)?.is_none_or(|qdisc| is_of_block(&qdisc)) {
+            continue;
+        }
+        let Some(found) = find(&mut netlink, link.ifindex, name)? else { continue };
+        link::ignore_missing(netlink.request(Request {
+            what: format!("take the program {name} away from {}", link.name),
+            message: RouteNetlinkMessage::DelTrafficFilter(filter(
+                link.ifindex,
+                found.priority,
+                found.handle,
+            )),
+            flags: 0,
+        }))?;
+        if found.handle == OWNER && !has_filters(&mut netlink, link.ifindex) {
+            link::ignore_missing(netlink.request(super::remove_clsact(link.ifindex, &link.name)))?;
+        }
+        had.push(link.name);
+    }
+    Ok(had)
+}
+
+fn find(netlink: &mut Netlink, ifindex: u32, name: &str) -> Result<Option<Found>> {
+    let what = format!("look for the program {name} at interface {ifindex}");
+    for priority in PRIORITIES {
+        for handle in [OWNER, GUEST] {
+            let message = RouteNetlinkMessage::GetTrafficFilter(filter(ifindex, priority, handle));
+            match netlink.get(&what, message) {
+                Ok(RouteNetlinkMessage::NewTrafficFilter(found)) if is_named(&found, name) => {
+                    let program = super::program_id(&found);
+                    return Ok(Some(Found { priority, handle, program }));
+                }
+                Ok(_) => {}
+                // EINVAL: no qdisc there, or filters of another kind; EOPNOTSUPP: a shared block.
+                Err(error) if error.is_missing() || error.is(libc::EINVAL) || error.is(libc::EOPNOTSUPP) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// In doubt somebody has some there.
+fn has_filters(netlink: &mut Netlink, ifindex: u32) -> bool {
+    [AT_INGRESS, AT_EGRESS].into_iter().any(|parent| {
+        let mut message = TcMessage::default();
+        message.header.index = ifindex.cast_signed();
+        message.header.parent = parent;
+        let all = RouteNetlinkMessage::GetTrafficFilter(message);
+        !netlink.dump("list the filters of an interface", &all).is_ok_and(|filters| filters.is_empty())
+    })
+}
+
+fn filter(ifindex: u32, priority: u32, handle: u32) -> TcMessage {
+    let mut message = TcMessage::default();
+    message.header.index = ifindex.cast_signed();
+    message.header.parent = AT_INGRESS;
+    message.header.handle = TcHandle::from(handle);
+    message.header.info = (priority << 16) | u32::from(ALL_PROTOCOLS.to_be());
+    message.attributes = vec![TcAttribute::Kind("bpf".into())];
+    message
+}
+
+fn is_named(filter: &TcMessage, name: &str) -> bool {
+    let named = |option: &TcOption| *option == TcOption::Bpf(TcFilterBpfOption::ProgName(name.into()));
+    filter.attributes.iter().any(|attribute| match attribute {
+        TcAttribute::Options(options) => options.iter().any(named),
+        _ => false,
+    })
+}
