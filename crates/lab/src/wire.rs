@@ -20,7 +20,7 @@ use netlink_packet_route::route::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::Socket;
 use netlink_sys::constants::NETLINK_ROUTE;
-use plumbing::{Family, NetNs};
+use plumbing::{Family, NetNs, sysctl};
 
 const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
@@ -31,7 +31,9 @@ pub(crate) fn loopback_up() -> Result<()> {
 
 /// Makes a namespace a router.
 pub(crate) fn forwarding(netns: &NetNs) -> Result<()> {
-    netns.run(|| plumbing::sysctl::enable_forwarding(&[Family::V4, Family::V6]))??;
+    let families = [Some(Family::V4), sysctl::has_ipv6().then_some(Family::V6)];
+    let families: Vec<_> = families.into_iter().flatten().collect();
+    netns.run(|| sysctl::enable_forwarding(&families))??;
     Ok(())
 }
 
@@ -65,7 +67,9 @@ pub(crate) fn enslave(netns: &NetNs, name: &str, bridge: &str) -> Result<()> {
 pub(crate) fn configure(netns: &NetNs, name: &str, nets: &[IpNet], gateways: &[IpAddr]) -> Result<()> {
     // A router asks for neighbours from its link-local address, which detection would hold back for a
     // second or two: the first packets to the outside would be lost.
-    netns.run(|| plumbing::sysctl::set(&format!("ipv6/conf/{name}/accept_dad"), "0"))??;
+    if sysctl::has_ipv6() {
+        netns.run(|| sysctl::set(&format!("ipv6/conf/{name}/accept_dad"), "0"))??;
+    }
     let index = index(netns, name)?;
     ask(netns, RouteNetlinkMessage::SetLink(up(link(index, Vec::new()))), 0)
         .with_context(|| format!("cannot set {name} up"))?;

@@ -8,7 +8,7 @@ use netlink_packet_route::link::{
 };
 
 use crate::netlink::Request;
-use crate::{Netlink, Result};
+use crate::{Netlink, Result, sysctl};
 
 /// The link group of interfaces that only wait to be deleted (`ip link show group 7021`).
 pub const DEAD_GROUP: u32 = 7021;
@@ -294,8 +294,8 @@ pub(crate) fn no_forwarding() -> LinkAttribute {
 }
 
 /// No IPv6 address of its own: on an interface that only leads into the network it would answer for the
-/// node, and its router solicitations would be noise.
-pub(crate) fn no_link_local() -> LinkAttribute {
+/// node, and its router solicitations would be noise. Nothing is needed on a kernel without IPv6.
+pub(crate) fn no_link_local() -> Option<LinkAttribute> {
     let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
-    LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])])
+    sysctl::has_ipv6().then(|| LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])]))
 }

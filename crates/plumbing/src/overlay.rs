@@ -29,7 +29,8 @@ pub fn ensure(name: &str, mac: [u8; 6], mtu: u32, port: u16) -> Result<u32> {
             netlink.find(name)?.ok_or_else(|| crate::Error::other(format!("create {name}"), "it has gone"))?
         }
     };
-    let attributes = [LinkAttribute::Address(mac.to_vec()), LinkAttribute::Mtu(mtu), link::no_link_local()];
+    let attributes = [LinkAttribute::Address(mac.to_vec()), LinkAttribute::Mtu(mtu)];
+    let attributes = attributes.into_iter().chain(link::no_link_local());
     netlink.requests(vec![
         link::change(device.ifindex, &format!("set up {name}"), attributes),
         link::switch(device.ifindex, true, &format!("set {name} up"), []),

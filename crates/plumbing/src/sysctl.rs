@@ -75,6 +75,13 @@ fn change(setting: &str, value: &str) -> Result<Option<Before>> {
     Ok(Some(Before { setting: setting.to_owned(), value: now.trim().to_owned() }))
 }
 
+/// Whether the kernel has IPv6: not if it was built without, or booted with ipv6.disable=1, and then it refuses
+/// whatever names IPv6. One look-up outside of /proc/sys/net, whose look-ups take long.
+pub fn has_ipv6() -> bool {
+    static HAS: OnceLock<bool> = OnceLock::new();
+    *HAS.get_or_init(|| Path::new("/proc/net/if_inet6").exists())
+}
+
 /// Makes this namespace a router.
 ///
 /// An interface that learns its IPv6 routes from router advertisements would stop to when the node
