@@ -1,7 +1,7 @@
 //! Opening the datapath, and everything the agent does with it.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use aya::maps::{Array, Map, MapData};
 use aya::programs::SchedClassifier;
@@ -13,7 +13,7 @@ use crate::error::{Error, Result, chain};
 use crate::layout;
 use crate::links;
 use crate::model::{Counter, NodeConfig, Options, Port, Route};
-use crate::pins::Pins;
+use crate::pins::{Pins, replace_pin};
 use crate::ports::Ports;
 use crate::routes::Routes;
 use crate::takeover::{share, take_over};
@@ -21,7 +21,8 @@ use crate::takeover::{share, take_over};
 pub(crate) const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/midokube.bpf.o"));
 pub(crate) const FROM_ENDPOINT: &str = "from_endpoint";
 pub(crate) const FROM_OVERLAY: &str = "from_overlay";
-pub(crate) const FROM_UPLINK: &str = "from_uplink";
+/// The name of the program that removes VXLAN headers at the uplink.
+pub const FROM_UPLINK: &str = "from_uplink";
 pub(crate) const PROGRAMS: [&str; 3] = [FROM_ENDPOINT, FROM_OVERLAY, FROM_UPLINK];
 
 /// The network's programs and maps in the kernel.
@@ -31,7 +32,6 @@ pub(crate) const PROGRAMS: [&str; 3] = [FROM_ENDPOINT, FROM_OVERLAY, FROM_UPLINK
 pub struct Datapath {
     pub(crate) ebpf: Ebpf,
     pub(crate) pins: Pins,
-    from_endpoint: OwnedFd,
     /// The interface with the uplink's program.
     pub(crate) uplink: Option<u32>,
     pub(crate) config: Array<MapData, layout::Config>,
@@ -74,12 +74,8 @@ impl Datapath {
         for name in PROGRAMS {
             let program = program(&mut ebpf, name)?;
             program.load().map_err(|error| load_error(name, &error))?;
-            pins.replace_program(name, program)?;
+            replace_pin(program, &pins.program(name))?;
         }
-        let from_endpoint = program(&mut ebpf, FROM_ENDPOINT)?;
-        let from_endpoint = from_endpoint.fd().map_err(|error| load_error(FROM_ENDPOINT, &error))?;
-        let from_endpoint = from_endpoint.as_fd().try_clone_to_owned();
-        let from_endpoint = from_endpoint.map_err(|error| load_error(FROM_ENDPOINT, &error))?;
         let config = take(&mut ebpf, "config")?;
         let config =
             config.try_into().map_err(|source| Error::Map { action: "open", map: "config", source })?;
@@ -92,13 +88,44 @@ impl Datapath {
             take_over(former, &mut ports, &mut routes, &mut counters)?;
         }
         tracing::debug!(directory = %pins.map("").display(), "datapath is open");
-        Ok(Self { from_endpoint, uplink: None, config, ports, routes, counters, pins, ebpf })
+        Ok(Self { uplink: None, config, ports, routes, counters, pins, ebpf })
     }
 
     /// The program for the shared ingress block of all Pods' outer ends and `midokube-mido`, to be
     /// attached as a direct-action classifier.
-    pub fn endpoint_program(&self) -> BorrowedFd<'_> {
-        self.from_endpoint.as_fd()
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not tell its number.
+    pub fn endpoint_program(&self) -> Result<Program<'_>> {
+        self.classifier(FROM_ENDPOINT)
+    }
+
+    /// The program for the ingress of the VXLAN device, where there is no tcx: to be attached as a
+    /// direct-action classifier, and then [noted](Self::note_overlay).
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not tell its number.
+    pub fn overlay_program(&self) -> Result<Program<'_>> {
+        self.classifier(FROM_OVERLAY)
+    }
+
+    /// The program that removes VXLAN headers, in the same way for the interface that carries the tunnels.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not tell its number.
+    pub fn uplink_program(&self) -> Result<Program<'_>> {
+        self.classifier(FROM_UPLINK)
+    }
+
+    fn classifier(&self, name: &'static str) -> Result<Program<'_>> {
+        let missing = || Error::Load { what: name, reason: "it is missing".into() };
+        let program = self.ebpf.program(name).ok_or_else(missing)?;
+        let program: &SchedClassifier = program.try_into().map_err(|error| load_error(name, &error))?;
+        let fd = program.fd().map_err(|error| load_error(name, &error))?.as_fd();
+        Ok(Program { name, id: self.info(name)?.id(), fd })
     }
 
     /// Attaches the overlay's program to the ingress of the VXLAN device by a pinned tcx link, or
@@ -108,13 +135,23 @@ impl Datapath {
     ///
     /// # Errors
     ///
-    /// If there is no such interface, or the kernel refuses the link.
+    /// If there is no such interface, or the kernel refuses the link: ask [`has_tcx`](crate::has_tcx) first.
     pub fn attach_overlay(&mut self, ifindex: u32) -> Result<()> {
         links::attach(program(&mut self.ebpf, FROM_OVERLAY)?, ifindex, &self.pins, links::OVERLAY)
     }
 
+    /// Notes that [`overlay_program`](Self::overlay_program) is attached: from now on a datapath that is opened
+    /// with another layout takes over from this one. A tcx link that was there goes.
+    ///
+    /// # Errors
+    ///
+    /// If the pin cannot be made.
+    pub fn note_overlay(&mut self) -> Result<()> {
+        links::note(program(&mut self.ebpf, FROM_OVERLAY)?, &self.pins, links::OVERLAY)
+    }
+
     /// Attaches the program that removes VXLAN headers to the ingress of the interface that carries the
-    /// tunnels, in the same way, or takes it away from there.
+    /// tunnels by a pinned tcx link, as the overlay's, or takes it away from there.
     ///
     /// # Errors
     ///
@@ -125,6 +162,21 @@ impl Datapath {
             Some(ifindex) => {
                 links::attach(program(&mut self.ebpf, FROM_UPLINK)?, ifindex, &self.pins, links::UPLINK)?;
             }
+            None => links::detach(&self.pins, links::UPLINK)?,
+        }
+        self.uplink = ifindex;
+        Ok(())
+    }
+
+    /// Notes where [`uplink_program`](Self::uplink_program) is attached. A tcx link that was there goes.
+    ///
+    /// # Errors
+    ///
+    /// If the pin cannot be made or removed.
+    pub fn note_uplink(&mut self, ifindex: Option<u32>) -> Result<()> {
+        self.uplink = None;
+        match ifindex {
+            Some(_) => links::note(program(&mut self.ebpf, FROM_UPLINK)?, &self.pins, links::UPLINK)?,
             None => links::detach(&self.pins, links::UPLINK)?,
         }
         self.uplink = ifindex;
@@ -224,6 +276,17 @@ impl Datapath {
     pub fn counters(&self) -> Result<Vec<Counter>> {
         self.counters.read()
     }
+}
+
+/// A program for a classifier.
+#[derive(Clone, Copy, Debug)]
+pub struct Program<'a> {
+    /// Its name.
+    pub name: &'static str,
+    /// The kernel's number of it, which a look at the classifier gives, too.
+    pub id: u32,
+    /// The program.
+    pub fd: BorrowedFd<'a>,
 }
 
 /// How many entries the maps have.

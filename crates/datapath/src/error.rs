@@ -54,7 +54,7 @@ pub enum Error {
         reason: String,
     },
     /// The kernel does not take the object or one of its programs.
-    #[error("cannot load the eBPF {what}: {reason} (needs CAP_BPF, CAP_NET_ADMIN and Linux 6.6 or later)")]
+    #[error("cannot load the eBPF {what}: {reason} (needs CAP_BPF, CAP_NET_ADMIN and Linux 6.1 or later)")]
     Load {
         /// The object, or a program's name.
         what: &'static str,

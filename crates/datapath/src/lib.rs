@@ -7,7 +7,7 @@
 //! recorded, and go there in both directions (`bpf/flow.h`). Every packet ends under exactly one
 //! [`Counter`], and every drop has a reason (`bpf/reasons.def`).
 //!
-//! The kernel is the record. Programs, maps and the overlay's link are pinned, so that they outlive
+//! The kernel is the record. Programs, maps and links are pinned, so that they outlive
 //! the agent, and [`Datapath::open`] adopts what it finds:
 //!
 //! ```text
@@ -23,6 +23,11 @@
 //! [`attach_uplink`](Datapath::attach_uplink), the overlay by
 //! [`attach_overlay`](Datapath::attach_overlay), and last
 //! [`remove_other_layouts`](Datapath::remove_other_layouts).
+//!
+//! Where the kernel has no tcx ([`has_tcx`]), the last two are attached as classifiers by the caller, too, with
+//! [`uplink_program`](Datapath::uplink_program) and [`overlay_program`](Datapath::overlay_program), and noted by
+//! [`note_uplink`](Datapath::note_uplink) and [`note_overlay`](Datapath::note_overlay): their pins are then not of
+//! links, but of programs.
 
 mod counters;
 mod datapath;
@@ -38,8 +43,9 @@ mod routes;
 mod takeover;
 
 pub use counters::{Reason, reasons};
-pub use datapath::Datapath;
+pub use datapath::{Datapath, FROM_UPLINK, Program};
 pub use error::{Error, Result};
 pub use limits::{Limit, Limits, Shaper};
+pub use links::has_tcx;
 pub use model::{Counter, Fate, NodeConfig, Options, Port, Role, Route};
 pub use pins::remove_pins;

@@ -1,16 +1,41 @@
-//! Programs at the ingress of the node's fixed devices, held by pinned links: they stay while no agent runs.
+//! Programs at the ingress of the node's fixed devices: they stay while no agent runs. A pin says of each device
+//! which layout's program is there: the pinned tcx link, or, where somebody else's classifier holds the program,
+//! the program itself.
 
-use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
+use aya::programs::ProgramError;
+use aya::programs::links::{FdLink, LinkOrder, LinkType, PinnedLink};
 use aya::programs::tc::{SchedClassifier, SchedClassifierLink, TcAttachOptions, TcAttachType};
 use nix::errno::Errno;
 
 use crate::error::{Error, Result, chain};
-use crate::pins::{Pins, file, remove_if_there};
+use crate::pins::{Pins, file, remove_if_there, replace_pin};
+
+/// The loopback interface has this number in every namespace.
+const LOOPBACK: u32 = 1;
 
 /// The pin of the link of `midokube-vxlan`.
 pub(crate) const OVERLAY: &str = "overlay";
 /// The pin of the link of the interface that carries the tunnels.
 pub(crate) const UPLINK: &str = "uplink";
+
+/// Whether this kernel has tcx (Linux 6.6 with CONFIG_NET_XGRESS): asks it for the programs of an interface.
+///
+/// # Errors
+///
+/// If the kernel does not say yes or no.
+pub fn has_tcx() -> Result<bool> {
+    match SchedClassifier::query_tcx(&interface_name(LOOPBACK)?, TcAttachType::Ingress) {
+        Ok(_) => Ok(true),
+        Err(ProgramError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(Errno::EINVAL as i32) =>
+        {
+            Ok(false)
+        }
+        Err(error) => {
+            Err(Error::Attach { action: "ask the kernel for tcx".to_owned(), reason: chain(&error) })
+        }
+    }
+}
 
 /// Makes `program` the one at the ingress of an interface.
 ///
@@ -39,10 +64,10 @@ pub(crate) fn attach(program: &mut SchedClassifier, ifindex: u32, pins: &Pins, l
                 std::fs::rename(&old, &pin).map_err(file("move the link to", &pin))
             };
         }
-        // Of a device that is gone, or of another one: the programs of two nodes never meet in one place.
+        // Of a device that is gone, or of another one: the programs of two nodes never meet in one place. Or a program.
         remove_if_there(&old)?;
     }
-    let options = TcAttachOptions::TcxOrder(LinkOrder::default());
+    let options = TcAttachOptions::TcxOrder(LinkOrder::first());
     let id = program
         .attach_with_options(&name, TcAttachType::Ingress, options)
         .map_err(|error| failed("attach a program to", &error))?;
@@ -50,6 +75,14 @@ pub(crate) fn attach(program: &mut SchedClassifier, ifindex: u32, pins: &Pins, l
     let link = FdLink::try_from(link).map_err(|error| failed("use the link of", &error))?;
     link.pin(&pin).map_err(|error| failed("pin the link of", &error))?;
     Ok(())
+}
+
+/// Notes that `program` is at the device, held by a classifier; a link that held one there goes.
+pub(crate) fn note(program: &mut SchedClassifier, pins: &Pins, link: &str) -> Result<()> {
+    let pin = pins.link(link);
+    let old = pins.find_link(link)?;
+    replace_pin(program, &pin)?;
+    old.filter(|old| *old != pin).map_or(Ok(()), |old| remove_if_there(&old))
 }
 
 /// Takes the program away from wherever the link is, if it is anywhere; the kernel does so a moment later.
@@ -66,8 +99,9 @@ pub(crate) fn interface_name(ifindex: u32) -> Result<String> {
 }
 
 /// Whether the link's program is one of those at the interface's ingress.
-fn is_on(link: &FdLink, name: &str) -> Result<bool, aya::programs::ProgramError> {
-    let Ok(info) = link.info() else {
+fn is_on(link: &FdLink, name: &str) -> Result<bool, ProgramError> {
+    // It may be no link, but a program.
+    let Some(info) = link.info().ok().filter(|info| matches!(info.link_type(), Ok(LinkType::Tcx))) else {
         return Ok(false);
     };
     let (_, programs) = SchedClassifier::query_tcx(name, TcAttachType::Ingress)?;

@@ -8,24 +8,15 @@ use aya::programs::tc::TcAttachType;
 use aya::programs::{ProgramInfo, SchedClassifier};
 use ipnet::IpNet;
 
-use crate::datapath::{Datapath, FROM_ENDPOINT, FROM_OVERLAY, FROM_UPLINK, PROGRAMS};
+use crate::datapath::{Datapath, FROM_OVERLAY, FROM_UPLINK, PROGRAMS};
 use crate::error::{Error, Result, chain};
 use crate::layout;
 use crate::links;
 use crate::model::{NodeConfig, Route};
+use crate::pins::replace_pin;
 
 impl Datapath {
-    /// The kernel's number of [`endpoint_program`](Self::endpoint_program), which a look at the shared
-    /// block gives, too.
-    ///
-    /// # Errors
-    ///
-    /// If the kernel does not tell.
-    pub fn endpoint_program_id(&self) -> Result<u32> {
-        Ok(self.info(FROM_ENDPOINT)?.id())
-    }
-
-    /// Whether the overlay's program is at the ingress of an interface.
+    /// Whether the overlay's program is at the ingress of an interface, by a tcx link.
     ///
     /// # Errors
     ///
@@ -34,7 +25,7 @@ impl Datapath {
         self.is_at_ingress(FROM_OVERLAY, ifindex)
     }
 
-    /// Whether the uplink's program is at the ingress of an interface.
+    /// Whether the uplink's program is at the ingress of an interface, by a tcx link.
     ///
     /// # Errors
     ///
@@ -87,8 +78,8 @@ impl Datapath {
         Ok(maps.chain(programs).chain(links).filter(|pin| !pin.exists()).collect())
     }
 
-    /// Pins again what lost its pin, but for links, which went with it:
-    /// [`attach_overlay`](Self::attach_overlay) and [`attach_uplink`](Self::attach_uplink) make new ones.
+    /// Pins again what lost its pin, but for links, which went with it: to attach again, or to note it, makes
+    /// new ones.
     ///
     /// # Errors
     ///
@@ -106,7 +97,7 @@ impl Datapath {
         }
         for name in PROGRAMS {
             if !self.pins.program(name).exists() {
-                self.pins.replace_program(name, crate::datapath::program(&mut self.ebpf, name)?)?;
+                replace_pin(crate::datapath::program(&mut self.ebpf, name)?, &self.pins.program(name))?;
             }
         }
         Ok(())
@@ -133,7 +124,7 @@ impl Datapath {
         Ok(maps)
     }
 
-    fn info(&self, name: &'static str) -> Result<ProgramInfo> {
+    pub(crate) fn info(&self, name: &'static str) -> Result<ProgramInfo> {
         let missing = || Error::Load { what: name, reason: "it is missing".into() };
         let program = self.ebpf.program(name).ok_or_else(missing)?;
         let program: &SchedClassifier = program.try_into().map_err(|error| describe(name, &error))?;

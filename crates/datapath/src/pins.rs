@@ -89,19 +89,6 @@ impl Pins {
         if found == wanted { Ok(()) } else { Err(Error::Shape { path, found, wanted }) }
     }
 
-    /// Pins a program in the place of the one before it, atomically.
-    pub(crate) fn replace_program(&self, name: &str, program: &mut SchedClassifier) -> Result<()> {
-        let path = self.program(name);
-        // No dot: the file system keeps such names for itself.
-        let new = path.with_file_name(format!("{name}-new"));
-        remove_if_there(&new)?;
-        program.pin(&new).map_err(|error| Error::Attach {
-            action: format!("pin program {name} at {}", new.display()),
-            reason: chain(&error),
-        })?;
-        fs::rename(&new, &path).map_err(file("rename the new program to", &path))
-    }
-
     /// Removes every other layout's pins. What is still attached stays until it is replaced.
     pub(crate) fn remove_other_layouts(&self) -> Result<()> {
         for layout in self.other_layouts()? {
@@ -151,6 +138,20 @@ fn layouts(base: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(layouts)
+}
+
+/// Pins a program in the place of what is pinned there, atomically.
+pub(crate) fn replace_pin(program: &mut SchedClassifier, path: &Path) -> Result<()> {
+    // No dot: the file system keeps such names for itself.
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push("-new");
+    let new = path.with_file_name(name);
+    remove_if_there(&new)?;
+    program.pin(&new).map_err(|error| Error::Attach {
+        action: format!("pin a program at {}", new.display()),
+        reason: chain(&error),
+    })?;
+    fs::rename(&new, path).map_err(file("rename the new program to", path))
 }
 
 /// Removes a pin; one that is not there is gone already.

@@ -15,10 +15,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use aya::programs::tc::{SchedClassifier, TcAttachType};
+use aya::programs::tc::SchedClassifier;
 use datapath::{Datapath, Error, Limit, Limits, Options, Port, Role, Route};
+use support::hook::Hook;
 use support::*;
 
 fn port(ifindex: u32, addresses: &[&str]) -> Port {
@@ -38,21 +38,6 @@ fn layouts(options: &Options) -> Vec<PathBuf> {
 
 fn program_id(layout: &Path, name: &str) -> u32 {
     SchedClassifier::from_pin(layout.join("programs").join(name)).unwrap().info().unwrap().id()
-}
-
-/// The programs at an interface's ingress.
-fn attached(interface: &str) -> Vec<u32> {
-    let (_, programs) = SchedClassifier::query_tcx(interface, TcAttachType::Ingress).unwrap();
-    programs.iter().map(|program| program.id()).collect()
-}
-
-/// Waits until nothing is at an interface's ingress: a link without a pin is freed by a worker of the kernel's.
-fn is_left(interface: &str) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !attached(interface).is_empty() {
-        assert!(Instant::now() < end, "a program stays at {interface}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]
@@ -92,158 +77,177 @@ fn a_new_agent_clears_up_after_one_that_died_half_way() {
 
 #[test]
 fn the_overlay_link_is_kept_and_its_program_replaced() {
-    sandbox(|bpffs| {
-        run("ip", "link add name over type veth peer name other");
-        let mut first = Datapath::open(&options(bpffs)).unwrap();
-        first.attach_overlay(ifindex("over")).unwrap();
-        let before = attached("over");
-        drop(first);
-        assert_eq!(attached("over"), before, "the pin keeps it");
+    for hook in Hook::all() {
+        sandbox(|bpffs| {
+            run("ip", "link add name over type veth peer name other");
+            let mut first = Datapath::open(&options(bpffs)).unwrap();
+            hook.attach_overlay(bpffs, &mut first, "over").unwrap();
+            let before = hook.attached("over");
+            drop(first);
+            assert_eq!(hook.attached("over"), before, "the pin keeps it");
 
-        let mut second = Datapath::open(&options(bpffs)).unwrap();
-        assert_eq!(attached("over"), before, "until the new one is attached");
-        second.attach_overlay(ifindex("over")).unwrap();
-        second.attach_overlay(ifindex("over")).unwrap();
-        let after = attached("over");
-        assert_eq!(after, [program_id(&layouts(&options(bpffs))[0], "from_overlay")]);
-        assert_ne!(after, before);
+            let mut second = Datapath::open(&options(bpffs)).unwrap();
+            assert_eq!(hook.attached("over"), before, "until the new one is attached");
+            hook.attach_overlay(bpffs, &mut second, "over").unwrap();
+            hook.attach_overlay(bpffs, &mut second, "over").unwrap();
+            let after = hook.attached("over");
+            assert_eq!(after, [program_id(&layouts(&options(bpffs))[0], "from_overlay")]);
+            assert_ne!(after, before);
 
-        // The device is made anew.
-        run("ip", "link del over");
-        run("ip", "link add name over type veth peer name other");
-        second.attach_overlay(ifindex("over")).unwrap();
-        assert_eq!(attached("over"), after);
-        // And another device becomes the overlay.
-        second.attach_overlay(ifindex("other")).unwrap();
-        is_left("over");
-        assert_eq!(attached("other"), after);
+            // The device is made anew.
+            run("ip", "link del over");
+            run("ip", "link add name over type veth peer name other");
+            hook.attach_overlay(bpffs, &mut second, "over").unwrap();
+            assert_eq!(hook.attached("over"), after);
+            // And another device becomes the overlay.
+            hook.attach_overlay(bpffs, &mut second, "other").unwrap();
+            hook.leaves("over");
+            assert_eq!(hook.attached("other"), after);
 
-        let error = second.attach_overlay(9999).unwrap_err().to_string();
-        assert!(error.contains("no interface with index 9999"), "{error}");
-    });
+            let error = second.attach_overlay(9999).unwrap_err().to_string();
+            assert!(error.contains("no interface with index 9999"), "{error}");
+        });
+    }
 }
 
 #[test]
 fn another_layout_takes_over_everything() {
-    sandbox(|bpffs| {
-        run("ip", "link add name over type veth peer name other");
-        let mut node = Node::new(bpffs);
-        let old_options = options(bpffs);
-        node.datapath.attach_overlay(ifindex("over")).unwrap();
-        node.datapath.attach_uplink(Some(ifindex("other"))).unwrap();
-        let frame = packet::udp(families()[0].a, families()[0].b, b"x").frame(GATEWAY_MAC, A_MAC);
-        node.judge(&node.program("from_endpoint"), node.a, 0, &frame);
-        let old = node.datapath;
-        let before = [attached("over"), attached("other")];
+    for hook in Hook::all() {
+        sandbox(|bpffs| {
+            run("ip", "link add name over type veth peer name other");
+            let mut node = Node::new(bpffs);
+            let old_options = options(bpffs);
+            hook.attach_overlay(bpffs, &mut node.datapath, "over").unwrap();
+            hook.attach_uplink(bpffs, &mut node.datapath, Some("other")).unwrap();
+            let frame = packet::udp(families()[0].a, families()[0].b, b"x").frame(GATEWAY_MAC, A_MAC);
+            node.judge(&node.program("from_endpoint"), node.a, 0, &frame);
+            let old = node.datapath;
+            let before = [hook.attached("over"), hook.attached("other")];
 
-        // As if cut short in the middle of it.
-        let new_options = Options { max_endpoints: 17, ..old_options.clone() };
-        let mut new = Datapath::open(&new_options).unwrap();
-        new.bind(&port(77, &["10.1.0.77"])).unwrap();
-        new.release(node.b).unwrap();
-        new.set_route("10.9.0.0/16".parse().unwrap(), Route::Local).unwrap();
-        drop(new);
+            // As if cut short in the middle of it.
+            let new_options = Options { max_endpoints: 17, ..old_options.clone() };
+            let mut new = Datapath::open(&new_options).unwrap();
+            new.bind(&port(77, &["10.1.0.77"])).unwrap();
+            new.release(node.b).unwrap();
+            new.set_route("10.9.0.0/16".parse().unwrap(), Route::Local).unwrap();
+            drop(new);
 
-        let mut new = Datapath::open(&new_options).unwrap();
-        assert_eq!(new.ports().unwrap(), old.ports().unwrap());
-        assert_eq!(new.routes().unwrap(), old.routes().unwrap());
-        assert_eq!(new.counters().unwrap(), old.counters().unwrap());
-        assert_eq!(layouts(&old_options).len(), 2);
-        assert_eq!([attached("over"), attached("other")], before, "the old programs are at work");
-        new.attach_uplink(Some(ifindex("other"))).unwrap();
-        new.attach_overlay(ifindex("over")).unwrap();
-        let after = [attached("over"), attached("other")];
-        assert_eq!(after.each_ref().map(Vec::len), [1, 1], "replaced, not added");
-        assert_ne!(after, before);
+            let mut new = Datapath::open(&new_options).unwrap();
+            assert_eq!(new.ports().unwrap(), old.ports().unwrap());
+            assert_eq!(new.routes().unwrap(), old.routes().unwrap());
+            assert_eq!(new.counters().unwrap(), old.counters().unwrap());
+            assert_eq!(layouts(&old_options).len(), 2);
+            assert_eq!(
+                [hook.attached("over"), hook.attached("other")],
+                before,
+                "the old programs are at work"
+            );
+            hook.attach_uplink(bpffs, &mut new, Some("other")).unwrap();
+            hook.attach_overlay(bpffs, &mut new, "over").unwrap();
+            let after = [hook.attached("over"), hook.attached("other")];
+            assert_eq!(after.each_ref().map(Vec::len), [1, 1], "replaced, not added");
+            assert_ne!(after, before);
 
-        // At work itself, it listens to the other no more.
-        new.bind(&port(77, &["10.1.0.77"])).unwrap();
-        drop(new);
-        let new = Datapath::open(&new_options).unwrap();
-        assert_eq!(new.ports().unwrap().len(), 4);
+            // At work itself, it listens to the other no more.
+            new.bind(&port(77, &["10.1.0.77"])).unwrap();
+            drop(new);
+            let new = Datapath::open(&new_options).unwrap();
+            assert_eq!(new.ports().unwrap().len(), 4);
 
-        let foreign = old_options.pin_dir.join("somebody-elses");
-        fs::create_dir(&foreign).unwrap();
-        new.remove_other_layouts().unwrap();
-        assert_eq!(layouts(&old_options).len(), 2, "the new one and somebody else's");
-        assert!(foreign.exists());
-        assert_eq!([attached("over"), attached("other")].each_ref().map(Vec::len), [1, 1]);
-    });
+            let foreign = old_options.pin_dir.join("somebody-elses");
+            fs::create_dir(&foreign).unwrap();
+            new.remove_other_layouts().unwrap();
+            assert_eq!(layouts(&old_options).len(), 2, "the new one and somebody else's");
+            assert!(foreign.exists());
+            assert_eq!([hook.attached("over"), hook.attached("other")].each_ref().map(Vec::len), [1, 1]);
+        });
+    }
 }
 
 #[test]
 fn limits_are_kept_adopted_and_taken_over() {
-    sandbox(|bpffs| {
-        run("ip", "link add name over type veth peer name other");
-        let options = options(bpffs);
-        let mut datapath = Datapath::open(&options).unwrap();
-        let limit = Some(Limit { rate: 10_000_000, burst: u64::from(u32::MAX) });
-        let limits = Limits { ingress: limit, egress: limit, class: 0x6d69_0001 };
-        let (limited, free) = (Port { limits, ..port(7, &["10.0.0.7", "fd00::7"]) }, port(9, &["10.0.0.9"]));
-        for port in [&limited, &free] {
-            datapath.bind(port).unwrap();
-        }
-        let ports = || Datapath::open(&options).unwrap().ports().unwrap();
-        assert_eq!(ports(), [limited.clone(), free.clone()]);
-        let slower = Port { limits: Limits { ingress: None, ..limits }, ..limited.clone() };
-        for port in [&slower, &limited, &port(7, &["fd00::7"]), &limited] {
-            datapath.bind(port).unwrap();
-            assert_eq!(ports(), [port.clone(), free.clone()]);
-        }
-        datapath.attach_overlay(ifindex("over")).unwrap();
-        let at_work = layouts(&options).remove(0);
-        let other_sizes = Options { max_endpoints: 17, ..options.clone() };
-        assert_eq!(Datapath::open(&other_sizes).unwrap().ports().unwrap(), [limited, free.clone()]);
-        // Versions before limits had no such map.
-        datapath.bind(&port(7, &["10.0.0.7"])).unwrap();
-        fs::remove_file(at_work.join("maps/limits")).unwrap();
-        let other_sizes = Options { max_endpoints: 18, ..options };
-        assert_eq!(Datapath::open(&other_sizes).unwrap().ports().unwrap(), [port(7, &["10.0.0.7"]), free]);
-    });
+    for hook in Hook::all() {
+        sandbox(|bpffs| {
+            run("ip", "link add name over type veth peer name other");
+            let options = options(bpffs);
+            let mut datapath = Datapath::open(&options).unwrap();
+            let limit = Some(Limit { rate: 10_000_000, burst: u64::from(u32::MAX) });
+            let limits = Limits { ingress: limit, egress: limit, class: 0x6d69_0001 };
+            let (limited, free) =
+                (Port { limits, ..port(7, &["10.0.0.7", "fd00::7"]) }, port(9, &["10.0.0.9"]));
+            for port in [&limited, &free] {
+                datapath.bind(port).unwrap();
+            }
+            let ports = || Datapath::open(&options).unwrap().ports().unwrap();
+            assert_eq!(ports(), [limited.clone(), free.clone()]);
+            let slower = Port { limits: Limits { ingress: None, ..limits }, ..limited.clone() };
+            for port in [&slower, &limited, &port(7, &["fd00::7"]), &limited] {
+                datapath.bind(port).unwrap();
+                assert_eq!(ports(), [port.clone(), free.clone()]);
+            }
+            hook.attach_overlay(bpffs, &mut datapath, "over").unwrap();
+            let at_work = layouts(&options).remove(0);
+            let other_sizes = Options { max_endpoints: 17, ..options.clone() };
+            assert_eq!(Datapath::open(&other_sizes).unwrap().ports().unwrap(), [limited, free.clone()]);
+            // Versions before limits had no such map.
+            datapath.bind(&port(7, &["10.0.0.7"])).unwrap();
+            fs::remove_file(at_work.join("maps/limits")).unwrap();
+            let other_sizes = Options { max_endpoints: 18, ..options };
+            assert_eq!(
+                Datapath::open(&other_sizes).unwrap().ports().unwrap(),
+                [port(7, &["10.0.0.7"]), free]
+            );
+        });
+    }
 }
 
 #[test]
 fn what_cannot_be_taken_over_stays_at_work() {
-    sandbox(|bpffs| {
-        run("ip", "link add name over type veth peer name other");
-        let mut node = Node::new(bpffs);
-        let old_options = options(bpffs);
-        node.datapath.attach_overlay(ifindex("over")).unwrap();
-        let before = attached("over");
-        let small = Options { max_endpoints: 2, ..old_options.clone() };
-        let error = Datapath::open(&small).err().unwrap().to_string();
-        assert!(error.contains("--max-pods"), "{error}");
+    for hook in Hook::all() {
+        sandbox(|bpffs| {
+            run("ip", "link add name over type veth peer name other");
+            let mut node = Node::new(bpffs);
+            let old_options = options(bpffs);
+            hook.attach_overlay(bpffs, &mut node.datapath, "over").unwrap();
+            let before = hook.attached("over");
+            let small = Options { max_endpoints: 2, ..old_options.clone() };
+            let error = Datapath::open(&small).err().unwrap().to_string();
+            assert!(error.contains("--max-pods"), "{error}");
 
-        let maps = node.programs.parent().unwrap().join("maps");
-        fs::remove_file(maps.join("ports")).unwrap();
-        fs::rename(maps.join("routes"), maps.join("ports")).unwrap();
-        let other = Options { max_endpoints: 40, ..old_options };
-        let error = Datapath::open(&other).err().unwrap();
-        assert!(matches!(error, Error::Takeover { .. }), "{error}");
-        assert!(error.to_string().contains("go back to that version"), "{error}");
-        assert_eq!(attached("over"), before);
-    });
+            let maps = node.programs.parent().unwrap().join("maps");
+            fs::remove_file(maps.join("ports")).unwrap();
+            fs::rename(maps.join("routes"), maps.join("ports")).unwrap();
+            let other = Options { max_endpoints: 40, ..old_options };
+            let error = Datapath::open(&other).err().unwrap();
+            assert!(matches!(error, Error::Takeover { .. }), "{error}");
+            assert!(error.to_string().contains("go back to that version"), "{error}");
+            assert_eq!(hook.attached("over"), before);
+        });
+    }
 }
 
 #[test]
 fn the_uplinks_program_comes_and_goes() {
-    sandbox(|bpffs| {
-        run("ip", "link add name up type veth peer name other");
-        let mut datapath = Datapath::open(&options(bpffs)).unwrap();
-        datapath.attach_uplink(None).unwrap();
-        datapath.attach_uplink(Some(ifindex("up"))).unwrap();
-        assert_eq!((attached("up").len(), datapath.has_uplink(ifindex("up")).unwrap()), (1, true));
-        // Another interface becomes the uplink.
-        datapath.attach_uplink(Some(ifindex("other"))).unwrap();
-        is_left("up");
-        assert_eq!(attached("other").len(), 1);
-        drop(datapath);
-        let mut datapath = Datapath::open(&options(bpffs)).unwrap();
-        assert_eq!(attached("other").len(), 1, "the pin keeps it");
-        datapath.attach_uplink(None).unwrap();
-        is_left("other");
-        assert!(!datapath.has_uplink(ifindex("other")).unwrap());
-    });
+    for hook in Hook::all() {
+        sandbox(|bpffs| {
+            run("ip", "link add name up type veth peer name other");
+            let mut datapath = Datapath::open(&options(bpffs)).unwrap();
+            hook.attach_uplink(bpffs, &mut datapath, None).unwrap();
+            hook.attach_uplink(bpffs, &mut datapath, Some("up")).unwrap();
+            assert_eq!(hook.attached("up").len(), 1);
+            assert!(hook == Hook::Clsact || datapath.has_uplink(ifindex("up")).unwrap());
+            // Another interface becomes the uplink.
+            hook.attach_uplink(bpffs, &mut datapath, Some("other")).unwrap();
+            hook.leaves("up");
+            assert_eq!(hook.attached("other").len(), 1);
+            drop(datapath);
+            let mut datapath = Datapath::open(&options(bpffs)).unwrap();
+            assert_eq!(hook.attached("other").len(), 1, "the pin keeps it");
+            hook.attach_uplink(bpffs, &mut datapath, None).unwrap();
+            hook.leaves("other");
+            assert!(hook == Hook::Clsact || !datapath.has_uplink(ifindex("other")).unwrap());
+        });
+    }
 }
 
 #[test]

@@ -15,12 +15,18 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use datapath::{Datapath, Limits, NodeConfig, Options, Port, Role, Route};
+use support::hook::Hook;
 use support::netns::*;
 use support::*;
 
 const GATEWAY: &str = "02:6d:69:64:6f:01";
 const OVERLAY: &str = "02:6d:69:64:6f:02";
 const POD_MTU: u32 = 1500;
+
+/// The one that the agent takes on this kernel.
+fn hook() -> Hook {
+    Hook::all()[0]
+}
 
 fn text(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
@@ -52,7 +58,7 @@ impl RealNode {
             run("tc", "qdisc add dev mido ingress_block 7 clsact");
             run("tc", &format!("filter add block 7 bpf direct-action object-pinned {}", program.display()));
             datapath.set_config(&Self::config(number)).unwrap();
-            datapath.attach_overlay(ifindex("vxlan")).unwrap();
+            hook().attach_overlay(bpffs, &mut datapath, "vxlan").unwrap();
             for (prefix, _) in Self::prefixes(number) {
                 datapath.set_route(prefix.parse().unwrap(), Route::Local).unwrap();
             }
@@ -243,7 +249,7 @@ fn connected(bpffs: &Path, underlay: [&str; 2], direct: [bool; 2]) -> [RealNode;
             if direct[number] {
                 let tunnel_address = Some(address.parse().unwrap());
                 datapath.set_config(&NodeConfig { tunnel_address, ..RealNode::config(*name) }).unwrap();
-                datapath.attach_uplink(Some(ifindex("underlay"))).unwrap();
+                hook().attach_uplink(bpffs, datapath, Some("underlay")).unwrap();
             }
         });
         for (prefix, _) in prefixes {

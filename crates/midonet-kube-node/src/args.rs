@@ -153,6 +153,10 @@ pub struct RunArgs {
     #[arg(long, env = "MIDONETKUBE_ENCAPSULATION", value_enum, default_value_t = Encapsulation::Auto)]
     pub encapsulation: Encapsulation,
 
+    /// What holds the eBPF programs at the overlay device and the uplink.
+    #[arg(long, env = "MIDONETKUBE_HOOK", value_enum, default_value_t = Hook::Auto)]
+    pub hook: Hook,
+
     /// How many Pods this node may have at most: sizes the datapath's tables.
     #[arg(long, env = "MIDONETKUBE_MAXPODS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub max_pods: u32,
@@ -221,6 +225,17 @@ pub enum Encapsulation {
     Direct,
     /// The kernel's VXLAN device alone: for hosts whose firewall has to see the tunnels.
     Device,
+}
+
+/// What holds the eBPF programs at the overlay device and the uplink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Hook {
+    /// tcx links, or clsact filters on a kernel without tcx.
+    Auto,
+    /// tcx links (Linux 6.6 and later).
+    Tcx,
+    /// Filters below a clsact qdisc, beside those of others.
+    Clsact,
 }
 
 /// How log lines look.

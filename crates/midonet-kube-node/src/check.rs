@@ -44,7 +44,7 @@ pub fn quickly(args: &RunArgs) -> Vec<Finding> {
 
 /// The kernel's features, each tried in a network namespace that is gone afterwards.
 pub fn kernel(args: &RunArgs) -> Vec<Finding> {
-    kernel::try_out(&args.paths)
+    kernel::try_out(args)
 }
 
 /// `midonet-kube-node check`: prints everything that was looked at.

@@ -1,6 +1,7 @@
 //! The embedded network of this node: makes the kernel agree with what is desired, and commits Pods'
 //! ports. Everything here is repeatable; a call that failed half-way is simply made again.
 
+mod hook;
 mod limits;
 mod local;
 mod look;
@@ -15,11 +16,12 @@ use datapath::{Counter, Datapath, Route};
 use ipnet::IpNet;
 use tracing::{info, warn};
 
-use crate::args::Encapsulation;
+use crate::args::{self, Encapsulation};
 use crate::desired::{Desired, Local};
 use crate::leaks;
 use crate::repairs::Repairs;
 
+pub use hook::Hook;
 pub use local::{Underlay, mtu_problem};
 pub use look::{Expectation, Finding, Settled};
 pub(crate) use ports::live_ports;
@@ -44,6 +46,8 @@ pub struct Settings {
     pub mtu: Option<u32>,
     /// Who writes and removes the tunnels' headers.
     pub encapsulation: Encapsulation,
+    /// What holds programs at the overlay device and the uplink.
+    pub hook: args::Hook,
     /// Where eBPF objects are pinned.
     pub bpf_dir: PathBuf,
     /// The agent's own folder.
@@ -58,6 +62,7 @@ pub struct Settings {
 pub struct Network {
     settings: Settings,
     datapath: Datapath,
+    hook: Hook,
     /// For the one look that every new port needs: to open another each time takes longer than the look.
     netlink: plumbing::Netlink,
     ports: BTreeMap<String, PortRecord>,
@@ -114,6 +119,7 @@ impl Network {
         })
         .context("cannot open the eBPF datapath")?;
         let mut network = Self {
+            hook: Hook::choose(settings.hook)?,
             settings,
             datapath,
             netlink: plumbing::Netlink::here()?,

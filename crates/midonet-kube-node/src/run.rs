@@ -127,6 +127,7 @@ fn settings(args: &RunArgs) -> Settings {
         service_cidrs: args.service_cidr.clone(),
         mtu: args.mtu,
         encapsulation: args.encapsulation,
+        hook: args.hook,
         bpf_dir: args.paths.bpf_dir.clone(),
         state_dir: args.paths.state_dir.clone(),
         max_pods: args.max_pods,

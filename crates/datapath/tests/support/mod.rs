@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 pub mod cost;
+pub mod hook;
 pub mod netns;
 pub mod packet;
 pub mod random;

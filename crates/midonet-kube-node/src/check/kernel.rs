@@ -1,6 +1,5 @@
 //! What the kernel can do, found out by doing it: in a network namespace of its own, with pins that are removed.
 
-use std::net::IpAddr;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow};
@@ -11,14 +10,14 @@ use plumbing::nft::Masquerade;
 use plumbing::{Attachment, tc};
 
 use super::Finding;
-use crate::args::Paths;
-use crate::network::OVERLAY_PORT;
+use crate::args::RunArgs;
+use crate::network::{Hook, OVERLAY_PORT};
 
-pub(super) fn try_out(paths: &Paths) -> Vec<Finding> {
+pub(super) fn try_out(args: &RunArgs) -> Vec<Finding> {
     let tried = thread::scope(|scope| {
         let thread = scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace to try things in")?;
-            Ok(Trial::default().run(paths))
+            Ok(Trial::default().run(args))
         });
         thread.join().unwrap_or_else(|_| Err(anyhow!("the trial ended early")))
     });
@@ -33,12 +32,21 @@ struct Trial {
 }
 
 impl Trial {
-    fn run(mut self, paths: &Paths) -> Vec<Finding> {
+    fn run(mut self, args: &RunArgs) -> Vec<Finding> {
         let _loopback = plumbing::set_up("lo");
+        let ipv6 = plumbing::sysctl::has_ipv6();
+        self.findings.push(match ipv6 {
+            true => Finding::good("IPv6"),
+            false => without_ipv6(args),
+        });
         let pair = self.step(
-            "veth pairs in a shared block, IPv4 and IPv6",
-            "CONFIG_VETH, CONFIG_IPV6, CONFIG_NET_CLS_ACT and CONFIG_NET_SCH_INGRESS (modprobe veth sch_ingress)",
-            make_pair,
+            if ipv6 {
+                "veth pairs in a shared block, IPv4 and IPv6"
+            } else {
+                "veth pairs in a shared block, IPv4"
+            },
+            "CONFIG_VETH, CONFIG_NET_CLS_ACT and CONFIG_NET_SCH_INGRESS (modprobe veth sch_ingress)",
+            || make_pair(ipv6),
         );
         let overlay = self.step("VXLAN devices", "CONFIG_VXLAN (modprobe vxlan)", || {
             Ok(plumbing::overlay::ensure(interface::OVERLAY, OVERLAY_MAC.0, 1450, OVERLAY_PORT)?)
@@ -59,24 +67,27 @@ impl Trial {
         } else {
             self.findings.push(Finding::good("limits of Pods' bandwidth"));
         }
+        let paths = &args.paths;
         let was_there = paths.bpf_dir.exists();
         let pin_dir = paths.bpf_dir.join(format!("check-{}", std::process::id()));
         let options = datapath::Options { pin_dir: pin_dir.clone(), max_endpoints: 1, max_routes: 1 };
         let datapath = self.step(
             "eBPF maps, programs and pins",
-            "CONFIG_BPF_SYSCALL and CONFIG_BPF_JIT, and Linux 6.6 or later",
+            &format!("CONFIG_BPF_SYSCALL and CONFIG_BPF_JIT, and Linux 6.1 or later: this is {}", release()),
             || Ok(Datapath::open(&options)?),
         );
         if let Some(mut datapath) = datapath {
             if pair.is_some() {
                 self.step("eBPF classifiers", "CONFIG_NET_CLS_BPF (modprobe cls_bpf)", || {
-                    Ok(tc::set_block_program(tc::INGRESS_BLOCK, datapath.endpoint_program(), "check")?)
+                    Ok(tc::set_block_program(tc::INGRESS_BLOCK, datapath.endpoint_program()?.fd, "check")?)
                 });
             }
             if let Some(overlay) = overlay {
-                self.step("tcx links", "CONFIG_NET_XGRESS and Linux 6.6 or later", || {
-                    Ok(datapath.attach_overlay(overlay)?)
-                });
+                let hook = Hook::choose(args.hook);
+                let what = hook.as_ref().map_or_else(|_| "tcx links".to_owned(), ToString::to_string);
+                let what = format!("eBPF programs at the overlay and the uplink: {what}");
+                let needs = "CONFIG_NET_XGRESS, or CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF";
+                self.step(&what, needs, || hook?.attach_overlay(&mut datapath, overlay));
             }
         }
         if let Err(error) = datapath::remove_pins(&pin_dir) {
@@ -107,9 +118,27 @@ impl Trial {
     }
 }
 
-fn make_pair() -> Result<()> {
-    let addresses = ["192.0.2.2/24".parse()?, "2001:db8::2/64".parse()?];
-    let gateways: [IpAddr; 2] = ["192.0.2.1".parse()?, "2001:db8::1".parse()?];
+/// Whether that matters depends on the Pods' addresses.
+fn without_ipv6(args: &RunArgs) -> Finding {
+    let problem = "this kernel has none (ipv6.disable=1, or no CONFIG_IPV6)";
+    match args.cluster_cidr.iter().find(|cidr| cidr.addr().is_ipv6()) {
+        Some(cidr) => Finding::bad(
+            "IPv6",
+            format!("{problem}, but --cluster-cidr has {cidr}: boot without ipv6.disable=1, or take it out"),
+        ),
+        None => Finding::warning("IPv6", format!("{problem}: Pods have IPv4 addresses only")),
+    }
+}
+
+fn release() -> String {
+    let name = nix::sys::utsname::uname();
+    name.map_or_else(|error| error.to_string(), |name| name.release().to_string_lossy().into_owned())
+}
+
+fn make_pair(ipv6: bool) -> Result<()> {
+    let count = if ipv6 { 2 } else { 1 };
+    let addresses = ["192.0.2.2/24".parse()?, "2001:db8::2/64".parse()?].into_iter().take(count);
+    let gateways = ["192.0.2.1".parse()?, "2001:db8::1".parse()?].into_iter().take(count);
     plumbing::attach(&Attachment {
         netns: None,
         inner: interface::NODE.into(),
@@ -118,8 +147,8 @@ fn make_pair() -> Result<()> {
         outer_mac: GATEWAY_MAC.0,
         alias: "check".into(),
         mtu: 1450,
-        addresses: addresses.to_vec(),
-        gateways: gateways.to_vec(),
+        addresses: addresses.collect(),
+        gateways: gateways.collect(),
         routes: Vec::new(),
         forwarding: Some(true),
         replace_stale: false,

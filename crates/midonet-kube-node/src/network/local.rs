@@ -84,22 +84,23 @@ impl Network {
 
     pub(super) fn open_doors(&mut self, prepared: Prepared) -> Result<Applied> {
         let Prepared { applied, overlay_ifindex } = prepared;
-        tc::set_block_program(tc::INGRESS_BLOCK, self.datapath.endpoint_program(), "from_endpoint")
+        let program = self.datapath.endpoint_program()?;
+        tc::set_block_program(tc::INGRESS_BLOCK, program.fd, program.name)
             .context("cannot attach the datapath to Pods' interfaces")?;
         let uplink = &applied.underlay;
-        self.datapath
-            .attach_uplink(applied.direct.then_some(uplink.ifindex))
+        self.hook
+            .attach_uplink(&mut self.datapath, applied.direct.then_some(uplink.ifindex))
             .with_context(|| format!("cannot attach the datapath to the uplink {}", uplink.ifname))?;
-        // The overlay last: the link there says whose maps are at work.
-        self.datapath
-            .attach_overlay(overlay_ifindex)
+        // The overlay last: the pin of what is there says whose maps are at work.
+        self.hook
+            .attach_overlay(&mut self.datapath, overlay_ifindex)
             .context("cannot attach the datapath to the overlay device")?;
         self.datapath.remove_other_layouts().context("cannot remove what an older datapath left")?;
         plumbing::set_up(interface::MIDO).context("cannot set the node's port up")?;
         info!(
             pod_cidrs = ?applied.local.pod_cidrs, uplink = applied.underlay.ifname,
             tunnel_address = %applied.local.tunnel_address, direct = applied.direct,
-            mtu = applied.mtu, "the node's network is set up"
+            hook = %self.hook, mtu = applied.mtu, "the node's network is set up"
         );
         Ok(applied)
     }

@@ -89,7 +89,7 @@ impl Network {
             kept: kept.clone(),
             ports: self.ports.values().cloned().collect(),
             encapsulation: self.settings.encapsulation,
-            program: self.datapath.endpoint_program_id()?,
+            program: self.datapath.endpoint_program()?.id,
         }))
     }
 
@@ -105,12 +105,12 @@ impl Network {
         if !self.datapath.has_config(&kept.config)? {
             found.push(Finding::new("config", "the datapath's configuration is another"));
         }
-        if !self.datapath.has_overlay(kept.config.overlay_ifindex).unwrap_or(false) {
+        if !self.hook.has_overlay(&self.datapath, kept.config.overlay_ifindex).unwrap_or(false) {
             let detail = format!("the datapath's program is not at {}", interface::OVERLAY);
             found.push(Finding::new("overlay_program", detail));
         }
         let uplink = &applied.underlay;
-        if applied.direct && !self.datapath.has_uplink(uplink.ifindex).unwrap_or(false) {
+        if applied.direct && !self.hook.has_uplink(&self.datapath, uplink.ifindex).unwrap_or(false) {
             let detail = format!("the datapath's program is not at {}", uplink.ifname);
             found.push(Finding::new("uplink_program", detail));
         }

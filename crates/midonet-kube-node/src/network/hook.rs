@@ -1,0 +1,107 @@
+//! How the datapath's programs get to the ingress of the overlay device and of the uplink: by tcx links, or, where
+//! the kernel has none (before Linux 6.6), as clsact filters. With either they run before everybody else's.
+
+use std::fmt;
+
+use anyhow::{Result, ensure};
+use datapath::{Datapath, Program};
+use plumbing::tc;
+
+use crate::args;
+
+/// What holds a program at an interface's ingress. Changing it with a running datapath loses no packet: the new
+/// one is there before the old one goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// A pinned tcx link.
+    Tcx,
+    /// A filter below a clsact qdisc.
+    Clsact,
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcx => "tcx links",
+            Self::Clsact => "clsact filters",
+        })
+    }
+}
+
+impl Hook {
+    /// What is asked for, if the kernel has it.
+    ///
+    /// # Errors
+    /// It has not, or does not tell.
+    pub fn choose(wanted: args::Hook) -> Result<Self> {
+        let has_tcx = datapath::has_tcx()?;
+        ensure!(has_tcx || wanted != args::Hook::Tcx, "this kernel has no tcx: leave --hook at auto");
+        Ok(if has_tcx && wanted != args::Hook::Clsact { Self::Tcx } else { Self::Clsact })
+    }
+
+    /// Puts the overlay's program at the ingress of an interface, in the place of any that was there.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn attach_overlay(self, datapath: &mut Datapath, ifindex: u32) -> Result<()> {
+        match self {
+            Self::Tcx => datapath.attach_overlay(ifindex)?,
+            Self::Clsact => {
+                let Program { name, fd, .. } = datapath.overlay_program()?;
+                tc::attach_ingress(ifindex, fd, name)?;
+                datapath.note_overlay()?;
+            }
+        }
+        self.leave_others(datapath.overlay_program()?.name, Some(ifindex))
+    }
+
+    /// The same for the uplink's program; `None`: takes it away.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn attach_uplink(self, datapath: &mut Datapath, ifindex: Option<u32>) -> Result<()> {
+        match self {
+            Self::Tcx => datapath.attach_uplink(ifindex)?,
+            Self::Clsact => {
+                if let Some(ifindex) = ifindex {
+                    let Program { name, fd, .. } = datapath.uplink_program()?;
+                    tc::attach_ingress(ifindex, fd, name)?;
+                }
+                datapath.note_uplink(ifindex)?;
+            }
+        }
+        self.leave_others(datapath.uplink_program()?.name, ifindex)
+    }
+
+    /// Whether the overlay's program is at the ingress of an interface.
+    ///
+    /// # Errors
+    /// There is no such interface, or the kernel does not tell.
+    pub fn has_overlay(self, datapath: &Datapath, ifindex: u32) -> Result<bool> {
+        match self {
+            Self::Tcx => Ok(datapath.has_overlay(ifindex)?),
+            Self::Clsact => is_at(ifindex, datapath.overlay_program()?),
+        }
+    }
+
+    /// Whether the uplink's program is at the ingress of an interface.
+    ///
+    /// # Errors
+    /// There is no such interface, or the kernel does not tell.
+    pub fn has_uplink(self, datapath: &Datapath, ifindex: u32) -> Result<bool> {
+        match self {
+            Self::Tcx => Ok(datapath.has_uplink(ifindex)?),
+            Self::Clsact => is_at(ifindex, datapath.uplink_program()?),
+        }
+    }
+
+    /// A filter of an interface that was the one before, or of an agent with the other hook. A link is only one.
+    fn leave_others(self, program: &str, ifindex: Option<u32>) -> Result<()> {
+        tc::detach_ingress(program, ifindex.filter(|_| self == Self::Clsact))?;
+        Ok(())
+    }
+}
+
+fn is_at(ifindex: u32, program: Program<'_>) -> Result<bool> {
+    Ok(tc::ingress_program(ifindex, program.name)? == Some(program.id))
+}
