@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help rust musl packages-build packages-lint packages-test build image demo test test-programs test-fuzz test-crates fuzz bench cluster cluster-down lint fmt
+.PHONY: help rust musl packages-build packages-lint packages-test build image demo test test-programs test-fuzz test-crates test-kernels fuzz bench cluster cluster-down lint fmt
 
 PROGRAMS := midonet-kube-node midokube
 PLUGIN := midonet-kube-cni
@@ -62,6 +62,9 @@ test-fuzz:
 
 test-crates:
 	cargo test --release --locked --workspace --no-fail-fast
+
+test-kernels: packages-test build ## The programs under Debian's kernels 6.1 and 6.12, in virtual machines (root)
+	cargo test --release --locked --workspace --test kernels -- --nocapture
 
 fuzz: packages-test ## Look for inputs that break the plugin; TARGET=store,... RUNS= or SECONDS= (root)
 	fuzz/run "$(or $(TARGET),all)" $(if $(RUNS),-runs=$(RUNS),-max_total_time=$(or $(SECONDS),60))

@@ -199,10 +199,20 @@ fn replace_build(programs: &Path) {
 
 /// A build whose maps are of another layout: here by their sizes, which the layout's name has in it.
 fn replace_layout(programs: &Path) {
+    replace_by(programs, "--max-pods 2000");
+}
+
+/// One that holds its programs by filters where the former had links.
+fn replace_hook(programs: &Path) {
+    replace_by(programs, "--hook clsact");
+}
+
+/// One with further arguments.
+fn replace_by(programs: &Path, args: &str) {
     let agent = programs.join("midonet-kube-node");
-    let build = programs.join("other-layout");
+    let build = programs.join(args.replace(' ', ""));
     fs::rename(&agent, &build).unwrap();
-    let script = format!("#!/bin/sh\nexec {} --max-pods 2000 \"$@\"\n", build.display());
+    let script = format!("#!/bin/sh\nexec {} {args} \"$@\"\n", build.display());
     fs::write(&agent, script).unwrap();
     fs::set_permissions(&agent, fs::Permissions::from_mode(0o755)).unwrap();
 }
@@ -216,11 +226,20 @@ fn layouts(lab: &Lab, node: &str) -> Vec<String> {
 
 #[test]
 fn no_probe_is_lost_while_agents_are_killed_and_replaced() {
+    no_probe_is_lost(&[], &[replace_build, replace_layout, replace_hook]);
+}
+
+#[test]
+fn no_probe_is_lost_without_tcx() {
+    no_probe_is_lost(&["--hook", "clsact"], &[replace_build, replace_layout]);
+}
+
+fn no_probe_is_lost(agent_args: &[&str], replacements: &[fn(&Path)]) {
     let programs = tempfile::tempdir().unwrap();
     for name in ["midonet-kube-node", "midonet-kube-cni"] {
         fs::copy(testkit::bin(name), programs.path().join(name)).unwrap();
     }
-    let lab = TestLab::with_programs(2, Family::Dual, &[], programs.path()).unwrap();
+    let lab = TestLab::with_programs(2, Family::Dual, agent_args, programs.path()).unwrap();
     let add = |node: &str, name: &str| lab.add_pod(node, "default", name).unwrap();
     let (from, near, far) = (add("node1", "from"), add("node1", "near"), add("node2", "far"));
     let [near4, near6] = near.addresses()[..] else { panic!("two addresses") };
@@ -245,7 +264,7 @@ fn no_probe_is_lost_while_agents_are_killed_and_replaced() {
                 thread::sleep(Duration::from_millis(300 + random.below(400)));
                 kill_and_restart(lab, if round % 2 == 0 { "node1" } else { "node2" }, &mut random).unwrap();
             }
-            for replace in [replace_build, replace_layout] {
+            for replace in replacements {
                 replace(programs.path());
                 for node in ["node1", "node2"] {
                     lab.restart_agent(node).unwrap();

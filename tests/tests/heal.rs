@@ -32,7 +32,11 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let lab = TestLab::up(2, Family::Dual, &[]).unwrap();
+        Self::with(&[])
+    }
+
+    fn with(agent_args: &[&str]) -> Self {
+        let lab = TestLab::up(2, Family::Dual, agent_args).unwrap();
         let add = |node: &str, name: &str| lab.add_pod(node, "default", name).unwrap();
         let (a, b, c) = (add("node1", "a"), add("node2", "b"), add("node1", "c"));
         let scene = Self { lab, a, b, c };
@@ -120,11 +124,41 @@ fn a_repair_of_an_address_or_route_breaks_no_connection() {
 
 #[test]
 fn the_overlay_and_the_programs() {
-    let scene = Scene::new();
+    overlay_and_programs(&Scene::new());
+}
+
+#[test]
+fn overlay_and_programs_without_tcx() {
+    let scene = Scene::with(&["--hook", "clsact"]);
+    overlay_and_programs(&scene);
+    for device in ["eth0", "midokube-vxlan"] {
+        let what = if device == "eth0" { "uplink_program" } else { "overlay_program" };
+        scene.heals(what, &format!("tc filter del dev {device} ingress"), &program_at(device));
+    }
+    // Others' come after it, and stay.
+    let foreign = "tc filter add dev eth0 ingress prio 1 protocol ip u32 match ip dst 192.0.2.99 flowid 1:1";
+    let clear = "tc qdisc del dev eth0 clsact; tc qdisc add dev eth0 clsact";
+    scene.heals("uplink_program", &format!("{clear}; {foreign}"), &program_at("eth0"));
+    assert!(sh(&scene.lab, &node1(), "tc filter show dev eth0 ingress").contains("u32"));
+}
+
+/// A line of shell that shows what holds which of the datapath's programs at a device's ingress.
+fn program_at(device: &str) -> String {
+    format!("bpftool net show dev {device} | grep -oE '(tcx|clsact)/ingress from_[a-z]+' || true")
+}
+
+fn overlay_and_programs(scene: &Scene) {
     let overlay = "ip -br link show midokube-vxlan | tr -s ' '";
     let program = "tc filter show block 28009 | grep -o 'from_endpoint direct-action' || true";
-    let uplink = "bpftool net show dev eth0 | grep -o 'tcx/ingress from_uplink' || true";
-    let tcx = "bpftool net show dev midokube-vxlan | grep -o 'tcx/ingress from_overlay' || true";
+    let (uplink, over) = (&program_at("eth0"), &program_at("midokube-vxlan"));
+    assert!(sh(&scene.lab, &node1(), uplink).contains("ingress from_uplink"));
+    assert!(sh(&scene.lab, &node1(), over).contains("ingress from_overlay"));
+    // A link goes with its pin; the pin of a program is only a pin.
+    let remove = |pin: &str, device: &str| {
+        format!(
+            "rm /sys/fs/bpf/midonet-kube/*/links/{pin}; tc qdisc del dev {device} clsact 2>/dev/null || true"
+        )
+    };
     for (what, break_it, show) in [
         ("overlay", "ip link del midokube-vxlan", overlay),
         ("overlay", "ip link set midokube-vxlan down", overlay),
@@ -135,8 +169,8 @@ fn the_overlay_and_the_programs() {
             "ip -d link show midokube-vxlan | grep -o 'vxlan external' || true",
         ),
         ("program", "tc filter del block 28009", program),
-        ("overlay_program", "rm /sys/fs/bpf/midonet-kube/*/links/overlay", tcx),
-        ("uplink_program", "rm /sys/fs/bpf/midonet-kube/*/links/uplink", uplink),
+        ("overlay_program", &remove("overlay", "midokube-vxlan"), over),
+        ("uplink_program", &remove("uplink", "eth0"), uplink),
         ("pin", "rm /sys/fs/bpf/midonet-kube/*/maps/routes", "ls /sys/fs/bpf/midonet-kube/*/*"),
         ("pin", "rm /sys/fs/bpf/midonet-kube/*/programs/*", "ls /sys/fs/bpf/midonet-kube/*/*"),
         ("pin", "rm -r /sys/fs/bpf/midonet-kube/*", "ls /sys/fs/bpf/midonet-kube/*/*"),

@@ -7,7 +7,7 @@ use lab::{Family, Pod, Target};
 
 /// Everything that could have changed: links, addresses, routes, rules, settings, files, pins.
 const LOOK: &str = "ip -br link | awk '{print $1}'; ip -br addr show scope global; ip route; ip -6 route; \
-    ip rule; nft list ruleset; tc qdisc show | grep -v noqueue; bpftool net show | grep -i midokube; \
+    ip rule; nft list ruleset; tc qdisc show | grep -v noqueue; tc filter show dev eth0 ingress; bpftool net show | grep -i midokube; \
     sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.ipv6.conf.eth0.accept_ra; \
     find /etc/cni /opt/cni /var/lib/cni /sys/fs/bpf -type f -o -type l; \
     ls -d /run/midonet-kube-node /var/lib/midonet-kube-node /sys/fs/bpf/midonet-kube \
@@ -49,7 +49,24 @@ impl Scene {
 
 #[test]
 fn a_node_is_as_it_was() {
-    let scene = Scene(TestLab::without_agents(1, Family::Dual).unwrap());
+    is_as_it_was("auto", "true");
+}
+
+#[test]
+fn a_kernel_without_tcx_is_as_it_was() {
+    is_as_it_was("clsact", "true");
+}
+
+#[test]
+fn filters_of_others_at_the_uplink_stay() {
+    let filter = "tc filter add dev eth0 ingress prio 1 protocol ip u32 match ip dst 192.0.2.99 flowid 1:1";
+    is_as_it_was("clsact", &format!("tc qdisc add dev eth0 clsact && {filter}"));
+}
+
+/// Whatever holds programs at the uplink, and whatever somebody else has there.
+fn is_as_it_was(hook: &str, other: &str) {
+    let scene = Scene(TestLab::without_agents_yet(1, Family::Dual, &["--hook", hook]).unwrap());
+    scene.sh(other);
     scene.sh("sysctl -q net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0 net.ipv6.conf.eth0.accept_ra=1");
     let before = scene.sh(LOOK);
 

@@ -1,0 +1,14 @@
+//! The product on the kernels that people have: `make test-kernels`, as a test, so that a failure hides no other's.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn everything_works_on_the_oldest_kernel_and_on_a_newer_one() {
+    testkit::require_root();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/run");
+    let status = Command::new(script).status().unwrap();
+    assert!(status.success(), "tests/kernels/run ended with {status}: what failed is told above");
+}
