@@ -9,8 +9,8 @@ use plumbing::tc;
 
 use crate::args;
 
-/// What holds a program at an interface's ingress. Changing it with a running datapath loses no packet: the new
-/// one is there before the old one goes.
+/// What holds a program at an interface's ingress. A node changes it when it boots another kernel, or by a setting:
+/// the new one is there before the old one goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hook {
     /// A pinned tcx link.
