@@ -1,6 +1,6 @@
 //! A program as the first classifier at an interface's ingress, beside the filters of others.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
@@ -104,16 +104,16 @@ fn it_comes_is_replaced_in_place_and_goes_with_its_qdisc() {
 fn somebody_elses_qdisc_and_filters_stay_and_come_after_it() {
     for (theirs, others) in [
         // Classic BPF is of the same kind: both can have the first priority.
-        ("prio 1 handle 1 bpf bytecode 1,6#0#0#0", vec!["1 0x1"]),
-        ("prio 5 protocol ip u32 match ip dst 192.0.2.1 flowid 1:1", vec!["5 800::800"]),
-        ("prio 1 protocol ip u32 match ip dst 192.0.2.1 flowid 1:1", vec!["1 800::800"]),
+        ("prio 1 handle 1 bpf bytecode 1,6#0#0#0", "1 0x1"),
+        ("prio 5 protocol ip u32 match ip dst 192.0.2.1 flowid 1:1", "5 800::800"),
+        ("prio 1 protocol ip u32 match ip dst 192.0.2.1 flowid 1:1", "1 800::800"),
     ] {
         let node = Node::new();
         let theirs: Vec<_> = theirs.split(' ').map(|word| word.replace('#', " ")).collect();
         node.tc("qdisc add dev up0 clsact");
         let add = "filter add dev up0 ingress".split(' ').map(str::to_owned);
         testkit::run(node.netns.command("tc").args(add.chain(theirs)));
-        assert_eq!(node.order("ingress"), others);
+        assert_eq!(node.order("ingress"), [others]);
         let (first, second) = (program(), program());
         node.attach(&first);
         node.attach(&second);
@@ -125,10 +125,7 @@ fn somebody_elses_qdisc_and_filters_stay_and_come_after_it() {
             Some(usize::from(order[1] == "2 0x6d69"))
         );
         assert_eq!(node.detach(None), ["up0"]);
-        assert_eq!(
-            (node.order("ingress"), node.qdiscs()),
-            (others.iter().map(ToString::to_string).collect(), 1)
-        );
+        assert_eq!((node.order("ingress"), node.qdiscs()), (vec![others.to_owned()], 1));
     }
 }
 

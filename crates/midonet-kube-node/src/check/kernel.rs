@@ -35,10 +35,7 @@ impl Trial {
     fn run(mut self, args: &RunArgs) -> Vec<Finding> {
         let _loopback = plumbing::set_up("lo");
         let ipv6 = plumbing::sysctl::has_ipv6();
-        self.findings.push(match ipv6 {
-            true => Finding::good("IPv6"),
-            false => without_ipv6(args),
-        });
+        self.findings.push(if ipv6 { Finding::good("IPv6") } else { without_ipv6(args) });
         let pair = self.step(
             if ipv6 {
                 "veth pairs in a shared block, IPv4 and IPv6"
