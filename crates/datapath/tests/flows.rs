@@ -17,6 +17,7 @@ use std::fs;
 use std::net::IpAddr;
 
 use datapath::{Datapath, Limit, Limits, NodeConfig, Options, Port, Shaper};
+use support::hook::Hook;
 use support::packet::*;
 use support::random::Random;
 use support::tunnel::*;
@@ -307,7 +308,7 @@ fn flows_outlive_the_agent_and_a_change_of_layout() {
         let f = families()[1];
         let request = |port| with_ports(TCP, (f.a, port), (f.b, 80));
         let answer = |port| with_ports(TCP, (f.b, 80), (f.a, port));
-        scene.node.datapath.attach_overlay(ifindex("over")).unwrap();
+        Hook::all()[0].attach_overlay(bpffs, &mut scene.node.datapath, "over").unwrap();
         scene.from_node(&request(1));
 
         // The next agent, of the same layout.
@@ -327,7 +328,7 @@ fn flows_outlive_the_agent_and_a_change_of_layout() {
         for port in [1, 2] {
             assert_eq!(scene.from_b(&answer(port)), "via_node", "{port}");
         }
-        scene.node.datapath.attach_overlay(ifindex("over")).unwrap();
+        Hook::all()[0].attach_overlay(bpffs, &mut scene.node.datapath, "over").unwrap();
         scene.node.datapath.remove_other_layouts().unwrap();
         assert_eq!(scene.from_b(&answer(2)), "via_node");
 
