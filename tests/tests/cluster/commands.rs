@@ -58,6 +58,7 @@ const COMMANDS: &[(Stage, &str)] = &[
     (NodeAtEnd, "midonet-kube-node uninstall"),
     (Down, "make cluster-down"),
     (Never("it runs this test"), "make test"),
+    (Never("a test of its own runs the same"), "make test-kernels"),
     (
         Never("it ends when it is interrupted: midokube's own tests do that"),
         "midokube status ports drops --watch",

@@ -119,11 +119,12 @@ impl Trial {
 fn without_ipv6(args: &RunArgs) -> Finding {
     let problem = "this kernel has none (ipv6.disable=1, or no CONFIG_IPV6)";
     match args.cluster_cidr.iter().find(|cidr| cidr.addr().is_ipv6()) {
-        Some(cidr) => Finding::bad(
+        Some(cidr) => Finding::missing(
             "IPv6",
-            format!("{problem}, but --cluster-cidr has {cidr}: boot without ipv6.disable=1, or take it out"),
+            format!("{problem}, but --cluster-cidr has {cidr}"),
+            "boot without ipv6.disable=1, or take it out",
         ),
-        None => Finding::warning("IPv6", format!("{problem}: Pods have IPv4 addresses only")),
+        None => Finding::warning("IPv6", problem, "none is needed, Pods have IPv4 addresses only"),
     }
 }
 
