@@ -17,10 +17,12 @@ pub(super) enum Stage {
     LabWith(&'static str),
     /// In the repository: it makes the cluster.
     Up,
-    /// Beside the folder `deploy`, with the cluster's kubectl in PATH.
+    /// Beside the directory `deploy`, with the cluster's kubectl in PATH.
     Kubectl,
-    /// In the folder `deploy`, the same.
-    Deploy,
+    /// The same, to remove the network while Pods are in it.
+    Remove,
+    /// The same, once no Pod is in it.
+    Removed,
     /// On a node with the agent, with the product's programs in PATH and the agent's settings in the environment.
     Node,
     /// The same, once the agent is gone.
@@ -31,7 +33,7 @@ pub(super) enum Stage {
     Never(&'static str),
 }
 
-use Stage::{Deploy, Down, Kubectl, Lab, LabWith, Never, Node, NodeAtEnd, Up};
+use Stage::{Down, Kubectl, Lab, LabWith, Never, Node, NodeAtEnd, Remove, Removed, Up};
 
 /// Every documented command, in the order in which they are typed.
 const COMMANDS: &[(Stage, &str)] = &[
@@ -46,15 +48,34 @@ const COMMANDS: &[(Stage, &str)] = &[
     (Lab, "target/release/midokube lab down"),
     (LabWith("ONLY=heal ROUNDS=1"), "make bench"),
     (Up, "make cluster"),
-    (Deploy, r#"sed -i -E 's|^( *cluster\.cidr:).*|\1 "10.244.0.0/16"|' midonet-kube.yaml"#),
     (Kubectl, "kubectl apply -f deploy/midonet-kube.yaml"),
-    (Deploy, "kubectl apply -f midonet-kube.yaml"),
-    (Deploy, "kubectl -n kube-system rollout restart daemonset/midonet-kube-node"),
-    (Deploy, "kubectl -n kube-system rollout status daemonset/midonet-kube-node"),
+    (Kubectl, "kubectl -n kube-system describe pods -l k8s-app=midonet-kube-node"),
+    (
+        Kubectl,
+        "sed 's|path: /opt/cni/bin,|path: /var/lib/rancher/k3s/data/cni,|; \
+         s|path: /etc/cni/net.d,|path: /var/lib/rancher/k3s/agent/etc/cni/net.d,|' deploy/midonet-kube.yaml \
+         | kubectl apply --dry-run=server -f -",
+    ),
+    (
+        Kubectl,
+        r#"kubectl -n kube-system patch configmap midonet-kube-config --type=merge -p '{"data": {"LOG_LEVEL": "debug"}}'"#,
+    ),
+    (
+        Kubectl,
+        r#"kubectl -n kube-system patch configmap midonet-kube-config --type=merge -p '{"data": {"HTTPLISTEN": "[::]:9454"}}'"#,
+    ),
+    (Kubectl, "kubectl -n kube-system rollout restart daemonset/midonet-kube-node"),
+    (Kubectl, "kubectl -n kube-system rollout status daemonset/midonet-kube-node --timeout=5m"),
     (Kubectl, "kubectl -n kube-system exec ds/midonet-kube-node -- midokube status"),
     (Node, "ctr -n k8s.io images import midonet-kube.tar"),
+    (Node, "midonet-kube-node --help"),
     (Node, "midonet-kube-node check"),
     (Node, "midokube status -o json"),
+    (Remove, "kubectl delete -f deploy/midonet-kube.yaml"),
+    (Remove, "kubectl apply -f deploy/cleanup.yaml"),
+    (Remove, "kubectl -n kube-system describe pods -l app.kubernetes.io/component=cleanup"),
+    (Removed, "kubectl -n kube-system rollout status daemonset/midonet-kube-cleanup --timeout=5m"),
+    (Removed, "kubectl delete -f deploy/cleanup.yaml"),
     (NodeAtEnd, "midonet-kube-node uninstall"),
     (Down, "make cluster-down"),
     (Never("it runs this test"), "make test"),
@@ -64,6 +85,10 @@ const COMMANDS: &[(Stage, &str)] = &[
         "midokube status ports drops --watch",
     ),
     (Never("Docker's own; the archive's format is the one that ctr reads"), "docker load -i OUT.tar"),
+    (
+        Never("needs the Prometheus Operator: `deploy.rs` applies it with its definition alone"),
+        "kubectl apply -f deploy/podmonitor.yaml",
+    ),
     (Never("needs a registry"), "skopeo copy docker-archive:OUT.tar docker://..."),
     (Never("OUT.tar is midonet-kube.tar"), "ctr -n k8s.io images import OUT.tar"),
 ];

@@ -3,10 +3,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::commands::{self, Stage};
 use super::{Cluster, NODES, wait_for};
 
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -232,18 +234,11 @@ fn left(cluster: &Cluster, node: &str) -> String {
 }
 
 /// The last of all: afterwards there is no network. Pods are in it when it begins.
-pub(super) fn nothing_is_left_on_any_node(cluster: &Cluster) {
-    let file = |name: &str| deploy(name).to_str().unwrap().to_owned();
+pub(super) fn nothing_is_left_on_any_node(cluster: &Cluster, shell: &dyn Fn(&str) -> Command) {
     for node in NODES {
         assert!(left(cluster, node).contains("midonet-kube-node"), "{}", left(cluster, node));
     }
-    cluster.kubectl(&["delete", "-f", &file("midonet-kube.yaml"), "--wait=true"]);
-    testkit::wait_until(DEADLINE, "no agent is left", || {
-        cluster
-            .kubectl(&["-n", "kube-system", "get", "pods", "-l", "k8s-app=midonet-kube-node", "-o", "name"])
-            .is_empty()
-    });
-    cluster.kubectl(&["apply", "-f", &file("cleanup.yaml")]);
+    commands::run(Stage::Remove, shell);
     let mut said = Vec::new();
     let refused = wait_for(DEADLINE, || {
         said = last_words(cluster, "app.kubernetes.io/component=cleanup", "initContainerStatuses");
@@ -257,10 +252,8 @@ pub(super) fn nothing_is_left_on_any_node(cluster: &Cluster) {
     assert!(refused, "{said:?}");
 
     cluster.undeploy();
-    let [n, ns, status, target] = ["-n", "kube-system", "status", "daemonset/midonet-kube-cleanup"];
-    cluster.kubectl(&[n, ns, "rollout", status, target, "--timeout=180s"]);
+    commands::run(Stage::Removed, shell);
     for node in NODES {
         assert_eq!(left(cluster, node), "", "on {node}");
     }
-    cluster.kubectl(&["delete", "-f", &file("cleanup.yaml"), "--wait=true"]);
 }

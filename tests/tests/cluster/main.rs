@@ -265,12 +265,8 @@ fn pods_of_a_real_kubernetes_talk_and_leave_nothing_behind() {
     deploy::other_distributions_have_their_directories(&cluster);
     deploy::the_pod_monitor_names_the_agents_and_their_port(&cluster);
     cluster.deploy();
-    deploy::nothing_is_left_on_any_node(&cluster);
+    deploy::nothing_is_left_on_any_node(&cluster, &|line| with_kubectl(&cluster, &folder, line));
 
-    cluster.kubectl(&["-n", "kube-system", "delete", "daemonset/midonet-kube-node", "--ignore-not-found"]);
-    testkit::wait_until(Duration::from_secs(180), "the agents have ended", || {
-        NODES.iter().all(|node| cluster.tool("enter", &[node, "pgrep", "-x", "midonet-kube-no"]).is_err())
-    });
     commands::run(Stage::NodeAtEnd, &|line| on_a_node(&cluster, &folder, line));
     let left = cluster
         .enter("node1", &["sh", "-c", "ls /etc/cni/net.d /sys/fs/bpf /sys/class/net; nft list tables"]);
@@ -296,21 +292,18 @@ fn typed_on_the_cluster(cluster: &Cluster) -> tempfile::TempDir {
     copy("deploy", folder.path());
     copy("target/midonet-kube.tar", folder.path());
     // With the settings of this cluster, as `cluster up` filled them in.
-    let settings = || copy("target/cluster/midonet-kube.yaml", &deploy);
-    settings();
-    let at = |place: &std::path::Path, line: &str| {
-        let mut command = commands::user(line);
-        let path = format!("{}:{}", cluster.folder.display(), std::env::var("PATH").unwrap());
-        command.current_dir(place).env("PATH", path);
-        command
-    };
-    commands::run(Stage::Kubectl, &|line| at(folder.path(), line));
-    commands::run(Stage::Deploy, &|line| {
-        settings();
-        at(&deploy, line)
-    });
+    copy("target/cluster/midonet-kube.yaml", &deploy);
+    commands::run(Stage::Kubectl, &|line| with_kubectl(cluster, &folder, line));
     commands::run(Stage::Node, &|line| on_a_node(cluster, &folder, line));
     folder
+}
+
+/// A shell beside the directory `deploy`, with the cluster's kubectl in PATH.
+fn with_kubectl(cluster: &Cluster, folder: &tempfile::TempDir, line: &str) -> Command {
+    let mut command = commands::user(line);
+    let path = format!("{}:{}", cluster.folder.display(), std::env::var("PATH").unwrap());
+    command.current_dir(folder.path()).env("PATH", path);
+    command
 }
 
 /// A shell on node1 whose environment has the agent's settings.
