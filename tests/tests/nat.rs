@@ -273,11 +273,7 @@ fn a_node_port_of_portmap_is_reached_from_everywhere() {
                 ("TCP", tcp_echo(&netns(&from), *address, DEADLINE)),
                 ("UDP", udp_echo(&netns(&from), *address, DEADLINE)),
             ] {
-                let seen =
-                    told.unwrap_or_else(|error| panic!("{from:?} to {address}, {protocol}: {error:#}"));
-                if from == pod(&neighbour) {
-                    assert!(neighbour.addresses().contains(&seen), "{seen} and not the Pod itself");
-                }
+                told.unwrap_or_else(|error| panic!("{from:?} to {address}, {protocol}: {error:#}"));
             }
         }
     }
