@@ -194,6 +194,7 @@ fn release(lab: &TestLab, port: &nodeapi::v1::Port) {
         name: port.name.clone(),
         container_id: port.container_id.clone(),
         host_ifname: port.host_ifname.clone(),
+        began_monotonic_ns: 0,
     };
     Client::connect(&socket, DEADLINE).unwrap().call(&call::RELEASE_PORT, &request).unwrap();
 }
