@@ -1,9 +1,10 @@
 # Certificates, etcd, the API server, controller manager and scheduler. Sourced by `cluster`.
 # shellcheck shell=bash source=lib.sh
 
+# With an extension a certificate is of version 3; rustls takes no other.
 certificate() { # certificate NAME SUBJECT [ALTERNATIVE-NAMES]
   openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$1.key" -subj "$2" \
-    ${3:+-addext "subjectAltName=$3"} 2>/dev/null |
+    -addext keyUsage=digitalSignature ${3:+-addext "subjectAltName=$3"} 2>/dev/null |
     openssl x509 -req -CA ca.crt -CAkey ca.key -days 30 -copy_extensions copy -out "$1.crt" 2>/dev/null
 }
 

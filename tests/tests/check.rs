@@ -30,7 +30,7 @@ fn a_good_node_is_good_and_stays_as_it_is() {
     let (good, said) = sh(&lab, &check(&lab));
     assert!(good && said.lines().count() >= 12 && said.lines().all(|line| line.starts_with("ok ")), "{said}");
     assert_eq!(sh(&lab, look), before);
-    let (good, said) = sh(&lab, &format!("{CHECK} --hook clsact"));
+    let (good, said) = sh(&lab, &format!("{} --hook clsact", check(&lab)));
     assert!(good && said.contains("eBPF programs at the overlay and the uplink: clsact filters"), "{said}");
     assert_eq!(sh(&lab, look), before);
     // Beside a running agent nothing is missing either.

@@ -363,7 +363,9 @@ fn problems_of_cidrs(flag: &str, cidrs: &[IpNet]) -> Vec<Problem> {
 fn log_filter(text: &str) -> Result<String, String> {
     let allowed = "give a level (error, warn, info, debug, trace or off) or a filter like info,objects=debug";
     // A word that is no level would be taken for the name of a part of the program, and silence all others.
-    let unknown = |part: &&str| !part.contains(['=', '[']) && part.parse::<LevelFilter>().is_err();
+    // The library takes nothing at all for a level, too.
+    let is_level = |part: &str| !part.is_empty() && part.parse::<LevelFilter>().is_ok();
+    let unknown = |part: &&str| !part.contains(['=', '[']) && !is_level(part);
     if let Some(part) = text.split(',').find(unknown) {
         return Err(format!("{part:?} is no level: {allowed}"));
     }

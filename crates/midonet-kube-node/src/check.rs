@@ -55,6 +55,7 @@ pub fn check(args: &CheckArgs) -> Result<()> {
     let CheckArgs { output, run } = args;
     plumbing::sysctl::look_in(&run.paths.sysctl_dir);
     let mut findings = quickly(run);
+    findings.extend(node::ipam_plugin(run));
     findings.push(ports::http(run.http_listen));
     findings.extend(cluster::look(run));
     findings.extend(kernel(run));

@@ -231,6 +231,16 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     })
 }
 
+/// Why no client can be made of the certificates, keys and tokens.
+pub(crate) fn unusable(error: &kube::Error) -> String {
+    match causes(error).find_map(|error| error.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(error)) => {
+            format!("the certificate {}", tls::certificate(error).0)
+        }
+        _ => last(error),
+    }
+}
+
 fn last(error: &kube::Error) -> String {
     quote(&causes(error).last().map(ToString::to_string).unwrap_or_default())
 }

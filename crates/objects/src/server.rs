@@ -14,7 +14,7 @@ use kube::{Api, Client, Config};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
-use crate::fault::{Fault, quote};
+use crate::fault::{Fault, quote, unusable};
 use crate::source::{ApiOptions, ConnectError};
 
 /// A server that takes longer to be reached is out of reach.
@@ -86,7 +86,7 @@ impl Server {
         let client = Client::try_from(config).map_err(|error| ConnectError::Client {
             url: url.clone(),
             credentials: credentials.clone(),
-            source: Box::new(error),
+            reason: unusable(&error),
         })?;
         Ok(Self { client, place: Arc::new(Place { url, credentials }), authorities })
     }

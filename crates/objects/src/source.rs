@@ -50,14 +50,14 @@ pub enum ConnectError {
     #[error("\"{0}\" is no URL of an API server")]
     Url(String),
     /// The certificates or tokens cannot be used.
-    #[error("cannot make a client for the API server {url} from {credentials}: {source}")]
+    #[error("cannot make a client for the API server {url} from {credentials}: {reason}")]
     Client {
         /// The server's URL.
         url: String,
         /// Where the certificates or tokens are from.
         credentials: String,
         /// Why not.
-        source: Box<kube::Error>,
+        reason: String,
     },
     /// There is no such folder.
     #[error("cannot watch the folder {}: {reason}", .path.display())]
@@ -219,6 +219,7 @@ fn check_folder(path: &Path) -> Result<(), ConnectError> {
 
 async fn look(server: &Server) -> Result<Look, Fault> {
     let mut look = Look::default();
+    let mut refused = None;
     match server.nodes().await {
         Ok(nodes) => {
             let (good, bad): (Vec<_>, Vec<_>) =
@@ -226,9 +227,11 @@ async fn look(server: &Server) -> Result<Look, Fault> {
             look.nodes = Some(good.into_iter().flatten().collect());
             look.problems = bad.into_iter().filter_map(Result::err).map(|error| error.to_string()).collect();
         }
-        Err(fault) if fault.is_forbidden() => {}
+        Err(fault) if fault.is_forbidden() => refused = Some(fault),
         Err(fault) => return Err(fault),
     }
     look.denied = server.denied().await;
+    // A server that refuses to review permissions, too, tells of none.
+    look.denied.extend(refused.filter(|_| look.denied.is_empty()));
     Ok(look)
 }

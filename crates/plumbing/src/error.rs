@@ -40,6 +40,11 @@ impl Error {
         self.is(libc::EEXIST)
     }
 
+    /// Whether what was asked for cannot be done in the state that the object is in.
+    pub fn is_busy(&self) -> bool {
+        self.is(libc::EBUSY)
+    }
+
     /// Whether what was asked for does not exist.
     pub fn is_missing(&self) -> bool {
         self.is(libc::ENODEV) || self.is(libc::ENOENT) || self.is(libc::ESRCH)

@@ -82,7 +82,7 @@ impl Node for Service {
 /// The program, with nothing of the caller's environment that changes what it says.
 pub(crate) fn midokube(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_midokube"));
-    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "MIDONETKUBE_SOCKET"] {
+    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI", "MIDONETKUBE_SOCKET"] {
         command.env_remove(name);
     }
     command.args(arguments).env("TERM", "xterm");

@@ -16,7 +16,6 @@ pub(super) fn look(args: &RunArgs) -> Vec<Finding> {
     findings.extend(folders(&args.paths));
     findings.extend(addresses(&args.ipam_type));
     findings.push(sysctls(&args.paths.sysctl_dir));
-    findings.extend(ipam_plugin(args));
     findings.push(other_networks(&args.paths.cni_config_path));
     if let Some(folder) = &args.manifests {
         let what = format!("manifests in {}", folder.display());
@@ -84,8 +83,9 @@ fn addresses(ipam_type: &str) -> Option<Finding> {
     })
 }
 
-/// One that the plugin executes; its own is part of it.
-fn ipam_plugin(args: &RunArgs) -> Option<Finding> {
+/// An IPAM plugin that the CNI plugin executes; its own is part of it. The agent's start does not look for it: who
+/// needs it is the next ADD, whose error names it, and an agent that does not start would repair nothing.
+pub(super) fn ipam_plugin(args: &RunArgs) -> Option<Finding> {
     let (name, folder) = (&args.ipam_type, &args.cni_bin_dir);
     if name == ipam::IN_PROCESS {
         return None;

@@ -21,7 +21,7 @@ pub(super) fn cause(error: &rustls::Error) -> Cause {
 }
 
 /// What is wrong with a certificate, and what helps.
-fn certificate(error: &CertificateError) -> (String, String) {
+pub(super) fn certificate(error: &CertificateError) -> (String, String) {
     let renew = "renew it (kubeadm certs renew apiserver), or correct this node's clock";
     let ca = "give the certificate authority of this cluster: certificate-authority in the kubeconfig, or the \
               service account's ca.crt";

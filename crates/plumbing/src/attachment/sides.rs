@@ -135,8 +135,7 @@ impl<'a> Sides<'a> {
             && end.is_other_end_of(outer)
         {
             let bury = [LinkAttribute::IfName(DEAD_NAME.into())];
-            let request = link::switch(end.ifindex, false, &format!("take {inner} away"), bury);
-            link::ignore_missing(inside.request(request))?;
+            link::ignore_missing(retire(inside, end.ifindex, &format!("take {inner} away"), &bury))?;
         }
         let dead = [LinkAttribute::Group(DEAD_GROUP)];
         let request = link::switch(outer.ifindex, false, &format!("take {} away", outer.name), dead);
@@ -149,7 +148,20 @@ impl<'a> Sides<'a> {
     /// The kernel refuses.
     pub fn clear(&mut self, outer: &Link) -> Result<()> {
         let bury = [LinkAttribute::Group(DEAD_GROUP), LinkAttribute::IfName(DEAD_NAME.into())];
-        let request = link::switch(outer.ifindex, false, &format!("free the name {}", outer.name), bury);
-        link::ignore_missing(self.host.request(request))
+        let what = format!("free the name {}", outer.name);
+        link::ignore_missing(retire(&mut self.host, outer.ifindex, &what, &bury))
+    }
+}
+
+/// Sets an interface down and gives it another name, in one message where the kernel does that. Linux before 6.2
+/// renames no interface that is up (EBUSY), and in such a message the new name comes first.
+fn retire(netlink: &mut Netlink, ifindex: u32, what: &str, attributes: &[LinkAttribute]) -> Result<()> {
+    let request = || link::switch(ifindex, false, what, attributes.to_vec());
+    match netlink.request(request()) {
+        Err(error) if error.is_busy() => {
+            netlink.request(link::switch(ifindex, false, what, []))?;
+            netlink.request(request())
+        }
+        other => other,
     }
 }
