@@ -43,7 +43,7 @@ start_services() {
     wait_for 60 "$DIR/$node/log/kube-proxy.log" "kube-proxy of $node has written its rules" \
       enter "$node" curl -sf http://127.0.0.1:10256/healthz
   done
-  sed "s/@DNS@/$(quoted "$DNS")/" "$HERE/conf/coredns.yaml" | kubectl apply -f - >"$DIR/control/log/coredns.log" 2>&1 &&
+  sed "s/@DNS1@/\"${DNS%%,*}\"/; s/@DNS@/$(quoted "$DNS")/" "$HERE/conf/coredns.yaml" | kubectl apply -f - >"$DIR/control/log/coredns.log" 2>&1 &&
     kubectl -n kube-system rollout status deployment/coredns --timeout=90s >>"$DIR/control/log/coredns.log" 2>&1 || {
     kubectl -n kube-system get pods -l k8s-app=kube-dns -o wide
     kubectl -n kube-system logs -l k8s-app=kube-dns --prefix --tail=8 --ignore-errors
