@@ -183,7 +183,7 @@ impl Connections {
     /// The server speaks first: its packet is the one that must find the node's stack.
     fn work(&self, when: &str) {
         for (address, near, far) in &self.0 {
-            for (mut from, mut to) in [(&*far, &*near), (&*near, &*far)] {
+            for (mut from, mut to) in [(far, near), (near, far)] {
                 let mut heard = [0; 5];
                 let told = from.write_all(b"hello").and_then(|()| to.read_exact(&mut heard));
                 told.unwrap_or_else(|error| panic!("{when}: {address}: {error}"));

@@ -83,20 +83,20 @@ impl Scene {
     }
 
     /// What becomes of a packet that the node's stack forwards.
-    fn from_node(&self, packet: &Ip) -> &'static str {
+    fn sent_from_node(&self, packet: &Ip) -> &'static str {
         self.endpoint(self.node.config.mido_ifindex, NODE_MAC, packet).reason
     }
 
-    fn from_a(&self, packet: &Ip) -> &'static str {
-        self.from_pod(self.node.a, A_MAC, packet)
+    fn sent_from_a(&self, packet: &Ip) -> &'static str {
+        self.sent_from_pod(self.node.a, A_MAC, packet)
     }
 
-    fn from_b(&self, packet: &Ip) -> &'static str {
-        self.from_pod(self.node.b, B_MAC, packet)
+    fn sent_from_b(&self, packet: &Ip) -> &'static str {
+        self.sent_from_pod(self.node.b, B_MAC, packet)
     }
 
     /// What becomes of a packet of a Pod; one for the node is addressed to it.
-    fn from_pod(&self, ifindex: u32, mac: [u8; 6], packet: &Ip) -> &'static str {
+    fn sent_from_pod(&self, ifindex: u32, mac: [u8; 6], packet: &Ip) -> &'static str {
         let verdict = self.endpoint(ifindex, mac, packet);
         if verdict.reason == "via_node" {
             let expected = Ip { hops: packet.hops - 1, ..packet.clone() }.frame(NODE_MAC, GATEWAY_MAC);
@@ -106,7 +106,7 @@ impl Scene {
     }
 
     /// The same of one that another node sent, as both ways out of the tunnel have it.
-    fn from_remote(&mut self, packet: &Ip) -> bool {
+    fn sent_from_remote(&mut self, packet: &Ip) -> bool {
         let inner = packet.frame(OVERLAY_MAC, GATEWAY_MAC);
         let by_device = self.overlay.judge(&self.node, PEER, VNI, &inner);
         let outer = tunnel(PEER, VNI, &inner).frame(UPLINK_MAC, PEER_MAC);
@@ -130,16 +130,16 @@ fn answers_go_where_the_requests_came_from() {
             for protocol in [TCP, UDP, SCTP] {
                 let request = |to| with_ports(protocol, (f.a, 40_000), (to, 8080));
                 let answer = |from| with_ports(protocol, (from, 8080), (f.a, 40_000));
-                assert_eq!(scene.from_b(&answer(f.b)), "local", "{protocol}: nothing is recorded yet");
-                assert!(!scene.from_remote(&answer(f.remote)));
-                assert_eq!(scene.from_node(&request(f.b)), "local");
-                assert_eq!(scene.from_node(&request(f.remote)), "direct_out");
-                assert_eq!(scene.from_b(&answer(f.b)), "via_node", "{protocol}");
-                assert!(scene.from_remote(&answer(f.remote)));
+                assert_eq!(scene.sent_from_b(&answer(f.b)), "local", "{protocol}: nothing is recorded yet");
+                assert!(!scene.sent_from_remote(&answer(f.remote)));
+                assert_eq!(scene.sent_from_node(&request(f.b)), "local");
+                assert_eq!(scene.sent_from_node(&request(f.remote)), "direct_out");
+                assert_eq!(scene.sent_from_b(&answer(f.b)), "via_node", "{protocol}");
+                assert!(scene.sent_from_remote(&answer(f.remote)));
                 // The same addresses and ports without the node: it may know them as a translated connection's.
-                assert_eq!(scene.from_a(&request(f.b)), "via_node");
-                assert_eq!(scene.from_a(&request(f.remote)), "via_node");
-                assert_eq!(scene.from_b(&behind_options(&answer(f.b))), "via_node");
+                assert_eq!(scene.sent_from_a(&request(f.b)), "via_node");
+                assert_eq!(scene.sent_from_a(&request(f.remote)), "via_node");
+                assert_eq!(scene.sent_from_b(&behind_options(&answer(f.b))), "via_node");
                 for other in [
                     with_ports(protocol, (f.b, 8080), (f.a, 40_001)),
                     with_ports(protocol, (f.b, 8081), (f.a, 40_000)),
@@ -147,16 +147,16 @@ fn answers_go_where_the_requests_came_from() {
                     with_ports(99, (f.b, 8080), (f.a, 40_000)),
                     ping(f.b, f.a, true, 40_000),
                 ] {
-                    assert_eq!(scene.from_b(&other), "local", "{protocol}");
+                    assert_eq!(scene.sent_from_b(&other), "local", "{protocol}");
                 }
             }
-            assert_eq!(scene.from_b(&with_ports(99, (f.b, 0), (f.a, 0))), "local");
-            scene.from_node(&with_ports(99, (f.a, 1), (f.b, 2)));
-            assert_eq!(scene.from_b(&with_ports(99, (f.b, 3), (f.a, 4))), "via_node", "without ports");
-            scene.from_node(&ping(f.a, f.b, false, 77));
-            assert_eq!(scene.from_b(&ping(f.b, f.a, true, 77)), "via_node");
-            assert_eq!(scene.from_b(&ping(f.b, f.a, true, 78)), "local");
-            assert_eq!(scene.from_b(&icmp(f.b, f.a, 42, 0, [0, 77, 0, 0], &[0; 40])), "local");
+            assert_eq!(scene.sent_from_b(&with_ports(99, (f.b, 0), (f.a, 0))), "local");
+            scene.sent_from_node(&with_ports(99, (f.a, 1), (f.b, 2)));
+            assert_eq!(scene.sent_from_b(&with_ports(99, (f.b, 3), (f.a, 4))), "via_node", "without ports");
+            scene.sent_from_node(&ping(f.a, f.b, false, 77));
+            assert_eq!(scene.sent_from_b(&ping(f.b, f.a, true, 77)), "via_node");
+            assert_eq!(scene.sent_from_b(&ping(f.b, f.a, true, 78)), "local");
+            assert_eq!(scene.sent_from_b(&icmp(f.b, f.a, 42, 0, [0, 77, 0, 0], &[0; 40])), "local");
         }
     });
 }
@@ -167,8 +167,8 @@ fn only_what_the_node_forwards_for_pods_is_recorded() {
         let mut scene = Scene::new(bpffs);
         for f in families() {
             for source in [f.node, f.external, f.missing, f.unserved, f.gateway] {
-                assert_eq!(scene.from_node(&with_ports(TCP, (source, 1), (f.b, 2))), "local");
-                assert_eq!(scene.from_node(&with_ports(TCP, (source, 1), (f.remote, 2))), "direct_out");
+                assert_eq!(scene.sent_from_node(&with_ports(TCP, (source, 1), (f.b, 2))), "local");
+                assert_eq!(scene.sent_from_node(&with_ports(TCP, (source, 1), (f.remote, 2))), "direct_out");
             }
             for (source, destination, reason) in [
                 (f.a, f.missing, "no_endpoint"),
@@ -176,11 +176,11 @@ fn only_what_the_node_forwards_for_pods_is_recorded() {
                 (f.a, f.node, "node_loop"),
                 (f.a, f.external, "no_route"),
             ] {
-                assert_eq!(scene.from_node(&with_ports(TCP, (source, 1), (destination, 2))), reason);
+                assert_eq!(scene.sent_from_node(&with_ports(TCP, (source, 1), (destination, 2))), reason);
             }
             // What Pods and other nodes send.
-            scene.from_a(&with_ports(TCP, (f.a, 1), (f.b, 2)));
-            scene.from_remote(&with_ports(TCP, (f.remote, 1), (f.a, 2)));
+            scene.sent_from_a(&with_ports(TCP, (f.a, 1), (f.b, 2)));
+            scene.sent_from_remote(&with_ports(TCP, (f.remote, 1), (f.a, 2)));
         }
         let layout = scene.node.programs.parent().unwrap().join("maps");
         let used = aya::maps::MapData::from_pin(layout.join("flows_used")).unwrap();
@@ -189,17 +189,17 @@ fn only_what_the_node_forwards_for_pods_is_recorded() {
         for f in families() {
             for (from, destination) in [(f.b, f.external), (f.b, f.node), (f.b, f.gateway)] {
                 let (there, back) = ((from, 5), (destination, 6));
-                let before = scene.from_b(&with_ports(UDP, there, back));
-                scene.from_node(&with_ports(UDP, back, there));
-                assert_eq!(scene.from_b(&with_ports(UDP, there, back)), before);
+                let before = scene.sent_from_b(&with_ports(UDP, there, back));
+                scene.sent_from_node(&with_ports(UDP, back, there));
+                assert_eq!(scene.sent_from_b(&with_ports(UDP, there, back)), before);
             }
         }
         assert_eq!(used.get(&0, 0).unwrap(), 0);
         // From another node, whose Pod asked for this node's own address.
         let f = families()[0];
-        scene.from_node(&with_ports(TCP, (f.remote, 1), (f.b, 2)));
+        scene.sent_from_node(&with_ports(TCP, (f.remote, 1), (f.b, 2)));
         assert_eq!(used.get(&0, 0).unwrap(), 1);
-        assert_eq!(scene.from_b(&with_ports(TCP, (f.b, 2), (f.remote, 1))), "via_node");
+        assert_eq!(scene.sent_from_b(&with_ports(TCP, (f.b, 2), (f.remote, 1))), "via_node");
     });
 }
 
@@ -209,29 +209,29 @@ fn errors_follow_what_they_are_about() {
         let mut scene = Scene::new(bpffs);
         for f in families() {
             let request = |to| with_ports(UDP, (f.a, 40_000), (to, 53));
-            scene.from_node(&request(f.b));
-            scene.from_node(&request(f.remote));
-            assert_eq!(scene.from_b(&unreachable(f.b, &request(f.b))), "via_node");
-            assert_eq!(scene.from_b(&unreachable(f.b, &behind_options(&request(f.b)))), "via_node");
-            assert!(scene.from_remote(&unreachable(f.remote, &request(f.remote))));
+            scene.sent_from_node(&request(f.b));
+            scene.sent_from_node(&request(f.remote));
+            assert_eq!(scene.sent_from_b(&unreachable(f.b, &request(f.b))), "via_node");
+            assert_eq!(scene.sent_from_b(&unreachable(f.b, &behind_options(&request(f.b)))), "via_node");
+            assert!(scene.sent_from_remote(&unreachable(f.remote, &request(f.remote))));
             let gateway = Ip { source: f.remote, ..unreachable(f.gateway, &request(f.remote)) };
-            assert!(scene.from_remote(&gateway), "from somebody on the way");
+            assert!(scene.sent_from_remote(&gateway), "from somebody on the way");
             let other = with_ports(UDP, (f.a, 40_000), (f.b, 54));
-            assert_eq!(scene.from_b(&unreachable(f.b, &other)), "local");
+            assert_eq!(scene.sent_from_b(&unreachable(f.b, &other)), "local");
             // What quotes less than a header, or no IP packet. One without ports goes with the fragments.
             let header = if f.a.is_ipv6() { 40 } else { 20 };
             for (size, reason) in [(0, "local"), (4, "local"), (header - 1, "local"), (header, "via_node")] {
                 let error = unreachable(f.b, &request(f.b));
                 let payload = error.payload[..8 + size].to_vec();
-                assert_eq!(scene.from_b(&Ip { payload, ..error }), reason, "{size}");
+                assert_eq!(scene.sent_from_b(&Ip { payload, ..error }), reason, "{size}");
             }
             let mut error = unreachable(f.b, &request(f.b));
             error.payload[8] = 0x90;
-            assert_eq!(scene.from_b(&error), "local");
+            assert_eq!(scene.sent_from_b(&error), "local");
             // One that the node forwards without translating it belongs to the same flow.
             let request = with_ports(UDP, (f.a, 50_000), (f.b, 53));
-            scene.from_node(&unreachable(f.b, &request));
-            assert_eq!(scene.from_a(&request), "via_node");
+            scene.sent_from_node(&unreachable(f.b, &request));
+            assert_eq!(scene.sent_from_a(&request), "via_node");
         }
     });
 }
@@ -244,10 +244,10 @@ fn fragments_go_together() {
             let request = |to| with_ports(UDP, (f.a, 40_000), (to, 53));
             let answer = |from| with_ports(UDP, (from, 53), (f.a, 40_000));
             let other = with_ports(UDP, (f.b, 54), (f.a, 40_000));
-            assert_eq!(scene.from_b(&fragment(&answer(f.b), 100, true)), "local");
+            assert_eq!(scene.sent_from_b(&fragment(&answer(f.b), 100, true)), "local");
             for to in [f.b, f.remote] {
-                scene.from_node(&fragment(&request(to), 0, true));
-                scene.from_node(&fragment(&request(to), 181, false));
+                scene.sent_from_node(&fragment(&request(to), 0, true));
+                scene.sent_from_node(&fragment(&request(to), 181, false));
             }
             // The answer's: all of them, and a whole one.
             for packet in [
@@ -256,21 +256,21 @@ fn fragments_go_together() {
                 fragment(&answer(f.b), 362, false),
                 answer(f.b),
             ] {
-                assert_eq!(scene.from_b(&packet), "via_node");
-                assert!(scene.from_remote(&Ip { source: f.remote, ..packet }));
+                assert_eq!(scene.sent_from_b(&packet), "via_node");
+                assert!(scene.sent_from_remote(&Ip { source: f.remote, ..packet }));
             }
             // Another flow's between the two: a first one never without its later ones.
-            assert_eq!(scene.from_b(&fragment(&other, 0, true)), "via_node");
-            assert_eq!(scene.from_b(&fragment(&other, 181, false)), "via_node");
-            assert_eq!(scene.from_b(&other), "local");
+            assert_eq!(scene.sent_from_b(&fragment(&other, 0, true)), "via_node");
+            assert_eq!(scene.sent_from_b(&fragment(&other, 181, false)), "via_node");
+            assert_eq!(scene.sent_from_b(&other), "local");
             if f.a.is_ipv6() {
                 let atomic = fragment(&other, 0, false);
-                assert_eq!(scene.from_b(&atomic), "local", "a whole packet with a fragment header");
+                assert_eq!(scene.sent_from_b(&atomic), "local", "a whole packet with a fragment header");
             }
             let nested = [[0u8, 0, 1, 4, 0, 0, 0, 0]; 9].concat();
             if f.a.is_ipv6() {
                 let many = Ip::new(f.b, f.a, 60, nested);
-                assert_eq!(scene.from_b(&many), "via_node", "who knows what is behind so many headers");
+                assert_eq!(scene.sent_from_b(&many), "via_node", "who knows what is behind so many headers");
             }
         }
     });
@@ -290,12 +290,12 @@ fn limited_pods_answer_through_the_shaper_and_the_node() {
         let config = NodeConfig { shaper: Some(shaper), ..scene.node.config.clone() };
         scene.node.datapath.set_config(&config).unwrap();
         for f in families() {
-            scene.from_node(&with_ports(TCP, (f.a, 40_000), (f.b, 80)));
+            scene.sent_from_node(&with_ports(TCP, (f.a, 40_000), (f.b, 80)));
             let answer = with_ports(TCP, (f.b, 80), (f.a, 40_000));
             let frame = answer.frame(GATEWAY_MAC, B_MAC);
             let (_, counted) = scene.node.run(&scene.node.program("from_endpoint"), scene.node.b, 0, &frame);
             assert_eq!(counted, [], "queues first");
-            assert_eq!(scene.from_pod(shaper.exit, B_MAC, &answer), "via_node");
+            assert_eq!(scene.sent_from_pod(shaper.exit, B_MAC, &answer), "via_node");
         }
     });
 }
@@ -309,28 +309,28 @@ fn flows_outlive_the_agent_and_a_change_of_layout() {
         let request = |port| with_ports(TCP, (f.a, port), (f.b, 80));
         let answer = |port| with_ports(TCP, (f.b, 80), (f.a, port));
         Hook::all()[0].attach_overlay(bpffs, &mut scene.node.datapath, "over").unwrap();
-        scene.from_node(&request(1));
+        scene.sent_from_node(&request(1));
 
         // The next agent, of the same layout.
         scene.node.datapath = Datapath::open(&options(bpffs)).unwrap();
-        assert_eq!(scene.from_b(&answer(1)), "via_node");
+        assert_eq!(scene.sent_from_b(&answer(1)), "via_node");
 
         // One of another layout: what the former programs record until they are replaced counts, too.
         let former = scene.node.programs.clone();
         let other = Options { max_endpoints: 17, ..options(bpffs) };
         let mut new = Datapath::open(&other).unwrap();
-        scene.from_node(&request(2));
+        scene.sent_from_node(&request(2));
         let layouts =
             fs::read_dir(&other.pin_dir).unwrap().map(|entry| entry.unwrap().path().join("programs"));
         scene.node.programs = layouts.into_iter().find(|programs| *programs != former).unwrap();
         new.set_config(&scene.node.config).unwrap();
         scene.node.datapath = new;
         for port in [1, 2] {
-            assert_eq!(scene.from_b(&answer(port)), "via_node", "{port}");
+            assert_eq!(scene.sent_from_b(&answer(port)), "via_node", "{port}");
         }
         Hook::all()[0].attach_overlay(bpffs, &mut scene.node.datapath, "over").unwrap();
         scene.node.datapath.remove_other_layouts().unwrap();
-        assert_eq!(scene.from_b(&answer(2)), "via_node");
+        assert_eq!(scene.sent_from_b(&answer(2)), "via_node");
 
         // From a version that had no such maps.
         let maps = scene.node.programs.parent().unwrap().join("maps");
@@ -343,9 +343,9 @@ fn flows_outlive_the_agent_and_a_change_of_layout() {
             fs::read_dir(&other.pin_dir).unwrap().map(|entry| entry.unwrap().path().join("programs"));
         scene.node.programs = layouts.into_iter().find(|programs| !before.contains(programs)).unwrap();
         scene.node.datapath.set_config(&scene.node.config).unwrap();
-        assert_eq!(scene.from_b(&answer(2)), "local");
-        scene.from_node(&request(2));
-        assert_eq!(scene.from_b(&answer(2)), "via_node");
+        assert_eq!(scene.sent_from_b(&answer(2)), "local");
+        scene.sent_from_node(&request(2));
+        assert_eq!(scene.sent_from_b(&answer(2)), "via_node");
     });
 }
 
@@ -401,7 +401,7 @@ fn programs_and_model_agree() {
             let sent = if error { unreachable(sender, &packet) } else { packet };
             let key = (from, to, protocol, source, destination);
             if random.below(8) == 0 {
-                scene.from_node(&sent);
+                scene.sent_from_node(&sent);
                 if part != Part::Later {
                     model.flows.extend([key, (to, from, protocol, destination, source)]);
                 }
@@ -414,9 +414,9 @@ fn programs_and_model_agree() {
                 model.pairs.contains(&(from, to))
             };
             let found = match sender {
-                sender if sender == f.a => scene.from_a(&sent) == "via_node",
-                sender if sender == f.b => scene.from_b(&sent) == "via_node",
-                _ if receiver == f.a => scene.from_remote(&sent),
+                sender if sender == f.a => scene.sent_from_a(&sent) == "via_node",
+                sender if sender == f.b => scene.sent_from_b(&sent) == "via_node",
+                _ if receiver == f.a => scene.sent_from_remote(&sent),
                 _ => continue,
             };
             assert_eq!(found, expected, "round {round}: {key:?}, {part:?}, error {error}");

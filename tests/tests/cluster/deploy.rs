@@ -79,7 +79,7 @@ pub(super) fn settings_come_from_the_config_map(cluster: &Cluster) {
     ]);
     let wants = [
         "MIDONETKUBE_MTTU in the environment is no setting",
-        "MIDONETKUBE_mtu in the environment is no setting: write MIDONETKUBE_MTU",
+        "MIDONETKUBE_mtu in the environment is no setting; write MIDONETKUBE_MTU",
     ];
     let mut said = Vec::new();
     let told = wait_for(DEADLINE, || {

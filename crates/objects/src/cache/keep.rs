@@ -52,7 +52,7 @@ impl Bound {
                 Ok(()) if complaint.is_some() => info!(%file, "the Nodes are on disk again"),
                 Ok(()) => debug!(%file, "the Nodes are on disk"),
                 Err(error) if complaint.as_ref() == Some(error) => {
-                    debug!(error, "the Nodes still cannot be kept")
+                    debug!(error, "the Nodes still cannot be kept");
                 }
                 Err(error) => warn!(
                     %file, error,

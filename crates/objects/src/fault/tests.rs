@@ -3,9 +3,9 @@ use rustls::pki_types::UnixTime;
 
 use super::*;
 
-fn fault(error: kube::Error) -> Fault {
+fn fault(error: &kube::Error) -> Fault {
     let place = Place { url: "https://[2001:db8::1]:6443".into(), credentials: "the kubeconfig /k".into() };
-    Fault::new(&Arc::new(place), "list nodes", &error)
+    Fault::new(&Arc::new(place), "list nodes", error)
 }
 
 fn wrapped(error: io::Error) -> kube::Error {
@@ -21,11 +21,11 @@ fn an_error_of_the_kernel_is_named_however_deep_it_is() {
         (104, false, "cannot reach the API server https://[2001:db8::1]:6443: connection reset"),
         (110, false, "cannot reach the API server https://[2001:db8::1]:6443: timed out"),
     ] {
-        let fault = fault(wrapped(io::Error::from_raw_os_error(errno)));
+        let fault = fault(&wrapped(io::Error::from_raw_os_error(errno)));
         assert_eq!((fault.problem().as_str(), fault.is_setting()), (want, setting));
         assert_eq!(fault.to_string(), format!("{want}; {}", fault.remedy()));
     }
-    let fault = fault(wrapped(io::Error::new(io::ErrorKind::TimedOut, "elapsed")));
+    let fault = fault(&wrapped(io::Error::new(io::ErrorKind::TimedOut, "elapsed")));
     assert!(fault.problem().ends_with(": no connection within 5s"), "{fault}");
 }
 
@@ -53,7 +53,7 @@ fn the_problem_with_a_certificate_is_named() {
         ),
     ] {
         let error = rustls::Error::InvalidCertificate(error);
-        let fault = fault(wrapped(io::Error::new(io::ErrorKind::InvalidData, error)));
+        let fault = fault(&wrapped(io::Error::new(io::ErrorKind::InvalidData, error)));
         assert!(fault.to_string().contains(want) && fault.is_setting(), "{want} in {fault}");
         assert!(!fault.to_string().contains("Some(") && !fault.to_string().contains("Error("), "{fault}");
     }
@@ -62,7 +62,7 @@ fn the_problem_with_a_certificate_is_named() {
 #[test]
 fn what_a_server_says_stays_on_one_line_and_short() {
     let status = kube::core::Status::failure(&"a\nb".repeat(1000), "Forbidden").with_code(403);
-    let fault = fault(kube::Error::Api(status.boxed()));
+    let fault = fault(&kube::Error::Api(status.boxed()));
     let text = fault.to_string();
     assert!(text.contains("does not allow to list nodes: 403 Forbidden: a b"), "{text}");
     assert!(text.contains("...; grant it to the user of the kubeconfig /k"), "{text}");
@@ -74,7 +74,7 @@ fn what_a_server_says_stays_on_one_line_and_short() {
 fn an_answer_that_is_not_kubernetes_is_no_status() {
     let status =
         kube::core::Status::failure("Client sent an HTTP request to an HTTPS server.", "Failed to parse");
-    let fault = fault(kube::Error::Api(status.with_code(400).boxed()));
+    let fault = fault(&kube::Error::Api(status.with_code(400).boxed()));
     assert!(
         fault.problem().contains("no usable answer to \"list nodes\": HTTP status 400: Client"),
         "{fault}"
@@ -92,7 +92,7 @@ fn a_status_is_counted_by_its_kind() {
         (503, Reason::Server),
     ] {
         let status = kube::core::Status { code, ..Default::default() };
-        let fault = fault(kube::Error::Api(status.boxed()));
+        let fault = fault(&kube::Error::Api(status.boxed()));
         assert_eq!((fault.reason(), fault.verb()), (want, Verb::List), "{code}");
     }
 }
