@@ -170,7 +170,9 @@ fn overlay_and_programs(scene: &Scene) {
         ("overlay", "ip link set midokube-vxlan mtu 1400", overlay),
         (
             "overlay",
-            "ip link del midokube-vxlan; ip link add midokube-vxlan address 02:6d:69:64:6f:02 mtu 1450 up type vxlan id 7 dstport 4999",
+            // The agent may put its own back in between.
+            "for i in $(seq 100); do ip link del midokube-vxlan; ip link add midokube-vxlan address 02:6d:69:64:6f:02 \
+             mtu 1450 up type vxlan id 7 dstport 4999 && exit 0; done; exit 1",
             "ip -d link show midokube-vxlan | grep -o 'vxlan external' || true",
         ),
         ("program", "tc filter del block 28009", program),
