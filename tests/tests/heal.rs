@@ -159,10 +159,11 @@ fn overlay_and_programs(scene: &Scene) {
     assert!(sh(&scene.lab, &node1(), uplink).contains("uplink"));
     assert!(sh(&scene.lab, &node1(), over).contains("overlay"));
     // A link goes with its pin; the pin of a program is only a pin.
-    let remove = |pin: &str, device: &str| {
-        format!(
-            "rm /sys/fs/bpf/midonet-kube/*/links/{pin}; tc qdisc del dev {device} clsact 2>/dev/null || true"
-        )
+    let shown = "tc filter show dev midokube-vxlan ingress";
+    let filters = sh(&scene.lab, &node1(), shown).contains("from_overlay");
+    let remove = |pin: &str, device: &str| match filters {
+        true => format!("tc qdisc del dev {device} clsact"),
+        false => format!("rm /sys/fs/bpf/midonet-kube/*/links/{pin}"),
     };
     for (what, break_it, show) in [
         ("overlay", "ip link del midokube-vxlan", overlay),
