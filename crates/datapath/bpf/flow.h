@@ -21,13 +21,6 @@ INLINE int find_transport(struct __sk_buff *skb, const struct packet *p, __u32 *
 	return p->fragment & IPV4_FRAGMENT_OFFSET ? LATER_FRAGMENT : p->protocol;
 }
 
-INLINE bool is_icmp_error(int protocol, __u8 type)
-{
-	if (protocol == IPPROTO_ICMPV6)
-		return type < ICMP6_ECHO;
-	return protocol == IPPROTO_ICMP && (type == 3 || type == 4 || type == 5 || type == 11 || type == 12);
-}
-
 /* The beginning of a packet that an ICMP error at `offset` quotes, in the place of the error itself. */
 INLINE bool read_quote(struct __sk_buff *skb, __u32 offset, struct packet *p)
 {
@@ -121,7 +114,7 @@ INLINE void fragments_of(struct flow *flow)
 	flow->protocol = 0;
 }
 
-/* A look-up alone keeps a flow from making room for others. */
+/* A lookup alone keeps a flow from being evicted for others. */
 INLINE void record(const struct flow *flow)
 {
 	__u32 nothing = 0;

@@ -123,15 +123,12 @@ NOINLINE bool is_tunnel(struct __sk_buff *skb, const struct config *cfg, const s
 {
 	__u32 offset;
 	__u16 port;
+	bool fragment;
 	int protocol;
 
 	if (!cfg || !p)
 		return true;
-	offset = p->transport;
-	if (p->version == 4)
-		protocol = p->fragment & IPV4_FRAGMENT_OFFSET ? LATER_FRAGMENT : p->protocol;
-	else
-		protocol = transport6(skb, p, &offset);
+	protocol = find_transport(skb, p, &offset, &fragment);
 	if (protocol != IPPROTO_UDP)
 		return protocol == TOO_MANY_HEADERS;
 	return bpf_skb_load_bytes(skb, offset + 2, &port, sizeof(port)) || port == cfg->tunnel_port;

@@ -33,6 +33,14 @@
 #define ICMP4_QUOTE (576 - ICMP4_HEADERS)
 #define ICMP6_QUOTE (1280 - ICMP6_HEADERS)
 
+/* RFC 792 and RFC 4443 2.1: IPv6 has its error messages below 128, where the echo request begins. */
+INLINE bool is_icmp_error(int protocol, __u8 type)
+{
+	if (protocol == IPPROTO_ICMPV6)
+		return type < ICMP6_ECHO;
+	return protocol == IPPROTO_ICMP && (type == 3 || type == 4 || type == 5 || type == 11 || type == 12);
+}
+
 /* RFC 1122 3.2.2: no error about an error, a later fragment, or a source that is not one host. */
 INLINE bool may_answer4(struct __sk_buff *skb, const struct config *cfg, const struct packet *p)
 {
@@ -44,7 +52,7 @@ INLINE bool may_answer4(struct __sk_buff *skb, const struct config *cfg, const s
 		return true;
 	if (bpf_skb_load_bytes(skb, p->transport, &type, 1))
 		return false;
-	return type != 3 && type != 4 && type != 5 && type != 11 && type != 12 && type <= 18;
+	return !is_icmp_error(IPPROTO_ICMP, type) && type <= 18;
 }
 
 /* Cuts the frame to what is quoted, word by word, and makes room for new headers behind the MACs. */

@@ -94,8 +94,8 @@ struct route {
  * A connection between Pods that the node's network stack forwards, be it one of those that it translates.
  * Both directions have one key: the lower address stands first.
  *
- * The programs record it when the stack forwards a packet of it; whatever was not seen for the longest time
- * makes room. The kernel takes the memory for all of them at once, 112 bytes each: 7 MiB.
+ * The programs record it when the stack forwards a packet of it. When the map is full, the least recently seen flow
+ * is evicted. The kernel takes the memory for all of them at once, 112 bytes each: 7 MiB.
  */
 struct flow {
 	struct address lower;

@@ -161,22 +161,23 @@ INLINE __u32 plain_tunnel(struct __sk_buff *skb, const struct config *cfg)
 
 /*
  * What BPF_F_ADJ_ROOM_DECAP_L3_IPV6 does, for kernels before Linux 6.3, which do not know it: takes bytes off behind
- * the MAC addresses of a frame that is IPv4 to the kernel and IPv6 from then on. To turn it into IPv6, the kernel
- * makes room for the longer header, which is there already: that room goes again. Zeroes, since the kernel takes
- * what goes off its checksum. 6; 0 if the frame is as it was; negative if it is broken.
+ * the MAC addresses of a frame that is IPv4 to the kernel, and makes it IPv6 to the kernel. bpf_skb_change_proto
+ * inserts the 20 bytes by which the header of IPv6 is longer. The header is there already, so they are removed again;
+ * they are zeroed first, since the kernel subtracts what is removed from its checksum. Returns 6; 0 if the frame is
+ * unchanged; negative if it is broken.
  */
 NOINLINE int remove_before_ipv6(struct __sk_buff *skb, __s32 size)
 {
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET;
-	__s32 room = sizeof(struct ipv6) - sizeof(struct ipv4);
+	__s32 grown = sizeof(struct ipv6) - sizeof(struct ipv4);
 	struct ipv4 zero = {};
 
-	_Static_assert(sizeof(struct ipv6) - sizeof(struct ipv4) == sizeof(zero), "the room is as long as zero");
+	_Static_assert(sizeof(struct ipv6) - sizeof(struct ipv4) == sizeof(zero), "zero covers what the header grows by");
 	if (bpf_skb_adjust_room(skb, -size, BPF_ADJ_ROOM_MAC, flags))
 		return 0;
 	if (bpf_skb_change_proto(skb, htons(ETHERTYPE_IPV6), 0) ||
 	    bpf_skb_store_bytes(skb, ETHERNET_SIZE, &zero, sizeof(zero), 0) ||
-	    bpf_skb_adjust_room(skb, -room, BPF_ADJ_ROOM_MAC, flags))
+	    bpf_skb_adjust_room(skb, -grown, BPF_ADJ_ROOM_MAC, flags))
 		return -1;
 	return 6;
 }
