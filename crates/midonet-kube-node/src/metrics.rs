@@ -162,7 +162,8 @@ fn register_addresses(registry: &mut Registry, agent: &Agent) -> Result<()> {
         let in_use = taken.iter().filter(|address| pod_cidr.contains(*address)).count();
         used.get_or_create(&labels).set(in_use.try_into()?);
         // Of IPv6 there are more than can be counted exactly, or given out.
-        let left = capacity(&pod_cidr)?.saturating_sub(in_use as u128) as f64;
+        // A podCIDR that is too small for a Pod has none, and costs the page nothing else.
+        let left = capacity(&pod_cidr).unwrap_or(0).saturating_sub(in_use as u128) as f64;
         free.get_or_create(&labels).set(left);
     }
     registry.register("addresses_used", "Addresses of this node's podCIDR that are reserved for Pods", used);

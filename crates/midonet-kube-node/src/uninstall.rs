@@ -18,7 +18,8 @@ const SLICE: usize = 32;
 /// So many Pods are named.
 const MOST: usize = 20;
 
-/// Removes everything, as far as it is there: known files by their names, never a tree that a setting names. What fails does not keep the rest from being tried.
+/// Removes everything, as far as it is there: known files by their names, never a tree that a setting names. What
+/// fails does not keep the rest from being tried.
 ///
 /// # Errors
 /// An agent runs, Pods still have interfaces and `force` is not given, or some of it cannot be removed.
