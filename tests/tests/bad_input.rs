@@ -38,10 +38,6 @@ fn left(lab: &TestLab) -> (String, String, usize) {
     )
 }
 
-fn not_ready_reason(lab: &TestLab) -> String {
-    lab.status("node1").unwrap().agent.unwrap().not_ready_reason
-}
-
 /// Calls the plugin on node1 with this and nothing else.
 fn call(lab: &TestLab, variables: &[(&str, &str)], stdin: &[u8]) -> (bool, String) {
     let mut command = Command::new("/opt/cni/bin/midonet-kube-cni");
@@ -275,7 +271,11 @@ fn an_agent_that_restarts_meanwhile() {
 /// Rewrites the manifest of a node.
 fn edit(lab: &TestLab, node: &str, change: impl FnOnce(String) -> String) {
     let path = lab.manifests().join(format!("node-{node}.yaml"));
-    let text = change(fs::read_to_string(&path).unwrap());
+    edit_to(lab, node, &change(fs::read_to_string(path).unwrap()));
+}
+
+fn edit_to(lab: &TestLab, node: &str, text: &str) {
+    let path = lab.manifests().join(format!("node-{node}.yaml"));
     let new = path.with_extension("tmp");
     fs::write(&new, text).unwrap();
     fs::rename(&new, &path).unwrap();
@@ -286,6 +286,11 @@ fn a_pod_cidr_that_is_missing_too_small_or_elsewhere() {
     let lab = TestLab::up(1, Family::V4, &[]).unwrap();
     let a = lab.add_pod("node1", "default", "a").unwrap();
     let good = fs::read_to_string(lab.manifests().join("node-node1.yaml")).unwrap();
+    let wrong = || {
+        let status = lab.status("node1").unwrap();
+        assert!(status.agent.unwrap().ready, "what was set up serves on");
+        status.problems.into_iter().map(|one| one.problem).collect::<String>()
+    };
     for (bad, want) in [
         (good.replace("10.244.1.0/24", "10.244.1.0/31"), "10.244.1.0/31"),
         (good.replace("10.244.1.0/24", "192.168.0.0/24"), "192.168.0.0/24 lies outside --cluster-cidr"),
@@ -303,15 +308,16 @@ fn a_pod_cidr_that_is_missing_too_small_or_elsewhere() {
         ),
     ] {
         edit(&lab, "node1", |_| bad.clone());
-        testkit::wait_until(
-            DEADLINE,
-            &format!("{want:?} is said of {bad}, not {:?}", not_ready_reason(&lab)),
-            || not_ready_reason(&lab).contains(want),
-        );
-        // The Pods that are there go on.
+        testkit::wait_until(DEADLINE, &format!("{want:?} is said of {bad}, not {:?}", wrong()), || {
+            wrong().contains(want)
+        });
+        // The Pods that are there go on, and new ones are added.
         ping(&lab.netns(&node1()).unwrap(), a.addresses()[0], DEADLINE).unwrap();
+        let new = lab.add_pod("node1", "default", "new").unwrap();
+        ping(&lab.netns(&node1()).unwrap(), new.addresses()[0], DEADLINE).unwrap();
+        lab.delete_pod(&new.key).unwrap();
         edit(&lab, "node1", |_| good.clone());
-        testkit::wait_until(DEADLINE, "the agent is ready again", || not_ready_reason(&lab).is_empty());
+        testkit::wait_until(DEADLINE, "nothing is wrong any more", || wrong().is_empty());
     }
     lab.check_pod(&a.key).unwrap();
 }
@@ -323,13 +329,65 @@ fn a_pod_cidr_that_overlaps_another_nodes() {
     let log = lab.log("node1");
     testkit::wait_until(DEADLINE, "the overlap is logged", || {
         let log = fs::read_to_string(&log).unwrap();
-        log.contains(
-            "Node node3's podCIDR 10.244.2.0/24 is left out: it overlaps 10.244.2.0/24 of Node node2",
-        )
+        log.contains("its podCIDR 10.244.2.0/24 is left out")
+            && log.contains("it overlaps 10.244.2.0/24 of Node node2")
     });
+    let status = lab.status("node1").unwrap();
+    assert!(status.agent.unwrap().ready, "one bad object keeps no node from being ready");
+    assert!(status.problems.iter().any(|one| one.what == "pod_cidr" && one.object == "Node node3"));
     // Node 2 keeps its Pods.
     let b = lab.add_pod("node2", "default", "b").unwrap();
     ping(&lab.netns(&node1()).unwrap(), b.addresses()[0], DEADLINE).unwrap();
+}
+
+/// A Node that says something wrong keeps the others neither from new Pods nor from being repaired.
+#[test]
+fn a_node_that_says_something_wrong_harms_itself_only() {
+    let lab = TestLab::up(4, Family::Dual, &[]).unwrap();
+    let b = lab.add_pod("node2", "default", "b").unwrap();
+    let good = fs::read_to_string(lab.manifests().join("node-node3.yaml")).unwrap();
+    let annotated = |text: &str| {
+        let annotation = format!("metadata:\n  annotations:\n    midonet.org/tunnel-endpoint-ip: \"{text}\"");
+        good.replacen("metadata:", &annotation, 1)
+    };
+    for (bad, what) in [
+        (annotated("0.0.0.0"), "tunnel_address"),
+        (annotated("172.30.0.11"), "tunnel_address"),
+        (annotated("10.244.2.3"), "tunnel_address"),
+        (annotated("nonsense"), "tunnel_address"),
+        (good.replace("10.244.3.0/24", "192.0.2.0/24"), "pod_cidr"),
+        (good.replace("10.244.3.0/24", "10.244.0.0/16"), "pod_cidr"),
+        (good.replace("fd44:0:0:3::/64", "fd44::/48"), "pod_cidr"),
+    ] {
+        edit(&lab, "node3", |_| bad.clone());
+        let status = || lab.status("node1").unwrap();
+        let named = || status().problems.into_iter().find(|one| one.object == "Node node3");
+        testkit::wait_until(DEADLINE, &format!("{bad} is named"), || {
+            named().is_some_and(|one| one.what == what)
+        });
+        assert!(named().is_some_and(|one| !one.remedy.is_empty()));
+        assert!(status().agent.unwrap().ready, "{bad}");
+        let pod = lab.add_pod("node1", "default", "a").unwrap();
+        for address in b.addresses().into_iter().chain(["192.0.2.1".parse().unwrap()]) {
+            ping(&lab.netns(&Target::Pod(pod.key.clone())).unwrap(), address, DEADLINE).unwrap();
+        }
+        lab.delete_pod(&pod.key).unwrap();
+        // A node that comes later gets its route.
+        let node4 = fs::read_to_string(lab.manifests().join("node-node4.yaml")).unwrap();
+        fs::remove_file(lab.manifests().join("node-node4.yaml")).unwrap();
+        let peers = || status().peers.into_iter().any(|peer| peer.node == "node4");
+        testkit::wait_until(DEADLINE, "node4 is gone", || !peers());
+        edit_to(&lab, "node4", &node4);
+        testkit::wait_until(DEADLINE, "node4 is there", peers);
+        // What somebody breaks is repaired.
+        lab.output(&node1(), "ip", &["route", "del", "10.244.0.0/16"]).unwrap();
+        testkit::wait_until(DEADLINE, "the route is back", || {
+            let routes = lab.output(&node1(), "ip", &["route"]).unwrap();
+            String::from_utf8_lossy(&routes.stdout).contains("10.244.0.0/16")
+        });
+        edit(&lab, "node3", |_| good.clone());
+        testkit::wait_until(DEADLINE, "nothing is wrong any more", || named().is_none());
+    }
 }
 
 #[test]

@@ -281,11 +281,15 @@ fn a_node_that_nobody_touches_is_left_alone() {
 #[test]
 fn who_breaks_the_same_again_and_again_is_told_of() {
     let scene = Scene::new();
-    let reason = || scene.lab.status("node1").unwrap().agent.unwrap().not_ready_reason;
     testkit::wait_until(DEADLINE, "the agent complains", || {
         let _gone = scene.lab.output(&node1(), "ip", &["route", "del", "10.244.0.0/16"]).unwrap();
-        reason().contains("something else on this node undoes the agent's work: route")
+        let status = scene.lab.status("node1").unwrap();
+        // Pods that are there go on, and new ones are served.
+        assert!(status.agent.unwrap().ready);
+        let said = status.problems.iter().find(|problem| problem.what == "repeated_repair");
+        said.is_some_and(|said| said.object == "route" && said.problem.contains("undoes the agent's work"))
     });
+    assert!(metrics(&scene.lab).contains("midonet_kube_node_problems{what=\"repeated_repair\"} 1"));
     let counted = repairs(&scene.lab, "route");
     assert!((4..20).contains(&counted), "{counted}");
     let _config = sh(&scene.lab, &node1(), "cat /etc/cni/net.d/10-midonet.conflist");
@@ -342,13 +346,15 @@ fn ipsec_policies_get_to_see_the_tunnels() {
 #[test]
 fn an_uplink_that_vanishes_is_named_and_its_return_noticed() {
     let scene = Scene::new();
-    let agent = || scene.lab.status("node1").unwrap().agent.unwrap();
     let uplink = scene.lab.status("node1").unwrap().network.unwrap().uplink;
     let addresses = sh(&scene.lab, &node1(), &format!("ip -4 -br addr show {uplink}"));
     let address = addresses.split_whitespace().nth(2).unwrap().to_owned();
     sh(&scene.lab, &node1(), &format!("ip addr del {address} dev {uplink}"));
     testkit::wait_until(DEADLINE, "the agent names the address", || {
-        agent().not_ready_reason.contains("no interface holds this node's tunnel address 172.30.0.11")
+        let status = scene.lab.status("node1").unwrap();
+        assert!(status.agent.unwrap().ready, "Pods of this node do without it");
+        let text = "no interface holds this node's tunnel address 172.30.0.11";
+        status.problems.iter().any(|one| one.problem.contains(text))
     });
     // Pods of this node do without it.
     let c = scene.lab.netns(&pod(&scene.c)).unwrap();
@@ -358,6 +364,8 @@ fn an_uplink_that_vanishes_is_named_and_its_return_noticed() {
         &node1(),
         &format!("ip addr add {address} dev {uplink}; ip route replace default via 172.30.0.1"),
     );
-    testkit::wait_until(DEADLINE, "the agent is ready again", || agent().ready);
+    testkit::wait_until(DEADLINE, "nothing is wrong any more", || {
+        scene.lab.status("node1").unwrap().problems.is_empty()
+    });
     scene.everything_works("the uplink's return");
 }

@@ -15,6 +15,7 @@ use crate::desired::Peer;
 use crate::leaks::Report;
 use crate::metrics::Durations;
 use crate::network::{BindError, BindRequest, Network, PortRecord};
+use crate::problems::{Origin, Problem, Problems};
 use crate::repairs::Repairs;
 
 /// The agent's shared state. Clones are handles on one agent.
@@ -31,6 +32,7 @@ struct Inner {
     /// `None` before there was anything to make a network of.
     readiness: watch::Sender<Option<Readiness>>,
     repairs: Repairs,
+    problems: Problems,
     leaks: Mutex<Report>,
     strangers: AtomicU64,
     durations: Durations,
@@ -67,6 +69,7 @@ impl Agent {
             peers: Mutex::default(),
             mailbox,
             readiness: watch::Sender::new(None),
+            problems: Problems::default(),
             leaks: Mutex::default(),
             strangers: AtomicU64::new(0),
             durations: Durations::default(),
@@ -151,6 +154,16 @@ impl Agent {
     /// What was put right that others had broken.
     pub fn repairs(&self) -> &Repairs {
         &self.0.repairs
+    }
+
+    /// What is wrong while Pods are served.
+    pub fn problems(&self) -> &Problems {
+        &self.0.problems
+    }
+
+    /// Replaces the problems that one origin found.
+    pub fn set_problems(&self, origin: Origin, found: Vec<Problem>) {
+        self.0.problems.set(origin, found);
     }
 
     /// What leaked and is not repaired, as of the last look.

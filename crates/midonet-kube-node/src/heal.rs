@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 
 use crate::agent::Agent;
 use crate::network::{Finding, Settled};
+use crate::problems::Problem;
 use crate::repairs::Repairs;
 
 /// How often there is a look without any event: nobody tells of pins, tables and sysctls.
@@ -148,8 +149,8 @@ impl Healer {
     }
 
     /// What is broken again and again, for the operator; `None` if nothing is.
-    pub fn complaint(&self) -> Option<String> {
-        self.pace.complaint()
+    pub fn problem(&self) -> Option<Problem> {
+        self.pace.problem()
     }
 }
 
@@ -206,12 +207,16 @@ impl Pace {
         GAP.saturating_mul(1u32.checked_shl(doublings.min(16)).unwrap_or(u32::MAX)).min(LONGEST_GAP)
     }
 
-    fn complaint(&self) -> Option<String> {
-        self.worst().map(|(finding, times)| {
-            format!(
-                "something else on this node undoes the agent's work: {finding} (repaired {times} times); find out \
-                 what does it, repairs now wait up to {LONGEST_GAP:?}"
-            )
+    fn problem(&self) -> Option<Problem> {
+        // Without the number: it grows, and each would be another problem.
+        self.worst().map(|(finding, _)| {
+            let problem = format!(
+                "something else on this node undoes the agent's work again and again: {}; it is repaired ever later, \
+                 by up to {LONGEST_GAP:?}",
+                finding.detail
+            );
+            let remedy = "find out what changes it: another network, a firewall, a script that sets sysctls";
+            Problem::new("repeated_repair", finding.what, problem, remedy)
         })
     }
 }
@@ -227,16 +232,20 @@ mod tests {
         for _ in 0..PATIENCE {
             pace.note(&found, now);
         }
-        assert_eq!((pace.gap(), pace.complaint()), (GAP, None));
+        assert_eq!((pace.gap(), pace.problem()), (GAP, None));
         pace.note(&found, now);
         assert_eq!(pace.gap(), GAP * 2);
-        assert!(pace.complaint().unwrap().contains("route: 10.244.0.0/16 is missing (repaired 6 times)"));
+        let problem = pace.problem().unwrap();
+        assert!(
+            problem.problem.contains("10.244.0.0/16 is missing") && problem.object == "route",
+            "{problem:?}"
+        );
         for _ in 0..40 {
             pace.note(&found, now);
         }
         assert_eq!(pace.gap(), LONGEST_GAP);
         pace.note(&[], now + FORGET);
-        assert_eq!((pace.gap(), pace.complaint()), (GAP, None));
+        assert_eq!((pace.gap(), pace.problem()), (GAP, None));
     }
 
     #[test]
@@ -244,6 +253,6 @@ mod tests {
         let (mut pace, now) = (Pace::default(), Instant::now());
         let found: Vec<_> = (0..100).map(|pod| Finding::new("pod", format!("mido{pod} is down"))).collect();
         pace.note(&found, now);
-        assert_eq!((pace.gap(), pace.complaint()), (GAP, None));
+        assert_eq!((pace.gap(), pace.problem()), (GAP, None));
     }
 }

@@ -19,6 +19,7 @@ pub use durations::{Durations, note};
 use crate::agent::Agent;
 use crate::cni_config::capacity;
 use crate::leaks::Kind;
+use crate::problems::KINDS;
 use crate::status;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -39,6 +40,11 @@ struct Repair {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Leak {
+    what: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Problem {
     what: &'static str,
 }
 
@@ -85,6 +91,14 @@ pub fn page(agent: &Agent) -> Result<String> {
         repairs.get_or_create(&Repair { what }).inc_by(count);
     }
     registry.register("repairs", "What was put back after something else had removed or changed it", repairs);
+
+    let problems = Family::<Problem, Gauge>::default();
+    let known = agent.problems().all();
+    for what in KINDS {
+        let count = known.iter().filter(|problem| problem.what == what).count();
+        problems.get_or_create(&Problem { what }).set(count.try_into()?);
+    }
+    registry.register("problems", "What is wrong while Pods are served: see midokube status", problems);
 
     let leaks = Family::<Leak, Gauge>::default();
     let found = agent.leaks().leaks;

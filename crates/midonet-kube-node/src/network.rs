@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use crate::args::{self, Encapsulation};
 use crate::desired::{Desired, Local};
 use crate::leaks;
+use crate::problems::Problem;
 use crate::repairs::Repairs;
 
 pub use hook::Hook;
@@ -138,29 +139,26 @@ impl Network {
     }
 
     /// Makes the kernel agree. Routes that are desired no more are removed; with `prune`, to be said only of what comes
-    /// from a complete sync, also those that never were.
+    /// from a complete sync, also those that never were. Returns what of other nodes could not be applied.
     ///
     /// # Errors
-    /// Names the step that failed; the earlier ones hold.
-    pub fn apply(&mut self, desired: &Desired, prune: bool) -> Result<&Applied> {
-        let same = self.applied.take().filter(|applied| applied.local == desired.local && !self.distrusted);
-        self.wanted_routes.clone_from(&desired.routes);
+    /// Names the step of this node's own part that failed; the others hold, and what was applied before serves on.
+    pub fn apply(&mut self, desired: &Desired, prune: bool) -> Result<Vec<Problem>> {
         self.own_routes.extend(desired.routes.keys());
-        let applied = match same {
-            Some(applied) => {
-                self.apply_routes(&desired.routes, prune)?;
-                applied
-            }
-            None => {
-                let prepared = self.prepare_local(&desired.local)?;
-                self.apply_routes(&desired.routes, prune)?;
-                // The doors last: what they lead to is complete.
-                let applied = self.open_doors(prepared)?;
-                self.restore_ports(applied.mtu)?;
-                applied
-            }
-        };
-        Ok(self.applied.insert(applied))
+        let before = self.applied.as_ref();
+        if before.is_some_and(|applied| applied.local == desired.local) && !self.distrusted {
+            return self.apply_routes(&desired.routes, prune);
+        }
+        // Until all of it is done, nothing of it is taken for granted.
+        self.distrusted |= before.is_some();
+        let prepared = self.prepare_local(&desired.local);
+        // Those of other nodes do not wait for this node's own part.
+        let problems = self.apply_routes(&desired.routes, prune)?;
+        // The doors last: what they lead to is complete.
+        let applied = self.open_doors(prepared?)?;
+        self.restore_ports(applied.mtu)?;
+        self.applied = Some(applied);
+        Ok(problems)
     }
 
     /// What the kernel was last made to agree with; `None` before the first time.
@@ -196,14 +194,21 @@ impl Network {
         &self.settings.cluster_cidrs
     }
 
-    fn apply_routes(&mut self, desired: &BTreeMap<IpNet, Route>, prune: bool) -> Result<()> {
+    /// Returns the routes that could not be set. They cost the others nothing.
+    fn apply_routes(&mut self, desired: &BTreeMap<IpNet, Route>, prune: bool) -> Result<Vec<Problem>> {
+        let mut problems = Vec::new();
         let current = self.datapath.routes().context("cannot read the datapath's routes")?;
+        self.wanted_routes.clone_from(desired);
         // New ones first: a podCIDR that moves to another node is never without a route.
         for (cidr, route) in desired.iter().filter(|(cidr, route)| current.get(*cidr) != Some(*route)) {
-            self.datapath
-                .set_route(*cidr, *route)
-                .with_context(|| format!("cannot set the route to {cidr}"))?;
-            info!(%cidr, ?route, "route set");
+            match self.datapath.set_route(*cidr, *route) {
+                Ok(()) => info!(%cidr, ?route, "route set"),
+                Err(error) => {
+                    self.wanted_routes.remove(cidr);
+                    let problem = format!("packets to it do not reach its node: {error}");
+                    problems.push(Problem::new("route", cidr.to_string(), problem, "correct what is named"));
+                }
+            }
         }
         let stale = current.keys().filter(|cidr| !desired.contains_key(*cidr));
         for cidr in stale.filter(|cidr| prune || self.own_routes.contains(*cidr)) {
@@ -213,7 +218,7 @@ impl Network {
             info!(%cidr, "route removed");
         }
         self.own_routes.retain(|cidr| desired.contains_key(cidr));
-        Ok(())
+        Ok(problems)
     }
 
     /// Releases the ports whose interface is gone or dead without anybody having said so. Returns them.

@@ -1,31 +1,25 @@
 //! The agent's life: take over, follow the objects, serve, and stop without anybody noticing.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
-use futures::StreamExt;
+use anyhow::{Context, Result, anyhow};
 use naming::alias::CLUSTER_NETWORK;
 use nodeapi::original::mido_net_kube_node_server::MidoNetKubeNodeServer;
 use nodeapi::v1::node_server::NodeServer;
-use objects::{ApiOptions, Cache, Change, Connection, Snapshot, Source};
+use objects::{ApiOptions, Cache, Source};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tracing::{info, warn};
 
-use crate::agent::{Agent, Readiness};
+use crate::agent::Agent;
 use crate::annotate::Mailbox;
 use crate::args::RunArgs;
-use crate::cni_config::CniConfig;
-use crate::desired::desired;
-use crate::heal::Healer;
-use crate::network::{Finding, Network, Settings, mtu_problem};
+use crate::follow::follow;
+use crate::network::{Network, Settings};
 use crate::service::{NodeService, OriginalService};
-use crate::{check, http, leaks, lock, memory};
-
-/// What failed is tried again after so long, besides on every change.
-const RETRY: Duration = Duration::from_secs(5);
+use crate::{check, http, leaks, lock};
 
 /// How often dead interfaces are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -133,103 +127,6 @@ fn settings(args: &RunArgs) -> Settings {
         max_pods: args.max_pods,
         max_nodes: args.max_nodes,
     }
-}
-
-/// Keeps the network as the objects want it.
-async fn follow(args: &RunArgs, agent: &Agent, connection: Connection) -> Result<()> {
-    let mut snapshot = Snapshot::default();
-    let mut changes = std::pin::pin!(connection.changes());
-    let mut told = Vec::new();
-    let mut healer = Healer::start();
-    let mut retry = Instant::now() + RETRY;
-    let mut listed = false;
-    loop {
-        let mut found = Vec::new();
-        tokio::select! {
-            change = changes.next() => {
-                let change: Change = change.context("the source of objects ended")?;
-                listed |= !matches!(change, Change::Upsert(_) | Change::Delete(_));
-                if !snapshot.apply(change) {
-                    continue;
-                }
-            }
-            () = healer.due() => {
-                found = look(&mut healer, agent).await;
-                let wants = agent.readiness() != Readiness::Ready && Instant::now() >= retry;
-                if found.is_empty() && !wants {
-                    continue;
-                }
-            }
-        }
-        if !snapshot.is_known() {
-            continue;
-        }
-        let readiness = match reconcile(args, agent, &snapshot, &mut told, &mut healer).await {
-            Ok(()) => {
-                healer.repaired(&found, agent.repairs());
-                healer.complaint().map_or(Readiness::Ready, Readiness::Waiting)
-            }
-            Err(error) => Readiness::Waiting(format!("{error:#}")),
-        };
-        agent.set_readiness(readiness);
-        if std::mem::take(&mut listed) {
-            memory::give_back(); // a whole list is much that is not needed any more
-        }
-        retry = Instant::now() + RETRY;
-    }
-}
-
-/// What others broke; the next reconciliation puts it right.
-async fn look(healer: &mut Healer, agent: &Agent) -> Vec<Finding> {
-    match healer.look(agent).await {
-        Ok(found) => {
-            if !found.is_empty() {
-                agent.with_network(Network::distrust);
-            }
-            found
-        }
-        Err(error) => {
-            warn!(error = format!("{error:#}"), "cannot look whether the node's network is whole");
-            Vec::new()
-        }
-    }
-}
-
-/// Makes the network what the objects want now, and the CNI configuration with it.
-async fn reconcile(
-    args: &RunArgs,
-    agent: &Agent,
-    snapshot: &Snapshot,
-    told: &mut Vec<String>,
-    healer: &mut Healer,
-) -> Result<()> {
-    let (desired, problems) = desired(snapshot.nodes(), &args.node_name, &args.cluster_cidr)
-        .map_err(|error| anyhow!("{error}; {}", error.remedy()))?;
-    for problem in problems.iter().filter(|problem| !told.contains(problem)) {
-        warn!("{problem}");
-    }
-    *told = problems;
-    let (network, peers) = (desired.clone(), desired.peers);
-    // What is missing may only not have arrived yet, or be away with the API server: then it stays.
-    let prune = snapshot.is_synced();
-    let applied = agent.with_network_slowly(move |kernel| Ok(kernel.apply(&network, prune)?.clone())).await?;
-    agent.set_peers(peers.into_iter().collect());
-    // What is there goes on; new Pods would lose their largest packets.
-    if let Some((problem, remedy)) = mtu_problem(&applied.underlay, applied.local.tunnel_address, args.mtu) {
-        bail!("{problem}; {remedy}");
-    }
-
-    let config = CniConfig {
-        pod_cidrs: &desired.local.pod_cidrs,
-        mtu: applied.mtu,
-        socket: &args.paths.socket,
-        ipam_type: &args.ipam_type,
-    };
-    if config.write(&args.paths.cni_config_path)? {
-        info!(path = %args.paths.cni_config_path.display(), "wrote the CNI configuration");
-    }
-    healer.expect_config(&args.paths.cni_config_path, config.render()?);
-    Ok(())
 }
 
 /// Finishes what Pods' deletion left to be done later.

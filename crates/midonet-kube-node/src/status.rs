@@ -20,6 +20,7 @@ pub fn report(agent: &Agent) -> Result<v1::StatusReply> {
     })?;
     let leaks = agent.leaks();
     Ok(v1::StatusReply {
+        problems: agent.problems().all().into_iter().map(Into::into).collect(),
         leaks: leaks.messages(),
         leaks_incomplete: leaks.incomplete,
         agent: Some(agent_message(agent)),

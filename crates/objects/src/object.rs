@@ -30,6 +30,9 @@ pub struct Node {
     pub name: String,
     /// Its UID: another Node of the same name has another one. A manifest may leave it out.
     pub uid: Option<String>,
+    /// When the API server created it, in seconds since 1970. A manifest may leave it out.
+    #[serde(default)]
+    pub created: Option<i64>,
     /// Where its Pods' addresses are from, at most one a family.
     pub pod_cidrs: Vec<IpNet>,
     /// Its addresses of type InternalIP, in its own order.
@@ -74,6 +77,7 @@ impl TryFrom<ApiNode> for Node {
             return Err(invalid("metadata.name is missing".into()));
         }
         let uid = node.metadata.uid.filter(|uid| !uid.is_empty());
+        let created = node.metadata.creation_timestamp.map(|time| time.0.as_second());
         let spec = node.spec.unwrap_or_default();
         // podCIDR is the first of podCIDRs; an old or hand-written object may have it alone.
         let written = spec.pod_cidrs.filter(|all| !all.is_empty()).or(spec.pod_cidr.map(|one| vec![one]));
@@ -99,6 +103,6 @@ impl TryFrom<ApiNode> for Node {
         }
         let mut annotations = node.metadata.annotations.unwrap_or_default();
         annotations.retain(|key, _| key.starts_with(ANNOTATION_PREFIX));
-        Ok(Self { name, uid, pod_cidrs, internal_ips, annotations })
+        Ok(Self { name, uid, created, pod_cidrs, internal_ips, annotations })
     }
 }

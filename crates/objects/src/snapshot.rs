@@ -80,6 +80,7 @@ mod tests {
         Object::Node(Node {
             name: name.into(),
             uid: None,
+            created: None,
             pod_cidrs: vec![cidr.parse().unwrap()],
             internal_ips: Vec::new(),
             annotations: BTreeMap::new(),

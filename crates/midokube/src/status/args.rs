@@ -57,6 +57,8 @@ pub(crate) enum Part {
     Ports,
     /// The other nodes.
     Peers,
+    /// What is wrong while Pods are served, and what to do.
+    Problems,
     /// What was left behind or lost, and is not repaired.
     Leaks,
     /// Packets that were forwarded or answered.

@@ -10,6 +10,7 @@ pub(crate) struct Report {
     pub(super) network: Network,
     pub(super) ports: Vec<Port>,
     pub(super) peers: Vec<Peer>,
+    pub(super) problems: Vec<Problem>,
     pub(super) leaks: Leaks,
     pub(crate) counters: Vec<Counter>,
 }
@@ -90,6 +91,15 @@ pub(super) struct Peer {
     pub(super) tunnel_address: Option<String>,
 }
 
+/// Something that is wrong while Pods are served.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Problem {
+    pub(super) what: String,
+    pub(super) object: String,
+    pub(super) problem: String,
+    pub(super) remedy: String,
+}
+
 /// What was left behind or lost and is not repaired, and why that may not be everything.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -143,6 +153,7 @@ impl Report {
             network: network.into(),
             ports,
             peers,
+            problems: reply.problems.into_iter().map(Problem::from).collect(),
             leaks: Leaks {
                 leaks: reply.leaks.into_iter().map(Leak::from).collect(),
                 leaks_incomplete: some(reply.leaks_incomplete),
@@ -217,6 +228,13 @@ impl From<v1::Port> for Port {
 impl From<v1::Peer> for Peer {
     fn from(peer: v1::Peer) -> Self {
         Self { node: peer.node, pod_cidrs: peer.pod_cidrs, tunnel_address: some(peer.tunnel_address) }
+    }
+}
+
+impl From<v1::Problem> for Problem {
+    fn from(problem: v1::Problem) -> Self {
+        let v1::Problem { what, object, problem, remedy } = problem;
+        Self { what, object, problem, remedy }
     }
 }
 

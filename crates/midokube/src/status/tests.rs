@@ -179,6 +179,26 @@ fn what_is_wrong_is_said_loudly() {
 }
 
 #[test]
+fn problems_are_told_with_what_to_do() {
+    let text = |reply: &v1::StatusReply, part| shown(reply.clone(), &[part], false);
+    assert_eq!(text(&reply(), Part::Problems), "Problems\n none");
+    let problem = v1::Problem {
+        what: "pod_cidr".into(),
+        object: "Node b".into(),
+        problem: "its podCIDR 10.0.0.0/8 overlaps that of Node a: its Pods are not reached".into(),
+        remedy: "give it another podCIDR".into(),
+    };
+    let reply = v1::StatusReply { problems: vec![problem.clone()], ..reply() };
+    let want = "Problems\n pod_cidr: Node b\n  its podCIDR 10.0.0.0/8 overlaps that of Node a: its Pods are not reached\n  \
+        remedy: give it another podCIDR";
+    assert_eq!(text(&reply, Part::Problems), want);
+    let agent = text(&reply, Part::Agent);
+    assert!(agent.contains("ready, degraded by 1 problem\n"), "{agent}");
+    let two = v1::StatusReply { problems: vec![problem.clone(), problem], ..reply };
+    assert!(text(&two, Part::Agent).contains("degraded by 2 problems\n"));
+}
+
+#[test]
 fn leaks_are_told_with_what_to_do() {
     let text = |reply| shown(reply, &[Part::Leaks], false);
     assert_eq!(text(reply()), "Leaks\n none");

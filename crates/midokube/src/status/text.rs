@@ -1,6 +1,6 @@
 //! A report as text for people.
 
-use super::report::{Agent, Counter, Leaks, Network, Peer, Port, Traffic, Verdict};
+use super::report::{Agent, Counter, Leaks, Network, Peer, Port, Problem, Traffic, Verdict};
 use super::view::View;
 use crate::output::{BAD, GOOD, TITLE, paint};
 use crate::table::{UNKNOWN, WIDTH, fields, join, known, table, wrap};
@@ -14,7 +14,7 @@ pub(super) fn text(view: &View<'_>, wide: bool) -> String {
     let width = (!wide).then_some(WIDTH);
     let mut sections = Vec::new();
     if let Some(agent) = view.agent {
-        sections.push(("Agent", agent_fields(agent, width)));
+        sections.push(("Agent", agent_fields(agent, view.degraded, width)));
     }
     if let Some(network) = view.network {
         sections.push(("Network", network_fields(network, width)));
@@ -29,6 +29,9 @@ pub(super) fn text(view: &View<'_>, wide: bool) -> String {
     }
     if let Some(peers) = view.peers {
         sections.push(("Peers", none_if(peers.is_empty(), || peers_table(peers, width))));
+    }
+    if let Some(problems) = view.problems {
+        sections.push(("Problems", none_if(problems.is_empty(), || problems_lines(problems, width))));
     }
     if let Some(leaks) = view.leaks {
         sections.push(("Leaks", leaks_lines(leaks, width)));
@@ -63,9 +66,10 @@ fn none_if(empty: bool, table: impl FnOnce() -> String) -> String {
     if empty { " none".to_owned() } else { table() }
 }
 
-fn agent_fields(agent: &Agent, width: Option<usize>) -> String {
+fn agent_fields(agent: &Agent, problems: usize, width: Option<usize>) -> String {
     let state = match (agent.ready, &agent.not_ready_reason) {
-        (true, _) => paint(GOOD, "ready"),
+        (true, _) if problems == 0 => paint(GOOD, "ready"),
+        (true, _) => format!("{}, {}", paint(GOOD, "ready"), paint(BAD, &degraded(problems))),
         (false, Some(reason)) => paint(BAD, &format!("NOT READY: {reason}")),
         (false, None) => paint(BAD, "NOT READY"),
     };
@@ -88,6 +92,10 @@ fn agent_fields(agent: &Agent, width: Option<usize>) -> String {
             ("annotations to write", agent.pending_annotations.to_string()),
         ],
     )
+}
+
+fn degraded(problems: usize) -> String {
+    format!("degraded by {problems} problem{}", if problems == 1 { "" } else { "s" })
 }
 
 fn network_fields(network: &Network, width: Option<usize>) -> String {
@@ -156,12 +164,19 @@ fn peers_table(peers: &[Peer], width: Option<usize>) -> String {
     table(width, ["NODE", "POD CIDRS", "TUNNEL ADDRESS"], rows)
 }
 
+fn problems_lines(problems: &[Problem], width: Option<usize>) -> String {
+    let lines = problems.iter().flat_map(|Problem { what, object, problem, remedy }| {
+        [
+            indented(width, 1, &format!("{what}: {object}")),
+            indented(width, 2, problem),
+            indented(width, 2, &format!("remedy: {remedy}")),
+        ]
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 fn leaks_lines(leaks: &Leaks, width: Option<usize>) -> String {
-    let indented = |indent: usize, text: &str| {
-        let margin = " ".repeat(indent);
-        let text = wrap(width.map(|width| width.saturating_sub(indent)), text);
-        format!("{margin}{}", text.replace('\n', &format!("\n{margin}")))
-    };
+    let indented = |indent: usize, text: &str| indented(width, indent, text);
     let mut lines: Vec<String> = Vec::new();
     for leak in &leaks.leaks {
         lines.push(indented(1, &format!("{}: {}", leak.what, leak.object)));
@@ -174,6 +189,13 @@ fn leaks_lines(leaks: &Leaks, width: Option<usize>) -> String {
         lines.push(indented(1, &format!("not everything was looked at: {why}")));
     }
     lines.join("\n")
+}
+
+/// Lines that begin `indent` columns from the left.
+fn indented(width: Option<usize>, indent: usize, text: &str) -> String {
+    let margin = " ".repeat(indent);
+    let text = wrap(width.map(|width| width.saturating_sub(indent)), text);
+    format!("{margin}{}", text.replace('\n', &format!("\n{margin}")))
 }
 
 fn pod(port: &Port) -> String {

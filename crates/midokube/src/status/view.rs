@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::args::{Part, Selection};
-use super::report::{Agent, Counter, Leaks, Network, Peer, Port, Report, Verdict};
+use super::report::{Agent, Counter, Leaks, Network, Peer, Port, Problem, Report, Verdict};
 use crate::output::API_VERSION;
 
 /// What is shown of a report. A part that is not wanted is absent.
@@ -20,6 +20,11 @@ pub(super) struct View<'a> {
     pub(super) ports: Option<Vec<&'a Port>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) peers: Option<&'a [Peer]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) problems: Option<&'a [Problem]>,
+    /// How many problems there are, also where they are not shown.
+    #[serde(skip)]
+    pub(super) degraded: usize,
     #[serde(flatten)]
     pub(super) leaks: Option<&'a Leaks>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,6 +55,8 @@ impl<'a> View<'a> {
             network: wanted(Part::Network).map(|()| &report.network),
             ports: wanted(Part::Ports).map(|()| report.ports.iter().filter(in_namespace).collect()),
             peers: wanted(Part::Peers).map(|()| report.peers.as_slice()),
+            problems: wanted(Part::Problems).map(|()| report.problems.as_slice()),
+            degraded: report.problems.len(),
             leaks: wanted(Part::Leaks).map(|()| &report.leaks),
             counters: (!verdicts.is_empty()).then(|| report.counters.iter().filter(counted).collect()),
             verdicts,

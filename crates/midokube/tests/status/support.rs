@@ -128,6 +128,12 @@ pub(crate) fn full() -> StatusReply {
             objects_from_disk_seconds: Some(5),
             ..Default::default()
         }),
+        problems: vec![v1::Problem {
+            what: "pod_cidr".into(),
+            object: "Node b".into(),
+            problem: "overlaps".into(),
+            remedy: "correct it".into(),
+        }],
         network: Some(v1::Network {
             kind: "embedded".into(),
             pod_cidrs: vec!["10.244.1.0/24".into()],

@@ -6,7 +6,8 @@ use objects::{Look, LookError, Node, Source};
 
 use super::Finding;
 use crate::args::RunArgs;
-use crate::desired::{Desired, desired};
+use crate::desired::{Desired, Ranges, desired};
+use crate::problems::Problem;
 use crate::{network, run};
 
 /// All questions to the source together may take so long.
@@ -57,14 +58,15 @@ async fn ask(args: &RunArgs) -> Vec<Finding> {
 
 fn own_node(args: &RunArgs, nodes: &[Node]) -> Vec<Finding> {
     let what = format!("Node {}", args.node_name);
+    let ranges = Ranges { cluster: &args.cluster_cidr, service: &args.service_cidr };
     // A wrong --cluster-cidr is said already; without any, no podCIDR could be in it.
-    let (Desired { local, .. }, left_out) = match desired(nodes, &args.node_name, &args.cluster_cidr) {
+    let (Desired { local, .. }, left_out) = match desired(nodes, &args.node_name, ranges) {
         Ok(desired) => desired,
         Err(_) if args.cluster_cidr.is_empty() => return Vec::new(),
         Err(error) => return vec![Finding::bad(error.is_setting(), what, &error, error.remedy())],
     };
     let mut findings = vec![Finding::good(what)];
-    let other = |problem| Finding::warning("other Nodes", problem, "correct that Node");
+    let other = |Problem { object, problem, remedy, .. }| Finding::warning(object, problem, remedy);
     findings.extend(left_out.into_iter().map(other));
     let address = local.tunnel_address;
     let uplink = format!("the uplink, with the tunnel address {address}");

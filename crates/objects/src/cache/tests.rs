@@ -15,6 +15,7 @@ fn objects(names: &[&str]) -> Vec<Object> {
         Object::Node(Node {
             name: (*name).to_owned(),
             uid: Some(format!("uid-{name}")),
+            created: Some(1),
             pod_cidrs: vec!["10.244.1.0/24".parse().unwrap(), "fd44::/64".parse().unwrap()],
             internal_ips: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             annotations: [("midonet.org/a".to_owned(), "b".to_owned())].into(),

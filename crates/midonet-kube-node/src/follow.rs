@@ -1,0 +1,131 @@
+//! Keeps the node's network as the cluster's objects want it, and as it was made.
+//!
+//! The node is ready as soon as it serves ADD, and stays so: what fails later is a [`Problem`], and what was applied
+//! before serves on.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use futures::StreamExt;
+use objects::{Change, Connection, Snapshot};
+use tracing::{info, warn};
+
+use crate::agent::{Agent, Readiness};
+use crate::args::RunArgs;
+use crate::cni_config::CniConfig;
+use crate::desired::{Ranges, desired};
+use crate::heal::Healer;
+use crate::memory;
+use crate::network::{Finding, Network, mtu_problem};
+use crate::problems::{Origin, Problem};
+
+/// What failed is tried again after so long, besides on every change.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Follows the objects until their source ends.
+///
+/// # Errors
+/// It ended.
+pub async fn follow(args: &RunArgs, agent: &Agent, connection: Connection) -> Result<()> {
+    let mut snapshot = Snapshot::default();
+    let mut changes = std::pin::pin!(connection.changes());
+    let mut healer = Healer::start();
+    let mut retry = Some(Instant::now() + RETRY);
+    let mut listed = false;
+    loop {
+        let mut found = Vec::new();
+        tokio::select! {
+            change = changes.next() => {
+                let change: Change = change.context("the source of objects ended")?;
+                listed |= !matches!(change, Change::Upsert(_) | Change::Delete(_));
+                if !snapshot.apply(change) {
+                    continue;
+                }
+            }
+            () = healer.due() => {
+                found = look(&mut healer, agent).await;
+                agent.set_problems(Origin::Repairs, healer.problem().into_iter().collect());
+                if found.is_empty() && retry.is_none_or(|retry| Instant::now() < retry) {
+                    continue;
+                }
+            }
+        }
+        if !snapshot.is_known() {
+            continue;
+        }
+        let done = reconcile(args, agent, &snapshot, &mut healer).await;
+        retry = done.is_err().then(|| Instant::now() + RETRY);
+        match done {
+            Ok(()) => {
+                healer.repaired(&found, agent.repairs());
+                agent.set_readiness(Readiness::Ready);
+            }
+            Err(error) if agent.readiness() == Readiness::Ready => {
+                let problem =
+                    format!("it is not as it should be, what was set up before serves on: {error:#}");
+                let remedy = "correct what is named: the agent tries again every 5 seconds";
+                let problem = Problem::new("network", format!("Node {}", args.node_name), problem, remedy);
+                agent.set_problems(Origin::Network, vec![problem]);
+            }
+            Err(error) => agent.set_readiness(Readiness::Waiting(format!("{error:#}"))),
+        }
+        if std::mem::take(&mut listed) {
+            memory::give_back(); // a whole list is much that is not needed any more
+        }
+    }
+}
+
+/// What others broke; the next reconciliation puts it right.
+async fn look(healer: &mut Healer, agent: &Agent) -> Vec<Finding> {
+    match healer.look(agent).await {
+        Ok(found) => {
+            if !found.is_empty() {
+                agent.with_network(Network::distrust);
+            }
+            found
+        }
+        Err(error) => {
+            warn!(error = format!("{error:#}"), "cannot look whether the node's network is whole");
+            Vec::new()
+        }
+    }
+}
+
+/// Makes the network what the objects want now, and the CNI configuration with it.
+async fn reconcile(args: &RunArgs, agent: &Agent, snapshot: &Snapshot, healer: &mut Healer) -> Result<()> {
+    let ranges = Ranges { cluster: &args.cluster_cidr, service: &args.service_cidr };
+    let (desired, left_out) = desired(snapshot.nodes(), &args.node_name, ranges)
+        .map_err(|error| anyhow!("{error}; {}", error.remedy()))?;
+    agent.set_problems(Origin::Objects, left_out);
+    let (network, peers) = (desired.clone(), desired.peers);
+    // What is missing may only not have arrived yet, or be away with the API server: then it stays.
+    let prune = snapshot.is_synced();
+    let (mut problems, applied) = agent
+        .with_network_slowly(move |kernel| {
+            let problems = kernel.apply(&network, prune)?;
+            Ok((problems, kernel.applied().cloned().context("nothing was applied")?))
+        })
+        .await?;
+    agent.set_peers(peers.into_iter().collect());
+    let too_large = mtu_problem(&applied.underlay, applied.local.tunnel_address, args.mtu);
+    if let Some((problem, remedy)) = too_large {
+        // Pods that are there go on. Where there is none yet, none is added that would lose its largest packets.
+        if !args.paths.cni_config_path.exists() {
+            bail!("{problem}; {remedy}");
+        }
+        problems.push(Problem::new("mtu", &applied.underlay.ifname, problem, remedy));
+    }
+    agent.set_problems(Origin::Network, problems);
+
+    let config = CniConfig {
+        pod_cidrs: &desired.local.pod_cidrs,
+        mtu: applied.mtu,
+        socket: &args.paths.socket,
+        ipam_type: &args.ipam_type,
+    };
+    if config.write(&args.paths.cni_config_path)? {
+        info!(path = %args.paths.cni_config_path.display(), "wrote the CNI configuration");
+    }
+    healer.expect_config(&args.paths.cni_config_path, config.render()?);
+    Ok(())
+}
