@@ -15,6 +15,7 @@ mod netlink;
 mod netns;
 pub mod nft;
 pub mod overlay;
+pub mod probe;
 mod route;
 pub mod shape;
 pub mod sysctl;

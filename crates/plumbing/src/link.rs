@@ -3,8 +3,8 @@
 use netlink_packet_core::{DefaultNla, Emitable as _, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkExtentMask, LinkFlags,
-    LinkLayerType, LinkMessage,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkExtentMask,
+    LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
 };
 
 use crate::netlink::Request;
@@ -51,6 +51,10 @@ pub struct Link {
     pub peer: u32,
     /// The number that this namespace has for that other one; `None` if it is the same.
     pub peer_netns: Option<i32>,
+    /// The number of the bridge, bond or VRF that it is part of; 0 if it is of none.
+    pub master: u32,
+    /// Whether it is a VRF: a routing domain of its own.
+    pub vrf: bool,
     /// What passed it.
     pub stats: Stats,
 }
@@ -95,6 +99,10 @@ impl Link {
                 LinkAttribute::Group(group) => link.group = group,
                 LinkAttribute::Link(peer) => link.peer = peer,
                 LinkAttribute::LinkNetNsId(id) => link.peer_netns = Some(id),
+                LinkAttribute::Controller(master) => link.master = master,
+                LinkAttribute::LinkInfo(infos) => {
+                    link.vrf = infos.contains(&LinkInfo::Kind(InfoKind::Vrf));
+                }
                 LinkAttribute::Stats64(stats) => {
                     link.stats = Stats {
                         rx_packets: stats.rx_packets,

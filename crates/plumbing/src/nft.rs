@@ -3,6 +3,8 @@
 mod expression;
 mod look;
 mod message;
+pub(crate) mod ruleset;
+pub(crate) mod step;
 
 use ipnet::IpNet;
 

@@ -7,13 +7,13 @@ use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
-    RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
+    RouteScope, RouteType,
 };
 
 use crate::address::family;
 use crate::netlink::Request;
-use crate::{Netlink, Result};
+use crate::{Error, Netlink, Result};
 
 /// Whose our routes are (`ip route` shows `proto 109`): no daemon takes them for its own or flushes them.
 const PROTOCOL: RouteProtocol = RouteProtocol::Other(109);
@@ -180,4 +180,86 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
         RouteAddress::Inet6(address) => Some((*address).into()),
         _ => None,
     }
+}
+
+/// A route of any link and kind, as the kernel has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The network that it is for.
+    pub(crate) dst: IpNet,
+    /// Its table.
+    pub(crate) table: u32,
+    /// The link that it leads out of; 0 if it leads nowhere, or out of several.
+    pub(crate) ifindex: u32,
+    /// What happens to packets (rtm_type).
+    pub(crate) kind: RouteType,
+    /// Whether it is of this project.
+    pub(crate) is_own: bool,
+    /// Who made it (rtm_protocol).
+    pub(crate) protocol: RouteProtocol,
+}
+
+/// Every route of all tables.
+pub(crate) fn all(netlink: &mut Netlink) -> Result<Vec<Found>> {
+    let messages = netlink.dump("list routes", &RouteNetlinkMessage::GetRoute(RouteMessage::default()))?;
+    Ok(messages.into_iter().filter_map(found).collect())
+}
+
+/// Which route the kernel takes to an address: for a packet of the node's own, or for one that comes in by a link
+/// from somebody.
+///
+/// # Errors
+/// There is none (ENETUNREACH), it leads nowhere (EINVAL: blackhole, EHOSTUNREACH: unreachable or not forwarded,
+/// EACCES: prohibited), or the packet's source does not fit the link (EXDEV: rp_filter).
+pub(crate) fn lookup(netlink: &mut Netlink, to: IpAddr, from: Option<(IpAddr, u32)>) -> Result<Found> {
+    let mut message = RouteMessage::default();
+    let bits = if to.is_ipv4() { 32 } else { 128 };
+    message.header.address_family = family(to);
+    message.header.destination_prefix_length = bits;
+    message.header.flags = RouteFlags::FibMatch;
+    if to.is_ipv4() {
+        message.header.flags |= RouteFlags::LookupTable; // IPv6 tells the table anyway, and refuses to be asked
+    }
+    message.attributes.push(RouteAttribute::Destination(to.into()));
+    let mut what = format!("look up the route to {to}");
+    if let Some((source, ifindex)) = from {
+        message.header.source_prefix_length = bits;
+        message.attributes.push(RouteAttribute::Source(source.into()));
+        message.attributes.push(RouteAttribute::Iif(ifindex));
+        what = format!("{what} from {source}");
+    }
+    let answer = netlink.get(&what, RouteNetlinkMessage::GetRoute(message))?;
+    found(answer).ok_or_else(|| Error::other(what, "the kernel's answer is no route"))
+}
+
+fn found(message: RouteNetlinkMessage) -> Option<Found> {
+    let RouteNetlinkMessage::NewRoute(message) = message else { return None };
+    let header = message.header;
+    let unspecified: IpAddr = match header.address_family {
+        netlink_packet_route::AddressFamily::Inet => Ipv4Addr::UNSPECIFIED.into(),
+        netlink_packet_route::AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
+        _ => return None,
+    };
+    let mut found = Found {
+        dst: IpNet::new(unspecified, header.destination_prefix_length).ok()?,
+        table: header.table.into(),
+        ifindex: 0,
+        kind: header.kind,
+        is_own: header.protocol == PROTOCOL,
+        protocol: header.protocol,
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(address) => {
+                found.dst = IpNet::new(ip(address)?, header.destination_prefix_length).ok()?;
+            }
+            RouteAttribute::Oif(ifindex) => found.ifindex = *ifindex,
+            RouteAttribute::Table(table) => found.table = *table,
+            RouteAttribute::MultiPath(hops) if found.ifindex == 0 => {
+                found.ifindex = hops.first().map_or(0, |hop| hop.interface_index);
+            }
+            _ => {}
+        }
+    }
+    Some(found)
 }

@@ -2,7 +2,9 @@
 
 use std::io;
 
-use netlink_packet_core::{NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer, NlasIterator};
+use netlink_packet_core::{
+    NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer, NlasIterator,
+};
 use netlink_sys::constants::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
 
@@ -10,8 +12,8 @@ use super::message::{FAMILY, HEADER, encode, text};
 use crate::{Error, Result};
 
 /// NFT_MSG_GETCHAIN and NFT_MSG_GETRULE of NFNL_SUBSYS_NFTABLES.
-const GET_CHAIN: u16 = (10 << 8) | 4;
-const GET_RULE: u16 = (10 << 8) | 7;
+pub(super) const GET_CHAIN: u16 = (10 << 8) | 4;
+pub(super) const GET_RULE: u16 = (10 << 8) | 7;
 
 /// NFTA_CHAIN_NAME, _HOOK, _POLICY, _TYPE: not its handle, nor how many use it.
 const CHAIN_PARTS: [u16; 4] = [3, 4, 5, 7];
@@ -60,8 +62,8 @@ fn rule(attributes: &[u8]) -> Vec<u8> {
     all
 }
 
-/// The attributes of each object of the answer.
-fn ask(request: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+/// The attributes of each object of the answer. EINTR: a dump changed while it was read.
+pub(super) fn ask(request: &[u8]) -> io::Result<Vec<Vec<u8>>> {
     let mut socket = Socket::new(NETLINK_NETFILTER)?;
     socket.bind(&SocketAddr::new(0, 0))?;
     socket.connect(&SocketAddr::new(0, 0))?;
@@ -74,6 +76,9 @@ fn ask(request: &[u8]) -> io::Result<Vec<Vec<u8>>> {
         let mut rest = datagram.as_slice();
         while let Ok(message) = NetlinkBuffer::new_checked(rest) {
             let length = message.length() as usize;
+            if message.flags() & NLM_F_DUMP_INTR != 0 {
+                return Err(io::Error::from_raw_os_error(libc::EINTR));
+            }
             match message.message_type() {
                 NLMSG_DONE => return Ok(objects),
                 NLMSG_ERROR => {

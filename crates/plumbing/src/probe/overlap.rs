@@ -1,0 +1,83 @@
+//! Whether the ranges of Pods' and Services' addresses hold what is somebody else's.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{Fault, Question};
+use crate::{Link, Netlink, Result, address};
+
+/// Which of these ranges hold addresses of the node's own network: that address itself, or a network that the
+/// interface which holds it is connected to. Packets to it would go to Pods. `None`: none does.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn overlaps(ranges: &[IpNet], tunnel_address: IpAddr) -> Result<Option<(IpNet, String)>> {
+    let mut netlink = Netlink::here()?;
+    let own: Vec<(u32, IpNet)> = address::list(&mut netlink)?;
+    let uplink = own.iter().find(|(_, net)| net.addr() == tunnel_address).map(|(ifindex, _)| *ifindex);
+    let connected = own.iter().filter(|(ifindex, _)| Some(*ifindex) == uplink).map(|(_, net)| net.trunc());
+    let own = [IpNet::from(tunnel_address)].into_iter().chain(connected);
+    Ok(own.into_iter().find_map(|network| {
+        let range = ranges.iter().find(|range| overlap(range, &network))?;
+        let is_address = network.addr() == tunnel_address;
+        let what = if is_address { "address" } else { "network" };
+        let network = if is_address { network.addr().to_string() } else { network.to_string() };
+        Some((*range, format!("the node's own {what} {network}")))
+    }))
+}
+
+/// Addresses and connected networks of other interfaces: left by another Pod network, or a network of their own.
+pub(super) fn look(netlink: &mut Netlink, question: &Question, links: &[Link]) -> Result<Vec<Fault>> {
+    let mut faults = Vec::new();
+    let ranges: Vec<_> = question.cluster_cidrs.iter().chain(&question.service_cidrs).collect();
+    for (ifindex, net) in address::list(netlink)? {
+        let Some(link) = links.iter().find(|link| link.ifindex == ifindex) else { continue };
+        let is_range = |range: &&&IpNet| overlap(range, &net);
+        let Some(range) = ranges.iter().find(is_range).filter(|_| link.name != question.inside) else {
+            continue;
+        };
+        // kube-proxy in IPVS mode has Services' addresses here.
+        if link.name == "kube-ipvs0" || net.addr().is_loopback() {
+            continue;
+        }
+        let name = &link.name;
+        faults.push(Fault {
+            what: "overlap",
+            object: name.clone(),
+            problem: format!(
+                "its address {net} overlaps {range}, where Pods and Services have their addresses from: those that \
+                 are in both are not reached"
+            ),
+            remedy: if is_left_over(name) {
+                format!("another Pod network left it: ip link delete {name}, if nothing uses it any more")
+            } else {
+                format!("give {name} another address (ip address del {net} dev {name}), or the cluster another CIDR")
+            },
+        });
+    }
+    for (node, address) in &question.peers {
+        if let Some(range) = ranges.iter().find(|range| range.contains(address)) {
+            faults.push(Fault {
+                what: "overlap",
+                object: format!("Node {node}"),
+                problem: format!(
+                    "its address {address} is in {range}, where Pods and Services have their addresses from: packets \
+                     to it go astray"
+                ),
+                remedy: "give the cluster a CIDR apart from its nodes' network".into(),
+            });
+        }
+    }
+    Ok(faults)
+}
+
+/// What other Pod networks call their interfaces: flannel and k3s, Calico, Cilium, kube-router, Weave.
+pub(super) fn is_left_over(name: &str) -> bool {
+    let names = ["cni0", "flannel", "vxlan.calico", "tunl0", "cilium_", "kube-bridge", "weave", "cbr0"];
+    names.iter().any(|known| name.starts_with(known))
+}
+
+pub(super) fn overlap(a: &IpNet, b: &IpNet) -> bool {
+    a.contains(b) || b.contains(a)
+}
