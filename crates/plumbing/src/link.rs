@@ -53,6 +53,8 @@ pub struct Link {
     pub peer_netns: Option<i32>,
     /// The number of the bridge, bond or VRF that it is part of; 0 if it is of none.
     pub master: u32,
+    /// Whether it is made by software alone (IFLA_INFO_KIND): a veth, a bridge, a tunnel.
+    pub is_virtual: bool,
     /// Whether it is a VRF: a routing domain of its own.
     pub vrf: bool,
     /// What passed it.
@@ -102,6 +104,7 @@ impl Link {
                 LinkAttribute::Controller(master) => link.master = master,
                 LinkAttribute::LinkInfo(infos) => {
                     link.vrf = infos.contains(&LinkInfo::Kind(InfoKind::Vrf));
+                    link.is_virtual = infos.iter().any(|info| matches!(info, LinkInfo::Kind(_)));
                 }
                 LinkAttribute::Stats64(stats) => {
                     link.stats = Stats {

@@ -16,7 +16,24 @@ use ipnet::IpNet;
 use crate::{Family, Link, Netlink, Result, link, route};
 
 pub use firewall::filters_tunnels;
+pub use forwarding::{WrongSetting, wrong_settings};
 pub use overlap::overlaps;
+
+/// Every kind of fault.
+pub const KINDS: [&str; 12] = [
+    "accept_ra",
+    "foreign_route",
+    "forward_dropped",
+    "forwarding",
+    "input_dropped",
+    "not_forwarded",
+    "overlap",
+    "peer_route",
+    "rp_filter",
+    "tunnel_dropped",
+    "tunnel_past_firewall",
+    "vrf",
+];
 
 /// What there is to ask about on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +59,7 @@ pub struct Question {
 /// Something that keeps packets from where they should go.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
-    /// What kind of thing it is.
+    /// What kind of thing it is: one of [`KINDS`].
     pub what: &'static str,
     /// Which one.
     pub object: String,
@@ -73,9 +90,11 @@ impl Probe {
         let mut netlink = Netlink::here()?;
         let links = link::list(&mut netlink)?;
         let mut faults = Vec::new();
-        let uplinks = uplinks(&mut netlink, question, &links)?;
-        faults.extend(forwarding::look(question, &uplinks));
-        faults.extend(routes::look(&mut netlink, question, &links, &uplinks)?);
+        let Question { inside, tunnel_address, .. } = question;
+        let uplinks = uplinks(&mut netlink, inside, *tunnel_address, &question.families(), &links)?;
+        let routes = route::all(&mut netlink)?;
+        faults.extend(forwarding::look(question, &uplinks, &links, &routes));
+        faults.extend(routes::look(&mut netlink, question, &links, &uplinks, &routes));
         faults.extend(self.firewall.look(question, &links, &uplinks)?);
         faults.extend(overlap::look(&mut netlink, question, &links)?);
         faults.sort();
@@ -95,11 +114,16 @@ struct Uplink {
 }
 
 /// Where the default routes lead out of, and the interface that holds the tunnels' address.
-fn uplinks(netlink: &mut Netlink, question: &Question, links: &[Link]) -> Result<Vec<Uplink>> {
+fn uplinks(
+    netlink: &mut Netlink,
+    inside: &str,
+    tunnel_address: IpAddr,
+    families: &[Family],
+    links: &[Link],
+) -> Result<Vec<Uplink>> {
     let mut uplinks: Vec<Uplink> = Vec::new();
     let mut note = |ifindex: u32, family: Option<Family>| {
-        let Some(link) = links.iter().find(|link| link.ifindex == ifindex && link.name != question.inside)
-        else {
+        let Some(link) = links.iter().find(|link| link.ifindex == ifindex && link.name != inside) else {
             return;
         };
         let tunnels = family.is_none();
@@ -114,13 +138,13 @@ fn uplinks(netlink: &mut Netlink, question: &Question, links: &[Link]) -> Result
             }
         }
     };
-    for family in question.families() {
-        if let Ok(found) = route::lookup(netlink, outside(family), None) {
-            note(found.ifindex, Some(family));
+    for family in families {
+        if let Ok(found) = route::lookup(netlink, outside(*family), None) {
+            note(found.ifindex, Some(*family));
         }
     }
     let holders = crate::address::list(netlink)?.into_iter();
-    for (ifindex, _) in holders.filter(|(_, net)| net.addr() == question.tunnel_address) {
+    for (ifindex, _) in holders.filter(|(_, net)| net.addr() == tunnel_address) {
         note(ifindex, None);
     }
     Ok(uplinks)

@@ -64,7 +64,11 @@ pub struct Before {
     pub value: String,
 }
 
-fn change(setting: &str, value: &str) -> Result<Option<Before>> {
+/// The same, and tells how it was; `None` if nothing was to be changed.
+///
+/// # Errors
+/// See [`set`].
+pub fn change(setting: &str, value: &str) -> Result<Option<Before>> {
     let path = path(setting);
     let what = || format!("set {} to {value}", path.display());
     let now = fs::read_to_string(&path).map_err(|error| Error::new(what(), error))?;
@@ -119,48 +123,21 @@ pub fn forwards(family: Family) -> bool {
     }
 }
 
-/// Whether IPv4 packets that come in by an interface are forwarded. One that is not there counts as if they were.
-pub fn forwards_at(interface: &str) -> bool {
-    !is(&forwarding_path(interface), "0")
-}
-
-/// Has IPv4 packets that come in by an interface be forwarded.
-///
-/// # Errors
-/// There is no such interface, or the setting cannot be written.
-pub fn forward_at(interface: &str) -> Result<()> {
-    set(&forwarding_path(interface), "1")
-}
-
-fn forwarding_path(interface: &str) -> String {
-    format!("ipv4/conf/{interface}/forwarding")
-}
-
-/// What sysctl(8) calls it: it writes a dot of an interface's name as a slash.
-pub(crate) fn forwarding_of(interface: &str) -> String {
-    format!("net.ipv4.conf.{}.forwarding", interface.replace('.', "/"))
+/// What sysctl(8) calls a setting: it writes a dot of an interface's name as a slash.
+pub(crate) fn name(setting: &str) -> String {
+    let parts = setting.split('/').map(|part| part.replace('.', "/"));
+    ["net".to_owned()].into_iter().chain(parts).collect::<Vec<_>>().join(".")
 }
 
 /// Whether an interface takes IPv4 packets only from where the way back to their sender leads out of it (rp_filter = 1;
 /// the larger of the setting of all interfaces and its own counts).
 pub fn filters_strictly(interface: &str) -> bool {
     let value = |interface: &str| {
-        let text = fs::read_to_string(path(&rp_filter_path(interface))).unwrap_or_default();
+        let setting = format!("ipv4/conf/{interface}/rp_filter");
+        let text = fs::read_to_string(path(&setting)).unwrap_or_default();
         text.trim().parse::<u8>().unwrap_or_default()
     };
     value("all").max(value(interface)) == 1
-}
-
-/// Has an interface take packets from whoever there is a route to, by whichever interface (rp_filter = 2).
-///
-/// # Errors
-/// There is no such interface, or the setting cannot be written.
-pub fn filter_loosely(interface: &str) -> Result<()> {
-    set(&rp_filter_path(interface), "2")
-}
-
-fn rp_filter_path(interface: &str) -> String {
-    format!("ipv4/conf/{interface}/rp_filter")
 }
 
 fn interfaces() -> Result<Vec<String>> {
@@ -173,4 +150,15 @@ fn interfaces() -> Result<Vec<String>> {
 /// Whether a setting is there and has that value.
 pub(crate) fn is(setting: &str, value: &str) -> bool {
     fs::read_to_string(path(setting)).is_ok_and(|now| now.trim() == value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_have_the_names_of_sysctl() {
+        assert_eq!(name("ipv4/conf/eth0/forwarding"), "net.ipv4.conf.eth0.forwarding");
+        assert_eq!(name("ipv6/conf/eth0.100/accept_ra"), "net.ipv6.conf.eth0/100.accept_ra");
+    }
 }

@@ -3,7 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use plumbing::probe::{Fault, Probe, Question, filters_tunnels, overlaps};
+use plumbing::Family;
+use plumbing::probe::{Fault, KINDS, Probe, Question, filters_tunnels, overlaps, wrong_settings};
 use testkit::Namespace;
 
 /// A node with an uplink, and the interface towards Pods.
@@ -49,7 +50,9 @@ fn question() -> Question {
 }
 
 fn look(node: &Namespace, question: &Question) -> Vec<Fault> {
-    node.run(|| Probe::default().look(question)).unwrap()
+    let faults = node.run(|| Probe::default().look(question)).unwrap();
+    assert!(faults.iter().all(|fault| KINDS.contains(&fault.what)), "{faults:?}");
+    faults
 }
 
 /// One thing that is wrong: its kind and words of what is said of it.
@@ -68,6 +71,21 @@ fn breaks(node: &Namespace, question: &Question, break_it: &str, mend: &str, wro
     assert_eq!(found.len(), wrong.len(), "{break_it}: {found:#?}");
     sh(node, mend);
     assert_eq!(look(node, question), [], "after {mend}");
+}
+
+/// Writes what is said to be right to the settings that are wrong: these.
+fn put_right(node: &Namespace, settings: &[&str]) {
+    let wrong = || {
+        let both = [Family::V4, Family::V6];
+        wrong_settings("midokube-node", question().tunnel_address, &both).unwrap()
+    };
+    let found = node.run(wrong);
+    let names: Vec<&str> = found.iter().map(|wrong| wrong.setting.as_str()).collect();
+    assert_eq!(names, settings);
+    for wrong in &found {
+        node.run(|| plumbing::sysctl::set(&wrong.setting, wrong.value)).unwrap();
+    }
+    assert_eq!(node.run(wrong), []);
 }
 
 const FLUSH: &str = "nft flush ruleset";
@@ -307,13 +325,13 @@ fn routes_that_lead_pods_addresses_elsewhere_are_named() {
         sh(&node, break_it);
         let found = look(&node, &question());
         let told = |fault: &Fault| {
-            fault.what == "route"
+            fault.what == "foreign_route"
                 && fault.object.contains(object)
                 && words.iter().all(|word| fault.to_string().contains(word))
         };
         assert!(found.iter().any(told), "{break_it}: {found:#?}");
         assert!(
-            found.iter().all(|fault| matches!(fault.what, "route" | "peer_route")),
+            found.iter().all(|fault| matches!(fault.what, "foreign_route" | "peer_route")),
             "{break_it}: {found:#?}"
         );
         sh(&node, mend);
@@ -339,25 +357,35 @@ fn other_nodes_that_are_not_reached_are_named() {
 }
 
 #[test]
-fn forwarding_that_is_off_at_the_uplink_is_named() {
+fn settings_that_stop_packets_are_named_and_can_be_put_right() {
     let node = node();
-    let setting = "net.ipv4.conf.eth0.forwarding";
-    let (off, on) = (format!("sysctl -qw {setting}=0"), format!("sysctl -qw {setting}=1"));
-    breaks(&node, &question(), &off, &on, &[("forwarding", &["eth0", &format!("sysctl -w {setting}=1")])]);
-    // Of other interfaces it does not matter, nor does IPv6 have such a setting of one interface.
+    // What has learned nothing from router advertisements loses nothing.
+    sh(&node, "sysctl -qw net.ipv6.conf.eth0.accept_ra=1");
+    assert_eq!(look(&node, &question()), []);
+    sh(
+        &node,
+        "sysctl -qw net.ipv6.conf.eth0.accept_ra=2 && ip -6 route add 2001:db8:7::/64 dev eth0 proto ra",
+    );
+    for (break_it, what, path) in [
+        ("net.ipv4.conf.eth0.forwarding=0", "forwarding", "ipv4/conf/eth0/forwarding"),
+        ("net.ipv4.conf.midokube-node.forwarding=0", "forwarding", "ipv4/conf/midokube-node/forwarding"),
+        ("net.ipv6.conf.eth0.accept_ra=1", "accept_ra", "ipv6/conf/eth0/accept_ra"),
+    ] {
+        sh(&node, &format!("sysctl -qw {break_it}"));
+        let found = look(&node, &question());
+        let [fault] = found.as_slice() else { panic!("{break_it}: {found:#?}") };
+        let setting = path.replace('/', ".");
+        assert!(fault.what == what && fault.remedy.contains(&format!("sysctl -w net.{setting}=")), "{fault}");
+        put_right(&node, &[path]);
+        assert_eq!(look(&node, &question()), [], "{break_it}");
+    }
+    // Of other interfaces it does not matter, nor has IPv6 such a setting of one interface.
     sh(
         &node,
         "sysctl -qw net.ipv4.conf.lo.forwarding=0 net.ipv4.conf.wire.forwarding=0 net.ipv6.conf.eth0.forwarding=0",
     );
+    sh(&node, "sysctl -qw net.ipv6.conf.wire.accept_ra=1 net.ipv6.conf.wire.forwarding=1");
     assert_eq!(look(&node, &question()), []);
-    let ra = "sysctl -qw net.ipv6.conf.eth0.forwarding=1 net.ipv6.conf.eth0.accept_ra=1";
-    breaks(
-        &node,
-        &question(),
-        ra,
-        "sysctl -qw net.ipv6.conf.eth0.accept_ra=2",
-        &[("accept_ra", &["eth0", "accept_ra=2"])],
-    );
 }
 
 #[test]
@@ -371,9 +399,10 @@ fn a_strict_rp_filter_is_told_and_loosened() {
     ] {
         sh(&node, break_it);
         assert_eq!(node.run(|| plumbing::sysctl::filters_strictly("midokube-node")), is, "{break_it}");
+        assert_eq!(look(&node, &question()).iter().any(|fault| fault.what == "rp_filter"), is, "{break_it}");
         if is {
-            node.run(|| plumbing::sysctl::filter_loosely("midokube-node")).unwrap();
-            assert!(!node.run(|| plumbing::sysctl::filters_strictly("midokube-node")), "{break_it}");
+            put_right(&node, &["ipv4/conf/midokube-node/rp_filter"]);
+            assert_eq!(look(&node, &question()), [], "{break_it}");
         }
     }
     // The way back to the world leads out of another interface, for packets that come in by the uplink.
@@ -450,7 +479,7 @@ fn a_node_without_an_agent_is_judged_as_far_as_it_can_be() {
         &question(),
         "ip route add 10.244.0.0/17 via 172.30.0.1",
         "ip route del 10.244.0.0/17",
-        &[("route", words)],
+        &[("foreign_route", words)],
     );
     let line = "nft 'table ip f { chain c { type filter hook forward priority 0; policy drop; }; }'";
     breaks(&node, &question(), line, FLUSH, &[("forward_dropped", &["iifname midokube-node accept"])]);

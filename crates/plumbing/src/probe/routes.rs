@@ -7,8 +7,9 @@ use netlink_packet_route::route::RouteType;
 
 use super::overlap::is_left_over;
 use super::{Fault, Question, Uplink, outside};
-use crate::route::{Found, all, lookup};
-use crate::{Error, Family, Link, Netlink, Result};
+use crate::route::{Found, lookup};
+use crate::sysctl::{filters_strictly, forwards, is};
+use crate::{Error, Family, Link, Netlink};
 
 /// The tables that the kernel has rules for itself: RT_TABLE_LOCAL, _MAIN, _DEFAULT (linux/rtnetlink.h).
 const LOCAL: u32 = libc::RT_TABLE_LOCAL as u32;
@@ -23,16 +24,17 @@ pub(super) fn look(
     question: &Question,
     links: &[Link],
     uplinks: &[Uplink],
-) -> Result<Vec<Fault>> {
+    routes: &[Found],
+) -> Vec<Fault> {
     let mut look = Look { netlink, question, links, inside: None, faults: Vec::new() };
     let inside = links.iter().find(|link| link.name == question.inside && link.up);
     look.inside = inside.map(|link| link.ifindex);
-    look.inside_the_ranges()?;
+    look.inside_the_ranges(routes);
     look.ranges();
     look.peers();
     look.faults.extend(uplinks.iter().filter_map(|uplink| in_vrf(uplink, links)));
     look.forwarded(uplinks);
-    Ok(look.faults)
+    look.faults
 }
 
 struct Look<'a> {
@@ -56,9 +58,9 @@ impl Look<'_> {
     }
 
     /// Routes within our ranges that somebody else made, if packets take them.
-    fn inside_the_ranges(&mut self) -> Result<()> {
+    fn inside_the_ranges(&mut self, routes: &[Found]) {
         let ranges = self.ranges_of_addresses();
-        for found in all(self.netlink)? {
+        for found in routes {
             let Some(range) = ranges.iter().find(|range| range.contains(&found.dst)) else { continue };
             let is_ours = found.is_own || (self.inside.is_some() && self.inside == Some(found.ifindex));
             if found.table == LOCAL || is_ours || self.name(found.ifindex) == "kube-ipvs0" {
@@ -70,10 +72,9 @@ impl Look<'_> {
             };
             if taken {
                 let range = *range;
-                self.foreign(range, &found);
+                self.foreign(range, found);
             }
         }
-        Ok(())
     }
 
     /// Where any other address of our ranges leads.
@@ -125,18 +126,18 @@ impl Look<'_> {
             "this route {leads}: the node's packets to Pods and Services of {} do not reach them",
             if dst.prefix_len() > range.prefix_len() { dst } else { range }
         );
-        self.add("route", object, problem, remedy);
+        self.add("foreign_route", object, problem, remedy);
     }
 
     fn nowhere(&mut self, range: IpNet, error: &Error) {
         // A blackhole or unreachable route within the range is named already, as a route.
-        if self.faults.iter().any(|fault| fault.what == "route") {
+        if self.faults.iter().any(|fault| fault.what == "foreign_route") {
             return;
         }
         let ip = if range.addr().is_ipv4() { "ip" } else { "ip -6" };
         let problem = format!("the node has no way to its Pods and Services ({error})");
         let remedy = format!("look with `{ip} rule` and `{ip} route get {}`", sample(&range));
-        self.add("route", range.to_string(), problem, remedy);
+        self.add("foreign_route", range.to_string(), problem, remedy);
     }
 
     /// Whether tunnels' packets reach the other nodes.
@@ -189,15 +190,15 @@ impl Look<'_> {
 
     fn not_forwarded(&mut self, interface: &str, family: Family, whose: &str, error: &Error) {
         // Said already, and better: by the setting, the VRF or the route.
-        if self.faults.iter().any(|fault| matches!(fault.what, "vrf" | "route"))
-            || (family == Family::V4 && !crate::sysctl::forwards_at(interface))
-            || !crate::sysctl::forwards(family)
+        if self.faults.iter().any(|fault| matches!(fault.what, "vrf" | "foreign_route"))
+            || (family == Family::V4 && is(&format!("ipv4/conf/{interface}/forwarding"), "0"))
+            || !forwards(family)
         {
             return;
         }
         // Linux from 6.13 on says EINVAL, whatever the reason.
         let refused = error.is(libc::EXDEV) || error.is(libc::EINVAL);
-        let strict = family == Family::V4 && crate::sysctl::filters_strictly(interface);
+        let strict = family == Family::V4 && filters_strictly(interface);
         let (why, remedy) = if refused && strict {
             let setting = format!("net.ipv4.conf.{}.rp_filter", interface.replace('.', "/"));
             (
