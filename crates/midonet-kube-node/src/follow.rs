@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use futures::StreamExt;
+use ipnet::IpNet;
 use objects::{Change, Connection, Snapshot};
 use tracing::{info, warn};
 
@@ -17,6 +18,7 @@ use crate::desired::{Ranges, desired};
 use crate::heal::Healer;
 use crate::memory;
 use crate::network::{Finding, Network, mtu_problem};
+use crate::probe::Prober;
 use crate::problems::{Origin, Problem};
 
 /// What failed is tried again after so long, besides on every change.
@@ -30,6 +32,7 @@ pub async fn follow(args: &RunArgs, agent: &Agent, connection: Connection) -> Re
     let mut snapshot = Snapshot::default();
     let mut changes = std::pin::pin!(connection.changes());
     let mut healer = Healer::start();
+    let mut prober = Prober::default();
     let mut retry = Some(Instant::now() + RETRY);
     let mut listed = false;
     loop {
@@ -45,6 +48,10 @@ pub async fn follow(args: &RunArgs, agent: &Agent, connection: Connection) -> Re
             () = healer.due() => {
                 found = look(&mut healer, agent).await;
                 agent.set_problems(Origin::Repairs, healer.problem().into_iter().collect());
+                // What is repaired next is no problem.
+                if found.is_empty() {
+                    prober.look(agent).await;
+                }
                 if found.is_empty() && retry.is_none_or(|retry| Instant::now() < retry) {
                     continue;
                 }
@@ -91,12 +98,29 @@ async fn look(healer: &mut Healer, agent: &Agent) -> Vec<Finding> {
     }
 }
 
+/// What helps where Pods' or Services' addresses are the nodes' own.
+pub const OVERLAP_REMEDY: &str = "give the cluster CIDRs for Pods and Services apart from its nodes' network, here and at the controller manager";
+
+/// What that does.
+pub fn overlap(range: IpNet, what: &str) -> String {
+    format!(
+        "{what} overlaps {range}, where Pods and Services have their addresses from: they would not reach it"
+    )
+}
+
 /// Makes the network what the objects want now, and the CNI configuration with it.
 async fn reconcile(args: &RunArgs, agent: &Agent, snapshot: &Snapshot, healer: &mut Healer) -> Result<()> {
     let ranges = Ranges { cluster: &args.cluster_cidr, service: &args.service_cidr };
     let (desired, left_out) = desired(snapshot.nodes(), &args.node_name, ranges)
         .map_err(|error| anyhow!("{error}; {}", error.remedy()))?;
     agent.set_problems(Origin::Objects, left_out);
+    let ranges: Vec<_> = [ranges.cluster, ranges.service].concat();
+    // What there is goes on, and the probe tells of it. Where no Pod was added yet, none is that reaches no node.
+    if !args.paths.cni_config_path.exists()
+        && let Some((range, what)) = plumbing::probe::overlaps(&ranges, desired.local.tunnel_address)?
+    {
+        bail!("{}; {OVERLAP_REMEDY}", overlap(range, &what));
+    }
     let (network, peers) = (desired.clone(), desired.peers);
     // What is missing may only not have arrived yet, or be away with the API server: then it stays.
     let prune = snapshot.is_synced();

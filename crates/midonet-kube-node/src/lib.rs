@@ -20,6 +20,7 @@ pub mod lock;
 pub mod memory;
 pub mod metrics;
 pub mod network;
+pub mod probe;
 pub mod problems;
 pub mod repairs;
 pub mod run;

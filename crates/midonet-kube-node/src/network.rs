@@ -6,6 +6,7 @@ mod limits;
 mod local;
 mod look;
 mod ports;
+mod probe;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -23,10 +24,11 @@ use crate::problems::Problem;
 use crate::repairs::Repairs;
 
 pub use hook::Hook;
-pub use local::{Underlay, mtu_problem};
+pub use local::{Underlay, direct_tunnel_address, mtu_problem};
 pub use look::{Expectation, Finding, Settled};
 pub(crate) use ports::live_ports;
 pub use ports::{BindError, BindRequest, PortRecord};
+pub use probe::question;
 
 /// The UDP port of the tunnels (RFC 7348, section 5).
 pub const OVERLAY_PORT: u16 = 4789;

@@ -10,7 +10,26 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 /// Every kind of problem: the values of the metric's label.
-pub const KINDS: [&str; 6] = ["mtu", "network", "pod_cidr", "repeated_repair", "route", "tunnel_address"];
+pub const KINDS: [&str; 18] = [
+    "accept_ra",
+    "foreign_route",
+    "forward_dropped",
+    "forwarding",
+    "input_dropped",
+    "mtu",
+    "network",
+    "not_forwarded",
+    "overlap",
+    "peer_route",
+    "pod_cidr",
+    "repeated_repair",
+    "route",
+    "rp_filter",
+    "tunnel_address",
+    "tunnel_dropped",
+    "tunnel_past_firewall",
+    "vrf",
+];
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,6 +164,7 @@ mod tests {
     fn every_kind_is_there_from_the_start() {
         let mut found = BTreeSet::new();
         named(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+        found.extend(plumbing::probe::KINDS.map(str::to_owned));
         let all: BTreeSet<String> = KINDS.map(str::to_owned).into();
         assert_eq!(found, all, "KINDS must be what the sources name");
     }

@@ -18,7 +18,7 @@ pub fn remember(state_dir: &Path, changed: &[Before]) -> Result<()> {
     if changed.is_empty() {
         return Ok(());
     }
-    let mut record = read(state_dir)?;
+    let mut record = recorded(state_dir)?;
     for before in changed {
         record.entry(before.setting.clone()).or_insert_with(|| before.value.clone());
     }
@@ -30,7 +30,7 @@ pub fn remember(state_dir: &Path, changed: &[Before]) -> Result<()> {
 /// # Errors
 /// Names the record or the setting.
 pub fn give_back(state_dir: &Path) -> Result<Vec<String>> {
-    let record = read(state_dir)?;
+    let record = recorded(state_dir)?;
     for (setting, value) in &record {
         sysctl::set(setting, value)?;
     }
@@ -42,7 +42,11 @@ pub(crate) fn path(state_dir: &Path) -> PathBuf {
     state_dir.join("settings-before.json")
 }
 
-fn read(state_dir: &Path) -> Result<BTreeMap<String, String>> {
+/// The settings that the agent changed, and the values that they had before.
+///
+/// # Errors
+/// The record cannot be read.
+pub fn recorded(state_dir: &Path) -> Result<BTreeMap<String, String>> {
     let path = path(state_dir);
     match std::fs::read(&path) {
         Ok(text) => {
@@ -63,11 +67,11 @@ mod tests {
         let before =
             |setting: &str, value: &str| Before { setting: setting.to_owned(), value: value.to_owned() };
         remember(folder.path(), &[]).unwrap();
-        assert!(read(folder.path()).unwrap().is_empty());
+        assert!(recorded(folder.path()).unwrap().is_empty());
         remember(folder.path(), &[before("ipv4/ip_forward", "0")]).unwrap();
         let more = [before("ipv4/ip_forward", "2"), before("ipv6/conf/all/forwarding", "0")];
         remember(folder.path(), &more).unwrap();
-        let record: Vec<_> = read(folder.path()).unwrap().into_iter().collect();
+        let record: Vec<_> = recorded(folder.path()).unwrap().into_iter().collect();
         let want = [("ipv4/ip_forward", "0"), ("ipv6/conf/all/forwarding", "0")];
         assert_eq!(record, want.map(|(setting, value)| (setting.to_owned(), value.to_owned())));
     }

@@ -1,14 +1,17 @@
 //! The source of objects, this node's Node in it, and whether they fit the settings and the uplink.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::Result;
 use objects::{Look, LookError, Node, Source};
+use plumbing::probe::{Fault, Probe};
 
 use super::Finding;
 use crate::args::RunArgs;
-use crate::desired::{Desired, Ranges, desired};
+use crate::desired::{Desired, Local, Peer, Ranges, desired};
 use crate::problems::Problem;
-use crate::{network, run};
+use crate::{follow, network, run};
 
 /// All questions to the source together may take so long.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -60,7 +63,7 @@ fn own_node(args: &RunArgs, nodes: &[Node]) -> Vec<Finding> {
     let what = format!("Node {}", args.node_name);
     let ranges = Ranges { cluster: &args.cluster_cidr, service: &args.service_cidr };
     // A wrong --cluster-cidr is said already; without any, no podCIDR could be in it.
-    let (Desired { local, .. }, left_out) = match desired(nodes, &args.node_name, ranges) {
+    let (Desired { local, peers, .. }, left_out) = match desired(nodes, &args.node_name, ranges) {
         Ok(desired) => desired,
         Err(_) if args.cluster_cidr.is_empty() => return Vec::new(),
         Err(error) => return vec![Finding::bad(error.is_setting(), what, &error, error.remedy())],
@@ -68,6 +71,7 @@ fn own_node(args: &RunArgs, nodes: &[Node]) -> Vec<Finding> {
     let mut findings = vec![Finding::good(what)];
     let other = |Problem { object, problem, remedy, .. }| Finding::warning(object, problem, remedy);
     findings.extend(left_out.into_iter().map(other));
+    findings.extend(packets(args, &local, &peers));
     let address = local.tunnel_address;
     let uplink = format!("the uplink, with the tunnel address {address}");
     findings.push(match plumbing::underlay::find(address) {
@@ -82,4 +86,34 @@ fn own_node(args: &RunArgs, nodes: &[Node]) -> Vec<Finding> {
         },
     });
     findings
+}
+
+/// What becomes of Pods' packets on this node, as far as others' rules, routes and settings go.
+fn packets(args: &RunArgs, local: &Local, peers: &BTreeMap<String, Peer>) -> Vec<Finding> {
+    let what = "rules, routes and settings of the node";
+    match look_at_packets(args, local, peers) {
+        Ok(findings) if findings.is_empty() => vec![Finding::good(what)],
+        Ok(findings) => findings,
+        Err(error) => vec![Finding::missing(what, format!("{error:#}"), "run it as root")],
+    }
+}
+
+fn look_at_packets(args: &RunArgs, local: &Local, peers: &BTreeMap<String, Peer>) -> Result<Vec<Finding>> {
+    let RunArgs { cluster_cidr, service_cidr, encapsulation, .. } = args;
+    let address = local.tunnel_address;
+    let ranges = [cluster_cidr.as_slice(), service_cidr].concat();
+    if let Some((range, what)) = plumbing::probe::overlaps(&ranges, address)? {
+        let problem = follow::overlap(range, &what);
+        return Ok(vec![Finding::invalid("the cluster's addresses", problem, follow::OVERLAP_REMEDY)]);
+    }
+    // Without an uplink there is nothing direct, and that is said already.
+    let underlay = plumbing::underlay::find(address).ok();
+    let direct = underlay.map(|underlay| network::direct_tunnel_address(*encapsulation, address, &underlay));
+    let direct = direct.transpose()?.flatten().is_some();
+    let peers: Vec<_> = peers.iter().map(|(name, peer)| (name.clone(), peer.clone())).collect();
+    let question = network::question(cluster_cidr, service_cidr, local, direct, &peers);
+    let faults = Probe::default().look(&question)?.into_iter();
+    Ok(faults
+        .map(|Fault { object, problem, remedy, .. }| Finding::warning(object, problem, remedy))
+        .collect())
 }

@@ -10,6 +10,7 @@ use plumbing::{Attachment, tc};
 use tracing::{info, warn};
 
 use super::look::Kept;
+use super::probe::needs_the_stack;
 use super::{Applied, Network, OVERLAY_PORT, VNI};
 use crate::args::Encapsulation;
 use crate::desired::{Local, tunnel_overhead};
@@ -51,6 +52,7 @@ impl Network {
         let overlay_ifindex = plumbing::overlay::ensure(interface::OVERLAY, OVERLAY_MAC.0, mtu, OVERLAY_PORT)
             .context("cannot make the overlay device")?;
         let node = self.ensure_node_pair(local, mtu)?;
+        self.put_settings_right(local)?;
         let tunnel_address =
             direct_tunnel_address(self.settings.encapsulation, local.tunnel_address, &underlay)?;
         let shaper = self.needed_shaper()?;
@@ -156,8 +158,8 @@ impl Network {
 /// The node's end of tunnels whose headers the datapath handles itself: where the uplink is a plain one.
 ///
 /// # Errors
-/// The kernel does not tell whether the host has IPsec policies.
-pub(super) fn direct_tunnel_address(
+/// The kernel does not tell whether the host has IPsec policies, or a firewall.
+pub fn direct_tunnel_address(
     encapsulation: Encapsulation,
     tunnel_address: IpAddr,
     underlay: &Underlay,
@@ -167,7 +169,7 @@ pub(super) fn direct_tunnel_address(
         && match encapsulation {
             Encapsulation::Device => false,
             Encapsulation::Direct => true,
-            Encapsulation::Auto => !plumbing::ipsec::protects_what_leaves()?,
+            Encapsulation::Auto => needs_the_stack(tunnel_address, underlay)?.is_none(),
         };
     Ok(direct.then_some(address))
 }
@@ -202,7 +204,7 @@ pub fn mtu_problem(
     }
 }
 
-fn families(addresses: &[IpAddr]) -> Vec<plumbing::Family> {
+pub(super) fn families(addresses: &[IpAddr]) -> Vec<plumbing::Family> {
     let mut families: Vec<_> = addresses.iter().map(|address| plumbing::Family::of(*address)).collect();
     families.dedup();
     families

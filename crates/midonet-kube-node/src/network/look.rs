@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -12,6 +13,7 @@ use plumbing::{Attachment, Part, tc};
 use tracing::warn;
 
 use super::local::direct_tunnel_address;
+use super::probe::{needs_the_stack, own_wrong_settings};
 use super::{Applied, Network, OVERLAY_PORT, PortRecord};
 use crate::args::Encapsulation;
 
@@ -74,6 +76,7 @@ pub struct Expectation {
     ports: Vec<PortRecord>,
     encapsulation: Encapsulation,
     program: u32,
+    state_dir: PathBuf,
 }
 
 impl Network {
@@ -90,6 +93,7 @@ impl Network {
             ports: self.ports.values().cloned().collect(),
             encapsulation: self.settings.encapsulation,
             program: self.datapath.endpoint_program()?.id,
+            state_dir: self.settings.state_dir.clone(),
         }))
     }
 
@@ -228,6 +232,10 @@ impl Expectation {
         for family in families.filter(|family| !plumbing::sysctl::forwards(*family)) {
             found.push(Finding::new("forwarding", format!("the node no longer forwards {family:?}")));
         }
+        for wrong in own_wrong_settings(&self.state_dir, &self.applied.local)? {
+            let detail = format!("the setting net/{} is not {}", wrong.setting, wrong.value);
+            found.push(Finding::new("setting", detail));
+        }
         Ok(found)
     }
 
@@ -238,8 +246,9 @@ impl Expectation {
                 let address = self.applied.local.tunnel_address;
                 let direct = direct_tunnel_address(self.encapsulation, address, &now)?.is_some();
                 if direct != self.applied.direct {
-                    let what = if direct { "are gone" } else { "protect what leaves" };
-                    found.push(Finding::new("uplink", format!("IPsec policies {what}")));
+                    let why = needs_the_stack(address, &now)?;
+                    let why = why.unwrap_or_else(|| "nothing protects or filters tunnels any more".into());
+                    found.push(Finding::new("uplink", why));
                 }
             }
             Ok(now) => found.push(Finding::new(

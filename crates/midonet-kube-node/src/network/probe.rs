@@ -1,0 +1,84 @@
+//! What the kernel is asked about this node, and which of what it says is put right here.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use naming::interface;
+use plumbing::probe::{Question, WrongSetting, filters_tunnels, wrong_settings};
+use plumbing::{Family, sysctl};
+
+use super::local::{Underlay, families};
+use super::{Network, OVERLAY_PORT, Settings};
+use crate::desired::{Local, Peer};
+use crate::settings;
+
+impl Network {
+    /// What to ask the kernel about; `None` while the network is not set up.
+    pub fn question(&self, peers: &[(String, Peer)]) -> Option<Question> {
+        let applied = self.applied.as_ref()?;
+        let Settings { cluster_cidrs, service_cidrs, .. } = &self.settings;
+        Some(question(cluster_cidrs, service_cidrs, &applied.local, applied.direct, peers))
+    }
+
+    /// Writes the settings that the agent may write.
+    pub(super) fn put_settings_right(&self, local: &Local) -> Result<()> {
+        let state_dir = &self.settings.state_dir;
+        for WrongSetting { setting, value, .. } in own_wrong_settings(state_dir, local)? {
+            let before = sysctl::change(&setting, value)
+                .with_context(|| format!("cannot put the setting {setting} right"))?;
+            // The node's own interface goes with the network, and its settings with it.
+            let before = before.filter(|_| !setting.contains(interface::NODE));
+            settings::remember(state_dir, before.as_slice())?;
+        }
+        Ok(())
+    }
+}
+
+/// What to ask the kernel about on a node with these settings and objects.
+pub fn question<'a>(
+    cluster_cidrs: &[ipnet::IpNet],
+    service_cidrs: &[ipnet::IpNet],
+    local: &Local,
+    direct: bool,
+    peers: impl IntoIterator<Item = &'a (String, Peer)>,
+) -> Question {
+    let peers = peers.into_iter().map(|(name, peer)| (name.clone(), peer.tunnel_address));
+    Question {
+        inside: interface::NODE.into(),
+        cluster_cidrs: cluster_cidrs.to_vec(),
+        service_cidrs: service_cidrs.to_vec(),
+        node_addresses: local.node_addresses.clone(),
+        tunnel_address: local.tunnel_address,
+        tunnel_port: OVERLAY_PORT,
+        direct,
+        peers: peers.collect(),
+    }
+}
+
+/// The wrong settings that the agent puts right: those of its own interface; and those of others where it was the agent
+/// that made the node a router of that family. Where somebody else did, that one decides for which interfaces.
+pub(super) fn own_wrong_settings(state_dir: &Path, local: &Local) -> Result<Vec<WrongSetting>> {
+    let wrong = wrong_settings(interface::NODE, local.tunnel_address, &families(&local.gateways))
+        .context("cannot look at the settings of interfaces")?;
+    if wrong.is_empty() {
+        return Ok(wrong);
+    }
+    let made = settings::recorded(state_dir)?;
+    let router = |family| match family {
+        Family::V4 => made.contains_key("ipv4/ip_forward"),
+        Family::V6 => made.contains_key("ipv6/conf/all/forwarding"),
+    };
+    Ok(wrong.into_iter().filter(|one| one.interface == interface::NODE || router(one.family)).collect())
+}
+
+/// Why tunnels' packets must not pass the node's network stack by, if there is a reason.
+///
+/// # Errors
+/// The kernel does not tell.
+pub(super) fn needs_the_stack(tunnel_address: IpAddr, underlay: &Underlay) -> Result<Option<String>> {
+    if plumbing::ipsec::protects_what_leaves()? {
+        return Ok(Some("IPsec policies protect what leaves".into()));
+    }
+    Ok(filters_tunnels(tunnel_address, OVERLAY_PORT, &underlay.ifname)?)
+}

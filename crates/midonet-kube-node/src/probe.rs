@@ -1,0 +1,73 @@
+//! Asks the kernel what keeps packets from where they should go, though all that the agent made is whole: others' rules,
+//! routes and settings. What it finds is told as problems; what is safe to repair, `network` repairs.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use plumbing::probe::{Fault, Probe};
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::agent::Agent;
+use crate::problems::{Origin, Problem};
+
+/// The least time between two looks.
+const GAP: Duration = Duration::from_secs(1);
+
+/// So many times as long as the last look took there is none: with large tables of routes and rules it takes long.
+const REST: u32 = 1000;
+
+/// The most time between two looks.
+const LONGEST_GAP: Duration = Duration::from_secs(30);
+
+/// Asks, but never too often.
+#[derive(Debug, Default)]
+pub struct Prober {
+    probe: Probe,
+    next: Option<Instant>,
+}
+
+impl Prober {
+    /// Looks, unless it did so just before, and replaces the problems that were found then. To be called whenever
+    /// something may have changed, and now and then.
+    pub async fn look(&mut self, agent: &Agent) {
+        let start = Instant::now();
+        if self.next.is_some_and(|next| start < next) {
+            return;
+        }
+        let mut probe = std::mem::take(&mut self.probe);
+        let shared = agent.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let found = look(&shared, &mut probe);
+            (probe, found)
+        });
+        let found = match looked.await {
+            Ok((probe, found)) => {
+                self.probe = probe;
+                found
+            }
+            Err(error) => Err(error.into()),
+        };
+        self.next = Some(Instant::now() + (start.elapsed() * REST).clamp(GAP, LONGEST_GAP));
+        match found {
+            Ok(faults) => agent.set_problems(Origin::Probe, faults.into_iter().map(Problem::from).collect()),
+            Err(error) => {
+                warn!(error = format!("{error:#}"), "cannot ask the kernel what becomes of Pods' packets");
+            }
+        }
+    }
+}
+
+fn look(agent: &Agent, probe: &mut Probe) -> Result<Vec<Fault>> {
+    let peers = agent.peers();
+    match agent.with_network(|network| network.question(&peers)) {
+        Some(question) => Ok(probe.look(&question)?),
+        None => Ok(Vec::new()),
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(Fault { what, object, problem, remedy }: Fault) -> Self {
+        Self { what, object, problem, remedy }
+    }
+}
