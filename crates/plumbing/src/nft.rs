@@ -1,6 +1,7 @@
 //! nftables: one small table of our own, replaced as a whole in one transaction.
 
 mod expression;
+mod legacy;
 mod look;
 mod message;
 pub(crate) mod ruleset;

@@ -184,6 +184,73 @@ fn the_remedy_is_a_command_of_whoever_made_the_rules() {
     }
 }
 
+/// The same rules made without nf_tables.
+#[test]
+fn rules_of_the_former_iptables_are_read_too() {
+    let node = node();
+    let device = Question { direct: false, ..question() };
+    for (iptables, pods) in [("iptables-legacy", "10.244.0.0/16"), ("ip6tables-legacy", "fd44::/48")] {
+        let sh = |lines: &[&str]| {
+            lines.iter().for_each(|line| drop(sh(&node, &format!("{iptables} {line}"))));
+        };
+        assert_eq!(look(&node, &device), [], "before {iptables}");
+        sh(&[
+            "-P FORWARD DROP",
+            "-A FORWARD -i docker0 -j ACCEPT",
+            "-A FORWARD ! -o eth+ -m conntrack --ctstate INVALID -j ACCEPT",
+        ]);
+        let found = look(&node, &device);
+        let [fault] = found.as_slice() else { panic!("{iptables}: {found:#?}") };
+        let said = fault.to_string();
+        for word in [
+            &format!("chain FORWARD of {iptables}"),
+            "by its policy",
+            "packets of Pods to the outside",
+            &format!("{iptables} -I FORWARD -i midokube-node -j ACCEPT"),
+            &format!(
+                "{iptables} -I FORWARD -o midokube-node -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+            ),
+        ] {
+            assert!(said.contains(word), "{word} in {said}");
+        }
+        let (from, to) =
+            (format!("-A FORWARD -s {pods} -j ACCEPT"), format!("-A FORWARD -d {pods} -j ACCEPT"));
+        let answers = "-I FORWARD -o midokube-node -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT";
+        let by_chain = "-A PODS -o mido+ -j RETURN";
+        for accept in [
+            vec!["-I FORWARD -i midokube-node -j ACCEPT", answers],
+            vec![from.as_str(), to.as_str()],
+            vec![
+                "-N PODS",
+                "-A PODS -i mido+ -j ACCEPT",
+                by_chain,
+                "-A FORWARD -j PODS",
+                "-A FORWARD ! -o docker0 -j ACCEPT",
+            ],
+            vec!["-N GO", "-A GO -j ACCEPT", "-A FORWARD -p tcp -g GO"],
+        ] {
+            sh(&accept);
+            assert_eq!(look(&node, &device), [], "{iptables} {accept:?}");
+            sh(&["-F FORWARD"]);
+            assert_eq!(look(&node, &device).len(), 1, "{iptables} -F FORWARD");
+        }
+        sh(&[
+            "-P FORWARD ACCEPT",
+            "-A INPUT -p tcp --dport 22 -j ACCEPT",
+            "-A INPUT -i lo -j ACCEPT",
+            "-A INPUT -p tcp -j REJECT",
+        ]);
+        let found = look(&node, &device);
+        let words = ["packets of Pods to their own node", "by one of its rules"];
+        assert!(
+            found.len() == 1
+                && found.iter().all(|fault| words.iter().all(|word| fault.to_string().contains(word))),
+            "{found:#?}"
+        );
+        sh(&["-F INPUT"]);
+    }
+}
+
 #[test]
 fn rules_that_accept_pods_raise_no_alarm() {
     let node = node();

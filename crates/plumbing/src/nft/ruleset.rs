@@ -5,10 +5,11 @@ use std::io;
 
 use netlink_packet_core::NLM_F_DUMP;
 
+use super::legacy;
 use super::look::{GET_CHAIN, GET_RULE, ask};
 use super::message::{encode, text};
 use super::step::{Fields, Step, Verdict, attributes, steps};
-use crate::{Error, Result};
+use crate::{Error, Family, Result};
 
 /// NFT_MSG_GETSET, NFT_MSG_GETSETELEM and NFT_MSG_GETGEN of NFNL_SUBSYS_NFTABLES.
 const GET_SET: u16 = (10 << 8) | 10;
@@ -31,7 +32,7 @@ const INTERVAL: u32 = 4;
 const INTERVAL_END: u32 = 1;
 const CATCHALL: u32 = 2;
 
-/// A table: what `nft` calls its family, and its name.
+/// A table: what `nft` calls its family (or which iptables made it), and its name.
 pub(crate) type Table = (&'static str, String);
 
 /// Base chains that filter, and what they lead to.
@@ -54,6 +55,18 @@ pub(crate) struct Base {
     pub(crate) hook: u32,
     /// What happens to packets that no rule decided of.
     pub(crate) drops: bool,
+}
+
+impl Base {
+    /// Whether it is of iptables without nf_tables.
+    pub(crate) fn is_legacy(&self) -> bool {
+        self.table.0.ends_with("-legacy")
+    }
+
+    /// Whether it gets packets of a family.
+    pub(crate) fn is_for(&self, family: Family) -> bool {
+        self.table.0 == "inet" || self.table.0.starts_with("ip6") == (family == Family::V6)
+    }
 }
 
 /// A set or map.
@@ -84,15 +97,26 @@ pub(crate) fn generation() -> Result<Option<u32>> {
     }
 }
 
+/// Whether there may be rules of iptables-legacy.
+pub(crate) fn has_legacy() -> bool {
+    legacy::is_there()
+}
+
 /// Reads what filters at these hooks (NF_INET_*).
 pub(crate) fn read(hooks: &[u32]) -> Result<Ruleset> {
     let mut ruleset = Ruleset::default();
+    legacy::read(&mut ruleset, hooks)?;
     for (family, name) in FAMILIES {
         for chain in dump("read the nftables chains", GET_CHAIN, family, &[])? {
             ruleset.add_chain(name, &Fields(&chain), hooks);
         }
     }
-    let mut todo: Vec<_> = ruleset.base.iter().map(|base| (base.table.clone(), base.chain.clone())).collect();
+    let mut todo: Vec<_> = ruleset
+        .base
+        .iter()
+        .filter(|base| !base.is_legacy())
+        .map(|base| (base.table.clone(), base.chain.clone()))
+        .collect();
     let mut rules = 0;
     while let Some((table, chain)) = todo.pop() {
         if rules > MOST || ruleset.chains.contains_key(&(table.clone(), chain.clone())) {

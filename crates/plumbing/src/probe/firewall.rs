@@ -28,7 +28,7 @@ const NODE_PORT: u16 = 10250;
 /// The rules as they were last read.
 #[derive(Debug, Default)]
 pub(super) struct Firewall {
-    read: Option<(u32, Ruleset)>,
+    read: Option<(Option<u32>, Ruleset)>,
 }
 
 impl Firewall {
@@ -38,9 +38,10 @@ impl Firewall {
         links: &[Link],
         uplinks: &[Uplink],
     ) -> Result<Vec<Fault>> {
-        let Some(generation) = ruleset::generation()? else { return Ok(Vec::new()) };
+        let generation = ruleset::generation()?;
         let ruleset = match self.read.take() {
-            Some((read, ruleset)) if read == generation => ruleset,
+            // Of tables of iptables-legacy nobody tells whether they changed.
+            Some((read, ruleset)) if read == generation && !ruleset::has_legacy() => ruleset,
             _ => ruleset::read(&HOOKS)?,
         };
         let faults = judge(&ruleset, question, links, uplinks);
@@ -110,6 +111,9 @@ fn judge(ruleset: &Ruleset, question: &Question, links: &[Link], uplinks: &[Upli
 }
 
 fn named(base: &Base) -> String {
+    if base.is_legacy() {
+        return format!("chain {} of {}", base.chain, base.table.0);
+    }
     format!("nftables chain {} {} {}", base.table.0, base.table.1, base.chain)
 }
 
@@ -119,9 +123,6 @@ fn named(base: &Base) -> String {
 /// # Errors
 /// The kernel does not tell.
 pub fn filters_tunnels(tunnel_address: IpAddr, tunnel_port: u16, uplink: &str) -> Result<Option<String>> {
-    if ruleset::generation()?.is_none() {
-        return Ok(None);
-    }
     let ruleset = ruleset::read(&[INPUT])?;
     let packet =
         tunnel_packet(tunnel_address, tunnel_port, Some(Port { name: uplink.into(), ifindex: None }));
@@ -303,8 +304,13 @@ impl Accept {
         };
         let (family, table) = (base.table.0, base.table.1.as_str());
         let chain = &base.chain;
-        let is_iptables = table == "filter" && matches!(chain.as_str(), "INPUT" | "FORWARD" | "OUTPUT");
-        let iptables = if family == "ip6" { "ip6tables" } else { "iptables" };
+        let is_iptables =
+            base.is_legacy() || table == "filter" && matches!(chain.as_str(), "INPUT" | "FORWARD" | "OUTPUT");
+        let iptables = match family {
+            "ip6" => "ip6tables",
+            _ if base.is_legacy() => family,
+            _ => "iptables",
+        };
         if table == "firewalld" {
             let change = match self {
                 Self::From(inside) | Self::To(inside) => format!("--zone=trusted --add-interface={inside}"),

@@ -56,11 +56,7 @@ pub(super) enum End {
 
 /// Sends a packet through a base chain; `None`: the chain is for another family.
 pub(super) fn run(ruleset: &Ruleset, base: &Base, packet: &Packet) -> Option<Outcome> {
-    let fits = match packet.family {
-        Family::V4 => base.table.0 != "ip6",
-        Family::V6 => base.table.0 != "ip",
-    };
-    if !fits {
+    if !base.is_for(packet.family) {
         return None;
     }
     let mut machine = Machine {
