@@ -10,8 +10,9 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 /// Every kind of problem: the values of the metric's label.
-pub const KINDS: [&str; 18] = [
+pub const KINDS: [&str; 19] = [
     "accept_ra",
+    "disable_ipv6",
     "foreign_route",
     "forward_dropped",
     "forwarding",

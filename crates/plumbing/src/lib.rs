@@ -48,3 +48,12 @@ impl Family {
         if address.is_ipv4() { Self::V4 } else { Self::V6 }
     }
 }
+
+impl std::fmt::Display for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}

@@ -20,8 +20,9 @@ pub use forwarding::{WrongSetting, wrong_settings};
 pub use overlap::overlaps;
 
 /// Every kind of fault.
-pub const KINDS: [&str; 12] = [
+pub const KINDS: [&str; 13] = [
     "accept_ra",
+    "disable_ipv6",
     "foreign_route",
     "forward_dropped",
     "forwarding",

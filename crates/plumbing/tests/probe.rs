@@ -446,6 +446,11 @@ fn settings_that_stop_packets_are_named_and_can_be_put_right() {
         put_right(&node, &[path]);
         assert_eq!(look(&node, &question()), [], "{break_it}");
     }
+    let off = "sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1";
+    let on = "sysctl -qw net.ipv6.conf.eth0.disable_ipv6=0 && ip addr add fd30::11/64 dev eth0 nodad && \
+        ip -6 route add default via fd30::1";
+    let words: &[&str] = &["eth0", "sysctl -w net.ipv6.conf.eth0.disable_ipv6=0"];
+    breaks(&node, &question(), off, on, &[("disable_ipv6", words)]);
     // Of other interfaces it does not matter, nor has IPv6 such a setting of one interface.
     sh(
         &node,

@@ -56,8 +56,9 @@ pub fn question<'a>(
     }
 }
 
-/// The wrong settings that the agent puts right: those of its own interface; and those of others where it was the agent
-/// that made the node a router of that family. Where somebody else did, that one decides for which interfaces.
+/// The wrong settings that the agent puts right: those of its own interface; and those that make a router of others where
+/// it was the agent that made the node a router of that family. Where somebody else did, that one decides for which
+/// interfaces. Who switched IPv6 off at an uplink meant it: the addresses that were there are gone.
 pub(super) fn own_wrong_settings(state_dir: &Path, local: &Local) -> Result<Vec<WrongSetting>> {
     let wrong = wrong_settings(interface::NODE, local.tunnel_address, &families(&local.gateways))
         .context("cannot look at the settings of interfaces")?;
@@ -65,11 +66,11 @@ pub(super) fn own_wrong_settings(state_dir: &Path, local: &Local) -> Result<Vec<
         return Ok(wrong);
     }
     let made = settings::recorded(state_dir)?;
-    let router = |family| match family {
+    let router = |one: &WrongSetting| match one.family {
         Family::V4 => made.contains_key("ipv4/ip_forward"),
-        Family::V6 => made.contains_key("ipv6/conf/all/forwarding"),
+        Family::V6 => made.contains_key("ipv6/conf/all/forwarding") && one.what != "disable_ipv6",
     };
-    Ok(wrong.into_iter().filter(|one| one.interface == interface::NODE || router(one.family)).collect())
+    Ok(wrong.into_iter().filter(|one| one.interface == interface::NODE || router(one)).collect())
 }
 
 /// Why tunnels' packets must not pass the node's network stack by, if there is a reason.

@@ -75,14 +75,14 @@ fn judge(ruleset: &Ruleset, question: &Question, links: &[Link], uplinks: &[Upli
                 continue;
             };
             let object = named(base);
-            let by = if outcome.end == End::Policy { "by its policy" } else { "by one of its rules" };
-            let problem = format!("it drops {by} {}", need.lost);
+            let by = if outcome.end == End::Policy { "its policy" } else { "one of its rules" };
+            let problem = format!("by {by} the node's firewall drops {}", need.lost);
             let remedy = need.accept.remedy(ruleset, base, need.packet.established);
             // One chain and several packets: all in one.
             match faults.iter_mut().find(|fault| fault.what == need.what && fault.object == object) {
                 Some(fault) => {
                     if !fault.problem.contains(&need.lost) {
-                        fault.problem = format!("{}, and {}", fault.problem, need.lost);
+                        fault.problem = format!("{} and {}", fault.problem, need.lost);
                     }
                     if !fault.remedy.contains(&remedy) {
                         fault.remedy = format!("{}; {remedy}", fault.remedy);
@@ -227,7 +227,7 @@ fn pods_needs(family: Family, node: IpAddr, pod: IpAddr, inside: &Port, uplinks:
     };
     let (from, to) = (|| Accept::From(inside.name.clone()), || Accept::To(inside.name.clone()));
     let mut needs = Vec::new();
-    let lost = format!("{family:?} packets of Pods to their own node (such as TCP port {NODE_PORT})");
+    let lost = format!("{family} packets of Pods to their own node (such as TCP port {NODE_PORT})");
     for hook in [PREROUTING, INPUT] {
         let (packet, lost) = (from_pod.clone(), lost.clone());
         needs.push(Need { what: "input_dropped", hook, packet, lost, accept: from() });
@@ -235,7 +235,7 @@ fn pods_needs(family: Family, node: IpAddr, pod: IpAddr, inside: &Port, uplinks:
     // A Service's address is translated to another Pod's: in and out by the same interface.
     let service =
         Packet { output: Some(inside.clone()), destination: node, translated: true, ..from_pod.clone() };
-    let lost = format!("{family:?} packets of Pods to Services");
+    let lost = format!("{family} packets of Pods to Services");
     needs.push(Need { what: "forward_dropped", hook: FORWARD, packet: service, lost, accept: from() });
     for uplink in uplinks.iter().filter(|uplink| uplink.families.contains(&family)) {
         let out = Packet {
@@ -253,9 +253,9 @@ fn pods_needs(family: Family, node: IpAddr, pod: IpAddr, inside: &Port, uplinks:
             established: true,
             ..out.clone()
         };
-        let lost = format!("{family:?} packets of Pods to the outside");
+        let lost = format!("{family} packets of Pods to the outside");
         needs.push(Need { what: "forward_dropped", hook: FORWARD, packet: out, lost, accept: from() });
-        let lost = format!("{family:?} answers from the outside to Pods");
+        let lost = format!("{family} answers from the outside to Pods");
         needs.push(Need { what: "forward_dropped", hook: FORWARD, packet: back, lost, accept: to() });
     }
     needs

@@ -19,7 +19,8 @@ pub struct WrongSetting {
     pub setting: String,
     /// What it has to be.
     pub value: &'static str,
-    what: &'static str,
+    /// What kind of fault it is.
+    pub what: &'static str,
     problem: &'static str,
 }
 
@@ -90,6 +91,16 @@ fn wrong(inside: &str, families: &[Family], uplinks: &[Uplink], links: &[Link]) 
         }
     }
     if families.contains(&Family::V6) && sysctl::has_ipv6() {
+        let off = |name: &str| sysctl::is(&format!("ipv6/conf/{name}/disable_ipv6"), "1");
+        let names = uplinks.iter().map(|uplink| uplink.link.name.as_str());
+        wrong.extend(names.filter(|name| off(name)).map(|name| WrongSetting {
+            interface: name.to_owned(),
+            family: Family::V6,
+            setting: format!("ipv6/conf/{name}/disable_ipv6"),
+            value: "0",
+            what: "disable_ipv6",
+            problem: "IPv6 is switched off there: Pods do not reach the outside over IPv6",
+        }));
         wrong.extend(links.iter().filter(|link| is_uplink(link, uplinks)).filter_map(deaf));
     }
     wrong

@@ -208,7 +208,7 @@ impl Look<'_> {
         } else {
             let ip = if family == Family::V4 { "ip" } else { "ip -6" };
             (
-                format!("{family:?} {whose} are not forwarded ({error})"),
+                format!("{family} {whose} are not forwarded ({error})"),
                 format!("look with `{ip} rule` and `{ip} route show table all`"),
             )
         };
