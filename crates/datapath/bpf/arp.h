@@ -3,8 +3,11 @@
 #pragma once
 #include "packet.h"
 
-/* Who may say this: the port itself, with its own MAC and one of its own addresses. */
-INLINE __u32 arp_sender(struct __sk_buff *skb, const struct arp *arp, const __u8 *mac)
+/*
+ * Who may say this: the port itself, with its own MAC and one of its own addresses. Whether its gateway may be another
+ * than this node's, since its address is from a former podCIDR.
+ */
+INLINE __u32 arp_sender(struct __sk_buff *skb, const struct arp *arp, const __u8 *mac, bool *outside)
 {
 	__u32 ifindex = skb->ifindex;
 	struct endpoint *endpoint;
@@ -16,6 +19,7 @@ INLINE __u32 arp_sender(struct __sk_buff *skb, const struct arp *arp, const __u8
 		return REASON_port_not_bound;
 	if (!same_mac(port->mac, mac) || !same_mac(port->mac, arp->sender_mac))
 		return REASON_arp_forged;
+	*outside = port->role == ROLE_OUTSIDE;
 	if (!arp->sender) /* a probe whether an address is free (RFC 5227) */
 		return REASON_arp_other;
 	mapped(&sender, arp->sender);
@@ -31,6 +35,7 @@ NOINLINE int from_endpoint_arp(struct __sk_buff *skb, const struct config *cfg)
 	struct ethernet *ethernet = data;
 	struct arp *arp = data + ETHERNET_SIZE, request ALIGNED;
 	__u8 mac[MAC_SIZE] ALIGNED;
+	bool outside = false;
 
 	if (!data || !cfg || arp->hardware != htons(1) || arp->protocol != htons(ETHERTYPE_IPV4) ||
 	    arp->hardware_size != MAC_SIZE || arp->protocol_size != 4)
@@ -38,12 +43,12 @@ NOINLINE int from_endpoint_arp(struct __sk_buff *skb, const struct config *cfg)
 	copy(&request, arp, sizeof(request));
 	copy_mac(mac, ethernet->source);
 	if (skb->ifindex != cfg->mido_ifindex) {
-		__u32 reason = arp_sender(skb, &request, mac);
+		__u32 reason = arp_sender(skb, &request, mac, &outside);
 
 		if (reason != REASON_arp_reply)
 			return drop(skb, reason);
 	}
-	if (request.operation != htons(1) || request.target != cfg->gateway4.word[3] || !request.target ||
+	if (request.operation != htons(1) || (request.target != cfg->gateway4.word[3] && !outside) || !request.target ||
 	    request.sender == request.target)
 		return drop(skb, REASON_arp_other);
 

@@ -135,7 +135,7 @@ NOINLINE int record_flow(struct __sk_buff *skb, const struct packet *p)
 		return 0;
 	key.address = p->source;
 	endpoint = bpf_map_lookup_elem(&endpoints, &key.address);
-	if (endpoint && endpoint->role != ROLE_POD)
+	if (endpoint && endpoint->role == ROLE_NODE)
 		return 0;
 	if (!endpoint) {
 		struct route *route = bpf_map_lookup_elem(&routes, &key);
@@ -162,6 +162,45 @@ NOINLINE int is_recorded(struct __sk_buff *skb, const struct packet *p)
 	if (flow_of(skb, p, &flow))
 		fragments_of(&flow);
 	return bpf_map_lookup_elem(&flows, &flow) != NULL;
+}
+
+/*
+ * Records what a Pod outside this node's podCIDRs sends to the node or out of the cluster: answers to it are then told
+ * from packets to who has its address now, on another node. Nothing goes another way because of it.
+ */
+NOINLINE int record_outside(struct __sk_buff *skb, const struct packet *p)
+{
+	struct route_key key = { .prefix_length = 128 };
+	struct endpoint *endpoint;
+	struct flow flow = {};
+
+	if (!p)
+		return 0;
+	key.address = p->destination;
+	endpoint = bpf_map_lookup_elem(&endpoints, &key.address);
+	if (endpoint ? endpoint->role != ROLE_NODE : bpf_map_lookup_elem(&routes, &key) != NULL)
+		return 0;
+	flow_of(skb, p, &flow);
+	record(&flow);
+	fragments_of(&flow);
+	record(&flow);
+	return 0;
+}
+
+/*
+ * Whether a packet for such a Pod's address is for that Pod: as long as no other node has the range, and then only
+ * what belongs to a flow of that Pod's.
+ */
+NOINLINE bool is_for_outside(struct __sk_buff *skb, const struct packet *p)
+{
+	struct route_key key = { .prefix_length = 128 };
+	struct route *route;
+
+	if (!p)
+		return false;
+	key.address = p->destination;
+	route = bpf_map_lookup_elem(&routes, &key);
+	return !route || route->kind != ROUTE_TUNNEL || is_recorded(skb, p);
 }
 
 /* Whether a packet to a Pod of this or another node has to go through the node's network stack first. */

@@ -234,8 +234,11 @@ INLINE int from_endpoint_ip(struct __sk_buff *skb, const struct config *cfg, __u
 		if (endpoint->ifindex != skb->ifindex) {
 			if (skb->ifindex != cfg->shaped_ifindex)
 				return refuse_source(skb);
-		} else if (endpoint->limited & LIMITED_EGRESS) {
-			return to_shaper(skb, cfg);
+		} else if (endpoint->limited & (LIMITED_EGRESS | RECORDED)) {
+			if (endpoint->limited & RECORDED)
+				record_outside(skb, &p);
+			if (endpoint->limited & LIMITED_EGRESS)
+				return to_shaper(skb, cfg);
 		}
 	}
 	if (version == 4 && same_address(&p.destination, &cfg->gateway4))
@@ -245,9 +248,9 @@ INLINE int from_endpoint_ip(struct __sk_buff *skb, const struct config *cfg, __u
 	if (p.hops <= 1)
 		return icmp_error(skb, cfg, &p, ICMP4_TTL_EXCEEDED, ICMP6_HOPS_EXCEEDED, REASON_ttl_exceeded);
 	endpoint = bpf_map_lookup_elem(&endpoints, &p.destination);
-	if (!endpoint)
+	if (!endpoint || (endpoint->role == ROLE_OUTSIDE && !is_for_outside(skb, &p)))
 		return route_packet(skb, cfg, &p, from_node);
-	if (endpoint->role == ROLE_POD) {
+	if (endpoint->role != ROLE_NODE) {
 		if (needs_node(skb, &p, from_node))
 			return to_node(skb, cfg, &p, true, REASON_via_node);
 		return to_pod(skb, cfg, &p, endpoint, true, REASON_local);

@@ -55,6 +55,49 @@ INLINE bool may_answer4(struct __sk_buff *skb, const struct config *cfg, const s
 	return !is_icmp_error(IPPROTO_ICMP, type) && type <= 18;
 }
 
+/*
+ * RFC 4443 2.4 (f), RFC 1812 4.3.2.8: errors and echo replies are limited, for each port that causes them. Path-MTU
+ * messages have a limit of their own: nothing else must keep them from a sender.
+ */
+#define SECOND 1000000000ULL
+#define ANSWERS_INTERVAL (SECOND / 100)
+#define ANSWERS_BURST 200
+#define TOO_BIG_INTERVAL (SECOND / 1000)
+#define TOO_BIG_BURST 1000
+
+/* Whether one more answer may be sent, and counts it. CPUs that answer at the same moment may count one for two. */
+NOINLINE bool within_limit(struct __sk_buff *skb, const struct config *cfg, const struct packet *p, bool too_big)
+{
+	__u64 interval = too_big ? TOO_BIG_INTERVAL : ANSWERS_INTERVAL;
+	__u64 most = too_big ? TOO_BIG_INTERVAL * (TOO_BIG_BURST - 1) : ANSWERS_INTERVAL * (ANSWERS_BURST - 1);
+	__u64 now = bpf_ktime_get_ns(), *due, next;
+	struct answers *bucket, full = {};
+	__u32 ifindex = skb->ifindex;
+
+	if (!cfg || !p)
+		return false;
+	if (ifindex == cfg->shaped_ifindex) {
+		struct address sender = p->source;
+		struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &sender);
+
+		if (endpoint)
+			ifindex = endpoint->ifindex;
+	}
+	bucket = bpf_map_lookup_elem(&answers, &ifindex);
+	if (!bucket) {
+		bpf_map_update_elem(&answers, &ifindex, &full, BPF_NOEXIST);
+		bucket = bpf_map_lookup_elem(&answers, &ifindex);
+		if (!bucket)
+			return too_big;
+	}
+	due = too_big ? &bucket->due_too_big : &bucket->due;
+	next = *due > now ? *due : now;
+	if (next - now > most)
+		return false;
+	*due = next + interval;
+	return true;
+}
+
 /* Cuts the frame to what is quoted, word by word, and makes room for new headers behind the MACs. */
 INLINE bool quote(struct __sk_buff *skb, __u32 limit, __u32 headers)
 {
@@ -79,6 +122,8 @@ NOINLINE int icmp4_error(struct __sk_buff *skb, const struct config *cfg, const 
 		return drop(skb, REASON_malformed);
 	if (!may_answer4(skb, cfg, p))
 		return drop(skb, REASON_icmp_suppressed);
+	if (!within_limit(skb, cfg, p, error == ICMP4_TOO_BIG))
+		return drop(skb, REASON_icmp_limited);
 	if (!quote(skb, ICMP4_QUOTE, ICMP4_HEADERS))
 		return drop(skb, REASON_answer_failed);
 	data = frame(skb, ETHERNET_SIZE + ICMP4_HEADERS);
@@ -182,6 +227,8 @@ NOINLINE int icmp6_error(struct __sk_buff *skb, const struct config *cfg, const 
 		return drop(skb, REASON_malformed);
 	if (!may_answer6(skb, cfg, p))
 		return drop(skb, REASON_icmp_suppressed);
+	if (!within_limit(skb, cfg, p, error == ICMP6_TOO_BIG))
+		return drop(skb, REASON_icmp_limited);
 	if (!quote(skb, ICMP6_QUOTE, ICMP6_HEADERS))
 		return drop(skb, REASON_answer_failed);
 	data = frame(skb, ETHERNET_SIZE + ICMP6_HEADERS);
@@ -232,6 +279,8 @@ NOINLINE int gateway_ipv4(struct __sk_buff *skb, const struct config *cfg, const
 		return drop(skb, REASON_malformed);
 	if (p->protocol != IPPROTO_ICMP)
 		return drop(skb, REASON_gateway_other);
+	if (!within_limit(skb, cfg, p, false))
+		return drop(skb, REASON_icmp_limited);
 	if (!(p->fragment & IPV4_FRAGMENT_OFFSET) &&
 	    !echo_type(skb, p->transport, ICMP4_ECHO, ICMP4_ECHO_REPLY))
 		return drop(skb, REASON_gateway_other);
@@ -268,7 +317,11 @@ NOINLINE int gateway_ipv6(struct __sk_buff *skb, const struct config *cfg, const
 		first = !header[2] && !(header[3] & 0xf8);
 		offset += 8;
 	}
-	if (protocol != IPPROTO_ICMPV6 || (first && !echo_type(skb, offset, ICMP6_ECHO, ICMP6_ECHO_REPLY)))
+	if (protocol != IPPROTO_ICMPV6)
+		return drop(skb, REASON_gateway_other);
+	if (!within_limit(skb, cfg, p, false))
+		return drop(skb, REASON_icmp_limited);
+	if (first && !echo_type(skb, offset, ICMP6_ECHO, ICMP6_ECHO_REPLY))
 		return drop(skb, REASON_gateway_other);
 	data = frame(skb, ETHERNET_SIZE + sizeof(*ip));
 	if (!data)

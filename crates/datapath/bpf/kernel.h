@@ -140,6 +140,7 @@ _Static_assert(sizeof(struct bpf_fib_lookup) == 64, "struct bpf_fib_lookup of li
 #define BPF_F_ZERO_CSUM_TX (1ULL << 1)
 #define BPF_F_TUNINFO_IPV6 (1ULL << 0)
 #define BPF_F_NO_PREALLOC 1
+#define BPF_NOEXIST 1
 #define BPF_ADJ_ROOM_MAC 1
 #define BPF_F_ADJ_ROOM_FIXED_GSO (1ULL << 0)
 #define BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 (1ULL << 1)
@@ -161,6 +162,7 @@ _Static_assert(sizeof(struct bpf_fib_lookup) == 64, "struct bpf_fib_lookup of li
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) = (void *)2;
+static __u64 (*bpf_ktime_get_ns)(void) = (void *)5;
 static __u32 (*bpf_get_prandom_u32)(void) = (void *)7;
 static long (*bpf_skb_store_bytes)(struct __sk_buff *, __u32 offset, const void *, __u32 size, __u64 flags) = (void *)9;
 static long (*bpf_l3_csum_replace)(struct __sk_buff *, __u32 offset, __u64 from, __u64 to, __u64 size) = (void *)10;

@@ -40,9 +40,11 @@ struct config {
 
 #define ROLE_POD 1
 #define ROLE_NODE 2
+#define ROLE_OUTSIDE 3 /* a Pod with an address outside this node's podCIDRs: they changed since it was made */
 
 #define LIMITED_INGRESS 1 /* what it gets waits its turn at its outer end */
 #define LIMITED_EGRESS 2 /* what it sends goes through the shaper first */
+#define RECORDED 4 /* ROLE_OUTSIDE: the flows of what it sends are recorded */
 
 /* Who has an address on this node: where to deliver, and who may send with it. */
 struct endpoint {
@@ -94,7 +96,8 @@ struct route {
  * A connection between Pods that the node's network stack forwards, be it one of those that it translates.
  * Both directions have one key: the lower address stands first.
  *
- * The programs record it when the stack forwards a packet of it. When the map is full, the least recently seen flow
+ * The programs record it when the stack forwards a packet of it. So do they for what a Pod outside this node's podCIDRs
+ * exchanges with the node and the outside: by that its answers are told from packets to who has its address now. When the map is full, the least recently seen flow
  * is evicted. The kernel takes the memory for all of them at once, 112 bytes each: 7 MiB.
  */
 struct flow {
@@ -107,6 +110,18 @@ struct flow {
 };
 
 #define FLOW_ROOM 65536
+
+/*
+ * How often a port was answered with an ICMP error or an echo reply: when the next one would be due if they all came
+ * evenly (bpf_ktime_get_ns). That is a token bucket in one number.
+ */
+struct answers {
+	__u64 due; /* all but the next */
+	__u64 due_too_big; /* path-MTU messages */
+};
+
+/* The kernel takes the memory for all of them at once: about 350 KiB. */
+#define ANSWERS_ROOM 4096
 
 /* Room for reasons, so that a new one changes no layout. */
 #define REASON_ROOM 128
@@ -167,6 +182,14 @@ struct {
 	MAP_TYPE(key, __u32);
 	MAP_TYPE(value, __u32);
 } flows_used SEC(".maps");
+
+/* By interface. An evicted entry is a full bucket again. */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
+	MAP_UINT(max_entries, ANSWERS_ROOM);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct answers);
+} answers SEC(".maps");
 
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);

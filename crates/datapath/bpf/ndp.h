@@ -51,7 +51,7 @@ INLINE int ndp_options(struct __sk_buff *skb, const __u8 *mac, __u32 end)
 INLINE int ndp_verdict(struct __sk_buff *skb, const struct config *cfg, const struct packet *p)
 {
 	void *data = frame(skb, NDP_OFFSET + sizeof(struct icmp));
-	bool from_node = skb->ifindex == cfg->mido_ifindex, multicast;
+	bool from_node = skb->ifindex == cfg->mido_ifindex, multicast, outside = false;
 	struct ethernet *ethernet = data;
 	__u32 ifindex = skb->ifindex, end;
 	__u8 mac[MAC_SIZE] ALIGNED, type;
@@ -71,6 +71,7 @@ INLINE int ndp_verdict(struct __sk_buff *skb, const struct config *cfg, const st
 			return REASON_port_not_bound;
 		if (!same_mac(port->mac, mac))
 			return REASON_ndp_forged;
+		outside = port->role == ROLE_OUTSIDE; /* its gateway may be that of a former podCIDR */
 	}
 	if (type != NDP_SOLICITATION)
 		return multicast ? REASON_multicast : REASON_ndp_other;
@@ -80,7 +81,8 @@ INLINE int ndp_verdict(struct __sk_buff *skb, const struct config *cfg, const st
 	if (!data || p->hops != 255 || ((struct icmp *)(data + NDP_OFFSET))->code || end < NDP_OPTIONS)
 		return REASON_malformed;
 	copy(&target, ((struct ndp *)(data + NDP_OFFSET))->target, sizeof(target));
-	if (!same_address(&target, &cfg->gateway6) || is_unspecified6(&target))
+	if (!is_unicast6(&target) ||
+	    (!same_address(&target, &cfg->gateway6) && (!outside || same_address(&target, &p->source))))
 		return REASON_ndp_other;
 	if (!is_unicast6(&p->source))
 		return REASON_ndp_forged;
@@ -119,7 +121,7 @@ NOINLINE int from_endpoint_ndp(struct __sk_buff *skb, const struct config *cfg, 
 	option = data + NDP_OPTIONS;
 	answer_macs(data, cfg);
 	ip->payload_length = htons(sizeof(*ndp) + sizeof(*option));
-	copy(ip->source, &cfg->gateway6, sizeof(ip->source));
+	copy(ip->source, ndp->target, sizeof(ip->source));
 	copy(ip->destination, &p->source, sizeof(ip->destination));
 	ndp->icmp.type = NDP_ADVERTISEMENT;
 	ndp->icmp.code = 0;

@@ -8,13 +8,20 @@ INLINE bool parse(struct __sk_buff *skb, struct packet *p, __u8 version)
 	return version == 4 ? parse_ipv4(skb, p) : parse_ipv6(skb, p);
 }
 
-/* The other node whose podCIDR holds the source; NULL if there is none, or a Pod of this node has it. */
+/*
+ * The other node whose podCIDR holds the source; NULL if there is none, or a Pod of this node has it. One outside this
+ * node's podCIDRs has it no more, as far as others are concerned.
+ */
 INLINE const struct address *node_of_source(const struct packet *p)
 {
 	struct route_key key = { .prefix_length = 128, .address = p->source };
 	struct route *route = bpf_map_lookup_elem(&routes, &key);
+	struct endpoint *endpoint;
 
-	if (!route || route->kind != ROUTE_TUNNEL || bpf_map_lookup_elem(&endpoints, &p->source))
+	if (!route || route->kind != ROUTE_TUNNEL)
+		return NULL;
+	endpoint = bpf_map_lookup_elem(&endpoints, &p->source);
+	if (endpoint && endpoint->role != ROLE_OUTSIDE)
 		return NULL;
 	return &route->tunnel;
 }
@@ -44,7 +51,7 @@ INLINE int deliver(struct __sk_buff *skb, const struct config *cfg, const struct
 
 	if (!endpoint)
 		return drop(skb, REASON_overlay_unknown);
-	if (endpoint->role != ROLE_POD)
+	if (endpoint->role == ROLE_NODE)
 		return to_node(skb, cfg, p, false, reason);
 	if (needs_node(skb, p, false))
 		return to_node(skb, cfg, p, false, REASON_via_node);

@@ -3,7 +3,7 @@
  * The VXLAN header (RFC 7348), written and removed here instead of by the kernel's device: a packet to
  * another node then passes through the host's network stack on neither side.
  *
- * Only for tunnels over IPv4. What is not plain (fragments, options, a UDP checksum, a congestion mark,
+ * Only for tunnels over IPv4. What is not plain (fragments, options, UDP that arrives as one packet for segmentation, a UDP checksum, a congestion mark,
  * a destination that the routing look-up has no answer for) is left to the device, which handles
  * everything; every node understands both ways.
  */
@@ -183,6 +183,22 @@ NOINLINE int remove_before_ipv6(struct __sk_buff *skb, __s32 size)
 }
 
 /*
+ * Whether a frame that carries several segments can lose its tunnel's headers here. The kernel goes on taking it for a
+ * tunnel's packet (skb->encapsulation, SKB_GSO_UDP_TUNNEL): nothing that a program can do undoes that. It is the same to
+ * TCP, which takes segments as one. UDP takes them apart, as a tunnel's, and loses them: only the device can remove
+ * the marks.
+ */
+INLINE bool is_tcp(struct __sk_buff *skb, __u16 type)
+{
+	__u32 offset = ETHERNET_SIZE + TUNNEL_HEADERS;
+	__u8 protocol = 0;
+
+	offset += type == htons(ETHERTYPE_IPV4) ? __builtin_offsetof(struct ipv4, protocol) :
+						  __builtin_offsetof(struct ipv6, next_header);
+	return !bpf_skb_load_bytes(skb, offset, &protocol, 1) && protocol == IPPROTO_TCP;
+}
+
+/*
  * Takes the headers off a plain tunnel's packet: leaves the inner IP packet behind the outer MAC
  * addresses. Its version, or 0 if it is none or cannot be had: the frame is as it was then. Negative if it is broken.
  */
@@ -194,6 +210,8 @@ INLINE int remove_tunnel(struct __sk_buff *skb)
 	__u16 type = data ? tunnel->inner.type : 0;
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET;
 
+	if (skb->gso_size && !is_tcp(skb, type))
+		return 0;
 	/* To the kernel the frame is IPv4, as the tunnel. */
 	if (type == htons(ETHERTYPE_IPV4))
 		return bpf_skb_adjust_room(skb, -headers, BPF_ADJ_ROOM_MAC, flags) ? 0 : 4;

@@ -15,6 +15,7 @@ use crate::links;
 use crate::model::{Counter, NodeConfig, Options, Port, Route};
 use crate::pins::{Pins, replace_pin};
 use crate::ports::Ports;
+use crate::recovery;
 use crate::routes::Routes;
 use crate::takeover::{share, take_over};
 
@@ -42,7 +43,7 @@ pub struct Datapath {
 
 impl Datapath {
     /// Adopts the pinned maps of this layout with all that is in them, or creates them and takes over what
-    /// an agent with another layout left; then loads the programs and pins them in the place of the former
+    /// an agent with another layout left, or what is at work without any pin; then loads the programs and pins them in the place of the former
     /// ones.
     ///
     /// What is attached goes on with the former programs until
@@ -51,13 +52,18 @@ impl Datapath {
     ///
     /// # Errors
     ///
-    /// If the directory is not on a BPF file system, a pinned map has another shape, another layout's maps
+    /// If the directory is not on a BPF file system or not root's alone, a pinned map has another shape, another layout's maps
     /// cannot be read or have more in them than fits, or the kernel refuses the maps or the programs.
     pub fn open(options: &Options) -> Result<Self> {
         let sizes = Sizes::new(options)?;
         let shapes = layout::map_shapes(sizes.ports, sizes.endpoints, sizes.routes);
         let pins = Pins::create(&options.pin_dir, &sizes.layout())?;
-        let former = pins.at_work_elsewhere()?;
+        let former = match (pins.at_work_elsewhere()?, options.at_work) {
+            (None, Some(program)) if !pins.are_at_work() => {
+                recovery::find(&pins, program)?.filter(|directory| !pins.is_own(directory))
+            }
+            (former, _) => former,
+        };
         if let Some(former) = &former {
             share(former, &pins)?;
         }

@@ -18,6 +18,15 @@ pub enum Error {
         /// The deepest directory of it that exists.
         mount: PathBuf,
     },
+    /// The pin directory, or one above it, is not root's alone.
+    #[error("{} {reason}, who could replace what decides about Pods' packets: make it root's alone (`chown root` and \
+         `chmod go-w`), or choose another directory with --bpf-dir", path.display())]
+    NotRoots {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is, or who can write to it.
+        reason: String,
+    },
     /// A file operation in the pin directory.
     #[error("cannot {action} {}: {source}", path.display())]
     File {

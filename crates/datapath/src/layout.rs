@@ -71,10 +71,15 @@ pub(crate) const ROLE_POD: u32 = 1;
 /// `ROLE_NODE`.
 pub(crate) const ROLE_NODE: u32 = 2;
 
+/// `ROLE_OUTSIDE`.
+pub(crate) const ROLE_OUTSIDE: u32 = 3;
+
 /// `LIMITED_INGRESS`.
 pub(crate) const LIMITED_INGRESS: u16 = 1;
 /// `LIMITED_EGRESS`.
 pub(crate) const LIMITED_EGRESS: u16 = 2;
+/// `RECORDED`.
+pub(crate) const RECORDED: u16 = 4;
 
 /// `struct endpoint`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -170,7 +175,18 @@ pub(crate) struct Flow {
 /// `FLOW_ROOM`.
 pub(crate) const FLOW_ROOM: u32 = 65_536;
 
-/// The maps that only the programs write to.
+/// `struct answers`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Answers {
+    pub(crate) due: u64,
+    pub(crate) due_too_big: u64,
+}
+
+/// `ANSWERS_ROOM`.
+pub(crate) const ANSWERS_ROOM: u32 = 4096;
+
+/// The maps that only the programs write to, and that a change of the layout must not empty.
 pub(crate) const WRITTEN_BY_PROGRAMS: [&str; 2] = ["flows", "flows_used"];
 
 /// `REASON_ROOM`.
@@ -202,7 +218,7 @@ pub(crate) struct MapShape {
 }
 
 /// Every map, with the sizes that the options ask for.
-pub(crate) fn map_shapes(ports: u32, endpoints: u32, routes: u32) -> [MapShape; 8] {
+pub(crate) fn map_shapes(ports: u32, endpoints: u32, routes: u32) -> [MapShape; 9] {
     fn shape<K, V>(name: &'static str, kind: MapType, max_entries: u32, flags: u32) -> MapShape {
         MapShape { name, kind, key: size_of::<K>(), value: size_of::<V>(), max_entries, flags }
     }
@@ -214,6 +230,7 @@ pub(crate) fn map_shapes(ports: u32, endpoints: u32, routes: u32) -> [MapShape; 
         shape::<RouteKey, Route>("routes", MapType::LpmTrie, routes, BPF_F_NO_PREALLOC),
         shape::<Flow, u32>("flows", MapType::LruHash, FLOW_ROOM, 0),
         shape::<u32, u32>("flows_used", MapType::Array, 1, 0),
+        shape::<u32, Answers>("answers", MapType::LruHash, ANSWERS_ROOM, 0),
         shape::<u32, Counter>("counters", MapType::PerCpuArray, REASON_ROOM, 0),
     ]
 }

@@ -11,7 +11,7 @@
 //! the agent, and [`Datapath::open`] adopts what it finds:
 //!
 //! ```text
-//! <pin_dir>/<layout>/maps/{config,endpoints,ports,limits,routes,flows,flows_used,counters}
+//! <pin_dir>/<layout>/maps/{config,endpoints,ports,limits,routes,flows,flows_used,answers,counters}
 //! <pin_dir>/<layout>/programs/{from_endpoint,from_overlay,from_uplink}
 //! <pin_dir>/<layout>/links/{overlay,uplink}
 //! ```
@@ -23,6 +23,9 @@
 //! [`attach_uplink`](Datapath::attach_uplink), the overlay by
 //! [`attach_overlay`](Datapath::attach_overlay), and last
 //! [`remove_other_layouts`](Datapath::remove_other_layouts).
+//!
+//! Should all pins be gone while the programs are at work, their maps are found by the program in the shared block,
+//! which the kernel's traffic control names ([`Options::at_work`]), and taken over in the same way (`src/recovery.rs`).
 //!
 //! Where the kernel has no tcx ([`has_tcx`]), the last two are attached as classifiers by the caller, too, with
 //! [`uplink_program`](Datapath::uplink_program) and [`overlay_program`](Datapath::overlay_program), and noted by
@@ -39,6 +42,7 @@ mod look;
 mod model;
 mod pins;
 mod ports;
+mod recovery;
 mod routes;
 mod takeover;
 

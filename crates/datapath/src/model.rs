@@ -16,6 +16,9 @@ pub struct Options {
     pub max_endpoints: u32,
     /// How many routes (two per node and family are plenty) there may be: `--max-nodes`.
     pub max_routes: u32,
+    /// The kernel's number of the program in the shared block, if there is one. Should its maps be pinned nowhere any
+    /// more, they are found by it.
+    pub at_work: Option<u32>,
 }
 
 /// What this node is in the network.
@@ -131,6 +134,9 @@ impl TryFrom<&NodeConfig> for layout::Config {
 pub enum Role {
     /// A Pod: its sources are checked, and it is delivered to in its own namespace.
     Pod,
+    /// A Pod with an address outside this node's podCIDRs, which changed since the Pod was made. It reaches the node,
+    /// this node's Pods and the outside; where another node has the range now, that node's Pods are found there.
+    Outside,
     /// The node itself, through `midokube-mido`.
     Node,
 }
@@ -188,6 +194,7 @@ impl TryFrom<&Port> for layout::Port {
         }
         let role = match port.role {
             Role::Pod => layout::ROLE_POD,
+            Role::Outside => layout::ROLE_OUTSIDE,
             Role::Node => layout::ROLE_NODE,
         };
         let count = u32::try_from(count).unwrap_or_default();
@@ -215,13 +222,15 @@ impl layout::Port {
 
     /// What stands at each of its addresses.
     pub(crate) fn endpoint(&self, ifindex: u32, limit: layout::Limit) -> layout::Endpoint {
-        layout::Endpoint { ifindex, role: self.role, mac: self.mac, limited: limit.flags() }
+        let recorded = if self.role == layout::ROLE_OUTSIDE { layout::RECORDED } else { 0 };
+        layout::Endpoint { ifindex, role: self.role, mac: self.mac, limited: limit.flags() | recorded }
     }
 
     /// The port as the agent knows it.
     pub(crate) fn to_port(self, ifindex: u32, limit: layout::Limit) -> Result<Port> {
         let role = match self.role {
             layout::ROLE_POD => Role::Pod,
+            layout::ROLE_OUTSIDE => Role::Outside,
             layout::ROLE_NODE => Role::Node,
             role => {
                 return Err(Error::Foreign {

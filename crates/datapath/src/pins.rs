@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use aya::maps::MapInfo;
@@ -11,6 +12,9 @@ use crate::error::{Error, Result, chain};
 use crate::layout::MapShape;
 use crate::links;
 
+/// The directory of what was found without pins. No layout has this name: theirs are hexadecimal numbers.
+const RECOVERED: &str = "recovered";
+
 /// The pins of one layout.
 pub(crate) struct Pins {
     base: PathBuf,
@@ -18,7 +22,8 @@ pub(crate) struct Pins {
 }
 
 impl Pins {
-    /// Makes the directories below `base`, which must be on a BPF file system.
+    /// Makes the directories below `base`, which must be on a BPF file system and root's alone: who can put a map or a
+    /// link there decides where Pods' packets go.
     pub(crate) fn create(base: &Path, layout: &str) -> Result<Self> {
         let pins = Self { base: base.to_owned(), layout: base.join(layout) };
         let existing = base.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
@@ -27,17 +32,46 @@ impl Pins {
         if found.filesystem_type() != nix::sys::statfs::BPF_FS_MAGIC {
             return Err(Error::NotBpffs { path: base.to_owned(), mount: existing.to_owned() });
         }
+        for path in base.ancestors().filter(|path| path.exists()) {
+            check_owner(path, path == base)?;
+        }
         pins.make_folders()?;
         Ok(pins)
     }
 
     /// Makes what is missing of the directories.
     pub(crate) fn make_folders(&self) -> Result<()> {
-        for kind in ["maps", "programs", "links"] {
-            let directory = self.layout.join(kind);
-            fs::create_dir_all(&directory).map_err(file("create", &directory))?;
+        make_folders(&self.layout)
+    }
+
+    /// A directory for what was found without pins, without anything in it.
+    pub(crate) fn make_recovered(&self) -> Result<PathBuf> {
+        let directory = self.base.join(RECOVERED);
+        match fs::remove_dir_all(&directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(file("remove", &directory)(error));
+            }
+            _ => make_folders(&directory)?,
         }
-        Ok(())
+        Ok(directory)
+    }
+
+    /// The directory where the map with this number is pinned under its name.
+    pub(crate) fn with_map(&self, name: &str, id: u32) -> Result<Option<PathBuf>> {
+        let is_it = |layout: &PathBuf| {
+            MapInfo::from_pin(layout.join("maps").join(name)).is_ok_and(|found| found.id() == id)
+        };
+        Ok(layouts(&self.base)?.into_iter().find(is_it))
+    }
+
+    /// Whether a directory is this layout's.
+    pub(crate) fn is_own(&self, directory: &Path) -> bool {
+        directory == self.layout
+    }
+
+    /// Whether this layout's programs are the attached ones.
+    pub(crate) fn are_at_work(&self) -> bool {
+        self.link(links::OVERLAY).exists()
     }
 
     pub(crate) fn program(&self, name: &str) -> PathBuf {
@@ -102,6 +136,36 @@ impl Pins {
         others.retain(|path| *path != self.layout);
         Ok(others)
     }
+}
+
+/// The kinds of pins, each in a directory of its own.
+fn make_folders(layout: &Path) -> Result<()> {
+    for kind in ["maps", "programs", "links"] {
+        let directory = layout.join(kind);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(&directory)
+            .map_err(file("create", &directory))?;
+    }
+    Ok(())
+}
+
+/// Refuses a directory that somebody besides root owns or can write to. In one above the pins' that everybody can
+/// write to, such as the root of a BPF file system that was mounted without a mode, the sticky bit keeps them from what
+/// is root's.
+fn check_owner(path: &Path, is_base: bool) -> Result<()> {
+    let meta = fs::metadata(path).map_err(file("look at", path))?;
+    let (mode, shared) = (meta.mode() & 0o7777, meta.mode() & 0o022 != 0);
+    let sticky = mode & 0o1000 != 0 && !is_base;
+    let reason = if meta.uid() != 0 {
+        format!("belongs to user {}", meta.uid())
+    } else if shared && !sticky {
+        format!("can be written to by others than root (mode {mode:o})")
+    } else {
+        return Ok(());
+    };
+    Err(Error::NotRoots { path: path.to_owned(), reason })
 }
 
 /// Removes all pins of every layout below a pin directory, and the directory itself when nothing is left in

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use aya::programs::tc::SchedClassifier;
 use datapath::{Datapath, Error, Limit, Limits, Options, Port, Role, Route};
-use support::hook::Hook;
+use support::hook::{Hook, put};
 use support::*;
 
 fn port(ifindex: u32, addresses: &[&str]) -> Port {
@@ -269,12 +269,132 @@ fn a_map_of_another_shape_is_not_adopted() {
 
 #[test]
 fn pins_need_a_bpf_file_system() {
-    let options = Options { pin_dir: "/tmp/no-bpf-here/at all".into(), max_endpoints: 1, max_routes: 1 };
+    let options =
+        Options { pin_dir: "/tmp/no-bpf-here/at all".into(), max_endpoints: 1, max_routes: 1, at_work: None };
     let error = Datapath::open(&options).err().unwrap().to_string();
     assert!(error.contains("mount -t bpf bpf /tmp"), "{error}");
     assert!(!Path::new("/tmp/no-bpf-here").exists());
     let error = Datapath::open(&Options { max_endpoints: 0, ..options }).err().unwrap();
     assert!(matches!(error, Error::Sizes { .. }), "{error}");
+}
+
+#[test]
+fn pins_need_a_directory_that_is_roots_alone() {
+    sandbox(|bpffs| {
+        let (options, base) = (options(bpffs), options(bpffs).pin_dir);
+        drop(Datapath::open(&options).unwrap());
+        for (command, path, reason) in [
+            ("chown 1000", &base, "belongs to user 1000"),
+            ("chmod 0775", &base, "can be written to by others than root (mode 775)"),
+            ("chmod 1777", &base, "can be written to by others than root (mode 1777)"),
+            ("chown 1000", &bpffs.to_owned(), "belongs to user 1000"),
+            ("chmod 0777", &bpffs.to_owned(), "can be written to by others than root (mode 777)"),
+        ] {
+            let before = fs::metadata(path).unwrap();
+            let (program, argument) = command.split_once(' ').unwrap();
+            run(program, &format!("{argument} {}", path.display()));
+            let error = Datapath::open(&options).err().unwrap();
+            assert!(matches!(error, Error::NotRoots { .. }), "{command}: {error}");
+            let error = error.to_string();
+            for word in [reason, &path.display().to_string(), "chown root", "--bpf-dir"] {
+                assert!(error.contains(word), "{command}: {word} in: {error}");
+            }
+            run("chown", &format!("0 {}", path.display()));
+            fs::set_permissions(path, before.permissions()).unwrap();
+        }
+        Datapath::open(&options).unwrap();
+    });
+}
+
+/// What an agent with these options finds without any pin, when the programs at work are those of `node`.
+fn finds_everything(bpffs: &Path, hook: Hook, new_options: &Options, lose_pins: impl FnOnce()) {
+    run("ip", "link add name over type veth peer name other");
+    let mut node = Node::new(bpffs);
+    hook.attach_overlay(bpffs, &mut node.datapath, "over").unwrap();
+    hook.attach_uplink(bpffs, &mut node.datapath, Some("other")).unwrap();
+    put(bpffs, node.datapath.endpoint_program().unwrap(), "pod-a");
+    let at_work = Some(node.datapath.endpoint_program().unwrap().id);
+    let frame = packet::udp(families()[0].a, families()[0].b, b"x").frame(GATEWAY_MAC, A_MAC);
+    node.judge(&node.program("from_endpoint"), node.a, 0, &frame);
+    let old = node.datapath;
+    let (ports, routes, counters) = (old.ports().unwrap(), old.routes().unwrap(), old.counters().unwrap());
+    drop(old);
+    lose_pins();
+
+    let new_options = Options { at_work, ..new_options.clone() };
+    for round in ["first", "cut short and started again"] {
+        let new = Datapath::open(&new_options).unwrap();
+        assert_eq!(new.ports().unwrap(), ports, "{round}");
+        assert_eq!(new.routes().unwrap(), routes, "{round}");
+        assert_eq!(new.counters().unwrap(), counters, "{round}");
+    }
+    let mut new = Datapath::open(&new_options).unwrap();
+    hook.attach_uplink(bpffs, &mut new, Some("other")).unwrap();
+    hook.attach_overlay(bpffs, &mut new, "over").unwrap();
+    put(bpffs, new.endpoint_program().unwrap(), "pod-a");
+    new.remove_other_layouts().unwrap();
+    wait_until("one program is left at each device", || {
+        [hook.attached("over").len(), hook.attached("other").len()] == [1, 1]
+    });
+    assert_eq!(hook.attached("over"), [new.overlay_program().unwrap().id]);
+    assert_eq!(layouts(&new_options).len(), 1);
+    // Its own pins are there again: it is asked for nothing else any more.
+    new.release(new.ports().unwrap()[0].ifindex).unwrap();
+    let left = new.ports().unwrap();
+    drop(new);
+    assert_eq!(Datapath::open(&new_options).unwrap().ports().unwrap(), left);
+}
+
+/// Links without a pin are freed by a worker of the kernel's.
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !is_so() {
+        assert!(std::time::Instant::now() < end, "{what}");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn without_pins_the_maps_are_found_by_the_attached_program() {
+    for hook in Hook::all() {
+        for max_endpoints in [16, 17] {
+            sandbox(|bpffs| {
+                let options = Options { max_endpoints, ..options(bpffs) };
+                let base = options.pin_dir.clone();
+                finds_everything(bpffs, hook, &options, || fs::remove_dir_all(&base).unwrap());
+            });
+        }
+    }
+}
+
+#[test]
+fn under_another_bpf_file_system_maps_and_links_are_found() {
+    for hook in Hook::all() {
+        sandbox(|bpffs| {
+            let none = nix::mount::MsFlags::empty();
+            finds_everything(bpffs, hook, &options(bpffs), || {
+                nix::mount::mount(Some("bpf"), bpffs, Some("bpf"), none, None::<&str>).unwrap();
+            });
+        });
+    }
+}
+
+#[test]
+fn only_the_datapaths_own_program_is_trusted_for_its_maps() {
+    sandbox(|bpffs| {
+        let options = options(bpffs);
+        let node = Node::new(bpffs);
+        let mut ebpf = aya::EbpfLoader::new().load_file(env!("DATAPATH_TUNNEL_OBJECT")).unwrap();
+        let other: &mut SchedClassifier = ebpf.program_mut("with_tunnel").unwrap().try_into().unwrap();
+        other.load().unwrap();
+        let overlay = node.program("from_overlay").info().unwrap().id();
+        for at_work in [other.info().unwrap().id(), overlay, u32::MAX] {
+            let pin_dir = bpffs.join(format!("for-{at_work}"));
+            let new =
+                Datapath::open(&Options { at_work: Some(at_work), pin_dir, ..options.clone() }).unwrap();
+            assert_eq!(new.ports().unwrap(), []);
+        }
+    });
 }
 
 #[test]

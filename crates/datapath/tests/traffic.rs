@@ -44,8 +44,12 @@ impl RealNode {
     /// Node `number` serves 10.`number`.0.0/24 and fd00:`number`::/64.
     fn new(bpffs: &Path, number: u8, pods: u8) -> Self {
         let netns = NetNs::new();
-        let options =
-            Options { pin_dir: bpffs.join(format!("node{number}")), max_endpoints: 16, max_routes: 16 };
+        let options = Options {
+            pin_dir: bpffs.join(format!("node{number}")),
+            max_endpoints: 16,
+            max_routes: 16,
+            at_work: None,
+        };
         let (datapath, pods) = netns.inside(|| {
             run("ip", "link add name vxlan type vxlan external dstport 4789 udp6zerocsumrx");
             run("ip", &format!("link set vxlan address {OVERLAY} up"));

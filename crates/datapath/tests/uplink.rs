@@ -174,6 +174,34 @@ fn what_no_other_node_may_send_is_dropped() {
     });
 }
 
+/// The kernel goes on taking what a program takes out of a tunnel for a tunnel's packet: to UDP, whose segments are
+/// taken apart where they arrive, that matters.
+#[test]
+fn datagrams_that_arrive_as_one_packet_are_left_to_the_device() {
+    sandbox(|bpffs| {
+        let (node, uplink) = uplink_node(bpffs);
+        let program = node.program("from_uplink");
+        for f in families() {
+            let options = if f.a.is_ipv4() {
+                Ip { options: vec![1; 8], ..udp(f.remote, f.a, &[1; 2400]) }
+            } else {
+                let header =
+                    [&[17, 0, 1, 4, 0, 0, 0, 0][..], &udp(f.remote, f.a, &[1; 2400]).payload].concat();
+                Ip::new(f.remote, f.a, 60, header)
+            };
+            for packet in [udp(f.remote, f.a, &[1; 2400]), options] {
+                let outer = tunnel(PEER, VNI, &packet.frame(OVERLAY_MAC, GATEWAY_MAC));
+                let outer = outer.frame(UPLINK_MAC, PEER_MAC);
+                let (verdict, counted) = node.run(&program, uplink, 1200, &outer);
+                assert_eq!((verdict.action, &counted[..]), (TCX_NEXT, &[][..]));
+                assert_eq!(verdict.frame, outer, "as it came");
+                let (verdict, counted) = node.run(&program, uplink, 0, &outer);
+                assert_eq!((verdict.action, counted[0].0), (TC_ACT_REDIRECT, "direct_in"), "a single one");
+            }
+        }
+    });
+}
+
 /// Everything else that an uplink carries passes untouched and uncounted: to the device, to the node.
 #[test]
 fn everything_else_passes() {

@@ -119,6 +119,7 @@ impl Network {
             max_endpoints: settings.max_pods.saturating_add(1),
             // One a family and node, and the clusterCIDRs themselves.
             max_routes: settings.max_nodes.saturating_mul(2).saturating_add(2),
+            at_work: plumbing::tc::block_program(plumbing::tc::INGRESS_BLOCK)?,
         })
         .context("cannot open the eBPF datapath")?;
         let mut network = Self {

@@ -99,6 +99,7 @@ fn both_languages_see_the_same_bytes() {
         ("route", rust!(Route { kind, tunnel })),
         ("route_key", (size_of::<RouteKey>(), route_key)),
         ("flow", rust!(Flow { lower, upper, lower_port, upper_port, protocol, pad })),
+        ("answers", rust!(Answers { due, due_too_big })),
         ("counter", rust!(Counter { packets, bytes })),
     ] {
         assert_eq!(c.get(name), Some(&rust), "struct {name}");
@@ -116,13 +117,16 @@ fn both_languages_use_the_same_numbers() {
     let rust = HashMap::from([
         ("ROLE_POD", ROLE_POD),
         ("ROLE_NODE", ROLE_NODE),
+        ("ROLE_OUTSIDE", ROLE_OUTSIDE),
         ("LIMITED_INGRESS", LIMITED_INGRESS.into()),
         ("LIMITED_EGRESS", LIMITED_EGRESS.into()),
+        ("RECORDED", RECORDED.into()),
         ("PORT_ADDRESSES", PORT_ADDRESSES.try_into().unwrap()),
         ("ROUTE_TUNNEL", ROUTE_TUNNEL),
         ("ROUTE_LOCAL", ROUTE_LOCAL),
         ("ROUTE_UNREACHABLE", ROUTE_UNREACHABLE),
         ("FLOW_ROOM", FLOW_ROOM),
+        ("ANSWERS_ROOM", ANSWERS_ROOM),
         ("REASON_ROOM", REASON_ROOM),
     ]);
     assert_eq!(defined, rust);

@@ -62,7 +62,8 @@ impl Hook {
     }
 }
 
-fn put(bpffs: &Path, program: Program<'_>, interface: &str) {
+/// Puts a program at an interface's ingress as a filter, in the place of another one.
+pub fn put(bpffs: &Path, program: Program<'_>, interface: &str) {
     let pin = bpffs.join(format!("filter-{}", program.id));
     run("bpftool", &format!("prog pin id {} {}", program.id, pin.display()));
     if !run("tc", &format!("qdisc show dev {interface}")).contains("clsact") {

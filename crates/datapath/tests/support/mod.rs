@@ -113,7 +113,7 @@ pub const PEER: &str = "198.51.100.7";
 pub const PEER6: &str = "2001:db8:1::7";
 
 pub fn options(pin_dir: &Path) -> Options {
-    Options { pin_dir: pin_dir.join("midonet-kube"), max_endpoints: 16, max_routes: 16 }
+    Options { pin_dir: pin_dir.join("midonet-kube"), max_endpoints: 16, max_routes: 16, at_work: None }
 }
 
 /// The datapath of one node with two Pods, on devices that are only there to have an index.
