@@ -32,6 +32,20 @@ pub(crate) fn add(ifindex: u32, ifname: &str, address: IpNet) -> Request {
     }
 }
 
+/// Takes an address away from a link.
+pub(crate) fn delete(ifindex: u32, ifname: &str, address: IpNet) -> Request {
+    let mut message = AddressMessage::default();
+    message.header.family = family(address.addr());
+    message.header.prefix_len = address.prefix_len();
+    message.header.index = ifindex;
+    message.attributes = vec![AddressAttribute::Local(address.addr())];
+    Request {
+        what: format!("take the address {address} away from {ifname}"),
+        message: RouteNetlinkMessage::DelAddress(message),
+        flags: 0,
+    }
+}
+
 /// Every address of the namespace, with its link's number.
 pub(crate) fn list(netlink: &mut Netlink) -> Result<Vec<(u32, IpNet)>> {
     let all = RouteNetlinkMessage::GetAddress(AddressMessage::default());

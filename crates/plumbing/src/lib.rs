@@ -23,8 +23,8 @@ pub mod tc;
 pub mod underlay;
 
 pub use attachment::{
-    Attached, Attachment, Difference, Part, Sides, attach, bury, check, delete, find, remove, repair,
-    repair_outer, set_inner_mtu, set_up,
+    Attached, Attachment, Difference, Outer, Part, Sides, attach, bury, check, delete, find, free_name,
+    keep_addresses, remove, repair, repair_outer, set_inner_mtu, set_up,
 };
 pub use error::{Error, Result};
 pub use link::{DEAD_GROUP, Link, Stats, find_port, list_ports, peers, reap_dead};

@@ -3,7 +3,7 @@ use naming::pod_host_interface;
 use nodeapi::v1::ReleasePortRequest;
 use plumbing::{Link, NetNs, Sides};
 
-use super::{is_ours, refuse_own, warn};
+use super::{is_ours, owner, refuse_own, warn};
 use crate::error::{Error, Problems};
 use crate::plan::release_request;
 use crate::request::Request;
@@ -35,12 +35,28 @@ pub(super) fn del(request: &Request, began: u64) -> Result<(), Error> {
 fn detach(request: &Request, outer: &str) -> Result<(), Error> {
     let netns = netns(request)?;
     let mut sides = Sides::open(netns.as_ref())?;
-    let Some(link) = sides.outer(outer)? else { return Ok(()) };
-    if !is_ours(&link, request) && !is_half_made(&mut sides, &link, &request.env.ifname)? {
+    let Some(link) = find(&mut sides, outer, request)? else { return Ok(()) };
+    let inner = refuse_own(request, sides.are_one()?).ok().map(|()| request.env.ifname.as_str());
+    sides.detach(&link, inner)?;
+    if link.name == outer {
         return Ok(());
     }
-    let inner = refuse_own(request, sides.are_one()?).ok().map(|()| request.env.ifname.as_str());
-    Ok(sides.detach(&link, inner)?)
+    // Dead interfaces are known by their names, too.
+    Ok(sides.clear(&link)?)
+}
+
+/// The attachment's host interface: by its name and alias, or, where somebody changed these, by the pair's other end.
+fn find(sides: &mut Sides<'_>, outer: &str, request: &Request) -> Result<Option<Link>, Error> {
+    let ifname = &request.env.ifname;
+    if let Some(link) = sides.outer(outer)?
+        && (is_ours(&link, request) || is_half_made(sides, &link, ifname)?)
+    {
+        return Ok(Some(link));
+    }
+    let Some(link) = sides.outer_of(ifname)? else { return Ok(None) };
+    // Another network's interface is not in the datapath's block.
+    let ours = is_ours(&link, request) || owner(&link).is_none();
+    Ok(if ours && plumbing::tc::in_block(link.ifindex)? { Some(link) } else { None })
 }
 
 /// The container's namespace; one that is gone, or never was one, has no interface.

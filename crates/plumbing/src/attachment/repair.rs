@@ -4,12 +4,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use netlink_packet_route::link::LinkAttribute;
 
 use super::{Attachment, inside, need, routes, settings};
 use crate::link::{self, Link};
 use crate::netlink::Request;
-use crate::{NetNs, Netlink, Result, Route, address, route, sysctl, tc};
+use crate::{Error, NetNs, Netlink, Result, Route, address, route, sysctl, tc};
+
+/// The name of an interface whose own somebody else needs.
+const FREE_NAME: &str = "midofree%d";
 
 /// Where container runtimes keep Pods' namespaces.
 const NAMESPACES: &str = "/run/netns";
@@ -45,17 +49,86 @@ pub fn repair(attachment: &Attachment<'_>) -> Result<()> {
     tc::join(&mut host, &outer)
 }
 
-/// Makes a Pod's outer end what it should be: up, with that MAC address, in the block. Its MTU follows
-/// [`set_inner_mtu`], since it must not be smaller than the inner end's.
+/// Takes every address but these away from an interface, and returns what it took. What the kernel gave it for its link
+/// alone stays.
 ///
 /// # Errors
 /// There is no such interface, or the kernel refuses.
-pub fn repair_outer(name: &str, mac: [u8; 6]) -> Result<()> {
+pub fn keep_addresses(ifname: &str, keep: &[IpNet]) -> Result<Vec<IpNet>> {
+    let mut netlink = Netlink::here()?;
+    let index = need(&mut netlink, ifname)?.ifindex;
+    let of_link = |address: &IpNet| matches!(address, IpNet::V6(v6) if v6.addr().is_unicast_link_local());
+    let mut others = address::list(&mut netlink)?;
+    others.retain(|(owner, address)| *owner == index && !keep.contains(address) && !of_link(address));
+    let others: Vec<IpNet> = others.into_iter().map(|(_, address)| address).collect();
+    netlink.requests(others.iter().map(|address| address::delete(index, ifname, *address)).collect())?;
+    Ok(others)
+}
+
+/// What a Pod's outer end should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outer {
+    /// Its number, which it keeps whatever else is changed.
+    pub ifindex: u32,
+    /// Its name.
+    pub name: String,
+    /// Its MAC address.
+    pub mac: [u8; 6],
+    /// Its alias; `None`: as it is.
+    pub alias: Option<String>,
+}
+
+/// Makes a Pod's outer end what it should be: up, with that name, alias and MAC address, in the block and in no bridge.
+/// Its MTU follows [`set_inner_mtu`], since it must not be smaller than the inner end's.
+///
+/// # Errors
+/// There is no such interface, another one has its name, or the kernel refuses.
+pub fn repair_outer(wanted: &Outer) -> Result<()> {
     let mut host = Netlink::here()?;
-    let outer = need(&mut host, name)?;
+    let Outer { ifindex, name, mac, alias } = wanted;
+    let what = format!("find interface {ifindex}, which was {name}");
+    let mut outer =
+        link::get(&mut host, *ifindex)?.ok_or_else(|| Error::other(what, "there is none of that number"))?;
     // In the block before it is up: nothing passes unjudged.
     tc::join(&mut host, &outer)?;
-    host.requests(end(&outer, mac, outer.mtu, None))
+    if outer.master != 0 {
+        let leave = link::change(
+            *ifindex,
+            &format!("take {name} out of interface {}", outer.master),
+            [LinkAttribute::Controller(0)],
+        );
+        host.request(leave)?;
+    }
+    if outer.name != *name {
+        outer.up &= rename(&mut host, &outer, name)?;
+        outer.name.clone_from(name);
+    }
+    host.requests(end(&outer, *mac, outer.mtu, alias.as_deref()))
+}
+
+/// Gives an interface another name that is free, so that somebody else can have its own. The kernel puts a number in.
+///
+/// # Errors
+/// There is no such interface, or the kernel refuses.
+pub fn free_name(ifindex: u32) -> Result<()> {
+    let mut host = Netlink::here()?;
+    let what = format!("find interface {ifindex}");
+    let link =
+        link::get(&mut host, ifindex)?.ok_or_else(|| Error::other(what, "there is none of that number"))?;
+    rename(&mut host, &link, FREE_NAME).map(|_| ())
+}
+
+/// Whether it is still up: Linux before 6.2 renames no interface that is.
+fn rename(host: &mut Netlink, link: &Link, name: &str) -> Result<bool> {
+    let what = format!("give {} the name {name}", link.name);
+    let request = || link::change(link.ifindex, &what, [LinkAttribute::IfName(name.to_owned())]);
+    match host.request(request()) {
+        Err(error) if error.is_busy() => {
+            host.requests(vec![link::switch(link.ifindex, false, &what, []), request()])?;
+            Ok(false)
+        }
+        other => other.map(|()| true),
+    }
 }
 
 fn end(link: &Link, mac: [u8; 6], mtu: u32, alias: Option<&str>) -> Vec<Request> {

@@ -54,6 +54,16 @@ impl<'a> Sides<'a> {
         self.inside().find(name)
     }
 
+    /// The other end of the interface of that name on the inner side, if that is a veth whose other end is on the outer
+    /// side, whatever it is called there.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn outer_of(&mut self, inner: &str) -> Result<Option<Link>> {
+        let Some(inner) = self.inner(inner)?.filter(|inner| inner.peer != 0) else { return Ok(None) };
+        Ok(link::get(&mut self.host, inner.peer)?.filter(|outer| outer.is_other_end_of(&inner)))
+    }
+
     /// Makes the pair, both ends down, the outer one in the datapath's block and with its owner's name.
     ///
     /// # Errors
