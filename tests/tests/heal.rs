@@ -259,6 +259,14 @@ fn pods_outer_ends() {
         ("pod", "ip link set OUTER down", link),
         ("pod", "tc qdisc del dev OUTER clsact", "tc qdisc show dev OUTER"),
         ("pod", "ip link set OUTER address 02:00:00:00:00:01", link),
+        ("pod", "ip link set OUTER alias ''", "cat /sys/class/net/OUTER/ifalias"),
+        ("pod", "ip link set OUTER alias 'the uplink'", "cat /sys/class/net/OUTER/ifalias"),
+        ("pod", "ip link set OUTER name bugveth0", link),
+        (
+            "pod",
+            "ip link add br7 type bridge; ip link set OUTER master br7; ip link set OUTER name bugveth0",
+            "ip -o link show OUTER | grep -c master",
+        ),
     ] {
         scene.heals(what, break_it, show);
     }

@@ -230,6 +230,7 @@ impl Agent {
         for port in &dropped {
             self.0.mailbox.cancel(port.pod());
         }
+        self.set_problems(Origin::Ports, self.with_network(|network| network.port_problems()));
         !dropped.is_empty()
     }
 

@@ -140,6 +140,7 @@ async fn reconcile(args: &RunArgs, agent: &Agent, snapshot: &Snapshot, healer: &
         problems.push(Problem::new("mtu", &applied.underlay.ifname, problem, remedy));
     }
     agent.set_problems(Origin::Network, problems);
+    agent.sweep();
 
     let config = CniConfig {
         pod_cidrs: &desired.local.pod_cidrs,

@@ -23,6 +23,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::warn;
 
 use crate::agent::Agent;
+pub(crate) use judge::owner;
 use search::Search;
 
 /// How often there is a look.

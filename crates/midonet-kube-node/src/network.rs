@@ -7,6 +7,7 @@ mod local;
 mod look;
 mod ports;
 mod probe;
+mod rebuild;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use datapath::{Counter, Datapath, Route};
 use ipnet::IpNet;
+use plumbing::tc;
 use tracing::{info, warn};
 
 use crate::args::{self, Encapsulation};
@@ -59,6 +61,8 @@ pub struct Settings {
     pub max_pods: u32,
     /// The most nodes of the cluster.
     pub max_nodes: u32,
+    /// The directory of Pods' addresses in the cluster's network, if the IPAM plugin keeps one.
+    pub reservations: Option<PathBuf>,
 }
 
 /// The network of this node.
@@ -81,6 +85,10 @@ pub struct Network {
     /// Whether somebody else changed something: what was applied may not hold any more.
     distrusted: bool,
     repairs: Repairs,
+    /// What the datapath lost of Pods' interfaces and could not be found out, by their numbers.
+    lost: BTreeMap<u32, Problem>,
+    /// Pods' interfaces that could not be repaired, by their numbers.
+    unrepaired: BTreeMap<u32, Problem>,
 }
 
 impl fmt::Debug for Network {
@@ -119,7 +127,7 @@ impl Network {
             max_endpoints: settings.max_pods.saturating_add(1),
             // One a family and node, and the clusterCIDRs themselves.
             max_routes: settings.max_nodes.saturating_mul(2).saturating_add(2),
-            at_work: plumbing::tc::block_program(plumbing::tc::INGRESS_BLOCK)?,
+            at_work: tc::block_program(tc::INGRESS_BLOCK)?,
         })
         .context("cannot open the eBPF datapath")?;
         let mut network = Self {
@@ -135,6 +143,8 @@ impl Network {
             own_routes: BTreeSet::new(),
             pods_mtu: None,
             distrusted: false,
+            lost: BTreeMap::new(),
+            unrepaired: BTreeMap::new(),
             repairs: Repairs::default(),
         };
         network.adopt_ports()?;
@@ -159,7 +169,7 @@ impl Network {
         let problems = self.apply_routes(&desired.routes, prune)?;
         // The doors last: what they lead to is complete.
         let applied = self.open_doors(prepared?)?;
-        self.restore_ports(applied.mtu)?;
+        self.restore_ports(&applied.local.pod_cidrs, applied.mtu)?;
         self.applied = Some(applied);
         Ok(problems)
     }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 /// Every kind of problem: the values of the metric's label.
-pub const KINDS: [&str; 19] = [
+pub const KINDS: [&str; 21] = [
     "accept_ra",
     "disable_ipv6",
     "foreign_route",
@@ -22,7 +22,9 @@ pub const KINDS: [&str; 19] = [
     "not_forwarded",
     "overlap",
     "peer_route",
+    "pod_address",
     "pod_cidr",
+    "pod_interface",
     "repeated_repair",
     "route",
     "rp_filter",

@@ -45,8 +45,9 @@ pub async fn run(args: RunArgs) -> Result<()> {
     let connection = source(&args).connect().await.map_err(|error| anyhow!("{error}; {}", error.remedy()))?;
     let annotator = connection.annotator();
     let mailbox = Mailbox::new(usize::try_from(args.max_pods)?);
-    let network = Network::open(settings(&args)).map_err(|error| explain(&args, error))?;
-    let reservations = leaks::keeps_files(&args.ipam_type).then(|| ipam::directory(None, CLUSTER_NETWORK));
+    let settings = settings(&args);
+    let reservations = settings.reservations.clone();
+    let network = Network::open(settings).map_err(|error| explain(&args, error))?;
     let agent = Agent::new(
         &args.node_name,
         network,
@@ -126,6 +127,7 @@ fn settings(args: &RunArgs) -> Settings {
         state_dir: args.paths.state_dir.clone(),
         max_pods: args.max_pods,
         max_nodes: args.max_nodes,
+        reservations: leaks::keeps_files(&args.ipam_type).then(|| ipam::directory(None, CLUSTER_NETWORK)),
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) struct Judgement {
 }
 
 /// Whose a port's addresses are.
-pub(super) fn owner(alias: &PortAlias) -> Attachment {
+pub(crate) fn owner(alias: &PortAlias) -> Attachment {
     Attachment { container_id: alias.container_id.clone(), ifname: alias.ifname.clone() }
 }
 

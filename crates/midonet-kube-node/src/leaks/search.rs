@@ -71,7 +71,7 @@ impl Search {
         let links = plumbing::list_ports().context("cannot list the node's interfaces")?;
         let ports = ports(agent);
         let committed: BTreeSet<u32> = ports.iter().map(|port| port.host_ifindex).collect();
-        let mut interfaces: Vec<Interface> = links.iter().filter_map(of_a_pod).collect();
+        let mut interfaces: Vec<Interface> = links.iter().filter_map(|link| of_a_pod(link, &ports)).collect();
         let is_portless =
             |ifindex: u32| interfaces.iter().any(|i| i.ifindex == ifindex) && !committed.contains(&ifindex);
         self.portless.retain(|ifindex, _| is_portless(*ifindex));
@@ -85,9 +85,10 @@ impl Search {
     }
 }
 
-/// A living host interface that a plugin made: its alias says so, or else name and MAC address.
-fn of_a_pod(link: &Link) -> Option<Interface> {
-    let owner = PortAlias::parse(&link.alias);
+/// A living host interface that a plugin made: its port or its alias says so, or else name and MAC address.
+fn of_a_pod(link: &Link, ports: &[PortRecord]) -> Option<Interface> {
+    let port = ports.iter().find(|port| port.host_ifindex == link.ifindex);
+    let owner = PortAlias::parse(&link.alias).or_else(|| port.map(|port| port.alias.clone()));
     let ours = interface::is_pods(&link.name) && link.mac == GATEWAY_MAC.0;
     (!link.is_dead() && (owner.is_some() || ours)).then(|| Interface {
         name: link.name.clone(),

@@ -12,7 +12,6 @@ use datapath::{Limit, Limits};
 use naming::interface;
 use plumbing::shape::{self, Bucket, Queue, Shaper};
 
-use super::look::is_ports;
 use super::{BindError, BindRequest, Finding, Network, PortRecord};
 
 /// Runtimes take bursts from nowhere, since Pods' annotations have none, and ask for as much as there can be:
@@ -123,7 +122,7 @@ impl Network {
         let mut found = Vec::new();
         for port in limited {
             // The interface of a Pod that is just going took its queue along.
-            if !links.get(&port.host_ifindex).is_some_and(|link| is_ports(link, port)) {
+            if !links.get(&port.host_ifindex).is_some_and(|link| !link.is_dead()) {
                 continue;
             }
             let Limits { ingress, egress, class } = port.limits;

@@ -43,7 +43,8 @@ impl Network {
         let changed = plumbing::sysctl::enable_forwarding(&families(&local.gateways))
             .context("cannot make the node a router")?;
         settings::remember(&self.settings.state_dir, &changed)?;
-        plumbing::nft::Masquerade { pod_cidrs: local.pod_cidrs.clone(), inside: interface::NODE.into() }
+        let sources = local.pod_cidrs.iter().copied().chain(self.outside(&local.pod_cidrs).map(IpNet::from));
+        plumbing::nft::Masquerade { pod_cidrs: sources.collect(), inside: interface::NODE.into() }
             .apply()
             .context("cannot set up masquerading of what leaves the cluster")?;
         // At once: what somebody does to the table from now on is noticed.
@@ -53,6 +54,12 @@ impl Network {
             .context("cannot make the overlay device")?;
         let node = self.ensure_node_pair(local, mtu)?;
         self.put_settings_right(local)?;
+        // Of a former podCIDR, which may be another node's by now.
+        let former = plumbing::keep_addresses(interface::NODE, &local.node_addresses)
+            .context("cannot remove former addresses of the node")?;
+        if !former.is_empty() {
+            info!(addresses = ?former, interface = interface::NODE, "removed addresses of a former podCIDR");
+        }
         let tunnel_address =
             direct_tunnel_address(self.settings.encapsulation, local.tunnel_address, &underlay)?;
         let shaper = self.needed_shaper()?;

@@ -8,14 +8,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use datapath::{NodeConfig, Port};
+use ipnet::IpNet;
+use naming::alias::PortAlias;
 use naming::{GATEWAY_MAC, OVERLAY_MAC, interface};
-use plumbing::{Attachment, Part, tc};
+use plumbing::{Attachment, Outer, Part, tc};
 use tracing::warn;
 
 use super::local::direct_tunnel_address;
 use super::probe::{needs_the_stack, own_wrong_settings};
 use super::{Applied, Network, OVERLAY_PORT, PortRecord};
 use crate::args::Encapsulation;
+use crate::problems::Problem;
 
 /// One thing that somebody else removed or changed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,7 +127,8 @@ impl Network {
             }
         }
         let ports = self.datapath.ports()?;
-        let wanted = self.ports.values().map(PortRecord::port).chain([kept.node_port.clone()]);
+        let cidrs = &applied.local.pod_cidrs;
+        let wanted = self.ports.values().map(|port| port.port(cidrs)).chain([kept.node_port.clone()]);
         let wrong = wanted.filter(|port| !ports.iter().any(|now| same(now, port)));
         found.extend(wrong.map(|port| {
             Finding::new(
@@ -149,10 +153,11 @@ impl Network {
         Ok(())
     }
 
-    /// Pods' own part: entries in the datapath, outer ends, limits, and the MTU when it is another than before.
-    pub(super) fn restore_ports(&mut self, mtu: u32) -> Result<()> {
+    /// Pods' own part: entries in the datapath, outer ends, limits, and the MTU when it is another than before. What
+    /// cannot be done for one Pod is a problem of that Pod's.
+    pub(super) fn restore_ports(&mut self, pod_cidrs: &[IpNet], mtu: u32) -> Result<()> {
         let committed = self.datapath.ports().context("cannot read the datapath's ports")?;
-        for port in self.ports.values().map(PortRecord::port) {
+        for port in self.ports.values().map(|port| port.port(pod_cidrs)) {
             if !committed.iter().any(|now| same(now, &port)) {
                 self.datapath.bind(&port).context("cannot commit a Pod's port again")?;
             }
@@ -160,14 +165,29 @@ impl Network {
         let members = tc::block_members()?;
         let links: BTreeMap<u32, _> =
             plumbing::list_ports()?.into_iter().map(|link| (link.ifindex, link)).collect();
+        self.unrepaired.clear();
+        self.free_names(&links);
         for port in self.ports.values() {
-            let Some(link) = links.get(&port.host_ifindex).filter(|link| is_ports(link, port)) else {
+            let Some(link) = links.get(&port.host_ifindex).filter(|link| !link.is_dead()) else {
                 continue;
             };
-            let wrong = !link.up || link.mac != GATEWAY_MAC.0 || !members.contains(&link.ifindex);
-            if self.distrusted && wrong {
-                plumbing::repair_outer(&port.host_ifname, GATEWAY_MAC.0)
-                    .with_context(|| format!("cannot repair the interface of Pod {}", port.pod()))?;
+            // One that is down may be in the middle of its ADD.
+            let left = self.distrusted && (!link.up || !members.contains(&link.ifindex));
+            if left || changed(port, link).next().is_some() {
+                let wanted = Outer {
+                    ifindex: link.ifindex,
+                    name: port.host_ifname.clone(),
+                    mac: GATEWAY_MAC.0,
+                    alias: lost_alias(port, link).then(|| port.alias.encode()),
+                };
+                if let Err(error) = plumbing::repair_outer(&wanted) {
+                    let object = format!("{} of Pod {}", port.host_ifname, port.pod());
+                    let problem = format!("the Pod's interface cannot be repaired: {error}");
+                    let remedy = "correct what is named, or delete the Pod";
+                    let problem = Problem::new("pod_interface", object, problem, remedy);
+                    self.unrepaired.insert(link.ifindex, problem);
+                    continue;
+                }
             }
             if self.pods_mtu != Some(mtu)
                 && link.mtu != mtu
@@ -184,6 +204,24 @@ impl Network {
         self.restore_limits()?;
         self.distrusted = false;
         Ok(())
+    }
+}
+
+impl Network {
+    /// Pods' interfaces that have each other's names, or that another interface took.
+    fn free_names(&self, links: &BTreeMap<u32, plumbing::Link>) {
+        let wanted: BTreeMap<&str, u32> =
+            self.ports.values().map(|port| (port.host_ifname.as_str(), port.host_ifindex)).collect();
+        let takes = |link: &&plumbing::Link| {
+            wanted
+                .get(link.name.as_str())
+                .is_some_and(|owner| *owner != link.ifindex && links.contains_key(owner))
+        };
+        for link in links.values().filter(takes) {
+            if let Err(error) = plumbing::free_name(link.ifindex) {
+                warn!(%error, interface = link.name, "it has the name of a Pod's interface, and keeps it");
+            }
+        }
     }
 }
 
@@ -213,7 +251,7 @@ impl Expectation {
         let members = tc::block_members()?;
         settled.0.retain(|ifindex, _| by_index.contains_key(ifindex));
         for port in &self.ports {
-            let Some(link) = by_index.get(&port.host_ifindex).filter(|link| is_ports(link, port)) else {
+            let Some(link) = by_index.get(&port.host_ifindex).filter(|link| !link.is_dead()) else {
                 continue;
             };
             let down = settled.is_broken(link);
@@ -281,7 +319,8 @@ impl Expectation {
 }
 
 fn look_at_port(port: &PortRecord, link: &plumbing::Link, down: bool, in_block: bool) -> Vec<Finding> {
-    let of_pod = |what| Finding::new("pod", format!("{} of Pod {} {what}", link.name, port.pod()));
+    let of_pod =
+        |what: &str| Finding::new("pod", format!("{} of Pod {} {what}", port.host_ifname, port.pod()));
     let mut found = Vec::new();
     if down {
         found.push(of_pod("is down"));
@@ -289,15 +328,26 @@ fn look_at_port(port: &PortRecord, link: &plumbing::Link, down: bool, in_block: 
     if !in_block {
         found.push(of_pod("is not in the datapath's block"));
     }
-    if link.mac != GATEWAY_MAC.0 {
-        found.push(of_pod("has another MAC address"));
-    }
+    found.extend(changed(port, link).map(of_pod));
     found
 }
 
-/// Whether the link still is that port's: not dead, nor another sandbox's.
-pub(super) fn is_ports(link: &plumbing::Link, port: &PortRecord) -> bool {
-    !link.is_dead() && link.name == port.host_ifname
+/// What somebody changed of a Pod's interface: it is that Pod's as long as its number is there.
+pub(super) fn changed(port: &PortRecord, link: &plumbing::Link) -> impl Iterator<Item = &'static str> {
+    [
+        (link.name != port.host_ifname, "has another name"),
+        (lost_alias(port, link), "has lost its alias, which says whose it is"),
+        (link.mac != GATEWAY_MAC.0, "has another MAC address"),
+        (link.master != 0, "is part of a bridge, a bond or a VRF"),
+    ]
+    .into_iter()
+    .filter_map(|(is_so, what)| is_so.then_some(what))
+}
+
+/// It may say more than the record does: a network's name, or less of a long Pod's name.
+fn lost_alias(port: &PortRecord, link: &plumbing::Link) -> bool {
+    port.knows_owner()
+        && PortAlias::parse(&link.alias).is_none_or(|alias| alias.container_id != port.alias.container_id)
 }
 
 fn same(a: &Port, b: &Port) -> bool {

@@ -5,12 +5,20 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result};
 use datapath::{Limits, Port, Role};
+use ipam::Reserved;
+use ipnet::IpNet;
 use naming::alias::PortAlias;
 use naming::{Mac, PodKey, interface};
+use plumbing::{Link, tc};
 use tracing::info;
 
 use super::Network;
+use super::look::changed;
 use crate::leaks;
+use crate::problems::Problem;
+
+/// Stands for what nobody knows of a port. No namespace of Kubernetes has this name.
+const UNKNOWN: &str = "?";
 
 /// One committed port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +70,7 @@ impl Network {
     /// [`BindError`]; nothing is committed then.
     pub fn bind(&mut self, request: &BindRequest) -> Result<(), BindError> {
         self.validate(request)?;
-        self.check_link(request)?;
+        let owner = self.check_link(request)?;
         let taken = self.ports.values().find(|port| {
             port.host_ifname != request.host_ifname
                 && port.addresses.iter().any(|address| request.addresses.contains(address))
@@ -79,11 +87,14 @@ impl Network {
         {
             self.datapath.release(old.host_ifindex).context("cannot release the old sandbox's port")?;
         }
-        let record = PortRecord { limits: self.with_class(request)?, ..request.clone() };
-        self.datapath.bind(&record.port()).map_err(|error| match error {
+        // The plugin does not say which network it is; its interface does.
+        let alias = PortAlias { network: owner.network, ..request.alias.clone() };
+        let record = PortRecord { alias, limits: self.with_class(request)?, ..request.clone() };
+        self.datapath.bind(&record.port(&self.own_cidrs())).map_err(|error| match error {
             full @ datapath::Error::Full { .. } => BindError::Full(full.to_string()),
             other => BindError::Failed(other.into()),
         })?;
+        self.lost.remove(&record.host_ifindex);
         let before = self.ports.insert(record.host_ifname.clone(), record.clone());
         if let Err(error) = self.limit(&record, before.as_ref()) {
             self.release(&record.host_ifname, &record.alias.container_id)?;
@@ -112,7 +123,7 @@ impl Network {
     /// # Errors
     /// [`BindError::Precondition`] says what differs.
     pub fn check(&mut self, request: &BindRequest) -> Result<(), BindError> {
-        self.check_link(request)?;
+        let _owner = self.check_link(request)?;
         let committed = self.datapath.ports().context("cannot read the datapath's ports")?;
         let Some(port) = committed.iter().find(|port| port.ifindex == request.host_ifindex) else {
             return Err(BindError::Precondition(format!(
@@ -167,7 +178,7 @@ impl Network {
     }
 
     /// The plugin's word against the kernel's.
-    fn check_link(&mut self, request: &BindRequest) -> Result<(), BindError> {
+    fn check_link(&mut self, request: &BindRequest) -> Result<PortAlias, BindError> {
         let name = &request.host_ifname;
         let link = self.netlink.find(name).context("cannot look the interface up")?;
         // A call that was overtaken by its DEL is about one that is dead.
@@ -175,57 +186,91 @@ impl Network {
             return Err(BindError::Precondition(format!("there is no interface {name} on this node")));
         };
         let owner = PortAlias::parse(&link.alias);
-        let same = owner.as_ref().is_some_and(|owner| owner.container_id == request.alias.container_id);
-        if link.ifindex != request.host_ifindex || !same {
-            return Err(BindError::Precondition(format!(
+        let owner = owner.filter(|owner| owner.container_id == request.alias.container_id);
+        owner.filter(|_| link.ifindex == request.host_ifindex).ok_or_else(|| {
+            BindError::Precondition(format!(
                 "interface {name} is number {} with the alias \"{}\": it is not the one of Pod {}, container {}",
                 link.ifindex, link.alias, request.alias.pod, request.alias.container_id
-            )));
-        }
-        Ok(())
+            ))
+        })
     }
 
-    /// Finds the ports that an earlier agent committed.
+    /// Finds the ports that an earlier agent committed, and makes those again that were lost.
     pub(super) fn adopt_ports(&mut self) -> Result<()> {
-        let committed: BTreeMap<u32, Port> = self
-            .datapath
-            .ports()
-            .context("cannot read the datapath's ports")?
-            .into_iter()
-            .filter(|port| port.role == Role::Pod)
-            .map(|port| (port.ifindex, port))
-            .collect();
-        let links = live_ports()?;
-        for port in
-            committed.values().filter(|port| !links.iter().any(|(link, _)| link.ifindex == port.ifindex))
-        {
-            self.datapath.release(port.ifindex).context("cannot release a port without an interface")?;
-            self.repairs.count(leaks::Kind::PortWithoutInterface.name());
-            info!(ifindex = port.ifindex, addresses = ?port.addresses, "released a port whose interface is gone");
+        let committed = self.datapath.ports().context("cannot read the datapath's ports")?;
+        let links = plumbing::list_ports().context("cannot list the node's interfaces")?;
+        let alive: BTreeMap<u32, &Link> =
+            links.iter().filter(|link| !link.is_dead()).map(|link| (link.ifindex, link)).collect();
+        let reserved = self.reserved();
+        for port in committed.into_iter().filter(|port| port.role != Role::Node) {
+            let Some(link) = alive.get(&port.ifindex) else {
+                self.datapath.release(port.ifindex).context("cannot release a port without an interface")?;
+                self.repairs.count(leaks::Kind::PortWithoutInterface.name());
+                info!(ifindex = port.ifindex, addresses = ?port.addresses, "released a port whose interface is gone");
+                continue;
+            };
+            let record = PortRecord::adopted(link, port, reserved.as_deref().unwrap_or_default());
+            self.ports.insert(record.host_ifname.clone(), record);
         }
-        for (link, alias) in links {
-            if let Some(port) = committed.get(&link.ifindex) {
-                let record = PortRecord {
-                    alias,
-                    host_ifname: link.name.clone(),
-                    host_ifindex: link.ifindex,
-                    mac: Mac(port.mac),
-                    addresses: port.addresses.clone(),
-                    limits: port.limits,
-                };
-                self.ports.insert(link.name, record);
-            }
-        }
+        self.rebuild(&links, reserved.as_deref())?;
         info!(ports = self.ports.len(), "took over the ports of Pods");
         Ok(())
     }
 
+    /// What is wrong with Pods' ports, and stays so until somebody does something about it.
+    pub fn port_problems(&self) -> Vec<Problem> {
+        let mut problems: Vec<Problem> =
+            self.lost.values().chain(self.unrepaired.values()).cloned().collect();
+        let pod_cidrs = self.own_cidrs();
+        for port in self.ports.values() {
+            let object = || format!("Pod {}", port.pod());
+            let outside = port.outside(&pod_cidrs);
+            if !outside.is_empty() {
+                let problem = format!(
+                    "its addresses {outside:?} lie outside this node's podCIDRs {pod_cidrs:?}, which changed since it \
+                     was made: other nodes do not reach it"
+                );
+                let remedy = format!("delete the Pod: it gets other addresses ({})", port.host_ifname);
+                problems.push(Problem::new("pod_address", object(), problem, remedy));
+            }
+            if !port.knows_owner() {
+                let problem = format!(
+                    "somebody changed the alias of interface {} ({:?}) while no agent ran: it has its network, but \
+                     nobody knows whose it is",
+                    port.host_ifname, port.addresses
+                );
+                let remedy = "delete the Pod with these addresses: it gets another interface";
+                problems.push(Problem::new("pod_interface", object(), problem, remedy));
+            }
+        }
+        problems
+    }
+
+    /// The addresses of Pods that lie outside the podCIDRs, since these changed.
+    pub(super) fn outside(&self, pod_cidrs: &[IpNet]) -> impl Iterator<Item = IpAddr> {
+        self.ports.values().flat_map(|port| port.outside(pod_cidrs))
+    }
+
+    /// This node's podCIDRs; none before they are known.
+    fn own_cidrs(&self) -> Vec<IpNet> {
+        self.applied.as_ref().map(|applied| applied.local.pod_cidrs.clone()).unwrap_or_default()
+    }
+
     pub(super) fn drop_dead_ports(&mut self) -> Result<Vec<PortRecord>> {
-        let live: BTreeSet<u32> = live_ports()?.iter().map(|(link, _)| link.ifindex).collect();
+        // An interface that has lost its name or its alias is not gone.
+        let links = plumbing::list_ports().context("cannot list the node's interfaces")?;
+        let live: BTreeMap<u32, &Link> =
+            links.iter().filter(|link| !link.is_dead()).map(|link| (link.ifindex, link)).collect();
+        self.lost.retain(|ifindex, _| live.contains_key(ifindex));
+        let is_wrong = |port: &PortRecord, link: &Link| !link.up || changed(port, link).next().is_some();
+        self.unrepaired.retain(|ifindex, _| {
+            let port = self.ports.values().find(|port| port.host_ifindex == *ifindex);
+            port.zip(live.get(ifindex)).is_some_and(|(port, link)| is_wrong(port, link))
+        });
         let dead: Vec<String> = self
             .ports
             .values()
-            .filter(|port| !live.contains(&port.host_ifindex))
+            .filter(|port| !live.contains_key(&port.host_ifindex))
             .map(|port| port.host_ifname.clone())
             .collect();
         let mut dropped = Vec::new();
@@ -242,14 +287,54 @@ impl Network {
 }
 
 impl PortRecord {
-    pub(super) fn port(&self) -> Port {
+    pub(super) fn port(&self, pod_cidrs: &[IpNet]) -> Port {
+        let role = if self.outside(pod_cidrs).is_empty() { Role::Pod } else { Role::Outside };
         Port {
             ifindex: self.host_ifindex,
             mac: self.mac.0,
             addresses: self.addresses.clone(),
-            role: Role::Pod,
+            role,
             limits: self.limits,
         }
+    }
+
+    /// Its addresses outside the node's podCIDRs; none as long as those are not known.
+    fn outside(&self, pod_cidrs: &[IpNet]) -> Vec<IpAddr> {
+        let is_outside = |address: &IpAddr| !pod_cidrs.iter().any(|cidr| cidr.contains(address));
+        let known = !pod_cidrs.is_empty();
+        self.addresses.iter().copied().filter(|address| known && is_outside(address)).collect()
+    }
+
+    /// What is said of a port whose interface does not tell whose it is: its container, if the reservations know that.
+    fn adopted(link: &Link, port: Port, reserved: &[Reserved]) -> Self {
+        let alias = PortAlias::parse(&link.alias).unwrap_or_else(|| {
+            let owner =
+                reserved.iter().find(|r| port.addresses.contains(&r.address)).and_then(|r| r.owner.clone());
+            let (container_id, ifname) =
+                owner.map_or((UNKNOWN.into(), UNKNOWN.into()), |owner| (owner.container_id, owner.ifname));
+            let pod = PodKey::new(UNKNOWN, format!("{}~", link.name));
+            PortAlias { pod, container_id, ifname, pod_uid: None, network: None }
+        });
+        Self::of(link, alias, port)
+    }
+
+    /// A committed port of an interface whose owner is known.
+    pub(super) fn of(link: &Link, alias: PortAlias, port: Port) -> Self {
+        let known = alias.is_whole() && alias.pod.namespace != UNKNOWN;
+        Self {
+            // Somebody may have renamed it.
+            host_ifname: if known { interface::for_pod(&alias.pod) } else { link.name.clone() },
+            alias,
+            host_ifindex: link.ifindex,
+            mac: Mac(port.mac),
+            addresses: port.addresses,
+            limits: port.limits,
+        }
+    }
+
+    /// Whether anything says whose it is.
+    pub(super) fn knows_owner(&self) -> bool {
+        self.alias.pod.namespace != UNKNOWN
     }
 
     /// The Pod.
@@ -258,12 +343,16 @@ impl PortRecord {
     }
 }
 
-/// The host interfaces of Pods that are alive.
-pub(crate) fn live_ports() -> Result<Vec<(plumbing::Link, PortAlias)>> {
+/// The host interfaces of Pods that are alive, also under another name as long as they are in the datapath's block.
+pub(crate) fn live_ports() -> Result<Vec<(Link, PortAlias)>> {
     let links = plumbing::list_ports().context("cannot list the node's interfaces")?;
+    let members = tc::block_members()?;
+    let is_port = |link: &Link| {
+        !link.is_dead() && (link.name.starts_with(interface::POD_PREFIX) || members.contains(&link.ifindex))
+    };
     Ok(links
         .into_iter()
-        .filter(|link| !link.is_dead() && link.name.starts_with(interface::POD_PREFIX))
+        .filter(is_port)
         .filter_map(|link| PortAlias::parse(&link.alias).map(|alias| (link, alias)))
         .collect())
 }
