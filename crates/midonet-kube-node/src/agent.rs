@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Instant;
 
 use anyhow::Result;
 use objects::PodRef;
 use tokio::sync::watch;
+use tokio::task::block_in_place;
 use tracing::warn;
 
 use crate::annotate::{Mailbox, port_annotations};
@@ -91,7 +92,14 @@ impl Agent {
 
     /// Works with the network; short system calls only, since everything else waits meanwhile.
     pub fn with_network<T>(&self, work: impl FnOnce(&mut Network) -> T) -> T {
-        work(&mut self.0.network.lock().unwrap_or_else(PoisonError::into_inner))
+        match self.0.network.try_lock() {
+            Ok(mut network) => work(&mut network),
+            Err(TryLockError::Poisoned(poisoned)) => work(&mut poisoned.into_inner()),
+            // The thread is one of few: calls that need no network, such as `Ready`, go on in another one meanwhile.
+            Err(TryLockError::WouldBlock) => {
+                block_in_place(|| work(&mut self.0.network.lock().unwrap_or_else(PoisonError::into_inner)))
+            }
+        }
     }
 
     /// Works with the network where it may take long, away from the threads that serve calls.
@@ -116,9 +124,19 @@ impl Agent {
         *self.0.peers.lock().unwrap_or_else(PoisonError::into_inner) = peers;
     }
 
+    /// Whether Pods can be served; `None` before there was anything to make a network of.
+    pub fn known_readiness(&self) -> Option<Readiness> {
+        self.0.readiness.borrow().clone()
+    }
+
+    /// Tells of every change of that from now on.
+    pub fn watch_readiness(&self) -> watch::Receiver<Option<Readiness>> {
+        self.0.readiness.subscribe()
+    }
+
     /// Whether Pods can be served.
     pub fn readiness(&self) -> Readiness {
-        self.0.readiness.borrow().clone().unwrap_or_else(|| {
+        self.known_readiness().unwrap_or_else(|| {
             Readiness::Waiting(match self.0.source.error() {
                 Some(error) => format!("waiting for the first list of Nodes: {error}"),
                 None => format!("waiting for the first list of Nodes from {}", self.0.source_name),

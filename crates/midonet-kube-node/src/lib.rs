@@ -10,6 +10,7 @@ pub mod args;
 pub mod capabilities;
 pub mod check;
 pub mod cni_config;
+pub mod degraded;
 pub mod desired;
 pub mod follow;
 pub mod heal;

@@ -19,7 +19,7 @@ use crate::args::RunArgs;
 use crate::follow::follow;
 use crate::network::{Network, Settings};
 use crate::service::{NodeService, OriginalService};
-use crate::{check, http, leaks, lock};
+use crate::{check, degraded, http, leaks, lock};
 
 /// How often dead interfaces are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -44,6 +44,7 @@ pub async fn run(args: RunArgs) -> Result<()> {
 
     let connection = source(&args).connect().await.map_err(|error| anyhow!("{error}; {}", error.remedy()))?;
     let annotator = connection.annotator();
+    let reporter = connection.reporter(&args.node_name);
     let mailbox = Mailbox::new(usize::try_from(args.max_pods)?);
     let settings = settings(&args);
     let reservations = settings.reservations.clone();
@@ -79,6 +80,7 @@ pub async fn run(args: RunArgs) -> Result<()> {
         ended = follow(&args, &agent, connection) => ended,
         () = sweep(&agent) => Ok(()),
         () = leaks::watch(&agent, &args.ipam_type) => Ok(()),
+        () = degraded::report(&agent, reporter) => Ok(()),
     };
     // Pods' packets go on through the pinned programs; only calls under way have to end.
     info!("stopping");

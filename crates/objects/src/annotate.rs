@@ -4,20 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::fault::Fault;
-use crate::server::Server;
+use crate::server::{PATCH_POD_STATUS, Server};
 use crate::{ApiErrors, Reason, Verb};
 
 /// A write that has no answer by then failed.
 const ANSWER: Duration = Duration::from_secs(10);
-
-/// What is asked of an API server.
-const TASK: &str = "patch pods";
 
 /// A Pod to be annotated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,13 +86,13 @@ impl AnnotateError {
             kube::Error::Api(status) => (status.reason.as_str(), !is_final(status)),
             _ => ("ServiceUnavailable", true),
         };
-        let fault = server.fault(TASK, error);
+        let fault = server.fault(PATCH_POD_STATUS, error);
         let (after, kind) = (fault.retry_after(), fault.reason());
         Self { after, kind, ..Self::new(pod, reason, retry, fault.to_string()) }
     }
 
     fn timeout(pod: &PodRef, server: &Server) -> Self {
-        let fault = Fault::no_answer(&server.place, TASK, ANSWER);
+        let fault = Fault::no_answer(&server.place, PATCH_POD_STATUS, ANSWER);
         Self { kind: Reason::Timeout, ..Self::new(pod, "Timeout", true, fault.to_string()) }
     }
 }
@@ -131,11 +125,12 @@ impl Annotator {
         }
         match &self.0 {
             Target::Api(server, errors) => {
-                let pods: Api<Pod> = Api::namespaced(server.client.clone(), &pod.namespace);
-                let (params, patch) = (PatchParams::default(), Patch::Merge(patch(pod, annotations)));
-                let written = pods.patch_metadata(&pod.name, &params, &patch);
+                // By the subresource: who may patch a Pod itself may give it another image.
+                let path = format!("/api/v1/namespaces/{}/pods/{}/status", pod.namespace, pod.name);
+                let patch = patch(pod, annotations);
+                let written = server.patch(&path, "application/merge-patch+json", &patch);
                 let failure = match tokio::time::timeout(ANSWER, written).await {
-                    Ok(Ok(_)) => return Ok(()),
+                    Ok(Ok(())) => return Ok(()),
                     Ok(Err(error)) => AnnotateError::api(pod, server, &error),
                     Err(_) => AnnotateError::timeout(pod, server),
                 };

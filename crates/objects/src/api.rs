@@ -20,11 +20,8 @@ use tracing::{debug, info, warn};
 
 use crate::cache::{Bound, Known};
 use crate::fault::Fault;
-use crate::server::{PAGE, Server};
-use crate::{Change, Health, Key, Node, Object};
-
-const LIST: &str = "list nodes";
-const WATCH: &str = "watch nodes";
+use crate::server::{LIST_NODES, Pages, Server, WATCH_NODES};
+use crate::{Change, Health, InvalidObject, Key, Node, Object};
 
 /// A server that takes longer for its first answer is away: what is on disk serves meanwhile.
 const PROMPT: Duration = Duration::from_secs(2);
@@ -32,8 +29,11 @@ const PROMPT: Duration = Duration::from_secs(2);
 /// The server is asked to end a watch after so many seconds; kube and the server accept less than 295.
 const WATCH_SECONDS: u32 = 290;
 
-/// A watch that is silent for longer was cut without a word.
-const SILENCE: Duration = Duration::from_secs(295);
+/// A watch that is silent for longer begins anew, from where it was. An API server sends a bookmark about every minute
+/// (`bookmarkFrequency` of its watch cache), so that two of them are missing by then, and a slow server has another
+/// half a minute. This is for what pings do not find out: something between that answers them by itself, or a server
+/// that has forgotten the watch. One that sends no bookmarks is asked for a watch more often, and nothing else.
+const SILENCE: Duration = Duration::from_secs(150);
 
 /// Waits grow from the first to the second, and up to twice that at random, so that a thousand agents do not
 /// come back at once.
@@ -111,6 +111,20 @@ struct Follower {
     keep: Option<watch::Sender<Option<Known>>>,
 }
 
+/// A Node of a list, trimmed as soon as its page is there.
+struct Listed {
+    name: String,
+    uid: Option<String>,
+    node: Result<Node, InvalidObject>,
+}
+
+impl From<ApiNode> for Listed {
+    fn from(node: ApiNode) -> Self {
+        let (name, uid) = (node.metadata.name.clone().unwrap_or_default(), node.metadata.uid.clone());
+        Self { name, uid, node: Node::try_from(node) }
+    }
+}
+
 impl Follower {
     async fn follow(&mut self) {
         let [shortest, longest] = PAUSES;
@@ -161,24 +175,21 @@ impl Follower {
     }
 
     async fn list(&mut self) -> Result<String, Fault> {
-        let mut params = ListParams::default().limit(PAGE);
+        let mut pages = Pages::default();
         let mut nodes = Vec::new();
         let version = loop {
-            let page = self.page(&params).await?;
-            nodes.extend(page.items);
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => break page.metadata.resource_version.filter(|version| !version.is_empty()),
+            let page = self.page(&pages.params).await?;
+            nodes.extend(page.items.into_iter().map(Listed::from));
+            if !pages.next(&self.server, page.metadata.continue_)? {
+                break page.metadata.resource_version.filter(|version| !version.is_empty());
             }
         };
-        let version =
-            version.ok_or_else(|| Fault::unusable(&self.server.place, LIST, "it has no resourceVersion"))?;
+        let version = version
+            .ok_or_else(|| Fault::unusable(&self.server.place, LIST_NODES, "it has no resourceVersion"))?;
         let from_disk = self.health.from_disk().is_some();
         let before = std::mem::take(&mut self.known);
-        let listed: BTreeMap<String, Option<String>> = nodes
-            .iter()
-            .filter_map(|node| Some((node.metadata.name.clone()?, node.metadata.uid.clone())))
-            .collect();
+        let listed: BTreeMap<String, Option<String>> =
+            nodes.iter().map(|node| (node.name.clone(), node.uid.clone())).collect();
         // An object that says something impossible stays as it was, unless it is another one by now.
         let stays = |name: &String, object: &Object| {
             let Object::Node(node) = object;
@@ -226,7 +237,7 @@ impl Follower {
     /// A page of the list. If it is the first answer that is missing, the objects on disk are given meanwhile.
     async fn page(&mut self, params: &ListParams) -> Result<ObjectList<ApiNode>, Fault> {
         let (server, nodes) = (self.server.clone(), self.nodes.clone());
-        let mut request = pin!(server.answer(LIST, nodes.list(params)));
+        let mut request = pin!(server.answer(LIST_NODES, nodes.list(params)));
         if self.remembered.is_none() {
             return request.await;
         }
@@ -269,15 +280,23 @@ impl Follower {
 
     async fn watch(&mut self, version: &str) -> Result<(), Fault> {
         let params = WatchParams::default().timeout(WATCH_SECONDS);
-        let events = self.server.answer(WATCH, self.nodes.watch(&params, version)).await?;
+        let events = self.server.answer(WATCH_NODES, self.nodes.watch(&params, version)).await?;
         let mut events = pin!(events);
         self.say_what_is_wrong();
         self.remember();
-        while let Ok(Some(event)) = timeout(SILENCE, events.next()).await {
-            match event.map_err(|error| self.server.fault(WATCH, &error))? {
+        loop {
+            let event = match timeout(SILENCE, events.next()).await {
+                Ok(Some(event)) => event,
+                Ok(None) => return Ok(()),
+                Err(_) => {
+                    debug!("not even a bookmark within {SILENCE:?}: the watch of Nodes begins anew");
+                    return Ok(());
+                }
+            };
+            match event.map_err(|error| self.server.fault(WATCH_NODES, &error))? {
                 WatchEvent::Added(node) | WatchEvent::Modified(node) => {
                     self.reached(node.metadata.resource_version.clone());
-                    if let Some(object) = self.note(node) {
+                    if let Some(object) = self.note(node.into()) {
                         self.send_change(Change::Upsert(object)).await;
                     }
                 }
@@ -290,12 +309,11 @@ impl Follower {
                 }
                 WatchEvent::Bookmark(bookmark) => self.reached(Some(bookmark.metadata.resource_version)),
                 WatchEvent::Error(status) => {
-                    return Err(self.server.fault(WATCH, &kube::Error::Api(status)));
+                    return Err(self.server.fault(WATCH_NODES, &kube::Error::Api(status)));
                 }
             }
             self.say_what_is_wrong();
         }
-        Ok(())
     }
 
     fn reached(&mut self, version: Option<String>) {
@@ -304,9 +322,9 @@ impl Follower {
         }
     }
 
-    fn note(&mut self, node: ApiNode) -> Option<Object> {
-        let name = node.metadata.name.clone().unwrap_or_default();
-        match Node::try_from(node) {
+    fn note(&mut self, listed: Listed) -> Option<Object> {
+        let name = listed.name;
+        match listed.node {
             Ok(node) => {
                 self.invalid.remove(&name);
                 let object = Object::Node(node);

@@ -8,8 +8,10 @@ pub enum Verb {
     List,
     /// Changes from then on.
     Watch,
-    /// A Pod's annotations.
+    /// A Pod's annotations, or this Node's condition.
     Patch,
+    /// An Event.
+    Create,
 }
 
 /// Why it did not do it.
@@ -33,7 +35,7 @@ pub enum Reason {
 
 impl Verb {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::List, Self::Watch, Self::Patch];
+    pub const ALL: [Self; 4] = [Self::List, Self::Watch, Self::Patch, Self::Create];
 
     /// As RBAC calls it.
     pub fn name(self) -> &'static str {
@@ -41,6 +43,7 @@ impl Verb {
             Self::List => "list",
             Self::Watch => "watch",
             Self::Patch => "patch",
+            Self::Create => "create",
         }
     }
 }

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use kube::client::AuthError;
 
-use crate::server::{CONNECT, Place};
+use crate::client::{CONNECT, PONG};
+use crate::server::Place;
 use crate::{Reason, Verb};
 
 /// No server makes us wait longer by asking for it.
@@ -43,6 +44,8 @@ enum Cause {
     Unreachable(String),
     NoConnection,
     NoAnswer(Duration),
+    /// The connection broke, or it was given up since a ping was not answered: the library does not tell which.
+    Lost,
     /// What is wrong with the server's certificate, and the remedy.
     Certificate(String, String),
     Tls(String),
@@ -95,6 +98,7 @@ impl Fault {
             | Cause::Refused
             | Cause::Unreachable(_)
             | Cause::NoConnection
+            | Cause::Lost
             | Cause::Certificate(..)
             | Cause::Tls(_) => Reason::Unreachable,
             Cause::NoAnswer(_) => Reason::Timeout,
@@ -111,6 +115,7 @@ impl Fault {
         match self.task.split(' ').next() {
             Some("watch") => Verb::Watch,
             Some("patch") => Verb::Patch,
+            Some("create") => Verb::Create,
             _ => Verb::List,
         }
     }
@@ -138,6 +143,7 @@ impl Fault {
             | Cause::Unreachable(_)
             | Cause::NoConnection
             | Cause::NoAnswer(_)
+            | Cause::Lost
             | Cause::Forbidden(_)
             | Cause::Status(..)
             | Cause::Answer(_) => false,
@@ -153,6 +159,9 @@ impl Fault {
             Cause::Unreachable(why) => format!("cannot reach {server}: {why}"),
             Cause::NoConnection => format!("cannot reach {server}: no connection within {CONNECT:?}"),
             Cause::NoAnswer(limit) => format!("{server} gives no answer within {limit:?}"),
+            Cause::Lost => format!(
+                "lost the connection to {server}: it broke, or was silent and did not answer a ping within {PONG:?}"
+            ),
             Cause::Certificate(what, _) => format!("cannot trust {server}: its certificate {what}"),
             Cause::Tls(why) => format!("cannot speak TLS with {server}: {why}"),
             Cause::Credentials(why) => format!("there are no credentials for {server}: {why}"),
@@ -178,6 +187,14 @@ impl Fault {
             Cause::Unreachable(_) => "look at this node's routes to it, or correct the URL".into(),
             Cause::NoConnection => {
                 "look for a firewall on the way that drops the packets, or correct the URL".into()
+            }
+            Cause::Lost => {
+                "look at this node's routes to it, and at firewalls and load balancers on the way".into()
+            }
+            Cause::Status(429, ..) => {
+                "look whether the API server is overloaded, or its API Priority and Fairness gives these requests too \
+                 little (metric apiserver_flowcontrol_rejected_requests_total)"
+                    .into()
             }
             Cause::NoAnswer(_) | Cause::Status(..) => "look at the API server's log".into(),
             Cause::Certificate(_, remedy) => remedy.clone(),
@@ -249,6 +266,9 @@ fn connection(error: &kube::Error) -> Option<Cause> {
     if let Some(error) = causes(error).find_map(|error| error.downcast_ref::<rustls::Error>()) {
         return Some(tls::cause(error));
     }
+    if causes(error).filter_map(|error| error.downcast_ref::<h2::Error>()).any(is_lost) {
+        return Some(Cause::Lost);
+    }
     let io = causes(error).filter_map(|error| error.downcast_ref::<io::Error>()).last()?;
     let text = io.to_string();
     Some(match io.kind() {
@@ -263,6 +283,11 @@ fn connection(error: &kube::Error) -> Option<Cause> {
             None => return None,
         },
     })
+}
+
+/// Whether it is the connection's end, and not that of one request on it.
+fn is_lost(error: &h2::Error) -> bool {
+    error.is_io() || error.is_go_away()
 }
 
 fn credentials(error: &AuthError) -> String {

@@ -1,5 +1,5 @@
 //! Kubernetes objects, from an API server or from a watched folder of manifests, as one stream of changes;
-//! and annotations back the same way.
+//! and annotations back the same way. What is wrong with a node is told to the API server, too.
 //!
 //! Objects are trimmed to what this project uses as soon as they arrive. Another kind is another variant of
 //! [`Object`], another watch in `api` and another arm in `manifest`.
@@ -7,6 +7,8 @@
 mod annotate;
 mod api;
 mod cache;
+mod client;
+mod degraded;
 mod errors;
 mod fault;
 mod folder;
@@ -19,6 +21,7 @@ mod source;
 
 pub use annotate::{AnnotateError, Annotator, PodRef};
 pub use cache::Cache;
+pub use degraded::{Complaint, Reporter};
 pub use errors::{ApiErrors, Reason, Verb};
 pub use fault::Fault;
 pub use health::Health;

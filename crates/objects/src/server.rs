@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{ACCEPT, CONTENT_TYPE};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
@@ -11,34 +12,80 @@ use k8s_openapi::api::core::v1::{Namespace, Node as ApiNode};
 use kube::api::{ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Api, Client, Config};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use crate::client::client;
 use crate::fault::{Fault, quote, unusable};
 use crate::source::{ApiOptions, ConnectError};
-
-/// A server that takes longer to be reached is out of reach.
-pub(crate) const CONNECT: Duration = Duration::from_secs(5);
 
 /// A server that takes longer for one answer does not answer: a list's page, a watch's beginning, a write.
 pub(crate) const ANSWER: Duration = Duration::from_secs(30);
 
 /// So many objects are listed in one request, as client-go does.
-pub(crate) const PAGE: u32 = 500;
+const PAGE: u32 = 500;
+
+/// No list has more pages: Kubernetes is made for 5,000 Nodes.
+const PAGES: u32 = 100;
+
+/// No list takes longer: the server keeps the version that a list began with for five minutes.
+const LIST: Duration = Duration::from_secs(5 * 60);
 
 /// The namespace that every cluster has from its beginning on: its UID is taken for the cluster's, as
 /// OpenTelemetry's k8s.cluster.uid is.
 const KUBE_SYSTEM: &str = "kube-system";
 
-/// What the agent does: a task's name, verb, resource, and the one object that it is done to.
-const TASKS: [(&str, &str, &str, Option<&str>); 4] = [
-    ("list nodes", "list", "nodes", None),
-    ("watch nodes", "watch", "nodes", None),
-    ("patch pods", "patch", "pods", None),
-    (GET_CLUSTER, "get", "namespaces", Some(KUBE_SYSTEM)),
+/// What the agent does: it needs these permissions, and none besides. The ClusterRole in deploy/midonet-kube.yaml has them.
+const TASKS: [Task; 6] = [
+    Task { name: LIST_NODES, verb: "list", resource: "nodes", ..Task::NONE },
+    Task { name: WATCH_NODES, verb: "watch", resource: "nodes", ..Task::NONE },
+    Task {
+        name: PATCH_POD_STATUS,
+        verb: "patch",
+        resource: "pods",
+        subresource: Some("status"),
+        ..Task::NONE
+    },
+    Task { name: GET_CLUSTER, verb: "get", resource: "namespaces", object: Some(KUBE_SYSTEM), ..Task::NONE },
+    Task {
+        name: PATCH_NODE_STATUS,
+        verb: "patch",
+        resource: "nodes",
+        subresource: Some("status"),
+        ..Task::NONE
+    },
+    Task {
+        name: CREATE_EVENTS,
+        verb: "create",
+        resource: "events",
+        group: Some("events.k8s.io"),
+        ..Task::NONE
+    },
 ];
 
+pub(crate) const LIST_NODES: &str = "list nodes";
+pub(crate) const WATCH_NODES: &str = "watch nodes";
+pub(crate) const PATCH_POD_STATUS: &str = "patch pods/status";
+pub(crate) const PATCH_NODE_STATUS: &str = "patch nodes/status";
+pub(crate) const CREATE_EVENTS: &str = "create events";
 const GET_CLUSTER: &str = "get namespaces/kube-system";
+
+/// A request of a kind, as RBAC knows it.
+struct Task {
+    name: &'static str,
+    verb: &'static str,
+    group: Option<&'static str>,
+    resource: &'static str,
+    subresource: Option<&'static str>,
+    /// The one object that it is about.
+    object: Option<&'static str>,
+}
+
+impl Task {
+    const NONE: Self =
+        Self { name: "", verb: "", group: None, resource: "", subresource: None, object: None };
+}
 
 /// Where a server is and how one is known to it: for messages.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,6 +95,9 @@ pub(crate) struct Place {
     /// Where the credentials are from.
     pub(crate) credentials: String,
 }
+
+/// Asks for the metadata of an object alone.
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
 /// A client and what it was made from.
 #[derive(Clone)]
@@ -77,13 +127,9 @@ impl Server {
                 return Err(url());
             }
         }
-        config.connect_timeout = Some(CONNECT);
-        // kube would try again by itself for minutes after a 429, 503 or 504, and nobody would be told.
-        config.default_retry = false;
-        // No read timeout: it would hold for idle watches too. Each request has its own bound where it is made.
         let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let authorities = config.root_cert.iter().flatten().map(|der| hex(&Sha256::digest(der))).collect();
-        let client = Client::try_from(config).map_err(|error| ConnectError::Client {
+        let client = client(&config).map_err(|error| ConnectError::Client {
             url: url.clone(),
             credentials: credentials.clone(),
             reason: unusable(&error),
@@ -107,6 +153,24 @@ impl Server {
         Fault::new(&self.place, task, error)
     }
 
+    /// Patches an object or a subresource. It is not sent back: of a Node that would be much.
+    pub(crate) async fn patch(&self, path: &str, kind: &'static str, patch: &Value) -> kube::Result<()> {
+        let request = http::Request::patch(path).header(CONTENT_TYPE, kind).header(ACCEPT, METADATA);
+        self.send(request, patch).await
+    }
+
+    /// Creates an object.
+    pub(crate) async fn post(&self, path: &str, object: &Value) -> kube::Result<()> {
+        let request = http::Request::post(path).header(CONTENT_TYPE, "application/json");
+        self.send(request.header(ACCEPT, METADATA), object).await
+    }
+
+    async fn send(&self, request: http::request::Builder, body: &Value) -> kube::Result<()> {
+        let body = serde_json::to_vec(body).map_err(kube::Error::SerdeError)?;
+        let request = request.body(body).map_err(kube::Error::HttpError)?;
+        self.client.request_text(request).await.map(drop)
+    }
+
     /// The UID of the cluster.
     pub(crate) async fn cluster(&self) -> Result<String, Fault> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
@@ -118,14 +182,13 @@ impl Server {
     /// All Nodes, once.
     pub(crate) async fn nodes(&self) -> Result<Vec<ApiNode>, Fault> {
         let api: Api<ApiNode> = Api::all(self.client.clone());
-        let mut params = ListParams::default().limit(PAGE);
+        let mut pages = Pages::default();
         let mut nodes = Vec::new();
         loop {
-            let page = self.answer("list nodes", api.list(&params)).await?;
+            let page = self.answer(LIST_NODES, api.list(&pages.params)).await?;
             nodes.extend(page.items);
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => return Ok(nodes),
+            if !pages.next(self, page.metadata.continue_)? {
+                return Ok(nodes);
             }
         }
     }
@@ -134,11 +197,13 @@ impl Server {
     pub(crate) async fn denied(&self) -> Vec<Fault> {
         let reviews: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
         let mut denied = Vec::new();
-        for (task, verb, resource, name) in TASKS {
+        for task in TASKS {
             let attributes = ResourceAttributes {
-                verb: Some(verb.into()),
-                resource: Some(resource.into()),
-                name: name.map(Into::into),
+                verb: Some(task.verb.into()),
+                group: task.group.map(Into::into),
+                resource: Some(task.resource.into()),
+                subresource: task.subresource.map(Into::into),
+                name: task.object.map(Into::into),
                 ..ResourceAttributes::default()
             };
             let spec = SelfSubjectAccessReviewSpec {
@@ -146,16 +211,47 @@ impl Server {
                 ..SelfSubjectAccessReviewSpec::default()
             };
             let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
-            let answer = self.answer(task, reviews.create(&PostParams::default(), &review)).await;
+            let answer = self.answer(task.name, reviews.create(&PostParams::default(), &review)).await;
             if let Some(status) = answer.ok().and_then(|review| review.status)
                 && !status.allowed
             {
                 let why = status.reason.filter(|reason| !reason.is_empty());
                 let why = why.unwrap_or_else(|| "no role allows it".into());
-                denied.push(Fault::forbidden(&self.place, task, &why));
+                denied.push(Fault::forbidden(&self.place, task.name, &why));
             }
         }
         denied
+    }
+}
+
+/// Where a list is that comes in pages: bounded, since a server may name one more after each.
+pub(crate) struct Pages {
+    /// Of the request for the next page.
+    pub(crate) params: ListParams,
+    asked: u32,
+    began: Instant,
+}
+
+impl Default for Pages {
+    fn default() -> Self {
+        Self { params: ListParams::default().limit(PAGE), asked: 1, began: Instant::now() }
+    }
+}
+
+impl Pages {
+    /// Turns to the page that the server names by this token; `false` if there is none.
+    pub(crate) fn next(&mut self, server: &Server, token: Option<String>) -> Result<bool, Fault> {
+        let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(false) };
+        if self.asked == PAGES {
+            let why = format!("the list has no end after {PAGES} pages of {PAGE}");
+            return Err(Fault::unusable(&server.place, LIST_NODES, &why));
+        }
+        if self.began.elapsed() >= LIST {
+            return Err(Fault::no_answer(&server.place, LIST_NODES, LIST));
+        }
+        self.asked += 1;
+        self.params.continue_token = Some(token);
+        Ok(true)
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::cache::Bound;
 use crate::fault::Fault;
 use crate::server::Server;
-use crate::{Annotator, Cache, Change, Health, Node, api, folder};
+use crate::{Annotator, Cache, Change, Health, Node, Reporter, api, folder};
 
 /// Where objects come from.
 #[derive(Debug, Clone)]
@@ -177,6 +177,14 @@ impl Connection {
         match &self.kind {
             Kind::Api(server, _) => Annotator::api(server.clone(), self.health.api_errors().clone()),
             Kind::Folder(path) => Annotator::folder(path),
+        }
+    }
+
+    /// Writes to the Node of this name what is wrong there; with a folder of manifests it does nothing.
+    pub fn reporter(&self, node: &str) -> Reporter {
+        match &self.kind {
+            Kind::Api(server, _) => Reporter::api(server.clone(), &self.health, node),
+            Kind::Folder(_) => Reporter::nowhere(),
         }
     }
 

@@ -13,30 +13,40 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use super::*;
 
 /// A certificate authority.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
     /// A server's side of TLS, with a certificate for that name or address, until that year.
-    fn acceptor(&self, name: &str, from: i32, until: i32) -> TlsAcceptor {
+    pub(super) fn acceptor(&self, name: &str, from: i32, until: i32) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::new(self.config(name, from, until)))
+    }
+
+    /// The same for a server that speaks HTTP/2.
+    pub(super) fn http2(&self, name: &str) -> TlsAcceptor {
+        let mut config = self.config(name, 2020, 2120);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        TlsAcceptor::from(Arc::new(config))
+    }
+
+    fn config(&self, name: &str, from: i32, until: i32) -> ServerConfig {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         let config = ServerConfig::builder().with_no_client_auth();
-        let config = config.with_single_cert(vec![certificate.der().clone()], key).unwrap();
-        TlsAcceptor::from(Arc::new(config))
+        config.with_single_cert(vec![certificate.der().clone()], key).unwrap()
     }
 }
 
 /// A connection to a server that is trusted by that authority.
-async fn trusting(url: &str, authority: &Authority) -> (TempDir, Connection) {
+pub(super) async fn trusting(url: &str, authority: &Authority) -> (TempDir, Connection) {
     let folder = tempfile::tempdir().unwrap();
     let (ca, path) = (folder.path().join("ca.crt"), folder.path().join("config"));
     std::fs::write(&ca, authority.0.pem()).unwrap();

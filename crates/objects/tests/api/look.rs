@@ -1,6 +1,7 @@
 //! One look at a source, as a check makes it.
 
 use objects::{Look, LookError};
+use serde::Deserialize;
 use server::review;
 
 use super::*;
@@ -20,6 +21,7 @@ async fn all_nodes_are_read_and_what_is_not_allowed_is_named() {
         (Kind::Review, review(false, "")),
         (Kind::Review, review(true, "")),
         (Kind::Review, review(false, "no such role")),
+        (Kind::Review, review(true, "")),
     ])
     .await;
     let look = connect(&server).await.look(LIMIT).await.unwrap();
@@ -45,8 +47,11 @@ async fn all_nodes_are_read_and_what_is_not_allowed_is_named() {
         .map(|asked| serde_json::from_str(&asked.body).unwrap())
         .collect();
     let attributes = |index: usize| asked[index]["spec"]["resourceAttributes"].clone();
-    assert_eq!(attributes(2), json!({"verb": "patch", "resource": "pods"}));
+    assert_eq!(asked.len(), 6);
+    assert_eq!(attributes(2), json!({"verb": "patch", "resource": "pods", "subresource": "status"}));
     assert_eq!(attributes(3), json!({"verb": "get", "resource": "namespaces", "name": "kube-system"}));
+    assert_eq!(attributes(4), json!({"verb": "patch", "resource": "nodes", "subresource": "status"}));
+    assert_eq!(attributes(5), json!({"verb": "create", "group": "events.k8s.io", "resource": "events"}));
 }
 
 #[tokio::test]
@@ -64,7 +69,7 @@ async fn without_the_right_to_list_no_node_is_known() {
             .await;
     let look = connect(&server).await.look(LIMIT).await.unwrap();
     assert!(look.nodes.is_none());
-    assert_eq!(look.denied.len(), 4, "{look:?}");
+    assert_eq!(look.denied.len(), 6, "{look:?}");
     assert!(look.denied[0].problem().contains("list nodes"), "{look:?}");
 }
 
@@ -81,4 +86,50 @@ async fn one_limit_holds_for_all_questions() {
             "{error}"
         );
     }
+}
+
+/// What is asked is what deploy/midonet-kube.yaml grants: no more, and no less.
+#[tokio::test]
+async fn the_cluster_role_grants_what_is_asked() {
+    let server = Server::start([(Kind::List, list("5", &[a("1")])), (Kind::Review, review(true, ""))]).await;
+    connect(&server).await.look(LIMIT).await.unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let mut asked: Vec<[String; 4]> = server
+        .requests(Kind::Review)
+        .iter()
+        .map(|asked| {
+            let body: serde_json::Value = serde_json::from_str(&asked.body).unwrap();
+            let asked = &body["spec"]["resourceAttributes"];
+            let resource = match text(&asked["subresource"]) {
+                none if none.is_empty() => text(&asked["resource"]),
+                subresource => format!("{}/{subresource}", text(&asked["resource"])),
+            };
+            [text(&asked["group"]), resource, text(&asked["name"]), text(&asked["verb"])]
+        })
+        .collect();
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/midonet-kube.yaml");
+    let manifest = std::fs::read_to_string(manifest).unwrap();
+    let documents = serde_yaml_ng::Deserializer::from_str(&manifest)
+        .map(|document| serde_json::Value::deserialize(document).unwrap());
+    let role = documents.into_iter().find(|document| document["kind"] == "ClusterRole").unwrap();
+    let mut granted = Vec::new();
+    let all = |rule: &serde_json::Value, key: &str| -> Vec<String> {
+        rule[key].as_array().map(|all| all.iter().map(text).collect()).unwrap_or_default()
+    };
+    for rule in role["rules"].as_array().unwrap() {
+        let mut names = all(rule, "resourceNames");
+        names.extend(names.is_empty().then(String::new));
+        for group in all(rule, "apiGroups") {
+            for resource in all(rule, "resources") {
+                for (name, verb) in
+                    names.iter().flat_map(|name| all(rule, "verbs").into_iter().map(move |verb| (name, verb)))
+                {
+                    granted.push([group.clone(), resource.clone(), name.clone(), verb]);
+                }
+            }
+        }
+    }
+    asked.sort();
+    granted.sort();
+    assert_eq!(asked, granted);
 }

@@ -9,10 +9,12 @@
     reason = "a test fails by panicking"
 )]
 
+mod degraded;
 mod faults;
 mod look;
 mod outage;
 mod server;
+mod silent;
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -20,7 +22,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt};
 use objects::{ApiOptions, Change, ConnectError, Connection, Key, Object, Reason, Source, Verb};
 use serde_json::json;
-use server::{End, Kind, Reply, Server, event, list, node, part, refusal, status};
+use server::{End, Kind, Reply, Server, bookmark, event, list, node, part, refusal, status};
 use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
 
@@ -97,10 +99,7 @@ async fn a_list_in_pages_and_a_watch_become_changes() {
                 vec![
                     event("ADDED", &node("c", "10.3.0.0/24", "6")),
                     event("MODIFIED", &node("a", "10.9.0.0/24", "7")),
-                    event(
-                        "BOOKMARK",
-                        &json!({"apiVersion": "v1", "kind": "Node", "metadata": {"resourceVersion": "8"}}),
-                    ),
+                    bookmark(),
                     event("DELETED", &node("b", "10.2.0.0/24", "9")),
                 ],
                 End::Open,
@@ -289,20 +288,6 @@ async fn a_server_that_never_answers_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_watch_may_be_idle_but_not_for_ever() {
-    let server = Server::start([(Kind::List, list("1", &[])), (Kind::Watch, idle())]).await;
-    let (connection, mut changes) = follow(&server).await;
-    assert_eq!(short(next(&mut changes).await), "=");
-    until("the watch", DEADLINE, || server.count(Kind::Watch) == 1).await;
-    tokio::time::sleep(Duration::from_secs(1)).await; // its beginning arrives
-    tokio::time::pause();
-    let began = Instant::now();
-    until("another watch", Duration::from_secs(400), || server.count(Kind::Watch) == 2).await;
-    assert!(began.elapsed() > Duration::from_secs(290), "{:?}", began.elapsed());
-    assert_eq!((connection.health().error(), server.count(Kind::List)), (None, 1));
-}
-
-#[tokio::test]
 async fn an_explicit_server_counts() {
     let server = Server::start([(Kind::List, list("1", &[])), (Kind::Watch, idle())]).await;
     let (_folder, mut options) = kubeconfig("http://127.0.0.1:1");
@@ -361,7 +346,7 @@ mod annotations {
         annotate(&server, &pod(Some("u-1"))).await.unwrap();
         annotate(&server, &pod(None)).await.unwrap();
         let patches = server.requests(Kind::Patch);
-        assert_eq!(patches[0].target.trim_end_matches('?'), "/api/v1/namespaces/shop/pods/web-0");
+        assert_eq!(patches[0].target.trim_end_matches('?'), "/api/v1/namespaces/shop/pods/web-0/status");
         assert_eq!(patches[0].headers["content-type"], "application/merge-patch+json");
         let body = |index: usize| serde_json::from_str::<serde_json::Value>(&patches[index].body).unwrap();
         let annotations = json!({"midonet.org/a": "1", "midonet.org/b": null});

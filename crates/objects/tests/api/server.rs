@@ -1,8 +1,11 @@
 //! An API server that follows a script: what it answers to which kind of request, one after the other.
 
+mod http2;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
@@ -18,12 +21,18 @@ pub enum Kind {
     Cluster,
     /// A SelfSubjectAccessReview.
     Review,
+    /// A new Event.
+    Event,
 }
 
 #[derive(Debug, Clone)]
 pub enum Reply {
     /// An HTTP status and a body.
     Answer(u16, String),
+    /// An answer in plain text, with the header Retry-After.
+    Plain(u16, &'static str, u32),
+    /// An answer whose body has no end.
+    Endless,
     /// A watch of these lines, and how it ends.
     Stream(Vec<String>, End),
     /// Takes the request and never answers.
@@ -34,6 +43,8 @@ pub enum Reply {
 pub enum End {
     /// It goes on, silent.
     Open,
+    /// It goes on with a bookmark a minute.
+    Bookmarks,
     /// As HTTP has it.
     Proper,
     /// The connection is cut in the middle of the next line.
@@ -83,14 +94,20 @@ impl Server {
             while let Ok((connection, _)) = listener.accept().await {
                 let (serving, tls) = (serving.clone(), tls.clone());
                 tokio::spawn(async move {
-                    match tls {
-                        None => serving.serve(connection).await,
-                        Some(tls) => serving.serve(tls.accept(connection).await.ok()?).await,
+                    let Some(tls) = tls else { return serving.serve(connection).await };
+                    let connection = tls.accept(connection).await.ok()?;
+                    match connection.get_ref().1.alpn_protocol() {
+                        Some(b"h2") => http2::serve(serving, connection).await,
+                        _ => serving.serve(connection).await,
                     }
                 });
             }
         });
         server
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub fn url(&self) -> String {
@@ -126,6 +143,21 @@ impl Server {
                 connection.write_all((head + &body).as_bytes()).await.ok()?;
                 connection.shutdown().await.ok()
             }
+            Reply::Plain(status, text, after) => {
+                let head = format!(
+                    "HTTP/1.1 {status} X\r\ncontent-type: text/plain\r\nretry-after: {after}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                    text.len()
+                );
+                connection.write_all((head + text).as_bytes()).await.ok()?;
+                connection.shutdown().await.ok()
+            }
+            Reply::Endless => {
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n";
+                connection.write_all(head.as_bytes()).await.ok()?;
+                loop {
+                    connection.write_all(&[b' '; 1 << 16]).await.ok()?;
+                }
+            }
             Reply::Stream(lines, end) => {
                 let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";
                 connection.write_all(head.as_bytes()).await.ok()?;
@@ -137,6 +169,12 @@ impl Server {
                     End::Proper => connection.write_all(b"0\r\n\r\n").await.ok(),
                     End::Cut => connection.write_all(b"400\r\n{\"type\":\"ADDED\",\"obj").await.ok(),
                     End::Open => std::future::pending().await,
+                    End::Bookmarks => loop {
+                        tokio::time::sleep(Duration::from_secs(60)).await;
+                        let line = bookmark();
+                        let chunk = format!("{:x}\r\n{line}\n\r\n", line.len() + 1);
+                        connection.write_all(chunk.as_bytes()).await.ok()?;
+                    },
                 }
             }
             Reply::Stall => std::future::pending().await,
@@ -159,14 +197,23 @@ async fn read(connection: &mut BufReader<impl AsyncRead + Unpin>) -> Option<Requ
     let length = headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     connection.read_exact(&mut body).await.ok()?;
-    let kind = match method.as_str() {
+    let kind = kind(&method, &target);
+    Some(Request { kind, target, headers, body: String::from_utf8(body).ok()? })
+}
+
+fn kind(method: &str, target: &str) -> Kind {
+    match method {
         "PATCH" => Kind::Patch,
+        "POST" if target.contains("/events") => Kind::Event,
         "POST" => Kind::Review,
         _ if target.starts_with("/api/v1/namespaces/kube-system") => Kind::Cluster,
         _ if target.contains("watch=true") => Kind::Watch,
         _ => Kind::List,
-    };
-    Some(Request { kind, target, headers, body: String::from_utf8(body).ok()? })
+    }
+}
+
+pub fn bookmark() -> String {
+    event("BOOKMARK", &json!({"apiVersion": "v1", "kind": "Node", "metadata": {"resourceVersion": "8"}}))
 }
 
 /// Its UID is "uid-" and its name.
