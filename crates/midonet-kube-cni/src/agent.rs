@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nodeapi::v1::{
-    BindPortReply, BindPortRequest, CheckPortReply, ReleasePortReply, ReleasePortRequest, StatusReply,
-    StatusRequest,
+    BindPortReply, BindPortRequest, CheckPortReply, ReadyReply, ReadyRequest, ReleasePortReply,
+    ReleasePortRequest, StatusReply, StatusRequest,
 };
 use nodeapi::{Client, Message, Method, Pending, call};
 use tonic::{Code, Status};
@@ -16,13 +16,18 @@ use crate::error::{Error, code};
 /// How long ADD waits for an agent that is absent or starting.
 const BIND_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long CHECK and STATUS wait.
+/// How long STATUS waits for an agent that is absent or starting: one that is replaced is away for some seconds, for more
+/// on a busy node. A kubelet that its runtime has told nothing for 30 seconds says that the runtime is down; it asks
+/// every five, and IPAM is asked in the same call.
+const READY_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long CHECK waits.
 const ASK_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How long DEL waits: it succeeds without the agent.
 const RELEASE_DEADLINE: Duration = Duration::from_secs(2);
 
-/// The pauses between two tries of ADD.
+/// The pauses between two tries of ADD and STATUS.
 const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
 
 /// A call in two steps, with time for other work while the agent does its part.
@@ -52,12 +57,26 @@ pub(crate) fn check(socket: &Path, request: &BindPortRequest) -> Result<CheckPor
     Call::new(socket, &call::CHECK_PORT, ASK_DEADLINE).ask(request)
 }
 
-/// How the node's network is.
+/// Whether Pods can be attached; waits for an agent that is being replaced.
 ///
 /// # Errors
 /// See [`Call::finish`].
-pub(crate) fn status(socket: &Path) -> Result<StatusReply, Error> {
-    Call::new(socket, &call::STATUS, ASK_DEADLINE).ask(&StatusRequest {})
+pub(crate) fn ready(socket: &Path) -> Result<ReadyReply, Error> {
+    let mut call = Call::new(socket, &call::READY, READY_DEADLINE);
+    call.start(&ReadyRequest {});
+    match call.finish_or_retry(&ReadyRequest {}) {
+        // The agent is older than this plugin, while a node is upgraded.
+        Err(error) if error.code == code::UNSUPPORTED_FIELD => {
+            Call::new(socket, &call::STATUS, ASK_DEADLINE).ask(&StatusRequest {}).map(ready_of)
+        }
+        answer => answer,
+    }
+}
+
+/// What an agent without the call `Ready` says of itself.
+fn ready_of(status: StatusReply) -> ReadyReply {
+    let agent = status.agent.unwrap_or_default();
+    ReadyReply { ready: agent.ready, reason: agent.not_ready_reason, serves: true }
 }
 
 impl<'a, Q: Message, A: Message + Default> Call<'a, Q, A> {

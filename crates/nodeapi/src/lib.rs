@@ -51,6 +51,9 @@ pub mod call {
     pub const CHECK_PORT: Method<BindPortRequest, CheckPortReply> =
         Method::new("/midonetkube.node.v1.Node/CheckPort");
 
+    /// Whether Pods can be attached.
+    pub const READY: Method<ReadyRequest, ReadyReply> = Method::new("/midonetkube.node.v1.Node/Ready");
+
     /// Everything there is to know about a node's network.
     pub const STATUS: Method<StatusRequest, StatusReply> = Method::new("/midonetkube.node.v1.Node/Status");
 }

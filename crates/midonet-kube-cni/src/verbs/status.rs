@@ -1,5 +1,5 @@
 use ipam::Ipam;
-use nodeapi::v1::StatusReply;
+use nodeapi::v1::ReadyReply;
 
 use crate::agent;
 use crate::error::{Error, Problems, code};
@@ -11,7 +11,7 @@ use crate::request::Request;
 pub(super) fn status(request: &Request) -> Result<(), Error> {
     let mut problems = Problems::default();
     // Without an agent packets go on as they did.
-    let reply = agent::status(&request.conf.socket)
+    let reply = agent::ready(&request.conf.socket)
         .map_err(|error| Error::new(code::UNAVAILABLE, error.to_string()))
         .and_then(|reply| judge(&reply));
     problems.take(reply);
@@ -23,35 +23,24 @@ pub(super) fn status(request: &Request) -> Result<(), Error> {
     problems.into_result()
 }
 
-/// An agent that is there and cannot make the network what it should be: Pods that are attached may miss some
-/// of it, too.
-fn judge(reply: &StatusReply) -> Result<(), Error> {
-    match &reply.agent {
-        Some(agent) if !agent.ready => {
-            let code = if reply.ports.is_empty() { code::UNAVAILABLE } else { code::LIMITED };
-            Err(Error::new(code, format!("the node agent is not ready: {}", agent.not_ready_reason)))
-        }
-        _ => Ok(()),
+fn judge(reply: &ReadyReply) -> Result<(), Error> {
+    if reply.ready {
+        return Ok(());
     }
+    let code = if reply.serves { code::UNAVAILABLE } else { code::LIMITED };
+    Err(Error::new(code, format!("the node agent is not ready: {}", reply.reason)))
 }
 
 #[cfg(test)]
 mod tests {
-    use nodeapi::v1::{Agent, Port};
-
     use super::*;
 
     #[test]
     fn what_an_agent_says_of_itself() {
-        for (ready, from_disk, ports, want) in [
-            (true, None, 0, None),
-            (true, Some(60), 1, None),
-            (false, None, 0, Some(50)),
-            (false, None, 1, Some(51)),
-        ] {
-            let agent = Agent { ready, objects_from_disk_seconds: from_disk, ..Agent::default() };
-            let ports = vec![Port::default(); ports];
-            let reply = StatusReply { agent: Some(agent), ports, ..StatusReply::default() };
+        for (ready, serves, want) in
+            [(true, true, None), (true, false, None), (false, true, Some(50)), (false, false, Some(51))]
+        {
+            let reply = ReadyReply { ready, serves, reason: "no podCIDR".into() };
             assert_eq!(judge(&reply).err().map(|error| error.code), want, "{reply:?}");
         }
     }

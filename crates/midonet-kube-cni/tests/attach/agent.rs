@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use nodeapi::v1::node_server::{Node, NodeServer};
 use nodeapi::v1::{
-    Agent as AgentStatus, BindPortReply, BindPortRequest, CheckPortReply, Port, ReleasePortReply,
-    ReleasePortRequest, StatusReply, StatusRequest,
+    Agent as AgentStatus, BindPortReply, BindPortRequest, CheckPortReply, ReadyReply, ReadyRequest,
+    ReleasePortReply, ReleasePortRequest, StatusReply, StatusRequest,
 };
 use tonic::{Request, Response, Status};
 
@@ -24,6 +24,8 @@ struct State {
     refusal: Mutex<Option<Status>>,
     /// Whether ReleasePort fails.
     refuses_releases: AtomicBool,
+    /// What Ready is answered with; ready, if nothing.
+    ready: Mutex<Option<Result<ReadyReply, Status>>>,
     /// The last BindPort, refused or not.
     last_bind: Mutex<Option<BindPortRequest>>,
     bound: Mutex<Vec<BindPortRequest>>,
@@ -47,6 +49,11 @@ impl Agent {
 
     pub(crate) fn refuse(&self, status: Option<Status>) {
         *self.state.refusal.lock().unwrap() = status;
+    }
+
+    /// What it says of itself from now on.
+    pub(crate) fn be(&self, ready: Result<ReadyReply, Status>) {
+        *self.state.ready.lock().unwrap() = Some(ready);
     }
 
     pub(crate) fn refuse_releases(&self, refuse: bool) {
@@ -110,11 +117,15 @@ impl Node for Service {
         }
     }
 
+    async fn ready(&self, _: Request<ReadyRequest>) -> Result<Response<ReadyReply>, Status> {
+        let ready = ReadyReply { ready: true, reason: String::new(), serves: true };
+        self.0.ready.lock().unwrap().clone().unwrap_or(Ok(ready)).map(Response::new)
+    }
+
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusReply>, Status> {
         let refusal = self.0.refusal.lock().unwrap().clone();
         let not_ready_reason = refusal.as_ref().map(|status| status.message().to_owned()).unwrap_or_default();
         let agent = AgentStatus { ready: refusal.is_none(), not_ready_reason, ..AgentStatus::default() };
-        let ports = vec![Port::default(); self.0.bound.lock().unwrap().len()];
-        Ok(Response::new(StatusReply { agent: Some(agent), ports, ..StatusReply::default() }))
+        Ok(Response::new(StatusReply { agent: Some(agent), ..StatusReply::default() }))
     }
 }

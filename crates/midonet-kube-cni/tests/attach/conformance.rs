@@ -1,6 +1,9 @@
 //! Every verb of every version, as the specification's own runtime asks for it.
 
+use std::time::Duration;
+
 use naming::PodKey;
+use nodeapi::v1::ReadyReply;
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
@@ -136,28 +139,64 @@ fn status_says_50_and_51() {
     assert_error("1.1.0", &answer.json);
     let (code, msg) = answer.error();
     assert!(code == 50 && msg.contains("is midonet-kube-node running"), "{msg}");
-    assert!(!cnitool.run("status", &pod, &[]).ok);
 
     let agent = Agent::start(&node.socket());
     cnitool.must("status", &pod);
-    agent.refuse(Some(tonic::Status::unavailable("no podCIDR yet")));
+    let not_ready = |reason: &str, serves| Ok(ReadyReply { ready: false, reason: reason.into(), serves });
+    // 50 also with attached Pods, which go on as they did.
+    cnitool.must("add", &pod);
+    agent.be(not_ready("no podCIDR yet", true));
     let (code, msg) = status().error();
     assert!(code == 50 && msg.contains("no podCIDR yet"), "{code} {msg}");
-    agent.refuse(None);
-    cnitool.must("add", &pod);
-    agent.refuse(Some(tonic::Status::unavailable("something undoes the agent's work")));
+    agent.be(not_ready("something undoes the agent's work", false));
     let (code, msg) = status().error();
     assert!(code == 51 && msg.contains("undoes the agent's work"), "{code} {msg}");
-    agent.refuse(None);
 
     let mut full = node.config.clone();
     full["ipam"]["ranges"][0][0]["rangeEnd"] = json!("10.244.1.3");
+    // IPAM is asked in any case.
+    let (code, msg) = node.call("STATUS", &pod, &full, &[]).error();
+    assert!(code == 51 && msg.contains("undoes the agent's") && msg.contains("10.244.1.3"), "{code} {msg}");
+    agent.be(Ok(ReadyReply { ready: true, ..ReadyReply::default() }));
     let (code, msg) = node.call("STATUS", &pod, &full, &[]).error();
     assert!(code == 50 && msg.contains("10.244.1.3"), "{code} {msg}");
-    // IPAM is asked in any case.
+}
+
+#[test]
+fn status_waits_for_an_agent_that_is_replaced() {
+    let node = Node::new("midonet-kube-ipam");
+    let pod = Sandbox::new("c1", "web-0");
+    let status = || node.call("STATUS", &pod, &node.config, &[]);
+    // Its socket is there before it knows whether it can serve.
+    let starting = || Err(tonic::Status::unavailable("waiting for the first list of Nodes"));
+    let (asked, answer) = std::thread::scope(|scope| {
+        let call = scope.spawn(status);
+        std::thread::sleep(Duration::from_secs(1));
+        let agent = Agent::start(&node.socket());
+        agent.be(starting());
+        std::thread::sleep(Duration::from_secs(1));
+        let asked = !call.is_finished();
+        agent.be(Ok(ReadyReply { ready: true, ..ReadyReply::default() }));
+        (asked, call.join().unwrap())
+    });
+    assert!(asked && answer.ok, "{}", answer.json);
+    // Not for ever: a node without an agent is not ready.
+    let agent = Agent::start(&node.socket());
+    agent.be(starting());
+    let (code, msg) = status().error();
+    assert!(code == 50 && msg.contains("waiting for the first list of Nodes"), "{code} {msg}");
+}
+
+#[test]
+fn status_asks_an_older_agent_as_before() {
+    let node = Node::new("midonet-kube-ipam");
+    let pod = Sandbox::new("c1", "web-0");
+    let agent = Agent::start(&node.socket());
+    agent.be(Err(tonic::Status::unimplemented("")));
+    assert!(node.call("STATUS", &pod, &node.config, &[]).ok);
     agent.refuse(Some(tonic::Status::unavailable("no podCIDR yet")));
-    let (code, msg) = node.call("STATUS", &pod, &full, &[]).error();
-    assert!(code == 51 && msg.contains("no podCIDR yet") && msg.contains("10.244.1.3"), "{code} {msg}");
+    let (code, msg) = node.call("STATUS", &pod, &node.config, &[]).error();
+    assert!(code == 50 && msg.contains("no podCIDR yet"), "{code} {msg}");
 }
 
 #[test]

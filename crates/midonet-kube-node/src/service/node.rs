@@ -5,13 +5,13 @@ use naming::PodKey;
 use naming::alias::PortAlias;
 use nodeapi::v1::node_server::Node;
 use nodeapi::v1::{
-    Bandwidth, BindPortReply, BindPortRequest, CheckPortReply, PortMapping, ReleasePortReply,
-    ReleasePortRequest, StatusReply, StatusRequest,
+    Bandwidth, BindPortReply, BindPortRequest, CheckPortReply, PortMapping, ReadyReply, ReadyRequest,
+    ReleasePortReply, ReleasePortRequest, StatusReply, StatusRequest,
 };
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Readiness};
 use crate::network::{BindError, BindRequest};
 use crate::{metrics, status};
 
@@ -69,6 +69,16 @@ impl Node for NodeService {
         let request = bind_request(request.into_inner())?;
         self.agent.with_network(|network| network.check(&request)).map_err(|error| status_of(&error))?;
         Ok(Response::new(CheckPortReply {}))
+    }
+
+    async fn ready(&self, _: Request<ReadyRequest>) -> Result<Response<ReadyReply>, Status> {
+        let serves = self.agent.problems().all().is_empty();
+        let (ready, reason) = match (self.agent.known_readiness(), self.agent.readiness()) {
+            (None, Readiness::Waiting(reason)) => return Err(Status::unavailable(reason)),
+            (_, Readiness::Waiting(reason)) => (false, reason),
+            (_, Readiness::Ready) => (true, String::new()),
+        };
+        Ok(Response::new(ReadyReply { ready, reason, serves }))
     }
 
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusReply>, Status> {
