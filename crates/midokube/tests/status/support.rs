@@ -5,8 +5,8 @@ use std::process::{Command, Output};
 
 use nodeapi::v1::node_server::{Node, NodeServer};
 use nodeapi::v1::{
-    self, BindPortReply, BindPortRequest, CheckPortReply, ReleasePortReply, ReleasePortRequest, StatusReply,
-    StatusRequest,
+    self, BindPortReply, BindPortRequest, CheckPortReply, ReadyReply, ReadyRequest, ReleasePortReply,
+    ReleasePortRequest, StatusReply, StatusRequest,
 };
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -71,6 +71,10 @@ impl Node for Service {
     }
 
     async fn check_port(&self, _: Request<BindPortRequest>) -> Result<Response<CheckPortReply>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn ready(&self, _: Request<ReadyRequest>) -> Result<Response<ReadyReply>, Status> {
         Err(Status::unimplemented("not here"))
     }
 
