@@ -65,8 +65,9 @@ impl Scene {
     /// All is as it was before: the same ports, nothing to tell.
     fn nothing_is_lost(&self, when: &str) {
         self.everything_works(when);
+        let ready = || self.lab.status("node1").unwrap().agent.unwrap().ready;
+        testkit::wait_until(DEADLINE, &format!("{when}: the agent is ready"), ready);
         let status = self.lab.status("node1").unwrap();
-        assert!(status.agent.unwrap().ready, "{when}");
         let mut ports: Vec<_> = status.ports.iter().map(|port| (port.name.as_str(), &port.mac)).collect();
         ports.sort();
         assert_eq!(ports.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["a", "b"], "{when}");
