@@ -10,6 +10,7 @@ mod deploy;
 mod outage;
 mod readiness;
 mod services;
+mod trouble;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -239,6 +240,8 @@ fn pods_of_a_real_kubernetes_talk_and_leave_nothing_behind() {
         cluster.pods().iter().all(|pod| pod.annotations.get(annotation::PORT_ID).is_some())
     });
     cluster.annotations_are_right(&cluster.pods());
+    trouble::a_token_is_for_what_is_needed(&cluster, &pods);
+    trouble::a_cluster_in_trouble_loses_nothing(&cluster, &pods);
     outage::an_outage_of_the_api_server_stops_nobody(&cluster, &pods);
     cluster.undeploy();
     leaves_nothing(&cluster, &before);

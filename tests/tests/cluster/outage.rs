@@ -67,14 +67,14 @@ fn comes_talks_and_goes(cluster: &Cluster, node: &str, name: &str, pods: &[Pod])
 }
 
 /// As the runtime does it. Returns the Pod's addresses.
-fn add(cluster: &Cluster, node: &str, name: &str) -> Vec<IpAddr> {
+pub(super) fn add(cluster: &Cluster, node: &str, name: &str) -> Vec<IpAddr> {
     cluster.enter(node, &["ip", "netns", "add", name]);
     let result: Value = serde_json::from_str(&cni(cluster, node, "add", name)).unwrap();
     let addresses = result["ips"].as_array().unwrap().iter().map(|ip| ip["address"].as_str().unwrap());
     addresses.map(|address| address.parse::<ipnet::IpNet>().unwrap().addr()).collect()
 }
 
-fn delete(cluster: &Cluster, node: &str, name: &str) {
+pub(super) fn delete(cluster: &Cluster, node: &str, name: &str) {
     cni(cluster, node, "del", name);
     cluster.enter(node, &["ip", "netns", "del", name]);
 }
@@ -89,7 +89,7 @@ fn cni(cluster: &Cluster, node: &str, verb: &str, name: &str) -> String {
     cluster.enter(node, &["env", &pod, path, config, "cnitool", verb, "midonet-pod-network", &netns])
 }
 
-fn status(cluster: &Cluster, node: &str) -> Option<Value> {
+pub(super) fn status(cluster: &Cluster, node: &str) -> Option<Value> {
     let midokube = testkit::bin("midokube");
     let said = cluster.tool("enter", &[node, midokube.to_str().unwrap(), "status", "-o", "json"]);
     said.ok().map(|text| serde_json::from_str(&text).unwrap())

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::Cluster;
 
 const NODE: &str = "node2";
@@ -29,8 +31,13 @@ pub(super) fn a_node_is_ready_while_the_plugin_is(cluster: &Cluster) {
 /// The status of the Node's condition Ready, and its message.
 fn ready(cluster: &Cluster) -> (String, String) {
     let node = cluster.json(&["get", "node", NODE]);
-    let conditions = node["status"]["conditions"].as_array().unwrap();
-    let ready = conditions.iter().find(|condition| condition["type"] == "Ready").unwrap();
+    let ready = condition(&node, "Ready").unwrap();
     let text = |key: &str| ready[key].as_str().unwrap_or_default().to_owned();
     (text("status"), text("message"))
+}
+
+/// A condition of a Node.
+pub(super) fn condition(node: &Value, kind: &str) -> Option<Value> {
+    let conditions = node["status"]["conditions"].as_array()?;
+    conditions.iter().find(|condition| condition["type"] == kind).cloned()
 }
