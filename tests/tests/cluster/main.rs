@@ -242,7 +242,6 @@ fn pods_of_a_real_kubernetes_talk_and_leave_nothing_behind() {
     cluster.annotations_are_right(&cluster.pods());
     trouble::a_token_is_for_what_is_needed(&cluster, &pods);
     trouble::a_cluster_in_trouble_loses_nothing(&cluster, &pods);
-    outage::an_outage_of_the_api_server_stops_nobody(&cluster, &pods);
     cluster.undeploy();
     leaves_nothing(&cluster, &before);
     readiness::a_node_is_ready_while_the_plugin_is(&cluster);
