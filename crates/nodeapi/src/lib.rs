@@ -7,7 +7,7 @@ mod server;
 pub use prost::Message;
 
 pub use client::{Client, ConnectError, Method, Pending};
-pub use server::{ListenError, PeerStream, incoming, listen};
+pub use server::{ListenError, Listener, PeerStream, Socket, incoming, listen};
 
 /// Where the agent listens, unless it is told otherwise.
 pub const SOCKET: &str = "/var/run/midonet-kube-node/api";

@@ -12,7 +12,7 @@ use nodeapi::original::mido_net_kube_node_server::{MidoNetKubeNode, MidoNetKubeN
 use nodeapi::original::{
     AddPodAnnotationReply, AddPodAnnotationRequest, DeletePodAnnotationReply, DeletePodAnnotationRequest,
 };
-use nodeapi::{Client, Method};
+use nodeapi::{Client, Method, Socket};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
@@ -121,6 +121,89 @@ fn a_second_agent_takes_the_place_of_a_dead_one() {
     runtime.block_on(async { drop(nodeapi::listen(&socket).unwrap()) });
     let _agent = serve(&socket);
     Client::connect(&socket, DEADLINE).unwrap();
+}
+
+/// Serves [`Echo`] where `make_again` can be tried.
+fn serve_socket(path: &Path) -> (tokio::runtime::Runtime, Socket) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(async { nodeapi::listen(path).unwrap() });
+    let socket = listener.socket();
+    let service = Server::builder().add_service(MidoNetKubeNodeServer::new(Echo));
+    runtime.spawn(service.serve_with_incoming(nodeapi::incoming(listener, |_| {})));
+    (runtime, socket)
+}
+
+#[test]
+fn a_removed_or_replaced_socket_is_made_again_and_calls_under_way_live_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run/api");
+    let (runtime, socket) = serve_socket(&path);
+    let request = |key: &str| AddPodAnnotationRequest { key: key.into(), ..Default::default() };
+    let mut before = Client::connect(&path, DEADLINE).unwrap();
+    assert_eq!(before.call(&ADD, &request("before")).unwrap().error, "before");
+    assert_eq!(socket.problem(), None);
+
+    let directory = path.parent().unwrap();
+    let strangers: [(&str, &dyn Fn()); 6] = [
+        ("is gone", &|| std::fs::remove_file(&path).unwrap()),
+        ("is gone", &|| std::fs::remove_dir_all(directory).unwrap()),
+        ("is gone", &|| std::fs::rename(directory, folder.path().join("elsewhere")).unwrap()),
+        ("replaced by another file", &|| {
+            std::fs::remove_file(&path).unwrap();
+            drop(UnixListener::bind(&path).unwrap());
+        }),
+        ("replaced by another file", &|| {
+            std::fs::remove_file(&path).unwrap();
+            std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        }),
+        ("mode 666", &|| std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap()),
+    ];
+    for (problem, harm) in strangers {
+        harm();
+        let told = socket.problem().unwrap();
+        assert!(told.contains(problem) && told.contains(path.to_str().unwrap()), "{told}");
+        runtime.block_on(async { socket.make_again().unwrap() });
+        assert_eq!(socket.problem(), None, "{problem}");
+        let mut after = Client::connect(&path, DEADLINE).unwrap();
+        assert_eq!(after.call(&ADD, &request("after")).unwrap().error, "after", "{problem}");
+        assert_eq!(before.call(&ADD, &request("still")).unwrap().error, "still", "{problem}");
+    }
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let error = runtime.block_on(async { socket.make_again().unwrap_err().to_string() });
+    assert!(error.contains("remove what is there"), "{error}");
+    std::fs::remove_dir(&path).unwrap();
+    runtime.block_on(async { socket.make_again().unwrap() });
+    Client::connect(&path, DEADLINE).unwrap();
+}
+
+#[test]
+fn a_directory_that_is_there_keeps_its_mode_and_must_be_roots_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let listen = |directory: &Path| {
+        runtime.block_on(async { nodeapi::listen(&directory.join("api")).map(drop) })
+    };
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let directory = folder.path().join("run");
+    std::fs::create_dir(&directory).unwrap();
+    for (owner, group, set) in [(0, 0, 0o755), (0, 0, 0o750), (0, 7009, 0o755), (0, 0, 0o775)] {
+        std::os::unix::fs::chown(&directory, Some(owner), Some(group)).unwrap();
+        std::fs::set_permissions(&directory, PermissionsExt::from_mode(set)).unwrap();
+        listen(&directory).unwrap();
+        assert_eq!((mode(&directory), mode(&directory.join("api"))), (set, 0o600));
+    }
+    for (owner, group, set) in [(7009, 0, 0o755), (0, 0, 0o757), (0, 7009, 0o775), (0, 0, 0o1777)] {
+        std::os::unix::fs::chown(&directory, Some(owner), Some(group)).unwrap();
+        std::fs::set_permissions(&directory, PermissionsExt::from_mode(set)).unwrap();
+        let error = listen(&directory).unwrap_err().to_string();
+        let remedy = format!("chown root {}", directory.display());
+        assert!(error.contains(&remedy) && error.contains(&format!("mode {set:o}")), "{error}");
+        assert_eq!(mode(&directory), set);
+    }
+    let made = folder.path().join("new/below");
+    listen(&made).unwrap();
+    assert_eq!((mode(&made), mode(made.parent().unwrap())), (0o700, 0o700));
 }
 
 #[test]
