@@ -158,7 +158,7 @@ impl Healer {
 fn listen(tell: &Notify) -> plumbing::Result<()> {
     let monitor = plumbing::Monitor::here()?;
     loop {
-        if monitor.wait(Duration::from_secs(3600))? {
+        if monitor.wait(Duration::from_secs(3600))?.any {
             tell.notify_one();
             // Floods are gathered in the socket, not told one by one.
             std::thread::sleep(DEBOUNCE / 2);

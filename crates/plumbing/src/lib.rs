@@ -28,7 +28,7 @@ pub use attachment::{
 };
 pub use error::{Error, Result};
 pub use link::{DEAD_GROUP, Link, Stats, find_port, list_ports, peers, reap_dead};
-pub use monitor::Monitor;
+pub use monitor::{Heard, Monitor};
 pub use netlink::Netlink;
 pub use netns::NetNs;
 pub use route::Route;

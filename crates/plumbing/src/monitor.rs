@@ -1,35 +1,53 @@
-//! Hearing of changes: what somebody else did to this namespace's links, addresses, routes, queueing
-//! disciplines and nftables. What it was is not told: who hears of a change looks for himself.
+//! Hearing of changes: what somebody did to this namespace's links, addresses, routes, rules, forwarding settings,
+//! queueing disciplines, nftables and IPsec policies. What it was is not told: who hears of a change looks.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use netlink_sys::constants::{NETLINK_NETFILTER, NETLINK_ROUTE};
+use netlink_packet_core::NetlinkBuffer;
+use netlink_sys::constants::{NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_XFRM};
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::netlink::is_echo;
 use crate::{Error, Result};
 
-/// RTNLGRP_LINK, _IPV4_IFADDR, _IPV6_IFADDR, _IPV4_ROUTE, _IPV6_ROUTE, _TC (linux/rtnetlink.h).
-const ROUTE_GROUPS: [u32; 6] = [1, 5, 9, 7, 11, 4];
+/// RTNLGRP_LINK, _IPV4_IFADDR, _IPV6_IFADDR, _IPV4_ROUTE, _IPV6_ROUTE, _IPV4_RULE, _IPV6_RULE, _TC, _IPV4_NETCONF,
+/// _IPV6_NETCONF (linux/rtnetlink.h). The last two tell of forwarding and rp_filter, of each interface and of all.
+const ROUTE_GROUPS: [u32; 10] = [1, 5, 9, 7, 11, 8, 19, 4, 24, 25];
 
 /// NFNLGRP_NFTABLES (linux/netfilter/nfnetlink.h).
 const NFTABLES_GROUP: [u32; 1] = [7];
 
+/// XFRMNLGRP_POLICY (linux/xfrm.h).
+const XFRM_GROUP: [u32; 1] = [4];
+
+/// RTM_NEWLINK and RTM_DELLINK (linux/rtnetlink.h).
+const LINK_MESSAGES: [u16; 2] = [16, 17];
+
 /// Large enough for any one event.
 const BUFFER: usize = 32 * 1024;
 
-/// Two sockets that the kernel tells of every change in the namespace they were made in.
+/// Sockets that the kernel tells of every change in the namespace they were made in.
 #[derive(Debug)]
 pub struct Monitor {
     sockets: Vec<Socket>,
 }
 
+/// What a [`Monitor`] heard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// Something changed.
+    pub any: bool,
+    /// A link was made, changed or deleted, or events were lost.
+    pub links: bool,
+}
+
 impl Monitor {
-    /// Listens from now on in the namespace of this thread. Where the kernel has no nf_tables, only that
-    /// part is missing.
+    /// Listens from now on in the namespace of this thread. Where the kernel has no nf_tables or no IPsec, only
+    /// that part is missing.
     ///
     /// # Errors
     /// The kernel gives no socket.
@@ -37,14 +55,15 @@ impl Monitor {
         let route = listen(NETLINK_ROUTE, &ROUTE_GROUPS)
             .map_err(|error| Error::new("listen to changes of the network", error))?;
         let nftables = listen(NETLINK_NETFILTER, &NFTABLES_GROUP).ok();
-        Ok(Self { sockets: [route].into_iter().chain(nftables).collect() })
+        let policies = listen(NETLINK_XFRM, &XFRM_GROUP).ok();
+        Ok(Self { sockets: [route].into_iter().chain(nftables).chain(policies).collect() })
     }
 
-    /// Waits for a change, at most so long; whether there was one. All that came by then count as one.
+    /// Waits for a change, at most so long. All that came by then count as one. It may end early, with nothing heard.
     ///
     /// # Errors
     /// The sockets fail.
-    pub fn wait(&self, deadline: Duration) -> Result<bool> {
+    pub fn wait(&self, deadline: Duration) -> Result<Heard> {
         let error = |error: io::Error| Error::new("wait for changes of the network", error);
         // SAFETY: the descriptors are open as long as the sockets are borrowed here.
         let borrow = |socket: &Socket| unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
@@ -52,12 +71,13 @@ impl Monitor {
         let mut waiting: Vec<_> = descriptors.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
         let timeout = PollTimeout::try_from(deadline).unwrap_or(PollTimeout::MAX);
         match poll(&mut waiting, timeout) {
-            Ok(0) | Err(Errno::EINTR) => return Ok(false),
+            Ok(0) | Err(Errno::EINTR) => return Ok(Heard::default()),
             Ok(_) => {}
             Err(errno) => return Err(error(errno.into())),
         }
-        self.sockets.iter().try_for_each(drain).map_err(error)?;
-        Ok(true)
+        let mut heard = Heard::default();
+        self.sockets.iter().try_for_each(|socket| drain(socket, &mut heard)).map_err(error)?;
+        Ok(heard)
     }
 }
 
@@ -70,16 +90,30 @@ fn listen(protocol: isize, groups: &[u32]) -> io::Result<Socket> {
 }
 
 /// Reads what is there. A lost event (ENOBUFS) is one more reason to look, and nothing else.
-fn drain(socket: &Socket) -> io::Result<()> {
+fn drain(socket: &Socket, heard: &mut Heard) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(BUFFER);
     loop {
         buffer.clear();
         match socket.recv(&mut buffer, 0) {
-            Ok(_) => {}
+            Ok(_) => note(&buffer, heard),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                *heard = Heard { any: true, links: true };
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Notes what one datagram tells. An echo is what somebody looked at, and no change.
+fn note(mut datagram: &[u8], heard: &mut Heard) {
+    while let Ok(message) = NetlinkBuffer::new_checked(datagram) {
+        if !is_echo(message.message_type(), message.sequence_number()) {
+            heard.any = true;
+            heard.links |= LINK_MESSAGES.contains(&message.message_type());
+        }
+        let length = (message.length() as usize).next_multiple_of(4);
+        datagram = datagram.get(length.max(4)..).unwrap_or_default();
     }
 }

@@ -31,6 +31,21 @@ const ATTR_MSG: u16 = 1;
 /// NLM_F_ACK_TLVS: such an explanation follows.
 const ACK_TLVS: u16 = 0x200;
 
+/// RTM_NEWQDISC (linux/rtnetlink.h).
+const NEW_QDISC: u16 = 36;
+
+/// How the sequence numbers of requests for one object begin. To who asks for a qdisc, kernels may answer by telling
+/// everybody who listens to changes (`qdisc_notify`): by the number such an answer is known for what it is.
+const ECHO: u32 = 0xec40_0000;
+
+/// The part of a sequence number that counts then.
+const ECHO_COUNT: u32 = 0xffff;
+
+/// Whether a message to all that listen to changes only answers somebody's look, this process's or another's of ours.
+pub(crate) fn is_echo(kind: u16, sequence: u32) -> bool {
+    kind == NEW_QDISC && sequence & !ECHO_COUNT == ECHO
+}
+
 /// A socket to the kernel's networking, bound to one namespace for good.
 #[derive(Debug)]
 pub struct Netlink {
@@ -158,7 +173,8 @@ impl Netlink {
         flags: u16,
     ) -> Result<Vec<RouteNetlinkMessage>> {
         self.sequence = self.sequence.wrapping_add(1);
-        let sequence = self.sequence;
+        let is_echoed = flags & NLM_F_ECHO != 0;
+        let sequence = if is_echoed { ECHO | (self.sequence & ECHO_COUNT) } else { self.sequence };
         let mut bytes = Vec::new();
         append(&mut bytes, message, flags, sequence);
         self.socket.send(&bytes, 0).map_err(|error| Error::new(what, error))?;
