@@ -286,6 +286,31 @@ fn a_node_that_nobody_touches_is_left_alone() {
     assert!(repairs.all(|line| line.ends_with(" 0")), "{page}");
 }
 
+/// How often the threads of node1's agent stopped waiting.
+fn wake_ups(lab: &TestLab) -> u64 {
+    let agent = lab.state().unwrap().node("node1").unwrap().agent.unwrap();
+    let threads = std::fs::read_dir(format!("/proc/{}/task", agent.pid)).unwrap().flatten();
+    // One that ends meanwhile has no files.
+    let status = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("status")).ok());
+    let of = |status: String| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse::<u64>().ok())
+    };
+    status.filter_map(of).sum()
+}
+
+/// An agent whose own look is an event for it never sleeps. `make bench ONLY=idle` says what an idle one costs.
+#[test]
+fn an_agent_with_nothing_to_do_sleeps() {
+    let scene = Scene::new();
+    testkit::wait_until(2 * DEADLINE, "there are ten seconds with less than 50 wake-ups", || {
+        let before = wake_ups(&scene.lab);
+        std::thread::sleep(Duration::from_secs(10));
+        wake_ups(&scene.lab).saturating_sub(before) < 50
+    });
+}
+
 #[test]
 fn who_breaks_the_same_again_and_again_is_told_of() {
     let scene = Scene::new();

@@ -32,6 +32,8 @@ struct Inner {
     mailbox: Mailbox,
     /// `None` before there was anything to make a network of.
     readiness: watch::Sender<Option<Readiness>>,
+    /// Why the plugin cannot reach this agent.
+    unserved: Mutex<Option<String>>,
     repairs: Repairs,
     problems: Problems,
     leaks: Mutex<Report>,
@@ -71,6 +73,7 @@ impl Agent {
             mailbox,
             readiness: watch::Sender::new(None),
             problems: Problems::default(),
+            unserved: Mutex::default(),
             leaks: Mutex::default(),
             strangers: AtomicU64::new(0),
             durations: Durations::default(),
@@ -134,8 +137,16 @@ impl Agent {
         self.0.readiness.subscribe()
     }
 
+    /// Whether everything was set up once, so that Pods are served as long as the plugin reaches this agent.
+    pub fn is_set_up(&self) -> bool {
+        *self.0.readiness.borrow() == Some(Readiness::Ready)
+    }
+
     /// Whether Pods can be served.
     pub fn readiness(&self) -> Readiness {
+        if let Some(reason) = self.0.unserved.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            return Readiness::Waiting(reason);
+        }
         self.known_readiness().unwrap_or_else(|| {
             Readiness::Waiting(match self.0.source.error() {
                 Some(error) => format!("waiting for the first list of Nodes: {error}"),
@@ -157,6 +168,18 @@ impl Agent {
             }
             changed
         });
+    }
+
+    /// Notes why the plugin cannot reach this agent, if it cannot; says so in the log when that changed.
+    pub fn set_unserved(&self, reason: Option<String>) {
+        let mut unserved = self.0.unserved.lock().unwrap_or_else(PoisonError::into_inner);
+        if *unserved != reason {
+            match &reason {
+                Some(reason) => warn!(reason, "not ready"),
+                None => tracing::info!("the plugin can reach the agent again"),
+            }
+            *unserved = reason;
+        }
     }
 
     /// Where objects come from, and what is wrong with that.
@@ -264,8 +287,7 @@ impl Agent {
         Ok(record)
     }
 
-    /// Queues a port's annotations. A Pod whose name did not fit into its interface's alias cannot be
-    /// found again; it was annotated when it was added.
+    /// Queues a port's annotations, unless the Pod's whole name is not known: it was annotated when it was added.
     pub fn annotate(&self, port: &PortRecord) {
         if !port.alias.is_whole() {
             return;

@@ -14,6 +14,7 @@ use crate::args::{CheckArgs, Output, RunArgs, unknown_settings};
 use crate::stdout;
 
 pub use finding::{Finding, Problem, State};
+pub(crate) use node::ipam_plugin;
 
 /// The shape of the document for programs; the number grows when a field goes or changes its meaning.
 const API_VERSION: &str = "midokube.midonet.org/v1";
@@ -55,7 +56,7 @@ pub fn check(args: &CheckArgs) -> Result<()> {
     let CheckArgs { output, run } = args;
     plumbing::sysctl::look_in(&run.paths.sysctl_dir);
     let mut findings = quickly(run);
-    findings.extend(node::ipam_plugin(run));
+    findings.extend(ipam_plugin(run));
     findings.push(ports::http(run.http_listen));
     findings.extend(cluster::look(run));
     findings.extend(kernel(run));

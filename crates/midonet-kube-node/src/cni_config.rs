@@ -96,6 +96,21 @@ fn default_route(cidr: &IpNet) -> &'static str {
     }
 }
 
+/// The names of the configurations that a runtime takes before this one: libcni sorts them by name.
+pub(crate) fn before(own: &Path) -> Vec<String> {
+    let (Some(folder), Some(own)) = (own.parent(), own.file_name()) else { return Vec::new() };
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let is_config = |name: &Path| {
+        name.extension().is_some_and(|kind| ["conf", "conflist", "json"].iter().any(|known| kind == *known))
+    };
+    let mut before: Vec<String> = names
+        .filter(|name| name.as_os_str() < own && is_config(Path::new(name)))
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    before.sort();
+    before
+}
+
 /// Replaces a file in one step, durably: a reader sees the old or the new contents, never a part.
 ///
 /// # Errors

@@ -28,10 +28,9 @@ const RETRY: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// It ended.
-pub async fn follow(args: &RunArgs, agent: &Agent, connection: Connection) -> Result<()> {
+pub async fn follow(args: &RunArgs, agent: &Agent, connection: Connection, mut healer: Healer) -> Result<()> {
     let mut snapshot = Snapshot::default();
     let mut changes = std::pin::pin!(connection.changes());
-    let mut healer = Healer::start();
     let mut prober = Prober::default();
     let mut retry = Some(Instant::now() + RETRY);
     let mut listed = false;
@@ -45,7 +44,7 @@ pub async fn follow(args: &RunArgs, agent: &Agent, connection: Connection) -> Re
                     continue;
                 }
             }
-            () = healer.due() => {
+            () = healer.due(retry.into_iter().chain(prober.wants()).min()) => {
                 found = look(&mut healer, agent).await;
                 agent.set_problems(Origin::Repairs, healer.problem().into_iter().collect());
                 // What is repaired next is no problem.
@@ -64,10 +63,10 @@ pub async fn follow(args: &RunArgs, agent: &Agent, connection: Connection) -> Re
         retry = done.is_err().then(|| Instant::now() + RETRY);
         match done {
             Ok(()) => {
-                healer.repaired(&found, agent.repairs());
+                agent.repairs().note(&found);
                 agent.set_readiness(Readiness::Ready);
             }
-            Err(error) if agent.readiness() == Readiness::Ready => {
+            Err(error) if agent.is_set_up() => {
                 let problem =
                     format!("it is not as it should be, what was set up before serves on: {error:#}");
                 let remedy = "correct what is named: the agent tries again every 5 seconds";

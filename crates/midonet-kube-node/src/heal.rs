@@ -1,5 +1,5 @@
-//! Self-healing: looks again and again, and at once when the kernel or the file system tells of a change,
-//! whether what the agent made is still there; what somebody else removed or changed is put back.
+//! Self-healing: looks at once when the kernel or the file system tells of a change, and now and then, whether what the
+//! agent made is still there; what somebody else removed or changed is put back.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,26 +8,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
-use tracing::{debug, warn};
 
 use crate::agent::Agent;
+use crate::events::{DEBOUNCE, Events};
 use crate::network::{Finding, Settled};
 use crate::problems::Problem;
-use crate::repairs::Repairs;
 
-/// How often there is a look without any event: nobody tells of pins, tables and sysctls.
-const PERIOD: Duration = Duration::from_millis(900);
-
-/// How long events are gathered: one command of an operator is several of them.
-const DEBOUNCE: Duration = Duration::from_millis(60);
+/// How soon there is another look after one that found something, or failed: also of what nobody tells, it is seen
+/// whether it is whole now.
+const AGAIN: Duration = Duration::from_millis(900);
 
 /// The least time between two looks, also when events never end.
 const GAP: Duration = Duration::from_millis(250);
 
-/// So many times as long as the last look took there is none, but no longer than [`PERIOD`]: with a thousand Pods
+/// So many times as long as the last look took there is none, but no longer than [`AGAIN`]: with a thousand Pods
 /// it takes long.
 const REST: u32 = 8;
 
@@ -43,73 +39,59 @@ const PATIENCE: u32 = 5;
 /// Sees to it that what is broken by others is noticed.
 #[derive(Debug)]
 pub struct Healer {
-    events: Arc<Notify>,
+    events: Arc<Events>,
+    network: watch::Receiver<()>,
+    files: watch::Receiver<()>,
     told: bool,
     last_look: Instant,
     took: Duration,
+    /// When there has to be another look, if not for an event.
+    again: Option<Duration>,
     pace: Pace,
     settled: Settled,
     config: Option<(PathBuf, String)>,
-    watcher: Option<RecommendedWatcher>,
 }
 
 impl Healer {
-    /// Listens from now on. Without events, which are no more than a hint, there is still the look.
-    pub fn start() -> Self {
-        let events = Arc::new(Notify::new());
-        let tell = Arc::clone(&events);
-        let thread = std::thread::Builder::new().name("monitor".into()).spawn(move || {
-            if let Err(error) = listen(&tell) {
-                warn!(%error, "changes of the network are not told any more: they are noticed later");
-            }
-        });
-        if let Err(error) = thread {
-            warn!(%error, "cannot listen to changes of the network: they are noticed later");
-        }
+    /// One that hears of everything from now on.
+    pub fn new(events: &Arc<Events>) -> Self {
         Self {
-            events,
+            events: Arc::clone(events),
+            network: events.network(),
+            files: events.files(),
             told: false,
             last_look: Instant::now(),
             took: Duration::ZERO,
+            // What was there before the events.
+            again: Some(AGAIN),
             pace: Pace::default(),
             settled: Settled::default(),
             config: None,
-            watcher: None,
         }
     }
 
     /// Notes what the CNI configuration has to say from now on.
     pub fn expect_config(&mut self, path: &Path, contents: String) {
-        if self.watcher.is_none() {
-            self.watcher = self.watch(path.parent().unwrap_or(Path::new("/")));
-        }
         self.config = Some((path.to_owned(), contents));
     }
 
-    fn watch(&self, folder: &Path) -> Option<RecommendedWatcher> {
-        let tell = Arc::clone(&self.events);
-        let changed = move |event: notify::Result<notify::Event>| {
-            // Our own look is an access: it must not be the reason for the next one.
-            if !event.is_ok_and(|event| event.kind.is_access()) {
-                tell.notify_one();
-            }
-        };
-        let mut watcher = notify::recommended_watcher(changed).ok()?;
-        match watcher.watch(folder, RecursiveMode::NonRecursive) {
-            Ok(()) => Some(watcher),
-            Err(error) => {
-                debug!(%error, folder = %folder.display(), "not watched: changes are noticed later");
-                None
-            }
-        }
-    }
-
-    /// Waits until there should be a look. Can be dropped and called again.
-    pub async fn due(&mut self) {
-        let gap = self.pace.gap().max((self.took * REST).min(PERIOD));
+    /// Waits until there should be a look, at the latest when something has to be tried again. Can be dropped and called
+    /// again.
+    pub async fn due(&mut self, retry: Option<std::time::Instant>) {
+        let gap = self.pace.gap().max((self.took * REST).min(AGAIN));
         if !self.told {
-            let period = self.last_look + PERIOD.max(gap);
-            self.told = timeout_at(period, self.events.notified()).await.is_ok();
+            let period = self.again.unwrap_or_else(|| self.events.period());
+            let mut at = self.last_look + period.max(gap);
+            if let Some(retry) = retry {
+                at = at.min(retry.into()).max(self.last_look + gap);
+            }
+            let changed = async {
+                tokio::select! {
+                    changed = self.network.changed() => changed,
+                    changed = self.files.changed() => changed,
+                }
+            };
+            self.told = matches!(timeout_at(at, changed).await, Ok(Ok(())));
             if !self.told {
                 return;
             }
@@ -123,6 +105,9 @@ impl Healer {
     /// The kernel does not tell.
     pub async fn look(&mut self, agent: &Agent) -> Result<Vec<Finding>> {
         self.told = false;
+        self.again = Some(AGAIN);
+        self.network.mark_unchanged();
+        self.files.mark_unchanged();
         let start = Instant::now();
         let mut settled = std::mem::take(&mut self.settled);
         let config = self.config.clone();
@@ -132,37 +117,23 @@ impl Healer {
             (found, settled)
         });
         let (found, settled) = looked.await?;
+        let is_settled = settled.is_all();
         self.settled = settled;
         self.last_look = Instant::now();
         self.took = self.last_look - start;
+        // Directories of pins and of the configuration that were made anew.
+        self.events.watch_directories();
         let found = found?;
+        if found.is_empty() && is_settled {
+            self.again = None;
+        }
         self.pace.note(&found, self.last_look);
         Ok(found)
-    }
-
-    /// Says what was put right, and counts it.
-    pub fn repaired(&self, found: &[Finding], repairs: &Repairs) {
-        for finding in found {
-            repairs.count(finding.what);
-            warn!(what = finding.what, wrong = finding.detail, "somebody else changed it: repaired");
-        }
     }
 
     /// What is broken again and again, for the operator; `None` if nothing is.
     pub fn problem(&self) -> Option<Problem> {
         self.pace.problem()
-    }
-}
-
-/// Tells of every change, until the sockets fail.
-fn listen(tell: &Notify) -> plumbing::Result<()> {
-    let monitor = plumbing::Monitor::here()?;
-    loop {
-        if monitor.wait(Duration::from_secs(3600))?.any {
-            tell.notify_one();
-            // Floods are gathered in the socket, not told one by one.
-            std::thread::sleep(DEBOUNCE / 2);
-        }
     }
 }
 

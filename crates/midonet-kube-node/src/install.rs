@@ -1,5 +1,7 @@
 //! Puts the CNI plugin where the container runtime looks for it, and this program beside it.
 
+use std::fs::Metadata;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -15,6 +17,9 @@ const PLUGIN: &str = "midonet-kube-cni";
 const FILES: [(&str, &str); 3] =
     [(PLUGIN, PLUGIN), ("midonet-kube-ipam", PLUGIN), ("midonet-kube-node", "midonet-kube-node")];
 
+/// The names of those that the container runtime executes.
+pub(crate) const PLUGINS: [&str; 2] = [PLUGIN, "midonet-kube-ipam"];
+
 /// The files that are laid there.
 pub(crate) fn files(cni_bin_dir: &Path) -> impl Iterator<Item = PathBuf> {
     FILES.into_iter().map(|(name, _)| cni_bin_dir.join(name))
@@ -26,17 +31,31 @@ pub(crate) fn files(cni_bin_dir: &Path) -> impl Iterator<Item = PathBuf> {
 /// # Errors
 /// Names the file and what could not be done with it.
 pub fn install(cni_bin_dir: &Path) -> Result<()> {
-    let me = std::env::current_exe().context("cannot find this program's own file")?;
-    for (name, program) in FILES {
-        let source = if me.ends_with(program) { me.clone() } else { me.with_file_name(program) };
-        let contents = std::fs::read(&source)
-            .with_context(|| format!("cannot read the program {}", source.display()))?;
-        let target = cni_bin_dir.join(name);
-        if std::fs::read(&target).is_ok_and(|now| now == contents) {
-            continue;
+    for (name, _) in FILES {
+        if put(cni_bin_dir, name)? {
+            stdout::line(format_args!("installed {}", cni_bin_dir.join(name).display()))?;
         }
-        replace_file(&target, &contents, 0o755)?;
-        stdout::line(format_args!("installed {}", target.display()))?;
     }
     Ok(())
+}
+
+/// Copies the program that has this name there, unless it is there already with these contents and may be executed.
+///
+/// # Errors
+/// Names the file and what could not be done with it.
+pub(crate) fn put(cni_bin_dir: &Path, name: &str) -> Result<bool> {
+    let me = std::env::current_exe().context("cannot find this program's own file")?;
+    let program = FILES.iter().find(|(known, _)| *known == name).map_or(name, |(_, program)| program);
+    let source = if me.ends_with(program) { me } else { me.with_file_name(program) };
+    let contents =
+        std::fs::read(&source).with_context(|| format!("cannot read the program {}", source.display()))?;
+    let target = cni_bin_dir.join(name);
+    let is_executable = |file: &Metadata| file.permissions().mode() & 0o111 != 0;
+    if std::fs::metadata(&target).is_ok_and(|file| is_executable(&file))
+        && std::fs::read(&target).is_ok_and(|now| now == contents)
+    {
+        return Ok(false);
+    }
+    replace_file(&target, &contents, 0o755)?;
+    Ok(true)
 }

@@ -12,6 +12,8 @@ pub mod check;
 pub mod cni_config;
 pub mod degraded;
 pub mod desired;
+pub mod events;
+pub mod files;
 pub mod follow;
 pub mod heal;
 pub mod http;

@@ -1,7 +1,7 @@
 //! One agent a node: two would undo each other's work.
 
-use std::fs::File;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{File, Metadata, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -11,7 +11,17 @@ use nix::fcntl::{Flock, FlockArg};
 /// Held as long as this agent runs; the kernel lets go of it however the agent ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: Flock<File>,
+    file: Flock<File>,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Whether its file is still the one that another agent would try to lock.
+    pub fn is_in_place(&self) -> bool {
+        let identity = |file: Metadata| (file.dev(), file.ino());
+        let found = std::fs::metadata(&self.path).map(identity);
+        found.is_ok_and(|found| self.file.metadata().map(identity).is_ok_and(|own| own == found))
+    }
 }
 
 /// The file that is locked.
@@ -28,9 +38,12 @@ pub fn take(state_dir: &Path) -> Result<Lock> {
     folder.recursive(true).mode(0o700);
     folder.create(state_dir).with_context(|| format!("cannot create the folder {}", state_dir.display()))?;
     let path = path(state_dir);
-    let file = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    // Whatever is there is only locked: it may be somebody else's file, or lead to one.
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(false).custom_flags(libc::O_NOFOLLOW).open(&path);
+    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(file) => Ok(Lock { _file: file }),
+        Ok(file) => Ok(Lock { file, path }),
         Err((_, Errno::EWOULDBLOCK)) => {
             bail!("another midonet-kube-node runs on this node (it holds {}): stop it first", path.display())
         }
@@ -51,5 +64,23 @@ mod tests {
         assert!(error.contains("another midonet-kube-node runs"), "{error}");
         drop(first);
         take(&state_dir).unwrap();
+    }
+
+    #[test]
+    fn a_link_to_another_file_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = folder.path().join("other");
+        std::fs::write(&other, "another's").unwrap();
+        std::os::unix::fs::symlink(&other, path(folder.path())).unwrap();
+        assert!(format!("{:#}", take(folder.path()).unwrap_err()).contains("lock"));
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "another's");
+        // A file that is there keeps what is in it.
+        std::fs::remove_file(path(folder.path())).unwrap();
+        std::fs::rename(&other, path(folder.path())).unwrap();
+        let lock = take(folder.path()).unwrap();
+        assert!(lock.is_in_place());
+        assert_eq!(std::fs::read_to_string(path(folder.path())).unwrap(), "another's");
+        std::fs::remove_file(path(folder.path())).unwrap();
+        assert!(!lock.is_in_place());
     }
 }

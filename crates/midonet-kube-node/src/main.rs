@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use midonet_kube_node::args::{Cli, Command, LogFormat, RunArgs};
-use midonet_kube_node::{capabilities, check, install, memory, run, stdout, uninstall};
+use midonet_kube_node::{capabilities, check, events, install, memory, run, stdout, uninstall};
 use nix::sys::signal::{SigSet, Signal};
 use tracing_subscriber::EnvFilter;
 
@@ -64,6 +64,8 @@ fn start(args: RunArgs) -> anyhow::Result<()> {
     capabilities::keep_only_needed()?;
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        // Longer than between two looks: making a thread for each costs more than keeping one.
+        .thread_keep_alive(2 * events::PERIOD)
         .enable_all()
         .build()?
         .block_on(run::run(args))

@@ -25,14 +25,22 @@ const LONGEST_GAP: Duration = Duration::from_secs(30);
 pub struct Prober {
     probe: Probe,
     next: Option<Instant>,
+    /// Whether something may have changed that was not looked at.
+    skipped: bool,
 }
 
 impl Prober {
+    /// When a look that came too early has to be made up for.
+    pub fn wants(&self) -> Option<std::time::Instant> {
+        self.next.filter(|_| self.skipped).map(Instant::into_std)
+    }
+
     /// Looks, unless it did so just before, and replaces the problems that were found then. To be called whenever
     /// something may have changed, and now and then.
     pub async fn look(&mut self, agent: &Agent) {
         let start = Instant::now();
-        if self.next.is_some_and(|next| start < next) {
+        self.skipped = self.next.is_some_and(|next| start < next);
+        if self.skipped {
             return;
         }
         let mut probe = std::mem::take(&mut self.probe);

@@ -10,18 +10,22 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 /// Every kind of problem: the values of the metric's label.
-pub const KINDS: [&str; 21] = [
+pub const KINDS: [&str; 25] = [
     "accept_ra",
     "disable_ipv6",
+    "foreign_cni_config",
     "foreign_route",
     "forward_dropped",
     "forwarding",
     "input_dropped",
+    "ipam_plugin",
+    "lock",
     "mtu",
     "network",
     "not_forwarded",
     "overlap",
     "peer_route",
+    "plugin",
     "pod_address",
     "pod_cidr",
     "pod_interface",

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tracing::warn;
+
 use crate::leaks::Kind;
+use crate::network::Finding;
 
 /// What somebody else can break, as [`Finding::what`](crate::network::Finding::what) names it.
-const BROKEN: [&str; 19] = [
+const BROKEN: [&str; 22] = [
     "address",
     "block",
     "cni_config",
@@ -16,14 +19,17 @@ const BROKEN: [&str; 19] = [
     "forwarding",
     "limit",
     "link",
+    "lock",
     "masquerade",
     "overlay",
     "overlay_program",
     "pin",
+    "plugin",
     "pod",
     "program",
     "route",
     "setting",
+    "socket",
     "uplink",
     "uplink_program",
 ];
@@ -44,6 +50,14 @@ impl Repairs {
     /// One more.
     pub fn count(&self, what: &'static str) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
+    }
+
+    /// Says what was put right, and counts it.
+    pub fn note(&self, found: &[Finding]) {
+        for finding in found {
+            self.count(finding.what);
+            warn!(what = finding.what, wrong = finding.detail, "somebody else changed it: repaired");
+        }
     }
 
     /// Every kind with its number, also those that did not occur.

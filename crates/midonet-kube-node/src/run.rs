@@ -1,5 +1,6 @@
 //! The agent's life: take over, follow the objects, serve, and stop without anybody noticing.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -8,7 +9,7 @@ use nodeapi::original::mido_net_kube_node_server::MidoNetKubeNodeServer;
 use nodeapi::v1::node_server::NodeServer;
 use objects::{ApiOptions, Cache, Source};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::MissedTickBehavior;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tracing::{info, warn};
@@ -16,12 +17,15 @@ use tracing::{info, warn};
 use crate::agent::Agent;
 use crate::annotate::Mailbox;
 use crate::args::RunArgs;
+use crate::events::Events;
+use crate::files::{self, Files};
 use crate::follow::follow;
+use crate::heal::Healer;
 use crate::network::{Network, Settings};
 use crate::service::{NodeService, OriginalService};
 use crate::{check, degraded, http, leaks, lock};
 
-/// How often dead interfaces are looked for.
+/// The least time between two looks for dead interfaces.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// How many dead interfaces are deleted at once: bounds how long the kernel holds the RTNL lock.
@@ -36,7 +40,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// What makes it impossible to start, or to go on.
 pub async fn run(args: RunArgs) -> Result<()> {
     info!(version = env!("CARGO_PKG_VERSION"), node = args.node_name, "starting");
-    let _lock = lock::take(&args.paths.state_dir)?;
+    let lock = lock::take(&args.paths.state_dir)?;
     plumbing::sysctl::look_in(&args.paths.sysctl_dir);
     let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
@@ -61,7 +65,11 @@ pub async fn run(args: RunArgs) -> Result<()> {
     let listeners = http::listen(args.http_listen).await?;
     let door = agent.clone();
     let refused = move |uid| door.refuse_stranger(uid);
-    let incoming = nodeapi::incoming(nodeapi::listen(&args.paths.socket)?, refused);
+    let listener = nodeapi::listen(&args.paths.socket)?;
+    // With the lock, which is held until the end.
+    let files = Arc::new(Mutex::new(Files::new(&args, listener.socket(), lock)));
+    let events = Events::start(&args);
+    let incoming = nodeapi::incoming(listener, refused);
     let grpc = Server::builder()
         .add_service(NodeServer::new(NodeService::new(agent.clone())))
         .add_service(MidoNetKubeNodeServer::new(OriginalService::new(annotator.clone())))
@@ -77,15 +85,16 @@ pub async fn run(args: RunArgs) -> Result<()> {
         ended = http::serve(listeners, agent.clone()) => ended,
         ended = &mut grpc => ended.context("the gRPC server ended")?.context("the gRPC server failed"),
         () = mailbox.deliver(annotator) => Ok(()),
-        ended = follow(&args, &agent, connection) => ended,
-        () = sweep(&agent) => Ok(()),
+        ended = follow(&args, &agent, connection, Healer::new(&events)) => ended,
+        () = files::watch(&agent, &files, &events) => Ok(()),
+        () = sweep(&agent, &events) => Ok(()),
         () = leaks::watch(&agent, &args.ipam_type) => Ok(()),
         () = degraded::report(&agent, reporter) => Ok(()),
     };
     // Pods' packets go on through the pinned programs; only calls under way have to end.
     info!("stopping");
     stop.cancel();
-    if !grpc.is_finished() && tokio::time::timeout(DRAIN, &mut grpc).await.is_err() {
+    if !grpc.is_finished() && timeout(DRAIN, &mut grpc).await.is_err() {
         warn!("calls under way took too long: cut off");
     }
     result
@@ -133,18 +142,23 @@ fn settings(args: &RunArgs) -> Settings {
     }
 }
 
-/// Finishes what Pods' deletion left to be done later.
-async fn sweep(agent: &Agent) {
-    let mut tick = tokio::time::interval(SWEEP);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+/// Finishes what Pods' deletion left to be done later, whenever there is news of links, and now and then.
+async fn sweep(agent: &Agent, events: &Events) {
+    let mut links = events.links();
     loop {
-        tick.tick().await;
         agent.sweep();
-        match tokio::task::spawn_blocking(|| plumbing::reap_dead(SWEEP_SLICE)).await {
-            Ok(Err(error)) => warn!(%error, "cannot delete dead interfaces"),
-            Err(error) => warn!(%error, "cannot delete dead interfaces"),
-            Ok(Ok(0)) => {}
-            Ok(Ok(count)) => info!(count, "deleted dead interfaces"),
+        let reaped = tokio::task::spawn_blocking(|| plumbing::reap_dead(SWEEP_SLICE)).await;
+        let reaped = reaped.map_err(anyhow::Error::from).and_then(|reaped| Ok(reaped?));
+        let count = reaped.unwrap_or_else(|error| {
+            warn!(error = format!("{error:#}"), "cannot delete dead interfaces");
+            0
+        });
+        if count > 0 {
+            info!(count, "deleted dead interfaces");
+        }
+        tokio::time::sleep(SWEEP).await;
+        if count < SWEEP_SLICE {
+            let _news = timeout(events.period(), links.changed()).await;
         }
     }
 }

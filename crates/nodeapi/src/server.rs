@@ -54,6 +54,11 @@ pub struct Listener {
 /// # Errors
 /// [`ListenError`] names the socket and what failed.
 pub fn listen(socket: &Path) -> Result<Listener, ListenError> {
+    // Not whatever the path leads to: it may be somebody else's file.
+    if std::fs::symlink_metadata(socket).is_ok_and(|file| !file.file_type().is_socket()) {
+        let source = io::Error::other("it is no socket: remove it, or name another path");
+        return Err(ListenError { socket: socket.to_owned(), what: "use what is there", source });
+    }
     let (now, made) = bind(socket)?;
     let (listeners, next) = mpsc::channel(1);
     let inner = Inner { path: socket.to_owned(), made: Mutex::new(made), listeners };

@@ -181,9 +181,8 @@ fn a_removed_or_replaced_socket_is_made_again_and_calls_under_way_live_on() {
 fn a_directory_that_is_there_keeps_its_mode_and_must_be_roots_alone() {
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let listen = |directory: &Path| {
-        runtime.block_on(async { nodeapi::listen(&directory.join("api")).map(drop) })
-    };
+    let listen =
+        |directory: &Path| runtime.block_on(async { nodeapi::listen(&directory.join("api")).map(drop) });
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     let directory = folder.path().join("run");
     std::fs::create_dir(&directory).unwrap();
@@ -201,6 +200,14 @@ fn a_directory_that_is_there_keeps_its_mode_and_must_be_roots_alone() {
         assert!(error.contains(&remedy) && error.contains(&format!("mode {set:o}")), "{error}");
         assert_eq!(mode(&directory), set);
     }
+    // What somebody else has there stays.
+    std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o700)).unwrap();
+    std::os::unix::fs::chown(&directory, Some(0), Some(0)).unwrap();
+    std::fs::remove_file(directory.join("api")).unwrap();
+    std::fs::write(directory.join("api"), "another's").unwrap();
+    let error = listen(&directory).unwrap_err().to_string();
+    assert!(error.contains("it is no socket"), "{error}");
+    assert_eq!(std::fs::read_to_string(directory.join("api")).unwrap(), "another's");
     let made = folder.path().join("new/below");
     listen(&made).unwrap();
     assert_eq!((mode(&made), mode(made.parent().unwrap())), (0o700, 0o700));

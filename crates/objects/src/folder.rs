@@ -20,9 +20,11 @@ use crate::{Change, Health, Key, Object, manifest};
 /// kernel's file times: a file left alone for so long has a new time after its next change.
 const SETTLE: Duration = Duration::from_millis(50);
 
-/// The folder is looked at so often even if the kernel tells of no change: the folder itself may have been
-/// replaced, and its watch with it.
+/// The folder is looked at so often while nobody tells of changes: it is not there, or cannot be watched.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// And so often even if the kernel tells of no change: a link to the folder may lead elsewhere by now.
+const LOOK_ANYWAY: Duration = Duration::from_secs(30);
 
 /// After so many looks there is a first answer even if a file is still being changed.
 const FIRST_LOOKS: u32 = 20;
@@ -62,9 +64,14 @@ async fn follow(path: PathBuf, health: Health, sender: mpsc::Sender<Change>) {
                 return;
             }
         }
+        let rest = match watch {
+            _ if folder.unsettled => SETTLE,
+            Some(_) => LOOK_ANYWAY,
+            None => LOOK,
+        };
         tokio::select! {
             () = changed.notified() => tokio::time::sleep(SETTLE).await,
-            () = tokio::time::sleep(if folder.unsettled { SETTLE } else { LOOK }) => {}
+            () = tokio::time::sleep(rest) => {}
             () = sender.closed() => return,
         }
     }

@@ -100,7 +100,10 @@ fn every_kind_of_change_is_heard() {
         ("nft", "add table inet other"),
         ("ip", "rule add pref 7009 to 198.51.100.0/24 lookup 7009"),
         ("ip", "-6 rule add pref 7009 to 2001:db8:1::/64 lookup 7009"),
-        ("ip", "xfrm policy add src 192.0.2.7 dst 192.0.2.8 dir out tmpl src 192.0.2.7 dst 192.0.2.8 proto esp"),
+        (
+            "ip",
+            "xfrm policy add src 192.0.2.7 dst 192.0.2.8 dir out tmpl src 192.0.2.7 dst 192.0.2.8 proto esp",
+        ),
         ("sysctl", "-qw net.ipv4.ip_forward=1"),
         ("sysctl", "-qw net.ipv4.conf.midoa.forwarding=0"),
         ("sysctl", "-qw net.ipv4.conf.midoa.rp_filter=1"),
@@ -133,7 +136,8 @@ fn a_change_of_a_link_is_told_from_others_and_a_look_is_no_change() {
     let index = node.run(|| plumbing::find_port("midoa")).unwrap().unwrap().ifindex;
     for _ in 0..5 {
         assert!(!node.run(|| tc::in_block(index)).unwrap());
-        let _programs = node.run(|| (tc::block_members().unwrap(), tc::ingress_program(index, "none").unwrap()));
+        let _programs =
+            node.run(|| (tc::block_members().unwrap(), tc::ingress_program(index, "none").unwrap()));
     }
     assert!(!heard(500).any);
 }

@@ -9,7 +9,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::Finding;
 use crate::args::{Paths, RunArgs};
-use crate::{capabilities, leaks};
+use crate::{capabilities, cni_config, leaks};
 
 pub(super) fn look(args: &RunArgs) -> Vec<Finding> {
     let mut findings = vec![rights()];
@@ -85,7 +85,7 @@ fn addresses(ipam_type: &str) -> Option<Finding> {
 
 /// An IPAM plugin that the CNI plugin executes; its own is part of it. The agent's start does not look for it: who
 /// needs it is the next ADD, whose error names it, and an agent that does not start would repair nothing.
-pub(super) fn ipam_plugin(args: &RunArgs) -> Option<Finding> {
+pub(crate) fn ipam_plugin(args: &RunArgs) -> Option<Finding> {
     let (name, folder) = (&args.ipam_type, &args.cni_bin_dir);
     if name == ipam::IN_PROCESS {
         return None;
@@ -133,23 +133,14 @@ fn sysctls(root: &Path) -> Finding {
 /// The runtime takes the first configuration by name.
 fn other_networks(config: &Path) -> Finding {
     let what = "the CNI configuration is the first";
-    let (Some(folder), Some(own)) = (config.parent(), config.file_name()) else { return Finding::good(what) };
-    let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    let is_config = |name: &Path| {
-        name.extension().is_some_and(|kind| ["conf", "conflist", "json"].iter().any(|known| kind == *known))
-    };
-    let mut before: Vec<String> = names
-        .filter(|name| name.as_os_str() < own && is_config(Path::new(name)))
-        .map(|name| name.to_string_lossy().into_owned())
-        .collect();
-    before.sort();
+    let before = cni_config::before(config);
     if before.is_empty() {
         return Finding::good(what);
     }
     let problem = format!(
         "{} in {} comes first, so the container runtime uses that network",
         before.join(", "),
-        folder.display()
+        config.parent().unwrap_or(Path::new("/")).display()
     );
     Finding::warning(what, problem, "remove it")
 }

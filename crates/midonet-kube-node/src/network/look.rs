@@ -51,6 +51,11 @@ pub struct Settled(BTreeMap<u32, Option<Instant>>);
 const LAST_STEP: Duration = Duration::from_millis(700);
 
 impl Settled {
+    /// Whether no interface is down that may only be on its way up: then there is no need to look again soon.
+    pub fn is_all(&self) -> bool {
+        self.0.values().all(Option::is_none)
+    }
+
     /// Notes whether an interface is up now; whether somebody else set it down.
     fn is_broken(&mut self, link: &plumbing::Link) -> bool {
         if link.up {

@@ -43,7 +43,9 @@ impl Bound {
             }
             tokio::time::sleep(GATHER).await;
             let Some(known) = told.borrow_and_update().clone() else { continue };
-            if written.as_ref().is_some_and(|written| written.is_fresh(&known, refresh)) {
+            // Somebody may have removed it.
+            let is_there = self.cache.path.exists();
+            if is_there && written.as_ref().is_some_and(|written| written.is_fresh(&known, refresh)) {
                 continue;
             }
             let kept = self.keep_once(&identify, &mut cluster, &known).await;
