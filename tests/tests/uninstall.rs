@@ -6,7 +6,7 @@ use e2e::{DEADLINE, TestLab};
 use lab::{Family, Pod, Target};
 
 /// Everything that could have changed: links, addresses, routes, rules, settings, files, pins.
-const LOOK: &str = "ip -br link | awk '{print $1}'; ip -br addr show scope global; ip route; ip -6 route; \
+const LOOK: &str = "ip -br link | awk '{print $1}'; ip -br addr show scope global | awk '{print $1, $3, $4, $5}'; ip route; ip -6 route; \
     ip rule; nft list ruleset; tc qdisc show | grep -v noqueue; tc filter show dev eth0 ingress; bpftool net show | grep -i midokube; \
     sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.ipv6.conf.eth0.accept_ra; \
     find /etc/cni /opt/cni /var/lib/cni /sys/fs/bpf -type f -o -type l; \
@@ -123,6 +123,63 @@ fn what_is_somebody_elses_stays() {
             "{setting}"
         );
     }
+}
+
+/// Settings that name what is not ours: known files go by their names, and nothing else of it.
+#[test]
+fn a_setting_that_names_anothers_tree_takes_nothing_of_it() {
+    let scene = Scene(TestLab::without_agents(1, Family::V4).unwrap());
+    scene.sh(
+        "mkdir -p /run/theirs/names /run/theirs/maps /run/theirs/links /run/theirs/.owners /sys/fs/bpf/theirs/links \
+           /sys/fs/bpf/theirs/maps /sys/fs/bpf/theirs/other; echo x > /run/theirs/file; echo x > /run/theirs/names/file; \
+         ln -s /run/theirs /run/link; ln -s /run/theirs/file /run/theirs/settings",
+    );
+    let look = "find / -xdev -maxdepth 1; find /run/theirs /run/link /sys/fs/bpf/theirs; cat /run/theirs/file; \
+        stat -c '%a %u' / /run /run/theirs /run/theirs/file";
+    let before = scene.sh(look);
+    for (setting, value) in [
+        ("--state-dir", "/"),
+        ("--state-dir", "/run/theirs"),
+        ("--state-dir", "/run/link"),
+        ("--cache-dir", "/"),
+        ("--cache-dir", "/run/link"),
+        ("--ipam-dir", "/"),
+        ("--ipam-dir", "/run/link"),
+        ("--bpf-dir", "/sys/fs/bpf"),
+        ("--bpf-dir", "/sys/fs/bpf/theirs"),
+        ("--bpf-dir", "/"),
+        ("--cni-bin-dir", "/run/link"),
+        ("--cni-config-path", "/run/theirs/file"),
+        ("--socket", "/run/theirs/file"),
+        ("--socket", "/run/theirs/settings"),
+        ("--socket", "/run/theirs"),
+    ] {
+        let said = scene.node(&["uninstall", "--force", setting, value]);
+        assert_eq!(scene.sh(look), before, "{setting} {value}: {said:?}");
+    }
+    // Nor does an agent that starts touch what is there.
+    for (socket, complaint) in [
+        ("/run/theirs/file", "it is no socket"),
+        ("/run/theirs/settings", "it is no socket"),
+        ("/run/theirs", "it is no socket"),
+    ] {
+        let cidr = "10.244.0.0/16";
+        let run =
+            ["--node-name=node1", "--cluster-cidr", cidr, "--manifests=/run/theirs", "--socket", socket];
+        let said = scene.node(&run).unwrap_err();
+        assert!(said.contains(complaint) && said.contains(socket), "{socket}: {said}");
+        assert_eq!(scene.sh("cat /run/theirs/file; readlink /run/theirs/settings"), "x\n/run/theirs/file\n");
+    }
+    scene.sh("chmod 777 /run/theirs");
+    let cidr = "10.244.0.0/16";
+    let run =
+        ["--node-name=node1", "--cluster-cidr", cidr, "--manifests=/run/theirs", "--socket=/run/theirs/api"];
+    let said = scene.node(&run).unwrap_err();
+    assert!(
+        said.contains("others than root could replace the socket") && said.contains("chmod go-w"),
+        "{said}"
+    );
+    assert_eq!(scene.sh("stat -c %a /run/theirs"), "777\n");
 }
 
 /// On a host with the network of its own, all in namespaces of this test: what a lab's node removes is the node's.

@@ -182,7 +182,7 @@ pub fn remove_pins(pin_dir: &Path) -> Result<bool> {
     if !pin_dir.exists() || !nix::sys::statfs::statfs(pin_dir).is_ok_and(is_bpf) {
         return Ok(false);
     }
-    for layout in layouts(pin_dir)? {
+    for layout in layouts(pin_dir)?.into_iter().filter(|layout| is_layouts_name(layout)) {
         fs::remove_dir_all(&layout).map_err(file("remove", &layout))?;
     }
     match fs::remove_dir(pin_dir) {
@@ -202,6 +202,20 @@ fn layouts(base: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(layouts)
+}
+
+/// Whether a directory is named as the one of a layout: a hash and the sizes of two maps. The directory of pins is a
+/// setting, and others' may be below it.
+fn is_layouts_name(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut parts = name.split('-');
+    let hash = parts.next().is_some_and(|part| {
+        part.len() == env!("DATAPATH_LAYOUT").len() && part.bytes().all(|byte| byte.is_ascii_hexdigit())
+    });
+    let is_number = |part: &str| part.parse::<u32>().is_ok();
+    hash && parts.next().is_some_and(is_number)
+        && parts.next().is_some_and(is_number)
+        && parts.next().is_none()
 }
 
 /// Pins a program in the place of what is pinned there, atomically.

@@ -37,9 +37,14 @@ pub(crate) fn node_file(dir: &Path, name: &str) -> PathBuf {
     dir.join(format!("node-{name}.yaml"))
 }
 
-/// The file of a Pod object. Neither part of a key can hold an underscore.
+/// The most bytes of a file's name (NAME_MAX).
+const LONGEST_NAME: usize = 255;
+
+/// The file of a Pod object. Neither part of a key can hold an underscore; what is too long for a file's name has the
+/// Pod's UID.
 pub(crate) fn pod_file(dir: &Path, pod: &Pod) -> PathBuf {
-    dir.join(format!("pod-{}_{}.yaml", pod.key.namespace, pod.key.name))
+    let name = format!("pod-{}_{}.yaml", pod.key.namespace, pod.key.name);
+    dir.join(if name.len() <= LONGEST_NAME { name } else { format!("pod-{}.yaml", pod.uid) })
 }
 
 /// Writes an object in one step: a reader sees all of it or nothing.

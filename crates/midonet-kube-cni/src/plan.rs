@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipam::{Allocation, Dns, Route};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use naming::alias::PortAlias;
+use naming::alias::{MAX_LEN, PortAlias};
 use naming::{GATEWAY_MAC, Mac, attachment_mac, pod_host_interface, subnet};
 use nodeapi::v1::{BindPortRequest, ReleasePortRequest};
 use plumbing::NetNs;
@@ -12,9 +12,6 @@ use plumbing::NetNs;
 use crate::error::{Error, code};
 use crate::request::Request;
 use crate::result::{CniResult, Interface, Ip};
-
-/// The longest alias that the kernel takes.
-const LONGEST_ALIAS: usize = 255;
 
 /// The smallest MTU of a link with IPv6 (RFC 8200, section 5).
 const IPV6_MTU: u32 = 1280;
@@ -64,7 +61,7 @@ impl Pair {
         })?;
         let alias = request.alias().encode();
         // What has no room for the Pod's namespace could not be read back, and DEL would not know its own.
-        if alias.len() > LONGEST_ALIAS || PortAlias::parse(&alias).is_none() {
+        if alias.len() > MAX_LEN || PortAlias::parse(&alias).is_none() {
             let network = request.network();
             let what = if network.is_some() { "CNI_CONTAINERID and name" } else { "CNI_CONTAINERID" };
             let length = request.env.container_id.len() + network.map_or(0, str::len);

@@ -5,6 +5,7 @@ mod hook;
 mod limits;
 mod local;
 mod look;
+mod names;
 mod ports;
 mod probe;
 mod rebuild;
@@ -28,6 +29,7 @@ use crate::repairs::Repairs;
 pub use hook::Hook;
 pub use local::{Underlay, direct_tunnel_address, mtu_problem};
 pub use look::{Expectation, Finding, Settled};
+pub(crate) use names::{directory as names_directory, files as name_files};
 pub(crate) use ports::live_ports;
 pub use ports::{BindError, BindRequest, PortRecord};
 pub use probe::question;
@@ -73,6 +75,7 @@ pub struct Network {
     /// For the one look that every new port needs: to open another each time takes longer than the look.
     netlink: plumbing::Netlink,
     ports: BTreeMap<String, PortRecord>,
+    names: names::Names,
     applied: Option<Applied>,
     kept: Option<look::Kept>,
     /// Where what limited Pods send has to queue, once there was such a Pod.
@@ -132,6 +135,7 @@ impl Network {
         .context("cannot open the eBPF datapath")?;
         let mut network = Self {
             hook: Hook::choose(settings.hook)?,
+            names: names::Names::open(&settings.state_dir),
             settings,
             datapath,
             netlink: plumbing::Netlink::here()?,

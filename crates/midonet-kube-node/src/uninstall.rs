@@ -3,13 +3,14 @@
 use std::fmt::Display;
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
 use naming::interface;
 
 use crate::args::UninstallArgs;
-use crate::network::live_ports;
+use crate::network::{live_ports, name_files, names_directory};
 use crate::{cni_config, install, lock, settings, stdout};
 
 /// How many dead interfaces are deleted at once.
@@ -63,8 +64,12 @@ pub fn uninstall(args: &UninstallArgs) -> Result<()> {
     work.step(&format!("the addresses in {}", args.ipam_dir.display()), addresses);
     let nodes = args.paths.nodes();
     work.directory(&args.paths.cache_dir, &[nodes.with_extension("new"), nodes]);
-    work.file(&args.paths.socket);
+    work.step(&args.paths.socket.display().to_string(), remove_socket(&args.paths.socket));
     let state_dir = &args.paths.state_dir;
+    let names = name_files(state_dir);
+    if !names.is_empty() {
+        work.directory(&names_directory(state_dir), &names);
+    }
     work.directory(state_dir, &[settings::path(state_dir), lock::path(state_dir)]);
     work.end()
 }
@@ -122,6 +127,9 @@ impl Work {
             Ok(()) => self.tell(format_args!("removed: {}", directory.display())),
             // In a container it is a mount.
             Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::ResourceBusy].contains(&error.kind()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                self.tell(format_args!("left: {}: it is a link to a directory", directory.display()));
+            }
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
                 self.tell(format_args!("left: {}: there are other files in it", directory.display()));
             }
@@ -147,6 +155,16 @@ fn remove_config(path: &Path) -> Result<bool> {
     };
     ensure!(text.contains("midonet-kube-cni"), "{} is not this agent's: left alone", path.display());
     remove_file(path)
+}
+
+/// Only a socket: the setting may name anything.
+fn remove_socket(path: &Path) -> Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(file) if file.file_type().is_socket() => remove_file(path),
+        Ok(_) => bail!("it is no socket: left alone"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn reap() -> Result<bool> {

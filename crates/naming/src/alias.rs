@@ -3,8 +3,9 @@
 
 use crate::PodKey;
 
-/// The kernel's limit for an alias, less its terminating zero (IFALIASZ - 1).
-const MAX_LEN: usize = 255;
+/// The longest alias in bytes. The kernel refuses one of IFALIASZ (256) bytes, and counts the zero byte that netlink
+/// libraries end the attribute IFLA_IFALIAS with (`dev_set_alias`).
+pub const MAX_LEN: usize = 254;
 
 /// The CNI network of the cluster's Pods, which the agent configures; host-local's folder of addresses has its name,
 /// too.
@@ -31,7 +32,7 @@ pub struct PortAlias {
 impl PortAlias {
     /// The text for the kernel: `namespace/name containerid ifname uid`, and the network if it has a name of its own.
     ///
-    /// At most 255 bytes. If that is not enough (a Pod's name alone may have 253 characters), first
+    /// At most [`MAX_LEN`] bytes. If that is not enough (a Pod's name alone may have 253 characters), first
     /// the UID and then the end of the name is left out; a shortened name ends in `~`.
     pub fn encode(&self) -> String {
         let tail = format!(" {} {}", self.container_id, self.ifname);

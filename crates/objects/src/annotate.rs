@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::fault::Fault;
 use crate::server::{PATCH_POD_STATUS, Server};
@@ -171,7 +172,21 @@ fn patch(pod: &PodRef, annotations: &BTreeMap<String, Option<String>>) -> Value 
     json!({"metadata": metadata})
 }
 
-/// `<folder>/<namespace>_<name>.yaml`: the Pod's manifest, as far as it is known here.
+/// The most bytes of a file's name (NAME_MAX).
+const LONGEST_NAME: usize = 255;
+
+/// `<namespace>_<name>.yaml`; a name that is too long for a file's ends in a hash instead.
+fn file_name(pod: &PodRef) -> String {
+    let whole = format!("{}_{}.yaml", pod.namespace, pod.name);
+    if whole.len() <= LONGEST_NAME {
+        return whole;
+    }
+    let hash: String = Sha256::digest(whole.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let beginning: String = whole.chars().take(LONGEST_NAME - hash.len() - "~.yaml".len()).collect();
+    format!("{beginning}~{hash}.yaml")
+}
+
+/// The Pod's manifest in a file of its own, as far as it is known here.
 fn write_file(
     folder: &Path,
     pod: &PodRef,
@@ -180,7 +195,7 @@ fn write_file(
     // Files are read, changed and written one at a time: no write is lost to another one.
     static WRITING: Mutex<()> = Mutex::new(());
     let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
-    let path = folder.join(format!("{}_{}.yaml", pod.namespace, pod.name));
+    let path = folder.join(file_name(pod));
     let known =
         std::fs::read_to_string(&path).ok().and_then(|text| serde_yaml_ng::from_str::<Value>(&text).ok());
     let uid_of = |known: &Value| known.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned);

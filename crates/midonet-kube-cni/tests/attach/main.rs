@@ -73,6 +73,41 @@ fn add_check_del() {
     }
 }
 
+/// The longest that Kubernetes, a runtime and the kernel have, and longer ids than today's runtimes make.
+#[test]
+fn the_longest_names() {
+    let node = Node::new("midonet-kube-ipam");
+    let agent = Agent::start(&node.socket());
+    let pod = Sandbox::new("c1", "web-0");
+    let (namespace, name) = ("s".repeat(63), "n".repeat(253));
+    let args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name}");
+    for (container, ifname) in [(64, 15), (64, 4), (128, 15), (160, 15)] {
+        let (container, ifname) = ("c".repeat(container), "i".repeat(ifname));
+        let more = [
+            ("CNI_CONTAINERID", container.as_str()),
+            ("CNI_IFNAME", ifname.as_str()),
+            ("CNI_ARGS", args.as_str()),
+        ];
+        let call = |verb: &str, config: &Value| node.call(verb, &pod, config, &more);
+        let mut config = node.config.clone();
+        config["prevResult"] = call("ADD", &config).result();
+        let bound = agent.last_bind();
+        assert_eq!((&bound.namespace, &bound.name, &bound.container_id), (&namespace, &name, &container));
+        assert_eq!(call("CHECK", &config).result(), Value::Null);
+        // What is still attached stays, what is not goes.
+        let mut gc = node.config.clone();
+        gc["cni.dev/valid-attachments"] = json!([{"containerID": container, "ifname": ifname}]);
+        call("GC", &gc).result();
+        assert_eq!(call("CHECK", &config).result(), Value::Null);
+        call("DEL", &config).result();
+        node.assert_clean(&pod);
+        config["prevResult"] = call("ADD", &node.config).result();
+        gc["cni.dev/valid-attachments"] = json!([]);
+        call("GC", &gc).result();
+        node.assert_clean(&pod);
+    }
+}
+
 #[test]
 fn an_agent_that_refuses_leaves_nothing() {
     for ipam in ["midonet-kube-ipam", "host-local"] {

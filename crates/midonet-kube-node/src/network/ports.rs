@@ -14,6 +14,7 @@ use tracing::info;
 
 use super::Network;
 use super::look::changed;
+use super::names::Names;
 use crate::leaks;
 use crate::problems::Problem;
 
@@ -88,7 +89,7 @@ impl Network {
             self.datapath.release(old.host_ifindex).context("cannot release the old sandbox's port")?;
         }
         // The plugin does not say which network it is; its interface does.
-        let alias = PortAlias { network: owner.network, ..request.alias.clone() };
+        let alias = PortAlias { network: owner.network.clone(), ..request.alias.clone() };
         let record = PortRecord { alias, limits: self.with_class(request)?, ..request.clone() };
         self.datapath.bind(&record.port(&self.own_cidrs())).map_err(|error| match error {
             full @ datapath::Error::Full { .. } => BindError::Full(full.to_string()),
@@ -100,6 +101,7 @@ impl Network {
             self.release(&record.host_ifname, &record.alias.container_id)?;
             return Err(error.into());
         }
+        self.names.keep(&record.host_ifname, &record.alias, &owner);
         Ok(())
     }
 
@@ -114,6 +116,7 @@ impl Network {
         };
         self.datapath.release(record.host_ifindex).context("cannot release the port in the datapath")?;
         let released = self.ports.remove(host_ifname);
+        self.names.forget(host_ifname);
         self.unlimit(released.as_ref())?;
         Ok(released)
     }
@@ -177,7 +180,7 @@ impl Network {
         Ok(())
     }
 
-    /// The plugin's word against the kernel's.
+    /// The plugin's word against the kernel's. Returns what the interface says about whose it is.
     fn check_link(&mut self, request: &BindRequest) -> Result<PortAlias, BindError> {
         let name = &request.host_ifname;
         let link = self.netlink.find(name).context("cannot look the interface up")?;
@@ -209,10 +212,12 @@ impl Network {
                 info!(ifindex = port.ifindex, addresses = ?port.addresses, "released a port whose interface is gone");
                 continue;
             };
-            let record = PortRecord::adopted(link, port, reserved.as_deref().unwrap_or_default());
+            let reserved = reserved.as_deref().unwrap_or_default();
+            let record = PortRecord::adopted(link, port, reserved, &self.names);
             self.ports.insert(record.host_ifname.clone(), record);
         }
         self.rebuild(&links, reserved.as_deref())?;
+        self.names.forget_others(self.ports.keys());
         info!(ports = self.ports.len(), "took over the ports of Pods");
         Ok(())
     }
@@ -278,6 +283,7 @@ impl Network {
             if let Some(port) = self.ports.get(&name) {
                 self.datapath.release(port.host_ifindex)?;
                 let port = self.ports.remove(&name);
+                self.names.forget(&name);
                 self.unlimit(port.as_ref())?;
                 dropped.extend(port);
             }
@@ -306,7 +312,7 @@ impl PortRecord {
     }
 
     /// What is said of a port whose interface does not tell whose it is: its container, if the reservations know that.
-    fn adopted(link: &Link, port: Port, reserved: &[Reserved]) -> Self {
+    fn adopted(link: &Link, port: Port, reserved: &[Reserved], names: &Names) -> Self {
         let alias = PortAlias::parse(&link.alias).unwrap_or_else(|| {
             let owner =
                 reserved.iter().find(|r| port.addresses.contains(&r.address)).and_then(|r| r.owner.clone());
@@ -315,7 +321,7 @@ impl PortRecord {
             let pod = PodKey::new(UNKNOWN, format!("{}~", link.name));
             PortAlias { pod, container_id, ifname, pod_uid: None, network: None }
         });
-        Self::of(link, alias, port)
+        Self::of(link, names.complete(alias), port)
     }
 
     /// A committed port of an interface whose owner is known.

@@ -30,7 +30,7 @@ impl Network {
         let lost: Vec<(&Link, PortAlias)> = links
             .iter()
             .filter(|link| link.up && !link.is_dead() && is_pods(link) && !is_committed(link))
-            .filter_map(|link| Some((link, PortAlias::parse(&link.alias)?)))
+            .filter_map(|link| Some((link, self.names.complete(PortAlias::parse(&link.alias)?))))
             .collect();
         if lost.is_empty() {
             return Ok(());

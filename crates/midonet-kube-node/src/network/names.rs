@@ -1,0 +1,178 @@
+//! Pods whose name or UID does not fit into their interface's alias: a file for each, beside the agent's other files,
+//! tells the next agent. They are as old as the interfaces: neither outlives a reboot.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use naming::alias::PortAlias;
+use naming::{PodKey, interface, pod_host_interface};
+use serde_json::{Value, json};
+use tracing::warn;
+
+use crate::cni_config::replace_file;
+
+/// The directory in the agent's own.
+pub(crate) fn directory(state_dir: &Path) -> PathBuf {
+    state_dir.join("names")
+}
+
+/// The files that may be there.
+pub(crate) fn files(state_dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory(state_dir)).into_iter().flatten().flatten();
+    let files = entries.filter(|entry| entry.file_name().to_str().is_some_and(interface::is_pods));
+    files.map(|entry| entry.path()).collect()
+}
+
+/// What an alias lacks, by host interface.
+#[derive(Debug)]
+pub(super) struct Names {
+    directory: PathBuf,
+    kept: BTreeMap<String, Whole>,
+}
+
+/// One Pod, and its sandbox's container id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Whole {
+    container_id: String,
+    pod: PodKey,
+    pod_uid: Option<String>,
+}
+
+impl Names {
+    /// Those that an earlier agent kept.
+    pub(super) fn open(state_dir: &Path) -> Self {
+        let mut kept = BTreeMap::new();
+        for path in files(state_dir) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            match read(&path) {
+                Ok(whole) if pod_host_interface(&whole.pod) == name => {
+                    kept.insert(name, whole);
+                }
+                Ok(whole) => warn!(file = %path.display(), pod = %whole.pod, "it is of another Pod: ignored"),
+                Err(error) => warn!(error = format!("{error:#}"), "a Pod's whole name is not known"),
+            }
+        }
+        Self { directory: directory(state_dir), kept }
+    }
+
+    /// Keeps what the interface's own alias lacks.
+    pub(super) fn keep(&mut self, host_ifname: &str, whole: &PortAlias, own: &PortAlias) {
+        if (&own.pod, &own.pod_uid) == (&whole.pod, &whole.pod_uid) {
+            return self.forget(host_ifname);
+        }
+        let PortAlias { container_id, pod, pod_uid, .. } = whole.clone();
+        let record = json!({
+            "namespace": pod.namespace, "name": pod.name, "uid": pod_uid, "containerID": container_id,
+        });
+        let path = self.directory.join(host_ifname);
+        match replace_file(&path, record.to_string().as_bytes(), 0o600) {
+            Ok(()) => {
+                self.kept.insert(host_ifname.to_owned(), Whole { container_id, pod, pod_uid });
+            }
+            Err(error) => warn!(
+                %pod, error = format!("{error:#}"),
+                "the Pod's name is too long for its interface's alias: an agent that starts will not know all of it"
+            ),
+        }
+    }
+
+    /// Of an interface that is gone.
+    pub(super) fn forget(&mut self, host_ifname: &str) {
+        if self.kept.remove(host_ifname).is_none() {
+            return;
+        }
+        match fs::remove_file(self.directory.join(host_ifname)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                warn!(host_ifname, %error, "cannot remove the name of a Pod that is gone");
+            }
+            _ => {}
+        }
+        if self.kept.is_empty() {
+            let _others = fs::remove_dir(&self.directory);
+        }
+    }
+
+    /// Of all interfaces but these.
+    pub(super) fn forget_others<'a>(&mut self, host_ifnames: impl Iterator<Item = &'a String>) {
+        let mut gone: BTreeSet<String> = self.kept.keys().cloned().collect();
+        host_ifnames.for_each(|name| {
+            gone.remove(name);
+        });
+        gone.iter().for_each(|name| self.forget(name));
+    }
+
+    /// The whole record of a sandbox, of which this is what its interface's alias says.
+    pub(super) fn complete(&self, own: PortAlias) -> PortAlias {
+        match self.kept.values().find(|whole| whole.container_id == own.container_id) {
+            Some(whole) => PortAlias { pod: whole.pod.clone(), pod_uid: whole.pod_uid.clone(), ..own },
+            None => own,
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Whole> {
+    let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let record: Value =
+        serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?;
+    let word = |name: &str| record.get(name).and_then(Value::as_str).map(str::to_owned);
+    let need = |name: &str| word(name).with_context(|| format!("{}: {name}: missing", path.display()));
+    let pod = PodKey::new(need("namespace")?, need("name")?);
+    Ok(Whole { container_id: need("containerID")?, pod, pod_uid: word("uid") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_alias_lacks_is_known_to_the_next_agent() {
+        let state = tempfile::tempdir().unwrap();
+        let alias = |namespace: String, name: String| PortAlias {
+            pod: PodKey::new(namespace, name),
+            container_id: "c".repeat(64),
+            ifname: "i".repeat(15),
+            pod_uid: Some("0e646980-2007-550e-bb96-44dc505bd784".into()),
+            network: None,
+        };
+        // All fits; the UID does not; nor does the name.
+        for (namespace, name) in [(7, 60), (7, 140), (63, 253)] {
+            let whole = alias("s".repeat(namespace), "n".repeat(name));
+            let host = pod_host_interface(&whole.pod);
+            let own = PortAlias::parse(&whole.encode()).unwrap();
+            let mut names = Names::open(state.path());
+            names.keep(&host, &whole, &own);
+            assert_eq!(files(state.path()).len(), usize::from(own != whole));
+            let mut next = Names::open(state.path());
+            assert_eq!(next.complete(own.clone()), whole);
+            // A newer sandbox of the same Pod, whose name nobody kept.
+            let newer = PortAlias { container_id: "d".repeat(64), ..own.clone() };
+            let known = next.complete(newer.clone());
+            assert_eq!(known, newer);
+            next.forget_others([&host].into_iter());
+            assert_eq!(next.complete(own.clone()), whole);
+            next.forget_others([].into_iter());
+            assert_eq!(next.complete(own.clone()), own);
+            assert!(!directory(state.path()).exists());
+        }
+    }
+
+    #[test]
+    fn a_record_of_another_pod_or_a_damaged_one_is_not_believed() {
+        let state = tempfile::tempdir().unwrap();
+        let pod = PodKey::new("s".repeat(63), "n".repeat(253));
+        let whole =
+            PortAlias { pod, container_id: "c".into(), ifname: "eth0".into(), pod_uid: None, network: None };
+        let (own, host) = (PortAlias::parse(&whole.encode()).unwrap(), pod_host_interface(&whole.pod));
+        Names::open(state.path()).keep(&host, &whole, &own);
+        let path = directory(state.path()).join(&host);
+        let text = fs::read_to_string(&path).unwrap();
+        for wrong in [text.replace("nnn", "nno"), text.replace("name", "mane"), "{".to_owned(), String::new()]
+        {
+            fs::write(&path, wrong).unwrap();
+            assert_eq!(Names::open(state.path()).complete(own.clone()), own);
+        }
+    }
+}
