@@ -76,6 +76,10 @@ const AIMS: &[Aim] = &[
     value("heal/repair", &["nft table"], AtMost(1000.0)),
     value("heal/repair", &["CNI configuration"], AtMost(1000.0)),
     value("heal/repair", &["Pod"], AtMost(1000.0)),
+    value("idle/cpu", &["0 Pods"], AtMost(20.0)),
+    value("idle/cpu", &["30 Pods"], AtMost(20.0)),
+    value("idle/wake-ups", &["0 Pods"], AtMost(2.0)),
+    value("idle/wake-ups", &["30 Pods"], AtMost(2.0)),
 ];
 
 /// What became of an aim.

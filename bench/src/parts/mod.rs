@@ -3,6 +3,7 @@
 mod add;
 mod datapath;
 mod heal;
+mod idle;
 mod network;
 mod scale;
 
@@ -25,4 +26,5 @@ pub(crate) const PARTS: &[Entry] = &[
     Entry { name: "datapath", run: datapath::run },
     Entry { name: "scale", run: scale::run },
     Entry { name: "heal", run: heal::run },
+    Entry { name: "idle", run: idle::run },
 ];
