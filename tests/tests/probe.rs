@@ -198,6 +198,8 @@ fn forwarding_of_the_uplink_is_repaired_or_told() {
     let lab = TestLab::without_agents(2, Family::V4).unwrap();
     sh(&lab, &node1(), "sysctl -qw net.ipv4.ip_forward=1");
     for node in ["node1", "node2"] {
+        let install = format!("{} install", testkit::bin("midonet-kube-node").display());
+        sh(&lab, &Target::Node(node.into()), &install);
         lab.start_agent(node).unwrap();
     }
     let scene = Scene::new(lab);
@@ -222,15 +224,15 @@ fn forwarding_of_the_uplink_is_repaired_or_told() {
 /// Nothing is set up that could not work: no Pod is added that reaches no node.
 #[test]
 fn addresses_of_the_nodes_own_network_are_refused() {
-    let lab = TestLab::without_agents_yet(1, Family::V4, &["--service-cidr", "172.30.0.128/25"]).unwrap();
+    let lab = TestLab::without_agents_yet(1, Family::V4, &["--service-cidr", "172.30.0.0/16"]).unwrap();
     let line = format!(
-        "{} check --node-name node1 --cluster-cidr 10.244.0.0/16 --service-cidr 172.30.0.128/25 --manifests {}",
+        "{} check --node-name node1 --cluster-cidr 10.244.0.0/16 --service-cidr 172.30.0.0/16 --manifests {}",
         testkit::bin("midonet-kube-node").display(),
         lab.manifests().display()
     );
     let output = lab.output(&Target::Node("node1".into()), "sh", &["-c", &line]).unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
-    let text = "the node's own network 172.30.0.0/24 overlaps 172.30.0.128/25";
+    let text = "the node's own address 172.30.0.11 lies in 172.30.0.0/16";
     assert!(
         !output.status.success()
             && said.lines().any(|line| line.starts_with("INVALID") && line.contains(text)),

@@ -103,7 +103,7 @@ pub const OVERLAP_REMEDY: &str = "give the cluster CIDRs for Pods and Services a
 /// What that does.
 pub fn overlap(range: IpNet, what: &str) -> String {
     format!(
-        "{what} overlaps {range}, where Pods and Services have their addresses from: they would not reach it"
+        "{what} lies in {range}, where Pods and Services have their addresses from: they would not reach it"
     )
 }
 

@@ -91,8 +91,8 @@ impl Probe {
         let mut netlink = Netlink::here()?;
         let links = link::list(&mut netlink)?;
         let mut faults = Vec::new();
-        let Question { inside, tunnel_address, .. } = question;
-        let uplinks = uplinks(&mut netlink, inside, *tunnel_address, &question.families(), &links)?;
+        let Question { inside, tunnel_address, peers, .. } = question;
+        let uplinks = uplinks(&mut netlink, inside, *tunnel_address, peers, &question.families(), &links)?;
         let routes = route::all(&mut netlink)?;
         faults.extend(forwarding::look(question, &uplinks, &links, &routes));
         faults.extend(routes::look(&mut netlink, question, &links, &uplinks, &routes));
@@ -110,23 +110,28 @@ struct Uplink {
     link: Link,
     /// Whose packets to the outside leave here.
     families: Vec<Family>,
-    /// Whether it holds the tunnels' address.
+    /// Whether tunnels' packets leave here.
     tunnels: bool,
 }
 
-/// Where the default routes lead out of, and the interface that holds the tunnels' address.
+/// So many nodes are looked up to find where tunnels leave.
+const MOST_PEERS: usize = 16;
+
+/// Where the default routes and those to other nodes lead out of. Without other nodes it is the interface that holds the
+/// tunnels' address that counts.
 fn uplinks(
     netlink: &mut Netlink,
     inside: &str,
     tunnel_address: IpAddr,
+    peers: &[(String, IpAddr)],
     families: &[Family],
     links: &[Link],
 ) -> Result<Vec<Uplink>> {
     let mut uplinks: Vec<Uplink> = Vec::new();
     let mut note = |ifindex: u32, family: Option<Family>| {
-        let Some(link) = links.iter().find(|link| link.ifindex == ifindex && link.name != inside) else {
-            return;
-        };
+        // What holds an address for all interfaces is none that packets leave by.
+        let leads_out = |link: &&Link| link.ifindex == ifindex && link.name != inside && link.name != "lo";
+        let Some(link) = links.iter().find(leads_out) else { return };
         let tunnels = family.is_none();
         match uplinks.iter_mut().find(|uplink| uplink.link.ifindex == ifindex) {
             Some(uplink) => {
@@ -144,9 +149,16 @@ fn uplinks(
             note(found.ifindex, Some(*family));
         }
     }
-    let holders = crate::address::list(netlink)?.into_iter();
-    for (ifindex, _) in holders.filter(|(_, net)| net.addr() == tunnel_address) {
-        note(ifindex, None);
+    for (_, peer) in peers.iter().take(MOST_PEERS) {
+        if let Ok(found) = route::lookup(netlink, *peer, None) {
+            note(found.ifindex, None);
+        }
+    }
+    if peers.is_empty() {
+        let holders = crate::address::list(netlink)?.into_iter();
+        for (ifindex, _) in holders.filter(|(_, net)| net.addr() == tunnel_address) {
+            note(ifindex, None);
+        }
     }
     Ok(uplinks)
 }

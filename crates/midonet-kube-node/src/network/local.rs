@@ -62,6 +62,11 @@ impl Network {
         }
         let tunnel_address =
             direct_tunnel_address(self.settings.encapsulation, local.tunnel_address, &underlay)?;
+        if self.settings.encapsulation == Encapsulation::Auto
+            && let Some(why) = needs_the_stack(local.tunnel_address, &underlay)?
+        {
+            info!(why, "tunnels go through the node's network stack, not past it");
+        }
         let shaper = self.needed_shaper()?;
         let config = NodeConfig {
             gateways: local.gateways.clone(),

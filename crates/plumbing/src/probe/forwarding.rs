@@ -36,7 +36,7 @@ pub fn wrong_settings(
 ) -> Result<Vec<WrongSetting>> {
     let mut netlink = Netlink::here()?;
     let links = link::list(&mut netlink)?;
-    let uplinks = uplinks(&mut netlink, inside, tunnel_address, families, &links)?;
+    let uplinks = uplinks(&mut netlink, inside, tunnel_address, &[], families, &links)?;
     Ok(wrong(inside, families, &uplinks, &links))
 }
 

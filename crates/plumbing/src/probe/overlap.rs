@@ -8,7 +8,8 @@ use super::{Fault, Question};
 use crate::{Link, Netlink, Result, address};
 
 /// Which of these ranges hold addresses of the node's own network: that address itself, or a network that the
-/// interface which holds it is connected to. Packets to it would go to Pods. `None`: none does.
+/// interface which holds it is connected to. Such a network takes its part of the range away. A range that is a part of
+/// a larger network is no harm, since its own route is the more specific one. `None`: none does.
 ///
 /// # Errors
 /// The kernel does not tell.
@@ -17,9 +18,9 @@ pub fn overlaps(ranges: &[IpNet], tunnel_address: IpAddr) -> Result<Option<(IpNe
     let own: Vec<(u32, IpNet)> = address::list(&mut netlink)?;
     let uplink = own.iter().find(|(_, net)| net.addr() == tunnel_address).map(|(ifindex, _)| *ifindex);
     let connected = own.iter().filter(|(ifindex, _)| Some(*ifindex) == uplink).map(|(_, net)| net.trunc());
-    let own = [IpNet::from(tunnel_address)].into_iter().chain(connected);
-    Ok(own.into_iter().find_map(|network| {
-        let range = ranges.iter().find(|range| overlap(range, &network))?;
+    let mut own = [IpNet::from(tunnel_address)].into_iter().chain(connected);
+    Ok(own.find_map(|network| {
+        let range = ranges.iter().find(|range| range.contains(&network))?;
         let is_address = network.addr() == tunnel_address;
         let what = if is_address { "address" } else { "network" };
         let network = if is_address { network.addr().to_string() } else { network.to_string() };
@@ -33,12 +34,13 @@ pub(super) fn look(netlink: &mut Netlink, question: &Question, links: &[Link]) -
     let ranges: Vec<_> = question.cluster_cidrs.iter().chain(&question.service_cidrs).collect();
     for (ifindex, net) in address::list(netlink)? {
         let Some(link) = links.iter().find(|link| link.ifindex == ifindex) else { continue };
-        let is_range = |range: &&&IpNet| overlap(range, &net);
-        let Some(range) = ranges.iter().find(is_range).filter(|_| link.name != question.inside) else {
+        let holds = |range: &&&IpNet| range.contains(&net.trunc()) || range.contains(&net.addr());
+        let Some(range) = ranges.iter().find(holds).filter(|_| link.name != question.inside) else {
             continue;
         };
-        // kube-proxy in IPVS mode has Services' addresses here.
-        if link.name == "kube-ipvs0" || net.addr().is_loopback() {
+        // Who answers for a Service on the node itself has its address: kube-proxy in IPVS mode, NodeLocal DNSCache.
+        let is_one = net.prefix_len() == net.max_prefix_len();
+        if is_one && question.service_cidrs.contains(range) {
             continue;
         }
         let name = &link.name;
@@ -76,8 +78,4 @@ pub(super) fn look(netlink: &mut Netlink, question: &Question, links: &[Link]) -
 pub(super) fn is_left_over(name: &str) -> bool {
     let names = ["cni0", "flannel", "vxlan.calico", "tunl0", "cilium_", "kube-bridge", "weave", "cbr0"];
     names.iter().any(|known| name.starts_with(known))
-}
-
-pub(super) fn overlap(a: &IpNet, b: &IpNet) -> bool {
-    a.contains(b) || b.contains(a)
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
-use netlink_packet_route::route::RouteType;
+use netlink_packet_route::route::{RouteProtocol, RouteType};
 
 use super::overlap::is_left_over;
 use super::{Fault, Question, Uplink, outside};
@@ -63,7 +63,12 @@ impl Look<'_> {
         for found in routes {
             let Some(range) = ranges.iter().find(|range| range.contains(&found.dst)) else { continue };
             let is_ours = found.is_own || (self.inside.is_some() && self.inside == Some(found.ifindex));
-            if found.table == LOCAL || is_ours || self.name(found.ifindex) == "kube-ipvs0" {
+            // Those that come with an address are told with it.
+            if found.table == LOCAL
+                || found.protocol == RouteProtocol::Kernel
+                || is_ours
+                || self.name(found.ifindex) == "kube-ipvs0"
+            {
                 continue;
             }
             let taken = match lookup(self.netlink, sample(&found.dst), None) {

@@ -356,3 +356,6 @@ fn name(port: Option<&Port>) -> Bits {
     padded.resize(NAME, 0);
     Bits::known(&padded)
 }
+
+#[cfg(test)]
+mod tests;
