@@ -207,6 +207,7 @@ fn the_datapaths_tables() {
         )
     };
     scene.heals("datapath_route", &clear("routes").replace("KEYSIZE", "20"), &map("routes"));
+    scene.heals("datapath_node", &clear("nodes").replace("KEYSIZE", "16"), &map("nodes"));
     scene.heals("endpoint", &clear("endpoints").replace("KEYSIZE", "16"), &map("endpoints"));
     scene.heals("endpoint", &clear("ports").replace("KEYSIZE", "4"), &map("ports"));
     let size =

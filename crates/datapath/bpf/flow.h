@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Connections between Pods that the node's network stack forwards. It does so because it translated an
+ * FLOW_VIA_NODE: connections between Pods that the node's network stack forwards. It does so because it translated an
  * address of theirs: for kube-proxy, for portmap, for an administrator's rule. It has to see their answers, too.
  *
  * A packet that comes from the node with a Pod's address as its source is such a forwarded one, and its flow is
  * recorded. From then on all packets of that flow go to the node, in both directions: also those of a new
  * connection with the same addresses and ports, which the node's connection tracking may know as a translated one.
  * There is no harm in a flow that is over: the node forwards what it does not translate.
+ *
+ * FLOW_FROM_NODE: a process of another node that bound to an address of its node on the underlay talks to a Pod of
+ * this node. Its packets come through the tunnel, and so the answers go back. The node's stack would send them past
+ * the tunnel: masqueraded, or with a source that the other node's reverse path filter refuses.
+ *
+ * FLOW_OUTSIDE: what a Pod outside this node's podCIDRs exchanges with the node or the outside.
  */
 #pragma once
 #include "icmp.h"
@@ -115,12 +121,26 @@ INLINE void fragments_of(struct flow *flow)
 }
 
 /* A lookup alone keeps a flow from being evicted for others. */
-INLINE void record(const struct flow *flow)
+INLINE void record(const struct flow *flow, __u32 kind)
 {
-	__u32 nothing = 0;
-
 	if (!bpf_map_lookup_elem(&flows, flow))
-		bpf_map_update_elem(&flows, flow, &nothing, 0);
+		bpf_map_update_elem(&flows, flow, &kind, 0);
+}
+
+/* The flow of a packet, and that of fragments of it. */
+INLINE void record_both(struct __sk_buff *skb, const struct packet *p, __u32 kind)
+{
+	struct flow flow = {};
+	__u32 index = 0, *used;
+
+	flow_of(skb, p, &flow);
+	record(&flow, kind);
+	fragments_of(&flow);
+	record(&flow, kind);
+	used = bpf_map_lookup_elem(&flows_used, &index);
+	/* Another CPU may undo it in the same moment: the next packet sets it again. */
+	if (used && !(*used & 1 << kind))
+		*used |= 1 << kind;
 }
 
 /* Records what the node sends to a Pod or to another node, if a Pod of this or another node is the source. */
@@ -128,8 +148,6 @@ NOINLINE int record_flow(struct __sk_buff *skb, const struct packet *p)
 {
 	struct route_key key = { .prefix_length = 128 };
 	struct endpoint *endpoint;
-	struct flow flow = {};
-	__u32 index = 0, *used;
 
 	if (!p)
 		return 0;
@@ -143,25 +161,39 @@ NOINLINE int record_flow(struct __sk_buff *skb, const struct packet *p)
 		if (!route || route->kind != ROUTE_TUNNEL)
 			return 0;
 	}
-	flow_of(skb, p, &flow);
-	record(&flow);
-	fragments_of(&flow);
-	record(&flow);
-	used = bpf_map_lookup_elem(&flows_used, &index);
-	if (used && !*used)
-		*used = 1;
+	record_both(skb, p, FLOW_VIA_NODE);
 	return 0;
 }
 
-NOINLINE int is_recorded(struct __sk_buff *skb, const struct packet *p)
+/* Records what a process of another node sends to a Pod with an address of its node. */
+NOINLINE int record_from_node(struct __sk_buff *skb, const struct packet *p)
+{
+	if (p)
+		record_both(skb, p, FLOW_FROM_NODE);
+	return 0;
+}
+
+#define NOT_RECORDED -1
+
+NOINLINE int flow_kind(struct __sk_buff *skb, const struct packet *p)
 {
 	struct flow flow = {};
+	__u32 *kind;
 
 	if (!p)
-		return 0;
+		return NOT_RECORDED;
 	if (flow_of(skb, p, &flow))
 		fragments_of(&flow);
-	return bpf_map_lookup_elem(&flows, &flow) != NULL;
+	kind = bpf_map_lookup_elem(&flows, &flow);
+	return kind ? (int)*kind : NOT_RECORDED;
+}
+
+/* Whether there ever was a flow of that kind; what follows is out of the way of those that never have any. */
+INLINE bool has_flows(__u32 kind)
+{
+	__u32 index = 0, *used = bpf_map_lookup_elem(&flows_used, &index);
+
+	return __builtin_expect(used && *used & 1 << kind, false);
 }
 
 /*
@@ -172,7 +204,6 @@ NOINLINE int record_outside(struct __sk_buff *skb, const struct packet *p)
 {
 	struct route_key key = { .prefix_length = 128 };
 	struct endpoint *endpoint;
-	struct flow flow = {};
 
 	if (!p)
 		return 0;
@@ -180,10 +211,7 @@ NOINLINE int record_outside(struct __sk_buff *skb, const struct packet *p)
 	endpoint = bpf_map_lookup_elem(&endpoints, &key.address);
 	if (endpoint ? endpoint->role != ROLE_NODE : bpf_map_lookup_elem(&routes, &key) != NULL)
 		return 0;
-	flow_of(skb, p, &flow);
-	record(&flow);
-	fragments_of(&flow);
-	record(&flow);
+	record_both(skb, p, FLOW_OUTSIDE);
 	return 0;
 }
 
@@ -200,19 +228,15 @@ NOINLINE bool is_for_outside(struct __sk_buff *skb, const struct packet *p)
 		return false;
 	key.address = p->destination;
 	route = bpf_map_lookup_elem(&routes, &key);
-	return !route || route->kind != ROUTE_TUNNEL || is_recorded(skb, p);
+	return !route || route->kind != ROUTE_TUNNEL || flow_kind(skb, p) != NOT_RECORDED;
 }
 
 /* Whether a packet to a Pod of this or another node has to go through the node's network stack first. */
 INLINE bool needs_node(struct __sk_buff *skb, const struct packet *p, bool from_node)
 {
-	__u32 index = 0, *used;
-
 	if (from_node) {
 		record_flow(skb, p);
 		return false;
 	}
-	used = bpf_map_lookup_elem(&flows_used, &index);
-	/* Out of the way of those that never have any. */
-	return __builtin_expect(used && *used, false) && is_recorded(skb, p);
+	return has_flows(FLOW_VIA_NODE) && flow_kind(skb, p) == FLOW_VIA_NODE;
 }

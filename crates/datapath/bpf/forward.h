@@ -77,36 +77,51 @@ NOINLINE __u32 segment_size(struct __sk_buff *skb, const struct packet *p)
 	return offset - ETHERNET_SIZE + gso_size;
 }
 
-INLINE int to_tunnel(struct __sk_buff *skb, const struct config *cfg, const struct packet *p,
-		     const struct route *route)
+/* To the node where tunnels to `end` lead. The packet's source and destination stay. */
+INLINE int to_tunnel(struct __sk_buff *skb, const struct config *cfg, struct packet *p, const struct address *end)
 {
 	struct bpf_tunnel_key key = {
 		.tunnel_id = cfg->vni,
 		.tunnel_ttl = GATEWAY_HOPS,
 	};
-	bool ipv4 = is_mapped(&route->tunnel);
+	__u32 size = skb->gso_size ? segment_size(skb, p) : skb->len - ETHERNET_SIZE, mtu = cfg->overlay_mtu;
+	struct hop hop = {};
+	bool ipv4 = is_mapped(end);
 	__u64 flags = BPF_F_ZERO_CSUM_TX;
-	bool fits = skb->len - ETHERNET_SIZE <= cfg->overlay_mtu || segment_size(skb, p) <= cfg->overlay_mtu;
 
+	if (size <= mtu) {
+		if (!ipv4 && size > IPV6_LEAST_MTU - TUNNEL6_HEADERS)
+			mtu = path_mtu6(skb, cfg, end, size);
+		else if (ipv4 && cfg->direct)
+			underlay_hop(skb, cfg, end->word[3], size, &mtu, &hop);
+		/* What IPv6 may rely on: over IPv4 such a packet arrives in fragments. */
+		if (p->version == 6 && mtu < IPV6_LEAST_MTU)
+			mtu = IPV6_LEAST_MTU;
+	}
 	/*
 	 * IPv4 that may be fragmented goes on: the kernel fragments the outer packet. It does so for
 	 * IPv4 only; a tunnel over IPv6 would lose it without a word, so the sender is told.
 	 */
-	if (!fits && (p->version == 6 || p->fragment & IPV4_DONT_FRAGMENT || !ipv4))
+	if (size > mtu && (p->version == 6 || p->fragment & IPV4_DONT_FRAGMENT || !ipv4)) {
+		p->mtu = mtu;
 		return icmp_error(skb, cfg, p, ICMP4_TOO_BIG, ICMP6_TOO_BIG, REASON_too_big);
+	}
 	/* Not from the overlay's own MAC: the receiving VXLAN device takes that for a loop. */
 	if (!next_hop(skb, p->version, cfg->overlay_mac, cfg->gateway_mac, true))
 		return drop(skb, REASON_malformed);
-	if (fits && ipv4 && cfg->tunnel_address) {
-		int action = send_directly(skb, cfg, p->version, route->tunnel.word[3]);
+	if (hop.ifindex) {
+		int action = send_directly(skb, cfg, p->version, end->word[3], &hop);
 
 		if (action != TCX_NEXT)
 			return action;
 	}
+	/* The source that the other node checks, whatever address the kernel would choose. */
 	if (ipv4) {
-		key.remote_ipv4 = ntohl(route->tunnel.word[3]);
+		key.remote_ipv4 = ntohl(end->word[3]);
+		key.local_ipv4 = ntohl(cfg->tunnel_address4);
 	} else {
-		copy(key.remote_ipv6, &route->tunnel, sizeof(key.remote_ipv6));
+		copy(key.remote_ipv6, end, sizeof(key.remote_ipv6));
+		copy(key.local_ipv6, &cfg->tunnel_address6, sizeof(key.local_ipv6));
 		flags |= BPF_F_TUNINFO_IPV6;
 	}
 	if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), flags))
@@ -151,28 +166,44 @@ INLINE __u32 not_routable(const struct packet *p)
 	return is_unicast6(to) && !is_link_local6(to) && !is_mapped(to) ? REASON_no_route : REASON_not_routable;
 }
 
-INLINE int route_packet(struct __sk_buff *skb, const struct config *cfg, const struct packet *p, bool from_node)
+/* Where tunnels to the other node end whose process a packet answers; NULL if it answers none. */
+INLINE const struct address *answered_node(struct __sk_buff *skb, const struct packet *p)
+{
+	const struct address *end;
+
+	if (!has_flows(FLOW_FROM_NODE))
+		return NULL;
+	end = bpf_map_lookup_elem(&nodes, &p->destination);
+	return end && !is_unspecified6(end) && flow_kind(skb, p) == FLOW_FROM_NODE ? end : NULL;
+}
+
+INLINE int route_packet(struct __sk_buff *skb, const struct config *cfg, struct packet *p, bool from_node)
 {
 	struct route_key key = { .prefix_length = 128, .address = p->destination };
 	struct route *route = bpf_map_lookup_elem(&routes, &key);
+	const struct address *end;
 
 	if (route && route->kind == ROUTE_TUNNEL) {
 		if (needs_node(skb, p, from_node))
 			return to_node(skb, cfg, p, true, REASON_via_node);
-		return to_tunnel(skb, cfg, p, route);
-	}
-	if (route && route->kind == ROUTE_LOCAL)
+		end = &route->tunnel;
+	} else if (route && route->kind == ROUTE_LOCAL) {
 		return icmp_error(skb, cfg, p, ICMP4_HOST_UNREACHABLE, ICMP6_ADDRESS_UNREACHABLE,
 				  REASON_no_endpoint);
-	if (route)
+	} else if (route) {
 		return icmp_error(skb, cfg, p, ICMP4_NET_UNREACHABLE, ICMP6_NO_ROUTE, REASON_unreachable);
-	__u32 reason = not_routable(p);
+	} else {
+		__u32 reason = not_routable(p);
 
-	if (from_node || reason != REASON_no_route)
-		return drop(skb, reason);
-	if ((p->version == 6 || p->protocol == IPPROTO_UDP) && is_tunnel(skb, cfg, p))
-		return drop(skb, REASON_tunnel_from_pod);
-	return to_node(skb, cfg, p, true, REASON_external);
+		if (from_node || reason != REASON_no_route)
+			return drop(skb, reason);
+		if ((p->version == 6 || p->protocol == IPPROTO_UDP) && is_tunnel(skb, cfg, p))
+			return drop(skb, REASON_tunnel_from_pod);
+		end = answered_node(skb, p);
+		if (!end)
+			return to_node(skb, cfg, p, true, REASON_external);
+	}
+	return to_tunnel(skb, cfg, p, end);
 }
 
 /* Why a Pod's packet is refused whose source is not an address of the port with that MAC. */

@@ -146,7 +146,7 @@ NOINLINE int icmp4_error(struct __sk_buff *skb, const struct config *cfg, const 
 	icmp->type = error >> 8;
 	icmp->code = error;
 	icmp->checksum = 0;
-	icmp->rest = error == ICMP4_TOO_BIG ? htonl(cfg->overlay_mtu) : 0;
+	icmp->rest = error == ICMP4_TOO_BIG ? htonl(p->mtu) : 0;
 	icmp->checksum = checksum(sum_words(skb, ETHERNET_SIZE + sizeof(*ip), (sizeof(*icmp) + ICMP4_QUOTE) / 4));
 	return answer_sender(skb, cfg, p, reason, bytes);
 }
@@ -247,7 +247,7 @@ NOINLINE int icmp6_error(struct __sk_buff *skb, const struct config *cfg, const 
 	icmp->type = error >> 8;
 	icmp->code = error;
 	icmp->checksum = 0;
-	icmp->rest = error == ICMP6_TOO_BIG ? htonl(cfg->overlay_mtu) : 0;
+	icmp->rest = error == ICMP6_TOO_BIG ? htonl(p->mtu) : 0;
 	/* The addresses stand right before the message: with length and protocol the pseudo-header. */
 	sum = sum_words(skb, ETHERNET_SIZE + 8, (32 + sizeof(*icmp) + ICMP6_QUOTE) / 4);
 	icmp->checksum = checksum(sum + htonl(size) + htonl(IPPROTO_ICMPV6));

@@ -77,7 +77,7 @@ struct __sk_buff {
 	__u64 hwtstamp;
 };
 
-/* The form known to every kernel: the local address came later and is not needed. */
+/* With the local address, which came last: Linux 6.0. */
 struct bpf_tunnel_key {
 	__u32 tunnel_id;
 	union {
@@ -88,7 +88,13 @@ struct bpf_tunnel_key {
 	__u8 tunnel_ttl;
 	__u16 tunnel_ext;
 	__u32 tunnel_label;
+	union {
+		__u32 local_ipv4; /* host order; zero: the kernel chooses */
+		__u32 local_ipv6[4];
+	};
 };
+
+_Static_assert(sizeof(struct bpf_tunnel_key) == 44, "struct bpf_tunnel_key of linux/bpf.h");
 
 /* The form of redirect_neigh's next hop. */
 struct bpf_redir_neigh {
@@ -100,6 +106,7 @@ struct bpf_redir_neigh {
 };
 
 #define AF_INET 2
+#define AF_INET6 10
 
 /* What the kernel's routing says of a packet; the names are those of their use here. */
 struct bpf_fib_lookup {
@@ -107,7 +114,7 @@ struct bpf_fib_lookup {
 	__u8 protocol;
 	__u16 source_port; /* network order, as everything on the wire */
 	__u16 destination_port;
-	__u16 length; /* 0: the path's MTU is not asked for */
+	__u16 length; /* in: the packet's, to be compared with the path's MTU; out: that MTU */
 	__u32 ifindex; /* in: where it came in; out: where it leaves */
 	__u32 tos;
 	union {
@@ -127,6 +134,7 @@ _Static_assert(sizeof(struct bpf_fib_lookup) == 64, "struct bpf_fib_lookup of li
 
 #define BPF_FIB_LOOKUP_SKIP_NEIGH (1U << 2)
 #define BPF_FIB_LKUP_RET_SUCCESS 0
+#define BPF_FIB_LKUP_RET_FRAG_NEEDED 8
 
 /* The loopback interface has this number in every namespace: routing's word for "from here". */
 #define LOOPBACK_IFINDEX 1

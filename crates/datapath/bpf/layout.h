@@ -31,11 +31,13 @@ struct config {
 	__u32 overlay_ifindex;
 	__u32 vni;
 	__u32 overlay_mtu; /* the largest IP packet that fits into the tunnel */
-	__u32 tunnel_address; /* own end of tunnels over IPv4; zero: only the overlay's device handles them */
+	__u32 tunnel_address4; /* own end of tunnels over IPv4; zero: there is none */
 	__u16 tunnel_port;
-	__u8 pad2[2];
+	__u8 direct; /* the programs write and remove the headers of tunnels over IPv4; zero: the device does */
+	__u8 pad2;
 	__u32 shaper_ifindex; /* where what limited Pods send has to queue; zero: there is none */
 	__u32 shaped_ifindex; /* where it comes back */
+	struct address tunnel_address6; /* own end of tunnels over IPv6; zero: there is none */
 };
 
 #define ROLE_POD 1
@@ -93,11 +95,10 @@ struct route {
 };
 
 /*
- * A connection between Pods that the node's network stack forwards, be it one of those that it translates.
- * Both directions have one key: the lower address stands first.
+ * A connection that is not forwarded as its addresses alone say. Both directions have one key: the lower address
+ * stands first.
  *
- * The programs record it when the stack forwards a packet of it. So do they for what a Pod outside this node's podCIDRs
- * exchanges with the node and the outside: by that its answers are told from packets to who has its address now. When the map is full, the least recently seen flow
+ * The programs record it from its packets. When the map is full, the least recently seen flow
  * is evicted. The kernel takes the memory for all of them at once, 112 bytes each: 7 MiB.
  */
 struct flow {
@@ -110,6 +111,16 @@ struct flow {
 };
 
 #define FLOW_ROOM 65536
+
+/* The node's network stack forwards it. */
+#define FLOW_VIA_NODE 0
+/* Between a Pod of this node and a process of another node that uses an address of that node on the underlay. */
+#define FLOW_FROM_NODE 1
+/*
+ * Between a Pod outside this node's podCIDRs and the node or the outside: by that its answers are told from packets to
+ * who has its address now.
+ */
+#define FLOW_OUTSIDE 2
 
 /*
  * How often a port was answered with an ICMP error or an echo reply: when the next one would be due if they all came
@@ -138,7 +149,7 @@ struct {
 	MAP_TYPE(value, struct config);
 } config SEC(".maps");
 
-/* The agent sets the sizes of the next four. */
+/* The agent sets the sizes of the next five. */
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_HASH);
 	MAP_UINT(max_entries, 1);
@@ -168,14 +179,26 @@ struct {
 	MAP_TYPE(value, struct route);
 } routes SEC(".maps");
 
+/*
+ * The addresses of nodes on the underlay. The value is where tunnels to that node end, by which the programs know the
+ * node; zero for this node.
+ */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_HASH);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, struct address);
+	MAP_TYPE(value, struct address);
+} nodes SEC(".maps");
+
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
 	MAP_UINT(max_entries, FLOW_ROOM);
 	MAP_TYPE(key, struct flow);
-	MAP_TYPE(value, __u32); /* without a meaning */
+	MAP_TYPE(value, __u32); /* FLOW_VIA_NODE or FLOW_FROM_NODE */
 } flows SEC(".maps");
 
-/* Whether there ever was a flow: most nodes need not look any up. */
+/* Of which kinds there ever was a flow, one bit each: most nodes need not look any up. */
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
 	MAP_UINT(max_entries, 1);

@@ -5,7 +5,7 @@
  *
  * from_endpoint  ingress of every Pod's outer end and of midokube-mido, through one shared block
  * from_overlay   ingress of midokube-vxlan
- * from_uplink    ingress of the interface that holds the node's end of the tunnels
+ * from_uplink    ingress of each interface that the routes to other nodes lead out of
  */
 #include "arp.h"
 #include "ndp.h"
@@ -73,7 +73,7 @@ SEC("classifier") int from_uplink(struct __sk_buff *skb)
 	if (skb->protocol != htons(ETHERTYPE_IPV4) || skb->pkt_type != PACKET_HOST || skb->vlan_present)
 		return TCX_NEXT;
 	cfg = configured();
-	if (!cfg || !cfg->tunnel_address)
+	if (!cfg || !cfg->direct)
 		return TCX_NEXT;
 	peer = plain_tunnel(skb, cfg);
 	if (!peer)

@@ -13,6 +13,7 @@ struct packet {
 	__u8 protocol; /* IPv6: the first next header */
 	__u8 hops; /* TTL or hop limit */
 	__u8 pad[3];
+	__u32 mtu; /* the largest packet that the path takes, for an ICMP error that tells it */
 };
 
 /*
@@ -149,6 +150,7 @@ INLINE bool parse_ipv4(struct __sk_buff *skb, struct packet *p)
 	p->version = 4;
 	p->protocol = ip->protocol;
 	p->hops = ip->ttl;
+	p->mtu = 0;
 	return true;
 }
 
@@ -169,6 +171,7 @@ INLINE bool parse_ipv6(struct __sk_buff *skb, struct packet *p)
 	p->version = 6;
 	p->protocol = ip->next_header;
 	p->hops = ip->hop_limit;
+	p->mtu = 0;
 	return true;
 }
 

@@ -33,24 +33,80 @@ INLINE void *tunnel_frame(struct __sk_buff *skb)
 /* RFC 6335: the dynamic ports. */
 #define FIRST_SOURCE_PORT 0xc000
 
-/* The interface behind which the underlay has `peer`, and the next hop there; 0 if there is no answer. */
-INLINE __u32 underlay_hop(struct __sk_buff *skb, const struct config *cfg, __u32 peer, struct bpf_redir_neigh *hop)
+/* What a tunnel over IPv6 puts in front of an IP packet. */
+#define TUNNEL6_HEADERS (TUNNEL_HEADERS + sizeof(struct ipv6) - sizeof(struct ipv4))
+
+/* RFC 8200 5: every link takes packets of this size. */
+#define IPV6_LEAST_MTU 1280
+
+/* Where the underlay has another node. */
+struct hop {
+	struct bpf_redir_neigh neighbour;
+	__u32 ifindex;
+	__u16 source_port;
+};
+
+/* RFC 7348 5: the source port tells flows apart, for links and queues that share the load. */
+INLINE __u16 source_port(struct __sk_buff *skb)
+{
+	__u32 hash = bpf_get_hash_recalc(skb);
+
+	return htons((__u16)(FIRST_SOURCE_PORT | ((hash ^ hash >> 16) & 0x3fff)));
+}
+
+/*
+ * The next hop to `peer`, without an interface if there is no answer, or if the path does not take a packet of `size`
+ * bytes in a tunnel: then `mtu` becomes what it takes. That is less than the uplink's when the kernel has learned it
+ * from another router (RFC 1191), or when this peer is behind another uplink.
+ */
+INLINE void underlay_hop(struct __sk_buff *skb, const struct config *cfg, __u32 peer, __u32 size, __u32 *mtu,
+			 struct hop *hop)
 {
 	struct bpf_fib_lookup route = {
 		.family = AF_INET,
 		.protocol = IPPROTO_UDP,
+		.source_port = source_port(skb),
 		.destination_port = cfg->tunnel_port,
+		.length = size + TUNNEL_HEADERS,
 		.ifindex = LOOPBACK_IFINDEX,
-		.source4 = cfg->tunnel_address,
+		.source4 = cfg->tunnel_address4,
 		.destination4 = peer,
 	};
 
 	/* Without the neighbour: it is resolved, and kept fresh, when the packet is sent. */
-	if (bpf_fib_lookup(skb, &route, sizeof(route), BPF_FIB_LOOKUP_SKIP_NEIGH) != BPF_FIB_LKUP_RET_SUCCESS)
+	switch (bpf_fib_lookup(skb, &route, sizeof(route), BPF_FIB_LOOKUP_SKIP_NEIGH)) {
+	case BPF_FIB_LKUP_RET_SUCCESS:
+		hop->neighbour.family = AF_INET;
+		hop->neighbour.ipv4 = route.destination4;
+		hop->ifindex = route.ifindex;
+		hop->source_port = route.source_port;
+		break;
+	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
+		*mtu = route.length > TUNNEL_HEADERS ? route.length - TUNNEL_HEADERS : 0;
+	}
+}
+
+/*
+ * The largest packet that the path to `peer` takes in a tunnel over IPv6, if that is less than `size`; else the
+ * overlay's MTU. The device would lose a larger one: the kernel does not fragment what it puts into IPv6 there.
+ */
+NOINLINE __u32 path_mtu6(struct __sk_buff *skb, const struct config *cfg, const struct address *peer, __u32 size)
+{
+	struct bpf_fib_lookup route = {
+		.family = AF_INET6,
+		.protocol = IPPROTO_UDP,
+		.length = size + TUNNEL6_HEADERS,
+		.ifindex = LOOPBACK_IFINDEX,
+	};
+
+	if (!cfg || !peer)
 		return 0;
-	hop->family = AF_INET;
-	hop->ipv4 = route.destination4;
-	return route.ifindex;
+	route.destination_port = cfg->tunnel_port;
+	copy(route.source6, &cfg->tunnel_address6, sizeof(route.source6));
+	copy(route.destination6, peer, sizeof(route.destination6));
+	if (bpf_fib_lookup(skb, &route, sizeof(route), BPF_FIB_LOOKUP_SKIP_NEIGH) != BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return cfg->overlay_mtu;
+	return route.length - TUNNEL6_HEADERS;
 }
 
 /* RFC 6040 4.1: the outer header carries the inner one's congestion bits. */
@@ -79,7 +135,7 @@ INLINE void write_outer_ip(struct ipv4 *to, const struct config *cfg, __u32 peer
 		.id = bpf_get_prandom_u32(),
 		.ttl = GATEWAY_HOPS,
 		.protocol = IPPROTO_UDP,
-		.source = cfg->tunnel_address,
+		.source = cfg->tunnel_address4,
 		.destination = peer,
 	};
 
@@ -88,13 +144,12 @@ INLINE void write_outer_ip(struct ipv4 *to, const struct config *cfg, __u32 peer
 }
 
 /*
- * Sends a frame that is ready for the other node through the tunnel. TCX_NEXT if that cannot be done
- * here: the frame is as it was then.
+ * Sends a frame that is ready for the other node through the tunnel, by way of `hop`. TCX_NEXT if that cannot be
+ * done here: the frame is as it was then.
  */
-INLINE int send_directly(struct __sk_buff *skb, const struct config *cfg, __u8 version, __u32 peer)
+INLINE int send_directly(struct __sk_buff *skb, const struct config *cfg, __u8 version, __u32 peer, struct hop *hop)
 {
-	__u32 bytes = skb->len, length = bytes - ETHERNET_SIZE + TUNNEL_HEADERS, hash, ifindex;
-	struct bpf_redir_neigh hop = {};
+	__u32 bytes = skb->len, length = bytes - ETHERNET_SIZE + TUNNEL_HEADERS;
 	void *data = frame_start(skb);
 	struct ethernet *outer;
 	struct tunnel *tunnel;
@@ -103,10 +158,6 @@ INLINE int send_directly(struct __sk_buff *skb, const struct config *cfg, __u8 v
 	if (length > 0xffff || data + ETHERNET_SIZE + sizeof(struct ipv4) > frame_end(skb))
 		return TCX_NEXT;
 	tos = congestion_bits(data + ETHERNET_SIZE, version);
-	ifindex = underlay_hop(skb, cfg, peer, &hop);
-	if (!ifindex)
-		return TCX_NEXT;
-	hash = bpf_get_hash_recalc(skb);
 	if (bpf_skb_adjust_room(skb, TUNNEL_HEADERS, BPF_ADJ_ROOM_MAC,
 				BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET |
 					BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP |
@@ -121,15 +172,14 @@ INLINE int send_directly(struct __sk_buff *skb, const struct config *cfg, __u8 v
 	tunnel->inner.type = version == 4 ? htons(ETHERTYPE_IPV4) : htons(ETHERTYPE_IPV6);
 	outer->type = htons(ETHERTYPE_IPV4);
 	write_outer_ip(&tunnel->ip, cfg, peer, length, tos);
-	/* RFC 7348 5: the source port tells flows apart, for links and queues that share the load. */
-	tunnel->udp.source = htons((__u16)(FIRST_SOURCE_PORT | ((hash ^ hash >> 16) & 0x3fff)));
+	tunnel->udp.source = hop->source_port;
 	tunnel->udp.destination = cfg->tunnel_port;
 	tunnel->udp.length = htons((__u16)(length - sizeof(struct ipv4)));
 	tunnel->udp.checksum = 0;
 	tunnel->vxlan.flags = htonl(VXLAN_HAS_VNI);
 	tunnel->vxlan.vni = htonl(cfg->vni << 8);
 	count(REASON_direct_out, bytes);
-	return bpf_redirect_neigh(ifindex, &hop, sizeof(hop), 0);
+	return bpf_redirect_neigh(hop->ifindex, &hop->neighbour, sizeof(hop->neighbour), 0);
 }
 
 /*
@@ -143,7 +193,7 @@ INLINE __u32 plain_tunnel(struct __sk_buff *skb, const struct config *cfg)
 	struct ipv4 ip;
 
 	if (!data || tunnel->udp.destination != cfg->tunnel_port ||
-	    tunnel->ip.destination != cfg->tunnel_address || tunnel->ip.protocol != IPPROTO_UDP ||
+	    tunnel->ip.destination != cfg->tunnel_address4 || tunnel->ip.protocol != IPPROTO_UDP ||
 	    tunnel->ip.version_length != 0x45)
 		return 0;
 	copy(&ip, &tunnel->ip, sizeof(ip));

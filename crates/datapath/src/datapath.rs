@@ -1,18 +1,20 @@
 //! Opening the datapath, and everything the agent does with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use aya::maps::{Array, Map, MapData};
-use aya::programs::SchedClassifier;
+use aya::programs::{ProgramError, SchedClassifier};
 use aya::{Ebpf, EbpfLoader};
 use ipnet::IpNet;
 
 use crate::counters::Counters;
 use crate::error::{Error, Result, chain};
-use crate::layout;
+use crate::layout::{self, Sizes};
 use crate::links;
 use crate::model::{Counter, NodeConfig, Options, Port, Route};
+use crate::nodes::Nodes;
 use crate::pins::{Pins, replace_pin};
 use crate::ports::Ports;
 use crate::recovery;
@@ -33,11 +35,12 @@ pub(crate) const PROGRAMS: [&str; 3] = [FROM_ENDPOINT, FROM_OVERLAY, FROM_UPLINK
 pub struct Datapath {
     pub(crate) ebpf: Ebpf,
     pub(crate) pins: Pins,
-    /// The interface with the uplink's program.
-    pub(crate) uplink: Option<u32>,
+    /// The interfaces with the uplinks' program.
+    pub(crate) uplinks: BTreeSet<u32>,
     pub(crate) config: Array<MapData, layout::Config>,
     ports: Ports,
     pub(crate) routes: Routes,
+    pub(crate) nodes: Nodes,
     counters: Counters,
 }
 
@@ -55,9 +58,9 @@ impl Datapath {
     /// If the directory is not on a BPF file system or not root's alone, a pinned map has another shape, another layout's maps
     /// cannot be read or have more in them than fits, or the kernel refuses the maps or the programs.
     pub fn open(options: &Options) -> Result<Self> {
-        let sizes = Sizes::new(options)?;
-        let shapes = layout::map_shapes(sizes.ports, sizes.endpoints, sizes.routes);
-        let pins = Pins::create(&options.pin_dir, &sizes.layout())?;
+        let sizes = sizes(options)?;
+        let shapes = layout::map_shapes(&sizes);
+        let pins = Pins::create(&options.pin_dir, &layout_name(&sizes))?;
         let former = match (pins.at_work_elsewhere()?, options.at_work) {
             (None, Some(program)) if !pins.are_at_work() => {
                 recovery::find(&pins, program)?.filter(|directory| !pins.is_own(directory))
@@ -79,7 +82,7 @@ impl Datapath {
             loader.load(OBJECT).map_err(|error| Error::Load { what: "maps", reason: chain(&error) })?;
         for name in PROGRAMS {
             let program = program(&mut ebpf, name)?;
-            program.load().map_err(|error| load_error(name, &error))?;
+            load(program).map_err(|error| load_error(name, &error))?;
             replace_pin(program, &pins.program(name))?;
         }
         let config = take(&mut ebpf, "config")?;
@@ -89,12 +92,13 @@ impl Datapath {
         let limits = take(&mut ebpf, "limits")?;
         let mut ports = Ports::new(ports, endpoints, Some(limits), sizes.ports)?;
         let mut routes = Routes::new(take(&mut ebpf, "routes")?, sizes.routes)?;
+        let mut nodes = Nodes::new(take(&mut ebpf, "nodes")?, sizes.nodes)?;
         let mut counters = Counters::new(take(&mut ebpf, "counters")?)?;
         if let Some(former) = &former {
-            take_over(former, &mut ports, &mut routes, &mut counters)?;
+            take_over(former, &mut ports, &mut routes, &mut nodes, &mut counters)?;
         }
         tracing::debug!(directory = %pins.map("").display(), "datapath is open");
-        Ok(Self { uplink: None, config, ports, routes, counters, pins, ebpf })
+        Ok(Self { uplinks: BTreeSet::new(), config, ports, routes, nodes, counters, pins, ebpf })
     }
 
     /// The program for the shared ingress block of all Pods' outer ends and `midokube-mido`, to be
@@ -117,7 +121,7 @@ impl Datapath {
         self.classifier(FROM_OVERLAY)
     }
 
-    /// The program that removes VXLAN headers, in the same way for the interface that carries the tunnels.
+    /// The program that removes VXLAN headers, in the same way for the interfaces that carry the tunnels.
     ///
     /// # Errors
     ///
@@ -156,37 +160,34 @@ impl Datapath {
         links::note(program(&mut self.ebpf, FROM_OVERLAY)?, &self.pins, links::OVERLAY)
     }
 
-    /// Attaches the program that removes VXLAN headers to the ingress of the interface that carries the
-    /// tunnels by a pinned tcx link, as the overlay's, or takes it away from there.
+    /// Attaches the program that removes VXLAN headers to the ingress of the interfaces that carry the tunnels by
+    /// pinned tcx links, as the overlay's, and takes it away from all others.
     ///
     /// # Errors
     ///
     /// If there is no such interface, or the kernel refuses the link.
-    pub fn attach_uplink(&mut self, ifindex: Option<u32>) -> Result<()> {
-        self.uplink = None;
-        match ifindex {
-            Some(ifindex) => {
-                links::attach(program(&mut self.ebpf, FROM_UPLINK)?, ifindex, &self.pins, links::UPLINK)?;
-            }
-            None => links::detach(&self.pins, links::UPLINK)?,
+    pub fn attach_uplinks(&mut self, ifindexes: &[u32]) -> Result<()> {
+        self.uplinks.clear();
+        for ifindex in ifindexes {
+            let program = program(&mut self.ebpf, FROM_UPLINK)?;
+            links::attach(program, *ifindex, &self.pins, &links::uplink(*ifindex))?;
+            self.uplinks.insert(*ifindex);
         }
-        self.uplink = ifindex;
-        Ok(())
+        links::leave_other_uplinks(&self.pins, &self.uplinks)
     }
 
-    /// Notes where [`uplink_program`](Self::uplink_program) is attached. A tcx link that was there goes.
+    /// Notes where [`uplink_program`](Self::uplink_program) is attached. Tcx links that were there go.
     ///
     /// # Errors
     ///
-    /// If the pin cannot be made or removed.
-    pub fn note_uplink(&mut self, ifindex: Option<u32>) -> Result<()> {
-        self.uplink = None;
-        match ifindex {
-            Some(_) => links::note(program(&mut self.ebpf, FROM_UPLINK)?, &self.pins, links::UPLINK)?,
-            None => links::detach(&self.pins, links::UPLINK)?,
+    /// If a pin cannot be made or removed.
+    pub fn note_uplinks(&mut self, ifindexes: &[u32]) -> Result<()> {
+        self.uplinks.clear();
+        for ifindex in ifindexes {
+            links::note(program(&mut self.ebpf, FROM_UPLINK)?, &self.pins, &links::uplink(*ifindex))?;
+            self.uplinks.insert(*ifindex);
         }
-        self.uplink = ifindex;
-        Ok(())
+        links::leave_other_uplinks(&self.pins, &self.uplinks)
     }
 
     /// Removes the pins that agents with other map layouts or sizes left in the pin directory.
@@ -274,6 +275,35 @@ impl Datapath {
         self.routes.remove(prefix)
     }
 
+    /// The addresses that are known as nodes' own, each with where tunnels to its node end; `None`: this node's.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be read.
+    pub fn nodes(&self) -> Result<BTreeMap<IpAddr, Option<IpAddr>>> {
+        self.nodes.all()
+    }
+
+    /// Makes an address known as that of the node where tunnels end there; `None`: as this node's.
+    ///
+    /// Such a node may send tunnels' packets from there, and its processes may talk to Pods from there.
+    ///
+    /// # Errors
+    ///
+    /// If an address cannot be right, there is no room, or the map cannot be written.
+    pub fn set_node(&mut self, address: IpAddr, end: Option<IpAddr>) -> Result<()> {
+        self.nodes.set(address, end)
+    }
+
+    /// Makes an address nobody's, if it was a node's.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be written.
+    pub fn remove_node(&mut self, address: IpAddr) -> Result<()> {
+        self.nodes.remove(address)
+    }
+
     /// What became of the packets so far, in the order of `bpf/reasons.def`, of all CPUs together.
     ///
     /// # Errors
@@ -295,45 +325,50 @@ pub struct Program<'a> {
     pub fd: BorrowedFd<'a>,
 }
 
-/// How many entries the maps have.
-struct Sizes {
-    ports: u32,
-    endpoints: u32,
-    routes: u32,
+/// The most that [`Options::max_endpoints`] and [`Options::max_routes`] can be: far more than a node can run or a
+/// cluster can have, and no harm to the kernel's memory.
+pub const MOST_ENTRIES: u32 = 1 << 16;
+
+fn sizes(options: &Options) -> Result<Sizes> {
+    let Options { max_endpoints, max_routes, .. } = *options;
+    if !(1..=MOST_ENTRIES).contains(&max_endpoints) || !(1..=MOST_ENTRIES).contains(&max_routes) {
+        return Err(Error::Sizes { max_endpoints, max_routes, limit: "each must be between 1 and 65536" });
+    }
+    // With room for every address of every port, only one map can ever be full.
+    let addresses = u32::try_from(layout::PORT_ADDRESSES).unwrap_or(u32::MAX);
+    Ok(Sizes {
+        ports: max_endpoints,
+        endpoints: max_endpoints.saturating_mul(addresses),
+        routes: max_routes,
+        // A node with a route for each family seldom has more than two addresses of each.
+        nodes: max_routes.saturating_mul(2),
+    })
 }
 
-impl Sizes {
-    /// Far more than a node can run or a cluster can have, and no harm to the kernel's memory.
-    const MOST: u32 = 1 << 16;
-
-    fn new(options: &Options) -> Result<Self> {
-        let Options { max_endpoints, max_routes, .. } = *options;
-        if !(1..=Self::MOST).contains(&max_endpoints) || !(1..=Self::MOST).contains(&max_routes) {
-            return Err(Error::Sizes {
-                max_endpoints,
-                max_routes,
-                limit: "each must be between 1 and 65536",
-            });
-        }
-        // With room for every address of every port, only one map can ever be full.
-        let addresses = u32::try_from(layout::PORT_ADDRESSES).unwrap_or(u32::MAX);
-        Ok(Self {
-            ports: max_endpoints,
-            endpoints: max_endpoints.saturating_mul(addresses),
-            routes: max_routes,
-        })
-    }
-
-    /// The name of the directory of maps of this shape and these sizes.
-    fn layout(&self) -> String {
-        format!("{}-{}-{}", env!("DATAPATH_LAYOUT"), self.ports, self.routes)
-    }
+/// The name of the directory of maps of this shape and these sizes.
+fn layout_name(sizes: &Sizes) -> String {
+    format!("{}-{}-{}", env!("DATAPATH_LAYOUT"), sizes.ports, sizes.routes)
 }
 
 pub(crate) fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier> {
     let program =
         ebpf.program_mut(name).ok_or_else(|| Error::Load { what: name, reason: "it is missing".into() })?;
     program.try_into().map_err(|error| load_error(name, &error))
+}
+
+/// How often a program is loaded whose verification a signal interrupted. As often as libbpf does.
+const LOADS: usize = 5;
+
+/// Loads a program. A signal in the middle of its verification makes the kernel give up (EAGAIN): it is asked again.
+fn load(program: &mut SchedClassifier) -> std::result::Result<(), ProgramError> {
+    for _ in 1..LOADS {
+        match program.load() {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.raw_os_error() == Some(libc::EAGAIN) => {}
+            loaded => return loaded,
+        }
+    }
+    program.load()
 }
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map> {

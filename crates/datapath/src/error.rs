@@ -125,6 +125,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A node's address that cannot be right.
+    #[error("cannot take {address} for a node's address: {reason}")]
+    Node {
+        /// The address.
+        address: std::net::IpAddr,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Sizes with which there is nothing to do.
     #[error("cannot make maps for {max_endpoints} endpoints and {max_routes} routes: {limit}")]
     Sizes {

@@ -51,11 +51,13 @@ pub(crate) struct Config {
     pub(crate) overlay_ifindex: u32,
     pub(crate) vni: u32,
     pub(crate) overlay_mtu: u32,
-    pub(crate) tunnel_address: [u8; 4],
+    pub(crate) tunnel_address4: [u8; 4],
     pub(crate) tunnel_port: [u8; 2],
-    pub(crate) pad2: [u8; 2],
+    pub(crate) direct: u8,
+    pub(crate) pad2: u8,
     pub(crate) shaper_ifindex: u32,
     pub(crate) shaped_ifindex: u32,
+    pub(crate) tunnel_address6: Address,
 }
 
 impl Config {
@@ -175,6 +177,16 @@ pub(crate) struct Flow {
 /// `FLOW_ROOM`.
 pub(crate) const FLOW_ROOM: u32 = 65_536;
 
+/// `FLOW_VIA_NODE`.
+#[cfg(test)]
+pub(crate) const FLOW_VIA_NODE: u32 = 0;
+/// `FLOW_FROM_NODE`.
+#[cfg(test)]
+pub(crate) const FLOW_FROM_NODE: u32 = 1;
+/// `FLOW_OUTSIDE`.
+#[cfg(test)]
+pub(crate) const FLOW_OUTSIDE: u32 = 2;
+
 /// `struct answers`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
@@ -203,7 +215,7 @@ macro_rules! map_values {
 }
 map_values!(Address, Config, Endpoint, Port, Limit, Route, Counter);
 
-/// A trie takes memory entry by entry (`linux/bpf.h`).
+/// A map takes memory entry by entry (`linux/bpf.h`).
 const BPF_F_NO_PREALLOC: u32 = 1;
 
 /// The shape of a map, as the kernel knows it.
@@ -217,17 +229,29 @@ pub(crate) struct MapShape {
     pub(crate) flags: u32,
 }
 
-/// Every map, with the sizes that the options ask for.
-pub(crate) fn map_shapes(ports: u32, endpoints: u32, routes: u32) -> [MapShape; 9] {
+/// How many entries the maps have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) ports: u32,
+    pub(crate) endpoints: u32,
+    pub(crate) routes: u32,
+    /// Addresses of nodes.
+    pub(crate) nodes: u32,
+}
+
+/// Every map, with these sizes.
+pub(crate) fn map_shapes(sizes: &Sizes) -> [MapShape; 10] {
     fn shape<K, V>(name: &'static str, kind: MapType, max_entries: u32, flags: u32) -> MapShape {
         MapShape { name, kind, key: size_of::<K>(), value: size_of::<V>(), max_entries, flags }
     }
+    let Sizes { ports, endpoints, routes, nodes } = *sizes;
     [
         shape::<u32, Config>("config", MapType::Array, 1, 0),
         shape::<Address, Endpoint>("endpoints", MapType::Hash, endpoints, 0),
         shape::<u32, Port>("ports", MapType::Hash, ports, 0),
         shape::<u32, Limit>("limits", MapType::Hash, ports, 0),
         shape::<RouteKey, Route>("routes", MapType::LpmTrie, routes, BPF_F_NO_PREALLOC),
+        shape::<Address, Address>("nodes", MapType::Hash, nodes, BPF_F_NO_PREALLOC),
         shape::<Flow, u32>("flows", MapType::LruHash, FLOW_ROOM, 0),
         shape::<u32, u32>("flows_used", MapType::Array, 1, 0),
         shape::<u32, Answers>("answers", MapType::LruHash, ANSWERS_ROOM, 0),

@@ -2,6 +2,8 @@
 //! which layout's program is there: the pinned tcx link, or, where somebody else's classifier holds the program,
 //! the program itself.
 
+use std::collections::BTreeSet;
+
 use aya::programs::ProgramError;
 use aya::programs::links::{FdLink, LinkOrder, LinkType, PinnedLink};
 use aya::programs::tc::{SchedClassifier, SchedClassifierLink, TcAttachOptions, TcAttachType};
@@ -15,8 +17,13 @@ const LOOPBACK: u32 = 1;
 
 /// The pin of the link of `midokube-vxlan`.
 pub(crate) const OVERLAY: &str = "overlay";
-/// The pin of the link of the interface that carries the tunnels.
-pub(crate) const UPLINK: &str = "uplink";
+/// What the pins of links of interfaces that carry tunnels begin with.
+const UPLINK: &str = "uplink";
+
+/// The pin of the link of an interface that carries tunnels.
+pub(crate) fn uplink(ifindex: u32) -> String {
+    format!("{UPLINK}-{ifindex}")
+}
 
 /// Whether this kernel has tcx (Linux 6.6 with CONFIG_NET_XGRESS): asks it for the programs of an interface.
 ///
@@ -48,7 +55,11 @@ pub(crate) fn attach(program: &mut SchedClassifier, ifindex: u32, pins: &Pins, l
         reason: chain(error),
     };
     let pin = pins.link(link);
-    if let Some(old) = pins.find_link(link)? {
+    let is_uplink = link.starts_with(UPLINK);
+    // A former version had one uplink, whose link had another name.
+    let found =
+        if is_uplink { pins.find_links(UPLINK)? } else { pins.find_link(link)?.into_iter().collect() };
+    for old in found {
         let link = PinnedLink::from_pin(&old).map_err(|error| failed("open the pinned link of", &error))?;
         let link = FdLink::from(link);
         if is_on(&link, &name).map_err(|error| failed("list the programs of", &error))? {
@@ -65,7 +76,10 @@ pub(crate) fn attach(program: &mut SchedClassifier, ifindex: u32, pins: &Pins, l
             };
         }
         // Of a device that is gone, or of another one: the programs of two nodes never meet in one place. Or a program.
-        remove_if_there(&old)?;
+        // Those of other uplinks stay.
+        if old == pin || !is_uplink {
+            remove_if_there(&old)?;
+        }
     }
     let options = TcAttachOptions::TcxOrder(LinkOrder::first());
     let id = program
@@ -85,9 +99,20 @@ pub(crate) fn note(program: &mut SchedClassifier, pins: &Pins, link: &str) -> Re
     old.filter(|old| *old != pin).map_or(Ok(()), |old| remove_if_there(&old))
 }
 
-/// Takes the program away from wherever the link is, if it is anywhere; the kernel does so a moment later.
-pub(crate) fn detach(pins: &Pins, link: &str) -> Result<()> {
-    pins.find_link(link)?.map_or(Ok(()), |pin| remove_if_there(&pin))
+/// Takes the uplinks' program away from all interfaces but these; the kernel does so a moment later. What another
+/// layout left goes with its other pins.
+pub(crate) fn leave_other_uplinks(pins: &Pins, uplinks: &BTreeSet<u32>) -> Result<()> {
+    let kept: Vec<String> = uplinks.iter().map(|ifindex| uplink(*ifindex)).collect();
+    let links = pins.link("");
+    for entry in std::fs::read_dir(&links).map_err(file("list", &links))? {
+        let entry = entry.map_err(file("list", &links))?;
+        let name = entry.file_name();
+        let is_uplink = name.to_str().is_some_and(|name| name.starts_with(UPLINK));
+        if is_uplink && !kept.iter().any(|kept| name == kept.as_str()) {
+            remove_if_there(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// aya attaches by name.

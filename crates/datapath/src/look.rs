@@ -1,6 +1,7 @@
 //! Looking whether the kernel still has what the agent put there: others may take away what is pinned
 //! and attached, and nobody is told.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use aya::maps::MapData;
@@ -14,6 +15,9 @@ use crate::layout;
 use crate::links;
 use crate::model::{NodeConfig, Route};
 use crate::pins::replace_pin;
+
+/// For whom only the maps' names count.
+pub(crate) const SOME_SIZES: layout::Sizes = layout::Sizes { ports: 1, endpoints: 1, routes: 1, nodes: 1 };
 
 impl Datapath {
     /// Whether the overlay's program is at the ingress of an interface, by a tcx link.
@@ -64,6 +68,15 @@ impl Datapath {
         Ok(self.routes.get(prefix)? == Some(route))
     }
 
+    /// Whether an address is known as that of the node where tunnels end there; `None`: of this node.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be read.
+    pub fn has_node(&self, address: IpAddr, end: Option<IpAddr>) -> Result<bool> {
+        Ok(self.nodes.get(address)? == Some(end))
+    }
+
     /// The pins that are not there, and should be.
     ///
     /// # Errors
@@ -73,8 +86,9 @@ impl Datapath {
         let maps = self.maps()?;
         let maps = maps.iter().map(|(name, _)| self.pins.map(name));
         let programs = PROGRAMS.map(|name| self.pins.program(name));
-        let links = [links::OVERLAY].into_iter().chain(self.uplink.map(|_| links::UPLINK));
-        let links = links.map(|name| self.pins.link(name));
+        let uplinks = self.uplinks.iter().map(|ifindex| links::uplink(*ifindex));
+        let links = [links::OVERLAY.to_owned()].into_iter().chain(uplinks);
+        let links = links.map(|name| self.pins.link(&name));
         Ok(maps.chain(programs).chain(links).filter(|pin| !pin.exists()).collect())
     }
 
@@ -114,7 +128,7 @@ impl Datapath {
                 let info = map.info().map_err(error)?;
                 let name = info.name_as_str().unwrap_or_default().to_owned();
                 // Constants of the programs are maps, too, and not pinned.
-                if layout::map_shapes(1, 1, 1).iter().any(|shape| shape.name == name)
+                if layout::map_shapes(&SOME_SIZES).iter().any(|shape| shape.name == name)
                     && !maps.iter().any(|(known, _)| *known == name)
                 {
                     maps.push((name, map));

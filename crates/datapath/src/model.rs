@@ -1,6 +1,6 @@
 //! What the agent tells the datapath, in the agent's words.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
@@ -46,9 +46,13 @@ pub struct NodeConfig {
     pub tunnel_port: u16,
     /// Where what limited Pods send has to queue; `None` while there is no such Pod.
     pub shaper: Option<Shaper>,
-    /// This node's end of the tunnels, if the programs are to write and remove the VXLAN headers of
-    /// tunnels over IPv4 themselves. Without it the device does that.
-    pub tunnel_address: Option<Ipv4Addr>,
+    /// This node's end of tunnels over IPv4. Their packets have it as their source.
+    pub tunnel_address4: Option<Ipv4Addr>,
+    /// The same over IPv6.
+    pub tunnel_address6: Option<Ipv6Addr>,
+    /// Whether the programs write and remove the VXLAN headers of tunnels over IPv4 themselves. Otherwise the device
+    /// does that.
+    pub direct: bool,
 }
 
 impl TryFrom<&NodeConfig> for layout::Config {
@@ -105,8 +109,12 @@ impl TryFrom<&NodeConfig> for layout::Config {
         if config.tunnel_port == 0 {
             return Err(invalid("the tunnels have no UDP port".to_owned()));
         }
-        if let Some(address) = config.tunnel_address.filter(|address| !is_unicast((*address).into())) {
+        let ends = [config.tunnel_address4.map(IpAddr::from), config.tunnel_address6.map(IpAddr::from)];
+        if let Some(address) = ends.into_iter().flatten().find(|address| !is_unicast(*address)) {
             return Err(invalid(format!("the tunnels' own end {address} is not a unicast address")));
+        }
+        if config.direct && config.tunnel_address4.is_none() {
+            return Err(invalid("tunnels over IPv4 have no own end".to_owned()));
         }
         Ok(Self {
             gateway4,
@@ -120,11 +128,15 @@ impl TryFrom<&NodeConfig> for layout::Config {
             overlay_ifindex: config.overlay_ifindex,
             vni: config.vni,
             overlay_mtu: config.overlay_mtu,
-            tunnel_address: config.tunnel_address.map_or([0; 4], |address| address.octets()),
+            tunnel_address4: config.tunnel_address4.map_or([0; 4], |address| address.octets()),
             tunnel_port: config.tunnel_port.to_be_bytes(),
-            pad2: [0; 2],
+            direct: config.direct.into(),
+            pad2: 0,
             shaper_ifindex: config.shaper.map_or(0, |shaper| shaper.entry),
             shaped_ifindex: config.shaper.map_or(0, |shaper| shaper.exit),
+            tunnel_address6: config
+                .tunnel_address6
+                .map_or_else(layout::Address::default, |address| IpAddr::from(address).into()),
         })
     }
 }

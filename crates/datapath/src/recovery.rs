@@ -64,7 +64,9 @@ fn pin_links(maps: &[(String, MapData)], directory: &Path) -> Result<()> {
         };
         let uses_them =
             || info.map_ids().ok().flatten().is_some_and(|used| used.iter().any(|id| ids.contains(id)));
-        for (program, name) in [(FROM_OVERLAY, links::OVERLAY), (FROM_UPLINK, links::UPLINK)] {
+        // There may be several uplinks; which is whose is seen when they are attached again.
+        let names = [(FROM_OVERLAY, links::OVERLAY.to_owned()), (FROM_UPLINK, links::uplink(link.id()))];
+        for (program, name) in names {
             if is_ours(&info, program) && uses_them() {
                 let path = directory.join("links").join(name);
                 pin_link(link.id(), &path).map_err(file("pin a tcx link at", &path))?;
@@ -87,7 +89,7 @@ fn maps(info: &ProgramInfo) -> Result<Vec<(String, MapData)>> {
         let map = MapData::from_id(id).map_err(look)?;
         let info = map.info().map_err(look)?;
         let kind: Option<MapType> = info.map_type().ok();
-        let shapes = layout::map_shapes(1, 1, 1);
+        let shapes = layout::map_shapes(&crate::look::SOME_SIZES);
         let known = |shape: &&layout::MapShape| {
             info.name_as_str() == Some(shape.name)
                 && Some(shape.kind) == kind

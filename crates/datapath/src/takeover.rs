@@ -10,6 +10,7 @@ use aya::maps::{Map, MapData};
 use crate::counters::Counters;
 use crate::error::{Error, Result};
 use crate::layout::WRITTEN_BY_PROGRAMS;
+use crate::nodes::Nodes;
 use crate::pins::{Pins, remove_if_there};
 use crate::ports::Ports;
 use crate::routes::Routes;
@@ -34,6 +35,7 @@ pub(crate) fn take_over(
     old: &Path,
     ports: &mut Ports,
     routes: &mut Routes,
+    nodes: &mut Nodes,
     counters: &mut Counters,
 ) -> Result<()> {
     let open = |name: &str, kind: fn(MapData) -> Map| -> Result<Map> {
@@ -49,6 +51,10 @@ pub(crate) fn take_over(
     ports.become_like(&Ports::new(by_interface, by_address, limits, 0).map_err(inside)?)?;
     let trie = open("routes", Map::LpmTrie)?;
     routes.become_like(&Routes::new(trie, 0).map_err(inside)?)?;
+    // Former versions have no such map: the agent fills it before the programs that read it are attached.
+    if old.join("maps/nodes").exists() {
+        nodes.become_like(&Nodes::new(open("nodes", Map::HashMap)?, 0).map_err(inside)?)?;
+    }
     let counted = open("counters", Map::PerCpuArray)?;
     counters.become_like(&Counters::new(counted).map_err(inside)?)?;
     tracing::info!(from = %old.display(), ports = ports.all()?.len(), "took over another datapath's maps");

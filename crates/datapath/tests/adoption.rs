@@ -118,9 +118,12 @@ fn another_layout_takes_over_everything() {
             let mut node = Node::new(bpffs);
             let old_options = options(bpffs);
             hook.attach_overlay(bpffs, &mut node.datapath, "over").unwrap();
-            hook.attach_uplink(bpffs, &mut node.datapath, Some("other")).unwrap();
+            hook.attach_uplinks(bpffs, &mut node.datapath, &["other"]).unwrap();
             let frame = packet::udp(families()[0].a, families()[0].b, b"x").frame(GATEWAY_MAC, A_MAC);
             node.judge(&node.program("from_endpoint"), node.a, 0, &frame);
+            let (peer, peer6) = (PEER.parse().unwrap(), PEER6.parse().unwrap());
+            node.datapath.set_node(peer, Some(peer)).unwrap();
+            node.datapath.set_node(peer6, None).unwrap();
             let old = node.datapath;
             let before = [hook.attached("over"), hook.attached("other")];
 
@@ -130,11 +133,14 @@ fn another_layout_takes_over_everything() {
             new.bind(&port(77, &["10.1.0.77"])).unwrap();
             new.release(node.b).unwrap();
             new.set_route("10.9.0.0/16".parse().unwrap(), Route::Local).unwrap();
+            new.set_node(peer6, Some(peer)).unwrap();
+            new.set_node("192.0.2.9".parse().unwrap(), None).unwrap();
             drop(new);
 
             let mut new = Datapath::open(&new_options).unwrap();
             assert_eq!(new.ports().unwrap(), old.ports().unwrap());
             assert_eq!(new.routes().unwrap(), old.routes().unwrap());
+            assert_eq!(new.nodes().unwrap(), old.nodes().unwrap());
             assert_eq!(new.counters().unwrap(), old.counters().unwrap());
             assert_eq!(layouts(&old_options).len(), 2);
             assert_eq!(
@@ -142,7 +148,7 @@ fn another_layout_takes_over_everything() {
                 before,
                 "the old programs are at work"
             );
-            hook.attach_uplink(bpffs, &mut new, Some("other")).unwrap();
+            hook.attach_uplinks(bpffs, &mut new, &["other"]).unwrap();
             hook.attach_overlay(bpffs, &mut new, "over").unwrap();
             let after = [hook.attached("over"), hook.attached("other")];
             assert_eq!(after.each_ref().map(Vec::len), [1, 1], "replaced, not added");
@@ -189,9 +195,10 @@ fn limits_are_kept_adopted_and_taken_over() {
             let at_work = layouts(&options).remove(0);
             let other_sizes = Options { max_endpoints: 17, ..options.clone() };
             assert_eq!(Datapath::open(&other_sizes).unwrap().ports().unwrap(), [limited, free.clone()]);
-            // Versions before limits had no such map.
+            // Former versions had no such maps.
             datapath.bind(&port(7, &["10.0.0.7"])).unwrap();
             fs::remove_file(at_work.join("maps/limits")).unwrap();
+            fs::remove_file(at_work.join("maps/nodes")).unwrap();
             let other_sizes = Options { max_endpoints: 18, ..options };
             assert_eq!(
                 Datapath::open(&other_sizes).unwrap().ports().unwrap(),
@@ -232,18 +239,24 @@ fn the_uplinks_program_comes_and_goes() {
         sandbox(|bpffs| {
             run("ip", "link add name up type veth peer name other");
             let mut datapath = Datapath::open(&options(bpffs)).unwrap();
-            hook.attach_uplink(bpffs, &mut datapath, None).unwrap();
-            hook.attach_uplink(bpffs, &mut datapath, Some("up")).unwrap();
+            hook.attach_uplinks(bpffs, &mut datapath, &[]).unwrap();
+            hook.attach_uplinks(bpffs, &mut datapath, &["up"]).unwrap();
             assert_eq!(hook.attached("up").len(), 1);
             assert!(hook == Hook::Clsact || datapath.has_uplink(ifindex("up")).unwrap());
             // Another interface becomes the uplink.
-            hook.attach_uplink(bpffs, &mut datapath, Some("other")).unwrap();
+            hook.attach_uplinks(bpffs, &mut datapath, &["other"]).unwrap();
             hook.leaves("up");
             assert_eq!(hook.attached("other").len(), 1);
+            // There can be several.
+            hook.attach_uplinks(bpffs, &mut datapath, &["up", "other"]).unwrap();
+            assert_eq!([hook.attached("up"), hook.attached("other")].each_ref().map(Vec::len), [1, 1]);
+            assert_eq!(datapath.missing_pins().unwrap(), [layouts(&options(bpffs))[0].join("links/overlay")]);
+            hook.attach_uplinks(bpffs, &mut datapath, &["other"]).unwrap();
+            hook.leaves("up");
             drop(datapath);
             let mut datapath = Datapath::open(&options(bpffs)).unwrap();
             assert_eq!(hook.attached("other").len(), 1, "the pin keeps it");
-            hook.attach_uplink(bpffs, &mut datapath, None).unwrap();
+            hook.attach_uplinks(bpffs, &mut datapath, &[]).unwrap();
             hook.leaves("other");
             assert!(hook == Hook::Clsact || !datapath.has_uplink(ifindex("other")).unwrap());
         });
@@ -311,7 +324,7 @@ fn finds_everything(bpffs: &Path, hook: Hook, new_options: &Options, lose_pins: 
     run("ip", "link add name over type veth peer name other");
     let mut node = Node::new(bpffs);
     hook.attach_overlay(bpffs, &mut node.datapath, "over").unwrap();
-    hook.attach_uplink(bpffs, &mut node.datapath, Some("other")).unwrap();
+    hook.attach_uplinks(bpffs, &mut node.datapath, &["other"]).unwrap();
     put(bpffs, node.datapath.endpoint_program().unwrap(), "pod-a");
     let at_work = Some(node.datapath.endpoint_program().unwrap().id);
     let frame = packet::udp(families()[0].a, families()[0].b, b"x").frame(GATEWAY_MAC, A_MAC);
@@ -329,7 +342,7 @@ fn finds_everything(bpffs: &Path, hook: Hook, new_options: &Options, lose_pins: 
         assert_eq!(new.counters().unwrap(), counters, "{round}");
     }
     let mut new = Datapath::open(&new_options).unwrap();
-    hook.attach_uplink(bpffs, &mut new, Some("other")).unwrap();
+    hook.attach_uplinks(bpffs, &mut new, &["other"]).unwrap();
     hook.attach_overlay(bpffs, &mut new, "over").unwrap();
     put(bpffs, new.endpoint_program().unwrap(), "pod-a");
     new.remove_other_layouts().unwrap();

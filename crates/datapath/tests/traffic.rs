@@ -119,7 +119,9 @@ impl RealNode {
             overlay_mtu: OVERLAY_MTU,
             tunnel_port: TUNNEL_PORT,
             shaper: None,
-            tunnel_address: None,
+            tunnel_address4: None,
+            tunnel_address6: None,
+            direct: false,
         }
     }
 
@@ -251,9 +253,11 @@ fn connected(bpffs: &Path, underlay: [&str; 2], direct: [bool; 2]) -> [RealNode;
             // As the agent does: the routing look-up answers routers only.
             std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
             if direct[number] {
-                let tunnel_address = Some(address.parse().unwrap());
-                datapath.set_config(&NodeConfig { tunnel_address, ..RealNode::config(*name) }).unwrap();
-                hook().attach_uplink(bpffs, datapath, Some("underlay")).unwrap();
+                let tunnel_address4 = Some(address.parse().unwrap());
+                datapath
+                    .set_config(&NodeConfig { tunnel_address4, direct: true, ..RealNode::config(*name) })
+                    .unwrap();
+                hook().attach_uplinks(bpffs, datapath, &["underlay"]).unwrap();
             }
         });
         for (prefix, _) in prefixes {
@@ -307,6 +311,33 @@ fn pods_of_two_nodes_talk_through_the_tunnel() {
             talk(&nodes, !underlay[0].contains(':'));
             assert_offloaded(&nodes[0], "overlay_out");
             assert!(nodes[1].packets("overlay_in") > 0);
+        });
+    }
+}
+
+/// Routing would choose another one, which the other node does not know.
+#[test]
+fn the_tunnels_source_is_the_configured_one() {
+    for (underlay, other) in
+        [(["192.0.2.1", "192.0.2.2"], "192.0.2.99"), (["2001:db8::1", "2001:db8::2"], "2001:db8::99")]
+    {
+        sandbox(|bpffs| {
+            let mut nodes = connected(bpffs, underlay, [false; 2]);
+            let RealNode { netns, datapath, number, .. } = &mut nodes[0];
+            netns.inside(|| {
+                let suffix = if other.contains(':') { "/64 dev underlay nodad" } else { "/24 dev underlay" };
+                run("ip", &format!("addr add {other}{suffix}"));
+                run("ip", &format!("route add {} dev underlay src {other}", underlay[1]));
+                assert!(run("ip", &format!("route get {}", underlay[1])).contains(&format!("src {other}")));
+                let config = RealNode::config(*number);
+                let config = match underlay[0].parse().unwrap() {
+                    IpAddr::V4(address) => NodeConfig { tunnel_address4: Some(address), ..config },
+                    IpAddr::V6(address) => NodeConfig { tunnel_address6: Some(address), ..config },
+                };
+                datapath.set_config(&config).unwrap();
+            });
+            talk(&nodes, !other.contains(':'));
+            assert_eq!(nodes[1].packets("overlay_peer"), 0, "{:?}", nodes[1].fates());
         });
     }
 }

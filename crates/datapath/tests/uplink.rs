@@ -108,9 +108,85 @@ fn what_is_not_plain_is_left_to_the_device() {
         std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
         run("ip", "route replace 203.0.113.0/24 via 198.51.100.254");
         assert_eq!(sent(&node, &packet, 0), "overlay_out", "the look-up answers routers only");
-        node.config.tunnel_address = None;
+        node.config.direct = false;
         node.datapath.set_config(&node.config).unwrap();
         assert_eq!(sent(&node, &packet, 0), "overlay_out", "switched off");
+    });
+}
+
+/// What an ICMP error says that the path takes.
+fn told(frame: &[u8]) -> u32 {
+    let at = 14 + if frame[12..14] == [8, 0] { 20 } else { 40 } + 4;
+    u32::from_be_bytes(frame[at..at + 4].try_into().unwrap())
+}
+
+#[test]
+fn what_a_path_takes_is_told() {
+    sandbox(|bpffs| {
+        let (mut node, _) = uplink_node(bpffs);
+        let program = node.program("from_endpoint");
+        let judge = |node: &Node, packet: &Ip, gso_size| {
+            let verdict = node.judge(&program, node.a, gso_size, &packet.frame(GATEWAY_MAC, A_MAC));
+            let mtu = (verdict.reason == "too_big").then(|| told(&verdict.frame));
+            (verdict.reason, mtu)
+        };
+        let sized = |from: IpAddr, to: IpAddr, size: usize| {
+            let headers = if from.is_ipv4() { 28 } else { 48 };
+            udp(from, to, &vec![0; size - headers])
+        };
+        let dont = |packet: Ip| Ip { fragment: DONT_FRAGMENT, ..packet };
+        // In the tables' order: what is done to the underlay, and what it then takes of IPv4 and of IPv6.
+        for (change, takes) in [
+            ("route add 198.51.100.7 dev uplink mtu lock 1400", [1350, 1350]),
+            ("route replace 198.51.100.7 dev uplink mtu lock 1300", [1250, 1280]),
+            ("route del 198.51.100.7", [1400, 1400]),
+            ("link set uplink mtu 1430", [1380, 1380]),
+        ] {
+            run("ip", change);
+            for (f, takes) in families().into_iter().zip(takes) {
+                let large = |size| dont(sized(f.a, f.remote, size));
+                let fits = judge(&node, &large(takes), 0);
+                // What IPv6 may rely on arrives in fragments, which the device makes.
+                let expected = if takes == 1280 { "overlay_out" } else { "direct_out" };
+                assert_eq!(fits, (expected, None), "{change}: {takes}");
+                assert_eq!(judge(&node, &large(takes + 1), 0), ("too_big", Some(takes as u32)), "{change}");
+                if f.a.is_ipv4() {
+                    let may = sized(f.a, f.remote, takes + 1);
+                    assert_eq!(judge(&node, &may, 0), ("overlay_out", None), "{change}: may be fragmented");
+                }
+            }
+        }
+        run("ip", "link set uplink mtu 1500");
+
+        // Over IPv6 nothing is fragmented, so that all senders are told.
+        run("ip", "addr add 2001:db8:1::1/64 dev uplink nodad");
+        std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+        node.config.tunnel_address6 = Some("2001:db8:1::1".parse().unwrap());
+        node.datapath.set_config(&node.config).unwrap();
+        for (change, takes) in [
+            ("route add 2001:db8:1::7 dev uplink mtu lock 1400", [1330, 1330]),
+            ("route replace 2001:db8:1::7 dev uplink mtu lock 1300", [1230, 1280]),
+            ("route del 2001:db8:1::7", [1400, 1400]),
+            ("link set uplink mtu 1430", [1360, 1360]),
+        ] {
+            run("ip", change);
+            for (f, takes) in families().into_iter().zip(takes) {
+                for packet in [sized(f.a, f.remote6, takes), sized(f.a, f.remote6, 100)] {
+                    assert_eq!(judge(&node, &packet, 0), ("overlay_out", None), "{change}: {takes}");
+                }
+                let large = sized(f.a, f.remote6, takes + 1);
+                assert_eq!(judge(&node, &large, 0), ("too_big", Some(takes as u32)), "{change}");
+                assert_eq!(
+                    judge(&node, &large, takes as u32 - 200),
+                    ("overlay_out", None),
+                    "{change}: segments fit"
+                );
+            }
+        }
+        std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "0").unwrap();
+        let f = families()[0];
+        let unknown = judge(&node, &sized(f.a, f.remote6, 1400), 0);
+        assert_eq!(unknown, ("overlay_out", None), "the look-up answers routers only");
     });
 }
 
@@ -251,7 +327,7 @@ fn everything_else_passes() {
             assert_eq!((verdict.action, &counted[..]), (TCX_NEXT, &[][..]), "{name}");
             assert!(verdict.frame == outer, "{name}");
         }
-        node.config.tunnel_address = None;
+        node.config.direct = false;
         node.datapath.set_config(&node.config).unwrap();
         let (verdict, counted) = node.run(&program, uplink, 0, &frame(good));
         assert_eq!((verdict.action, &counted[..]), (TCX_NEXT, &[][..]), "switched off");

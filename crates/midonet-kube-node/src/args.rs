@@ -145,9 +145,18 @@ pub struct RunArgs {
     #[arg(long, env = "MIDONETKUBE_CACHEMAXAGE", default_value = "7d", value_parser = humantime::parse_duration)]
     pub cache_max_age: Duration,
 
-    /// The largest packet of a Pod in bytes, instead of the uplink's less the tunnel's overhead.
-    #[arg(long, env = "MIDONETKUBE_MTU", value_parser = clap::value_parser!(u32).range(1280..=65535))]
+    /// The largest packet of a Pod in bytes, instead of the uplink's less the tunnel's overhead. At least 1280 if Pods
+    /// have IPv6.
+    #[arg(long, env = "MIDONETKUBE_MTU", value_parser = clap::value_parser!(u32).range(576..=65535))]
     pub mtu: Option<u32>,
+
+    /// The UDP port of the tunnels between nodes, the same on every node.
+    #[arg(long, env = "MIDONETKUBE_TUNNELPORT", default_value_t = 4789, value_parser = clap::value_parser!(u16).range(1..))]
+    pub tunnel_port: u16,
+
+    /// The VXLAN network identifier of the tunnels between nodes, the same on every node.
+    #[arg(long, env = "MIDONETKUBE_VNI", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..1 << 24))]
+    pub vni: u32,
 
     /// Who writes and removes the headers of tunnels to other nodes. Nodes with either understand each other.
     #[arg(long, env = "MIDONETKUBE_ENCAPSULATION", value_enum, default_value_t = Encapsulation::Auto)]
@@ -158,11 +167,11 @@ pub struct RunArgs {
     pub hook: Hook,
 
     /// How many Pods this node may have at most: sizes the datapath's tables.
-    #[arg(long, env = "MIDONETKUBE_MAXPODS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    #[arg(long, env = "MIDONETKUBE_MAXPODS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_PODS)))]
     pub max_pods: u32,
 
     /// How many nodes the cluster may have at most: sizes the datapath's tables.
-    #[arg(long, env = "MIDONETKUBE_MAXNODES", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, env = "MIDONETKUBE_MAXNODES", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_NODES)))]
     pub max_nodes: u32,
 
     /// Where /metrics, /healthz and /readyz are served; on that port of 127.0.0.1, too.
@@ -176,6 +185,22 @@ pub struct RunArgs {
     /// How to log.
     #[arg(long, env = "MIDONETKUBE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+}
+
+/// The largest --max-pods that the datapath takes.
+pub const MOST_PODS: u32 = datapath::MOST_ENTRIES - 1;
+
+/// The largest --max-nodes that the datapath takes.
+pub const MOST_NODES: u32 = (datapath::MOST_ENTRIES - 2) / 2;
+
+/// The datapath's ports: the Pods' and the node's own.
+pub const fn endpoints(max_pods: u32) -> u32 {
+    max_pods.saturating_add(1)
+}
+
+/// The datapath's routes: one for each family and node, and those to the clusterCIDRs.
+pub const fn routes(max_nodes: u32) -> u32 {
+    max_nodes.saturating_mul(2).saturating_add(2)
 }
 
 /// Where things are on this node.
@@ -328,6 +353,14 @@ impl RunArgs {
                 ));
             }
         }
+        if let Some(mtu) = self.mtu.filter(|mtu| *mtu < 1280)
+            && let Some(cidr) = self.cluster_cidr.iter().find(|cidr| cidr.addr().is_ipv6())
+        {
+            problems.push(Problem::new(
+                format!("--mtu {mtu} is too small for the IPv6 addresses of --cluster-cidr {cidr}"),
+                "set it to at least 1280 (RFC 8200, section 5), or give Pods IPv4 alone",
+            ));
+        }
         if let Some(server) = self.api_server.as_ref().filter(|server| server.contains(PLACEHOLDER)) {
             problems.push(Problem::new(
                 format!("--api-server (MIDONETKUBE_APISERVER) {server}: the manifest's placeholder is still there"),
@@ -473,6 +506,32 @@ mod tests {
         assert!(
             help.contains("[env: MIDONETKUBE_LOG_LEVEL=") && help.contains("[env: MIDONETKUBE_NODENAME=")
         );
+    }
+
+    #[test]
+    fn the_least_mtu_is_that_of_the_pods_families() {
+        let all = |args: &str| problems(&format!("--node-name n {args}")).join("\n");
+        assert_eq!(all("--mtu 576 --cluster-cidr 10.244.0.0/16"), "");
+        for cidrs in ["fd44::/48", "10.244.0.0/16,fd44::/48"] {
+            assert_eq!(all(&format!("--mtu 1280 --cluster-cidr {cidrs}")), "");
+            let said = all(&format!("--mtu 1279 --cluster-cidr {cidrs}"));
+            assert!(said.contains("--mtu 1279 is too small") && said.contains("at least 1280"), "{said}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_bounded_by_what_the_datapath_takes() {
+        assert_eq!(endpoints(MOST_PODS), datapath::MOST_ENTRIES);
+        assert_eq!(routes(MOST_NODES), datapath::MOST_ENTRIES);
+        for (flag, most) in
+            [("--max-pods", 65535), ("--max-nodes", 32767), ("--vni", 0xff_ffff), ("--tunnel-port", 65535)]
+        {
+            let parse = |value: u32| Cli::try_parse_from(["midonet-kube-node", flag, &value.to_string()]);
+            assert!(parse(1).is_ok() && parse(most).is_ok(), "{flag}");
+            assert!(parse(0).is_err(), "{flag} 0");
+            let said = parse(most + 1).unwrap_err().to_string();
+            assert!(said.contains(flag) && said.contains(&most.to_string()), "{said}");
+        }
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub fn quickly(args: &RunArgs) -> Vec<Finding> {
     let mut findings: Vec<_> =
         problems.into_iter().map(|found| Finding::invalid("settings", found.problem, found.remedy)).collect();
     findings.extend(node::look(args));
-    findings.push(ports::overlay());
+    findings.push(ports::overlay(args.tunnel_port));
     findings
 }
 

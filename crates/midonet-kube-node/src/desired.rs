@@ -1,6 +1,6 @@
 //! What this node's network should be, computed from the cluster's objects: no I/O.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use datapath::Route;
@@ -20,6 +20,15 @@ pub struct Desired {
     pub peers: BTreeMap<String, Peer>,
     /// Where the datapath sends what is for no local Pod.
     pub routes: BTreeMap<IpNet, Route>,
+    /// The addresses of nodes, each with where tunnels to its node end; `None`: this node's.
+    pub nodes: BTreeMap<IpAddr, Option<IpAddr>>,
+}
+
+impl Desired {
+    /// Both ends of every tunnel, this node's first.
+    pub fn tunnels(&self) -> BTreeSet<(IpAddr, IpAddr)> {
+        self.peers.values().map(|peer| (peer.own_address, peer.tunnel_address)).collect()
+    }
 }
 
 /// This node's own addresses.
@@ -31,8 +40,17 @@ pub struct Local {
     pub gateways: Vec<IpAddr>,
     /// The node's own address in each of them, with the podCIDR's prefix length.
     pub node_addresses: Vec<IpNet>,
-    /// The underlay address that tunnels to this node end at.
+    /// The underlay address that tunnels to this node end at, of the family that the node prefers.
     pub tunnel_address: IpAddr,
+    /// The same in each family that the node has.
+    pub tunnel_addresses: Vec<IpAddr>,
+}
+
+impl Local {
+    /// Whether Pods have IPv6.
+    pub fn has_ipv6(&self) -> bool {
+        self.pod_cidrs.iter().any(|cidr| cidr.addr().is_ipv6())
+    }
 }
 
 /// Another node.
@@ -42,6 +60,8 @@ pub struct Peer {
     pub pod_cidrs: Vec<IpNet>,
     /// The underlay address that tunnels to it end at.
     pub tunnel_address: IpAddr,
+    /// Where they end here.
+    pub own_address: IpAddr,
 }
 
 /// Why the network cannot be made yet. Another state of the objects may change that.
@@ -159,17 +179,23 @@ pub fn desired<'a>(
     others.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
     let mut judge = Judge::new(mine, &local, ranges, &others);
     let mut peers = BTreeMap::new();
+    let mut nodes: BTreeMap<IpAddr, Option<IpAddr>> = addresses(mine)
+        .filter(|address| judge.accepts(mine, *address))
+        .map(|address| (address, None))
+        .collect();
     for node in others {
         if node.pod_cidrs.is_empty() {
             continue; // nothing to reach there yet: normal while a node joins
         }
-        let Some(tunnel_address) = judge.tunnel_address(node) else { continue };
+        let Some((own_address, tunnel_address)) = judge.tunnel(node) else { continue };
         let pod_cidrs: Vec<IpNet> =
             node.pod_cidrs.iter().copied().filter(|cidr| judge.takes(node, *cidr)).collect();
         routes.extend(pod_cidrs.iter().map(|cidr| (cidr.trunc(), Route::Tunnel(tunnel_address))));
-        peers.insert(node.name.clone(), Peer { pod_cidrs, tunnel_address });
+        let accepted = addresses(node).filter(|address| judge.accepts(node, *address));
+        nodes.extend(accepted.map(|address| (address, Some(tunnel_address))));
+        peers.insert(node.name.clone(), Peer { pod_cidrs, tunnel_address, own_address });
     }
-    Ok((Desired { local, peers, routes }, judge.problems))
+    Ok((Desired { local, peers, routes, nodes }, judge.problems))
 }
 
 fn local(node: &Node, ranges: Ranges<'_>) -> Result<Local, NotYet> {
@@ -191,20 +217,59 @@ fn local(node: &Node, ranges: Ranges<'_>) -> Result<Local, NotYet> {
         let address = subnet::node(*cidr).map_err(too_small)?;
         node_addresses.extend(IpNet::new(address, cidr.prefix_len()));
     }
-    let tunnel_address = tunnel_address(node, None).ok_or_else(|| NotYet::NoAddress(node.name.clone()))?;
+    let tunnel_address = ends(node).next().ok_or_else(|| NotYet::NoAddress(node.name.clone()))?;
     if let Some(cluster) = ranges.cluster.iter().find(|cluster| cluster.contains(&tunnel_address)) {
         let (node, address, cluster) = (node.name.clone(), tunnel_address, *cluster);
         return Err(NotYet::NodeInCluster { node, address, cluster });
     }
-    Ok(Local { pod_cidrs: node.pod_cidrs.clone(), gateways, node_addresses, tunnel_address })
+    let tunnel_addresses = [true, false].into_iter().filter_map(|ipv4| end(node, ipv4)).collect();
+    Ok(Local {
+        pod_cidrs: node.pod_cidrs.clone(),
+        gateways,
+        node_addresses,
+        tunnel_address,
+        tunnel_addresses,
+    })
 }
 
-/// Where tunnels to a node end: what its annotation says, else its first InternalIP, of the same
-/// family as `like` if that is given. What can be no end of a tunnel counts as absent, on every node.
-fn tunnel_address(node: &Node, like: Option<IpAddr>) -> Option<IpAddr> {
-    let fits = |address: &IpAddr| like.is_none_or(|l| l.is_ipv4() == address.is_ipv4()) && is_host(*address);
-    let annotated = node.annotations.get(annotation::TUNNEL_ENDPOINT_IP).and_then(|text| text.parse().ok());
-    annotated.into_iter().chain(node.internal_ips.iter().copied()).find(fits)
+/// Where a tunnel between two nodes ends at each. Both ends come to the same family, whatever the order of their
+/// InternalIPs: that of an annotation, else the one that both have first, else IPv4, as far as both have it.
+fn tunnel(mine: &Node, other: &Node) -> Option<(IpAddr, IpAddr)> {
+    let between = |ipv4: bool| Some((end(mine, ipv4)?, end(other, ipv4)?));
+    let agreed = |a: Option<IpAddr>, b: Option<IpAddr>| match (a, b) {
+        (Some(a), Some(b)) if a.is_ipv4() != b.is_ipv4() => None,
+        (a, b) => a.or(b).map(|address| address.is_ipv4()),
+    };
+    let annotations = agreed(annotated(mine), annotated(other));
+    let first = agreed(ends(mine).next(), ends(other).next());
+    [annotations, first, Some(true), Some(false)].into_iter().flatten().find_map(between)
+}
+
+/// Where tunnels to a node end in a family.
+fn end(node: &Node, ipv4: bool) -> Option<IpAddr> {
+    ends(node).find(|address| address.is_ipv4() == ipv4)
+}
+
+/// Where tunnels to a node can end: what its annotation says, else its InternalIPs, the first of each family. What can
+/// be no end of a tunnel counts as absent, on every node.
+fn ends(node: &Node) -> impl Iterator<Item = IpAddr> {
+    annotated(node).into_iter().chain(node.internal_ips.iter().copied()).filter(|address| is_host(*address))
+}
+
+fn annotated(node: &Node) -> Option<IpAddr> {
+    let address = node.annotations.get(annotation::TUNNEL_ENDPOINT_IP)?.parse().ok();
+    address.filter(|address| is_host(*address))
+}
+
+/// How many addresses of a node are accepted, those before others where its tunnels can end: bounds the datapath's
+/// table.
+const NODE_ADDRESSES: usize = 4;
+
+/// The addresses that are a node's own: from which it may send tunnels' packets, and talk to Pods.
+fn addresses(node: &Node) -> impl Iterator<Item = IpAddr> {
+    let mut seen = BTreeSet::new();
+    let first = [end(node, true), end(node, false)].into_iter().flatten();
+    first.chain(ends(node)).filter(move |address| seen.insert(*address)).take(NODE_ADDRESSES)
 }
 
 /// Whether an address can be one host's that packets are routed to.

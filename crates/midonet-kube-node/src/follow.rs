@@ -130,13 +130,26 @@ async fn reconcile(args: &RunArgs, agent: &Agent, snapshot: &Snapshot, healer: &
         })
         .await?;
     agent.set_peers(peers.into_iter().collect());
-    let too_large = mtu_problem(&applied.underlay, applied.local.tunnel_address, args.mtu);
+    let has_ipv6 = applied.local.has_ipv6();
+    let too_large = mtu_problem(&applied.underlay, has_ipv6, args.mtu);
     if let Some((problem, remedy)) = too_large {
         // Pods that are there go on. Where there is none yet, none is added that would lose its largest packets.
         if !args.paths.cni_config_path.exists() {
             bail!("{problem}; {remedy}");
         }
-        problems.push(Problem::new("mtu", &applied.underlay.ifname, problem, remedy));
+        problems.push(Problem::new("mtu", applied.underlay.names(), problem, remedy));
+    }
+    for (own, end) in applied.underlay.unrouted() {
+        let problem = format!("no route leads from {own} to it: the Pods of the node there are not reached");
+        let remedy = "see `ip route get`, and whether an interface of this node holds its own address";
+        problems.push(Problem::new("route", format!("tunnel to {end}"), problem, remedy));
+    }
+    for (end, mtu) in applied.underlay.narrow(has_ipv6) {
+        let problem = format!(
+            "the path to the node there carries packets of {mtu} bytes in a tunnel: larger ones are lost"
+        );
+        let remedy = "raise the MTU of the route and the interface that lead there";
+        problems.push(Problem::new("mtu", format!("tunnel to {end}"), problem, remedy));
     }
     agent.set_problems(Origin::Network, problems);
     agent.sweep();

@@ -9,9 +9,11 @@ mod names;
 mod ports;
 mod probe;
 mod rebuild;
+mod underlay;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -27,18 +29,13 @@ use crate::problems::Problem;
 use crate::repairs::Repairs;
 
 pub use hook::Hook;
-pub use local::{Underlay, direct_tunnel_address, mtu_problem};
+pub use local::is_direct;
 pub use look::{Expectation, Finding, Settled};
 pub(crate) use names::{directory as names_directory, files as name_files};
 pub(crate) use ports::live_ports;
 pub use ports::{BindError, BindRequest, PortRecord};
 pub use probe::question;
-
-/// The UDP port of the tunnels (RFC 7348, section 5).
-pub const OVERLAY_PORT: u16 = 4789;
-
-/// The VXLAN network identifier of the tunnels.
-pub const VNI: u32 = 1;
+pub use underlay::{Underlay, mtu_problem};
 
 /// What does not change while the agent runs.
 #[derive(Debug, Clone)]
@@ -51,6 +48,10 @@ pub struct Settings {
     pub service_cidrs: Vec<IpNet>,
     /// The Pods' MTU, instead of the one that follows from the uplink.
     pub mtu: Option<u32>,
+    /// The UDP port of the tunnels.
+    pub tunnel_port: u16,
+    /// The VXLAN network identifier of the tunnels.
+    pub vni: u32,
     /// Who writes and removes the tunnels' headers.
     pub encapsulation: Encapsulation,
     /// What holds programs at the overlay device and the uplink.
@@ -83,6 +84,10 @@ pub struct Network {
     wanted_routes: BTreeMap<IpNet, Route>,
     /// Where this agent set routes to: when they are wanted no more it removes them, whoever else has some.
     own_routes: BTreeSet<IpNet>,
+    /// The addresses of nodes that the datapath should know.
+    wanted_nodes: BTreeMap<IpAddr, Option<IpAddr>>,
+    /// Those that this agent made known.
+    own_nodes: BTreeSet<IpAddr>,
     /// The MTU that Pods were last told.
     pods_mtu: Option<u32>,
     /// Whether somebody else changed something: what was applied may not hold any more.
@@ -112,10 +117,17 @@ pub struct Applied {
     pub local: Local,
     /// What carries the tunnels.
     pub underlay: Underlay,
-    /// Whether the datapath writes and removes the tunnels' headers there itself.
+    /// Whether the datapath writes and removes the headers of tunnels over IPv4 there itself.
     pub direct: bool,
     /// The largest packet of a Pod, in bytes.
     pub mtu: u32,
+}
+
+impl Applied {
+    /// Where the datapath's program takes tunnels' packets off the wire.
+    fn uplinks_with_program(&self) -> impl Iterator<Item = &plumbing::underlay::Uplink> {
+        self.underlay.uplinks.iter().filter(|uplink| self.direct && !uplink.loopback)
+    }
 }
 
 impl Network {
@@ -127,9 +139,8 @@ impl Network {
         let datapath = Datapath::open(&datapath::Options {
             pin_dir: settings.bpf_dir.clone(),
             // The node's own port is one more.
-            max_endpoints: settings.max_pods.saturating_add(1),
-            // One a family and node, and the clusterCIDRs themselves.
-            max_routes: settings.max_nodes.saturating_mul(2).saturating_add(2),
+            max_endpoints: args::endpoints(settings.max_pods),
+            max_routes: args::routes(settings.max_nodes),
             at_work: tc::block_program(tc::INGRESS_BLOCK)?,
         })
         .context("cannot open the eBPF datapath")?;
@@ -145,6 +156,8 @@ impl Network {
             shaper: None,
             wanted_routes: BTreeMap::new(),
             own_routes: BTreeSet::new(),
+            wanted_nodes: BTreeMap::new(),
+            own_nodes: BTreeSet::new(),
             pods_mtu: None,
             distrusted: false,
             lost: BTreeMap::new(),
@@ -162,15 +175,24 @@ impl Network {
     /// Names the step of this node's own part that failed; the others hold, and what was applied before serves on.
     pub fn apply(&mut self, desired: &Desired, prune: bool) -> Result<Vec<Problem>> {
         self.own_routes.extend(desired.routes.keys());
-        let before = self.applied.as_ref();
-        if before.is_some_and(|applied| applied.local == desired.local) && !self.distrusted {
-            return self.apply_routes(&desired.routes, prune);
+        self.own_nodes.extend(desired.nodes.keys());
+        let before =
+            self.applied.as_ref().filter(|applied| applied.local == desired.local && !self.distrusted);
+        let known = before.map(|applied| &applied.underlay);
+        let Local { tunnel_address, .. } = desired.local;
+        let underlay = Underlay::look(tunnel_address, &desired.tunnels(), desired.local.has_ipv6(), known);
+        if let (Some(known), Ok(underlay)) = (known, &underlay)
+            && known.is_like(underlay)
+        {
+            let (problems, underlay) = (self.apply_routes(desired, prune)?, underlay.clone());
+            self.applied = self.applied.take().map(|applied| Applied { underlay, ..applied });
+            return Ok(problems);
         }
         // Until all of it is done, nothing of it is taken for granted.
-        self.distrusted |= before.is_some();
-        let prepared = self.prepare_local(&desired.local);
+        self.distrusted |= self.applied.is_some();
+        let prepared = underlay.and_then(|underlay| self.prepare_local(&desired.local, underlay));
         // Those of other nodes do not wait for this node's own part.
-        let problems = self.apply_routes(&desired.routes, prune)?;
+        let problems = self.apply_routes(desired, prune)?;
         // The doors last: what they lead to is complete.
         let applied = self.open_doors(prepared?)?;
         self.restore_ports(&applied.local.pod_cidrs, applied.mtu)?;
@@ -211,9 +233,15 @@ impl Network {
         &self.settings.cluster_cidrs
     }
 
-    /// Returns the routes that could not be set. They cost the others nothing.
-    fn apply_routes(&mut self, desired: &BTreeMap<IpNet, Route>, prune: bool) -> Result<Vec<Problem>> {
-        let mut problems = Vec::new();
+    /// The UDP port and the VXLAN network identifier of the tunnels.
+    pub fn tunnel_port_and_vni(&self) -> (u16, u32) {
+        (self.settings.tunnel_port, self.settings.vni)
+    }
+
+    /// Returns the routes and the nodes' addresses that could not be set. They cost the others nothing.
+    fn apply_routes(&mut self, desired: &Desired, prune: bool) -> Result<Vec<Problem>> {
+        let mut problems = self.apply_nodes(&desired.nodes, prune)?;
+        let desired = &desired.routes;
         let current = self.datapath.routes().context("cannot read the datapath's routes")?;
         self.wanted_routes.clone_from(desired);
         // New ones first: a podCIDR that moves to another node is never without a route.
@@ -235,6 +263,37 @@ impl Network {
             info!(%cidr, "route removed");
         }
         self.own_routes.retain(|cidr| desired.contains_key(cidr));
+        Ok(problems)
+    }
+
+    fn apply_nodes(
+        &mut self,
+        desired: &BTreeMap<IpAddr, Option<IpAddr>>,
+        prune: bool,
+    ) -> Result<Vec<Problem>> {
+        let mut problems = Vec::new();
+        let current = self.datapath.nodes().context("cannot read the datapath's addresses of nodes")?;
+        self.wanted_nodes.clone_from(desired);
+        // Old ones first: the table has room for those that are wanted.
+        let stale = current.keys().filter(|address| !desired.contains_key(*address));
+        for address in stale.filter(|address| prune || self.own_nodes.contains(*address)) {
+            self.datapath
+                .remove_node(*address)
+                .with_context(|| format!("cannot remove the node's address {address}"))?;
+        }
+        for (address, end) in desired.iter().filter(|(address, end)| current.get(*address) != Some(*end)) {
+            if let Err(error) = self.datapath.set_node(*address, *end) {
+                self.wanted_nodes.remove(address);
+                let problem = format!("packets from it are not accepted through tunnels: {error}");
+                problems.push(Problem::new(
+                    "tunnel_address",
+                    address.to_string(),
+                    problem,
+                    "correct what is named",
+                ));
+            }
+        }
+        self.own_nodes.retain(|address| desired.contains_key(address));
         Ok(problems)
     }
 

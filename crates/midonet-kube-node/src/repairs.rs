@@ -9,11 +9,12 @@ use crate::leaks::Kind;
 use crate::network::Finding;
 
 /// What somebody else can break, as [`Finding::what`](crate::network::Finding::what) names it.
-const BROKEN: [&str; 22] = [
+const BROKEN: [&str; 23] = [
     "address",
     "block",
     "cni_config",
     "config",
+    "datapath_node",
     "datapath_route",
     "endpoint",
     "forwarding",

@@ -132,6 +132,8 @@ fn settings(args: &RunArgs) -> Settings {
         cluster_cidrs: args.cluster_cidr.clone(),
         service_cidrs: args.service_cidr.clone(),
         mtu: args.mtu,
+        tunnel_port: args.tunnel_port,
+        vni: args.vni,
         encapsulation: args.encapsulation,
         hook: args.hook,
         bpf_dir: args.paths.bpf_dir.clone(),

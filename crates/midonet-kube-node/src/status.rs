@@ -7,7 +7,7 @@ use datapath::{Fate, Limit, Limits};
 use nodeapi::v1;
 
 use crate::agent::{Agent, Readiness};
-use crate::network::{Network, OVERLAY_PORT, PortRecord, VNI};
+use crate::network::{Network, PortRecord};
 
 /// Gathers the answer to `Status`.
 ///
@@ -69,10 +69,11 @@ fn agent_message(agent: &Agent) -> v1::Agent {
 }
 
 fn network_message(network: &Network) -> v1::Network {
+    let (tunnel_port, vni) = network.tunnel_port_and_vni();
     let mut message = v1::Network {
         kind: "embedded".to_owned(),
-        overlay_port: OVERLAY_PORT.into(),
-        vni: VNI,
+        overlay_port: tunnel_port.into(),
+        vni,
         cluster_cidrs: texts(network.cluster_cidrs()),
         ..Default::default()
     };
@@ -85,7 +86,7 @@ fn network_message(network: &Network) -> v1::Network {
         message.node_port_id = naming::node_port_id(network.node_name()).to_string();
         message.mtu = applied.mtu;
         message.encapsulation = if applied.direct { "direct" } else { "device" }.to_owned();
-        message.uplink = applied.underlay.ifname.clone();
+        message.uplink = applied.underlay.names();
         message.tunnel_address = local.tunnel_address.to_string();
     }
     message

@@ -51,7 +51,7 @@ pub fn uninstall(args: &UninstallArgs) -> Result<()> {
         let there = links.iter().any(|link| link.name == name);
         work.step(name, plumbing::remove(name).map(|()| there).map_err(Into::into));
     }
-    let detached = plumbing::tc::detach_ingress(datapath::FROM_UPLINK, None);
+    let detached = plumbing::tc::detach_ingress(datapath::FROM_UPLINK, &[]);
     work.step("the program at the uplink", detached.map(|had| !had.is_empty()).map_err(Into::into));
     work.step("the nftables table inet midonet-kube", remove_table());
     let pins = datapath::remove_pins(&args.paths.bpf_dir).map_err(Into::into);

@@ -25,6 +25,9 @@ const REAP_GROUP: u32 = 7022;
 /// The name that a dead interface gets whose own is needed; the kernel puts a number in.
 pub(crate) const DEAD_NAME: &str = "midodead%d";
 
+/// RFC 8200, section 5: on an interface with a smaller MTU the kernel has no IPv6.
+const LEAST_MTU_OF_IPV6: u32 = 1280;
+
 /// What the name of each of our interfaces begins with: nobody else's is deleted, whatever its group.
 const PREFIX: &str = "mido";
 
@@ -37,6 +40,8 @@ pub struct Link {
     pub name: String,
     /// Whether its frames have Ethernet headers.
     pub ethernet: bool,
+    /// Whether it is the loopback interface.
+    pub loopback: bool,
     /// Its MAC address; zero if it has none.
     pub mac: [u8; 6],
     /// In bytes.
@@ -89,6 +94,7 @@ impl Link {
         let mut link = Self {
             ifindex: message.header.index,
             ethernet: message.header.link_layer_type == LinkLayerType::Ether,
+            loopback: message.header.flags.contains(LinkFlags::Loopback),
             up: message.header.flags.contains(LinkFlags::Up),
             ..Self::default()
         };
@@ -305,8 +311,10 @@ pub(crate) fn no_forwarding() -> LinkAttribute {
 }
 
 /// No IPv6 address of its own: on an interface that only leads into the network it would answer for the
-/// node, and its router solicitations would be noise. Nothing is needed on a kernel without IPv6.
-pub(crate) fn no_link_local() -> Option<LinkAttribute> {
+/// node, and its router solicitations would be noise. Nothing is needed, nor possible, where the kernel has no IPv6:
+/// nowhere, or on this interface, whose MTU is too small for it.
+pub(crate) fn no_link_local(mtu: u32) -> Option<LinkAttribute> {
     let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
-    sysctl::has_ipv6().then(|| LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])]))
+    (mtu >= LEAST_MTU_OF_IPV6 && sysctl::has_ipv6())
+        .then(|| LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])]))
 }

@@ -30,11 +30,12 @@ pub fn ensure(name: &str, mac: [u8; 6], mtu: u32, port: u16) -> Result<u32> {
         }
     };
     let attributes = [LinkAttribute::Address(mac.to_vec()), LinkAttribute::Mtu(mtu)];
-    let attributes = attributes.into_iter().chain(link::no_link_local());
-    netlink.requests(vec![
-        link::change(device.ifindex, &format!("set up {name}"), attributes),
-        link::switch(device.ifindex, true, &format!("set {name} up"), []),
-    ])?;
+    let mut requests = vec![link::change(device.ifindex, &format!("set up {name}"), attributes)];
+    // Behind the MTU, which decides whether the interface has IPv6.
+    let what = format!("keep {name} without a link-local address");
+    requests.extend(link::no_link_local(mtu).map(|mode| link::change(device.ifindex, &what, [mode])));
+    requests.push(link::switch(device.ifindex, true, &format!("set {name} up"), []));
+    netlink.requests(requests)?;
     Ok(device.ifindex)
 }
 

@@ -129,9 +129,9 @@ fn uplinks(
 ) -> Result<Vec<Uplink>> {
     let mut uplinks: Vec<Uplink> = Vec::new();
     let mut note = |ifindex: u32, family: Option<Family>| {
-        // What holds an address for all interfaces is none that packets leave by.
-        let leads_out = |link: &&Link| link.ifindex == ifindex && link.name != inside && link.name != "lo";
-        let Some(link) = links.iter().find(leads_out) else { return };
+        // The tunnels' address may be on the loopback interface: no packet leaves there.
+        let leaves = |link: &&Link| link.ifindex == ifindex && link.name != inside && !link.loopback;
+        let Some(link) = links.iter().find(leaves) else { return };
         let tunnels = family.is_none();
         match uplinks.iter_mut().find(|uplink| uplink.link.ifindex == ifindex) {
             Some(uplink) => {

@@ -142,7 +142,7 @@ impl Shaper {
         for link in [&exit, &entry].into_iter().filter(|link| !link.up) {
             let (index, what) = (link.ifindex, format!("set {} up", link.name));
             netlink.requests(vec![
-                link::change(index, &what, link::no_link_local()),
+                link::change(index, &what, link::no_link_local(link.mtu)),
                 link::switch(index, true, &what, []),
             ])?;
         }

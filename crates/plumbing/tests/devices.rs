@@ -52,18 +52,76 @@ fn ipsec_policies_are_noticed() {
 }
 
 #[test]
-fn the_uplink_is_the_interface_with_the_address() {
+fn the_interface_with_an_address_is_found() {
     let node = Namespace::new();
     node.ip("link add up0 type veth peer name other");
     node.ip("link set up0 mtu 1400 up");
     node.ip("addr add 192.0.2.5/24 dev up0");
     node.ip("addr add 2001:db8::5/64 dev up0 nodad");
     for address in ["192.0.2.5", "2001:db8::5"] {
-        let found = node.run(|| underlay::find(address.parse().unwrap())).unwrap();
+        let found = node.run(|| underlay::holder(address.parse().unwrap())).unwrap();
         assert_eq!((found.ifname.as_str(), found.mtu), ("up0", 1400));
     }
-    let error = node.run(|| underlay::find("192.0.2.6".parse().unwrap())).unwrap_err().to_string();
+    let error = node.run(|| underlay::holder("192.0.2.6".parse().unwrap())).unwrap_err().to_string();
     assert!(error.contains("192.0.2.6"), "{error}");
+}
+
+#[test]
+fn a_path_leads_out_of_the_interfaces_of_the_route() {
+    let node = Namespace::new();
+    for (name, number) in [("up0", 0), ("up1", 1)] {
+        node.ip(&format!("link add {name} type veth peer name other{number}"));
+        node.ip(&format!("link set {name} up"));
+        node.ip(&format!("link set other{number} up"));
+        node.ip(&format!("addr add 192.0.2.{number}/31 dev {name}"));
+        node.ip(&format!("addr add 2001:db8:{number}::1/64 dev {name} nodad"));
+    }
+    node.ip("link set lo up");
+    node.ip("addr add 198.51.100.1/32 dev lo");
+    node.ip("addr add 2001:db8:9::1/128 dev lo");
+    let index = |name: &str| node.run(|| plumbing::find_port(name)).unwrap().unwrap().unwrap().ifindex;
+    let (up0, up1) = (index("up0"), index("up1"));
+    let path = |from: &str, to: &str| {
+        let look =
+            || underlay::path(&mut plumbing::Netlink::here()?, from.parse().unwrap(), to.parse().unwrap());
+        node.run(look).unwrap().unwrap().map(|path| (path.ifindexes, path.mtu))
+    };
+    let own = [("198.51.100.1", "198.51.100"), ("2001:db8:9::1", "2001:db8:8:")];
+    for (from, net) in own {
+        let to =
+            |host: u8| if from.contains(':') { format!("{net}:{host}") } else { format!("{net}.{host}") };
+        let via = |number: u8| {
+            if from.contains(':') {
+                format!("via 2001:db8:{number}::2 dev up{number}")
+            } else {
+                format!("dev up{number}")
+            }
+        };
+        assert_eq!(path(from, &to(2)), None, "no route");
+        node.ip(&format!("route add {} {}", to(2), via(0)));
+        assert_eq!(path(from, &to(2)), Some((vec![up0], None)), "{from}");
+        node.ip(&format!("route replace {} {} mtu 1400", to(2), via(1)));
+        assert_eq!(path(from, &to(2)), Some((vec![up1], Some(1400))), "{from}");
+        node.ip(&format!("route add {} nexthop {} nexthop {}", to(3), via(1), via(0)));
+        assert_eq!(path(from, &to(3)), Some((vec![up0, up1], None)), "{from}");
+        for kind in ["unreachable", "blackhole", "prohibit"] {
+            node.ip(&format!("route replace {kind} {}", to(4)));
+            assert_eq!(path(from, &to(4)), None, "{from} {kind}");
+        }
+        assert_eq!(path(from, from), None, "to itself");
+    }
+}
+
+#[test]
+fn a_device_with_an_mtu_below_ipv6s_least_is_made_and_changed() {
+    let node = Namespace::new();
+    let ensure = |mtu| node.run(|| overlay::ensure("midokube-vxlan", [2, 0, 0, 0, 0, 1], mtu, 4789)).unwrap();
+    for mtu in [1230, 576, 1450, 1279, 1280] {
+        ensure(mtu).unwrap();
+        let shown = testkit::run(node.command("ip").args(["-d", "link", "show", "midokube-vxlan"]));
+        assert!(shown.contains(&format!("mtu {mtu} ")), "{shown}");
+        assert!(mtu < 1280 || shown.contains("addrgenmode none"), "{shown}");
+    }
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl Node {
     }
 
     fn detach(&self, except: Option<u32>) -> Vec<String> {
-        self.netns.run(|| tc::detach_ingress(NAME, except)).unwrap()
+        self.netns.run(|| tc::detach_ingress(NAME, except.as_slice())).unwrap()
     }
 
     /// Priority and handle of each filter, in the order that packets meet them.

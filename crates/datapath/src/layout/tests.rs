@@ -86,11 +86,13 @@ fn both_languages_see_the_same_bytes() {
                 overlay_ifindex,
                 vni,
                 overlay_mtu,
-                tunnel_address,
+                tunnel_address4,
                 tunnel_port,
+                direct,
                 pad2,
                 shaper_ifindex,
-                shaped_ifindex
+                shaped_ifindex,
+                tunnel_address6
             }),
         ),
         ("endpoint", rust!(Endpoint { ifindex, role, mac, limited })),
@@ -126,6 +128,9 @@ fn both_languages_use_the_same_numbers() {
         ("ROUTE_LOCAL", ROUTE_LOCAL),
         ("ROUTE_UNREACHABLE", ROUTE_UNREACHABLE),
         ("FLOW_ROOM", FLOW_ROOM),
+        ("FLOW_VIA_NODE", FLOW_VIA_NODE),
+        ("FLOW_FROM_NODE", FLOW_FROM_NODE),
+        ("FLOW_OUTSIDE", FLOW_OUTSIDE),
         ("ANSWERS_ROOM", ANSWERS_ROOM),
         ("REASON_ROOM", REASON_ROOM),
     ]);
@@ -134,7 +139,7 @@ fn both_languages_use_the_same_numbers() {
 
 #[test]
 fn keys_are_whole_words() {
-    for shape in map_shapes(1, 1, 1) {
+    for shape in map_shapes(&Sizes { ports: 1, endpoints: 1, routes: 1, nodes: 1 }) {
         assert_eq!(shape.key % 4, 0, "{}", shape.name);
     }
 }

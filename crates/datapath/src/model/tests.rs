@@ -15,7 +15,9 @@ fn config() -> NodeConfig {
         overlay_mtu: 1450,
         tunnel_port: 4789,
         shaper: Some(Shaper { entry: 8, exit: 9 }),
-        tunnel_address: Some("192.0.2.1".parse().unwrap()),
+        tunnel_address4: Some("192.0.2.1".parse().unwrap()),
+        tunnel_address6: Some("2001:db8::1".parse().unwrap()),
+        direct: true,
     }
 }
 
@@ -28,9 +30,13 @@ fn a_configuration_is_written_as_it_is() {
     assert_eq!((written.gateway_mac, written.overlay_mac, written.node_mac), ([2; 6], [4; 6], [6; 6]));
     assert_eq!((written.vni, written.overlay_mtu), (1, 1450));
     assert_eq!((written.shaper_ifindex, written.shaped_ifindex), (8, 9));
-    assert_eq!((written.tunnel_address, written.tunnel_port), ([192, 0, 2, 1], [0x12, 0xb5]));
-    let device = NodeConfig { tunnel_address: None, ..config() };
-    assert_eq!(layout::Config::try_from(&device).unwrap().tunnel_address, [0; 4]);
+    assert_eq!((written.tunnel_address4, written.tunnel_port), ([192, 0, 2, 1], [0x12, 0xb5]));
+    assert_eq!(IpAddr::from(written.tunnel_address6), "2001:db8::1".parse::<IpAddr>().unwrap());
+    assert_eq!(written.direct, 1);
+    let none = NodeConfig { tunnel_address4: None, tunnel_address6: None, direct: false, ..config() };
+    let written = layout::Config::try_from(&none).unwrap();
+    assert_eq!((written.tunnel_address4, written.direct), ([0; 4], 0));
+    assert_eq!(written.tunnel_address6, layout::Address::default());
 
     let only6 = NodeConfig { gateways: vec!["fd00::1".parse().unwrap()], ..config() };
     assert_eq!(layout::Config::try_from(&only6).unwrap().gateway4, layout::Address::default());
@@ -56,7 +62,9 @@ fn a_configuration_that_cannot_be_right_is_refused() {
         (NodeConfig { overlay_mtu: 70_000, ..config() }, "65535"),
         (NodeConfig { shaper: Some(Shaper { entry: 8, exit: 0 }), ..config() }, "end of the shaper"),
         (NodeConfig { tunnel_port: 0, ..config() }, "UDP port"),
-        (NodeConfig { tunnel_address: Some("224.0.0.1".parse().unwrap()), ..config() }, "224.0.0.1"),
+        (NodeConfig { tunnel_address4: Some("224.0.0.1".parse().unwrap()), ..config() }, "224.0.0.1"),
+        (NodeConfig { tunnel_address6: Some("ff02::1".parse().unwrap()), ..config() }, "ff02::1"),
+        (NodeConfig { tunnel_address4: None, ..config() }, "no own end"),
     ] {
         let error = layout::Config::try_from(&config).unwrap_err().to_string();
         assert!(error.contains(word), "{error}");

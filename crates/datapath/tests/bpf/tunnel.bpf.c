@@ -9,10 +9,6 @@ static long (*bpf_tail_call)(void *ctx, void *programs, __u32 index) = (void *)1
 
 struct tunnel {
 	struct bpf_tunnel_key key;
-	union {
-		__u32 local_ipv4;
-		__u32 local_ipv6[4];
-	};
 	__u32 flags;
 };
 
@@ -37,7 +33,7 @@ SEC("classifier") int with_tunnel(struct __sk_buff *skb)
 	__u32 index = 0;
 	struct tunnel *t = bpf_map_lookup_elem(&tunnel, &index);
 
-	if (!t || bpf_skb_set_tunnel_key(skb, &t->key, 44, t->flags))
+	if (!t || bpf_skb_set_tunnel_key(skb, &t->key, sizeof(t->key), t->flags))
 		return -1;
 	bpf_tail_call(skb, &next, 0);
 	return -2;

@@ -28,14 +28,15 @@ impl Hook {
         datapath.note_overlay()
     }
 
-    pub fn attach_uplink(self, bpffs: &Path, datapath: &mut Datapath, interface: Option<&str>) -> Result<()> {
+    pub fn attach_uplinks(self, bpffs: &Path, datapath: &mut Datapath, interfaces: &[&str]) -> Result<()> {
+        let ifindexes: Vec<u32> = interfaces.iter().map(|interface| ifindex(interface)).collect();
         if self == Self::Tcx {
-            return datapath.attach_uplink(interface.map(ifindex));
+            return datapath.attach_uplinks(&ifindexes);
         }
-        if let Some(interface) = interface {
+        for interface in interfaces {
             put(bpffs, datapath.uplink_program()?, interface);
         }
-        datapath.note_uplink(interface.map(ifindex))
+        datapath.note_uplinks(&ifindexes)
     }
 
     /// The datapath left an interface: no program stays. A link without a pin is freed by a worker of the kernel's;

@@ -145,7 +145,9 @@ impl Node {
             overlay_mtu: OVERLAY_MTU,
             tunnel_port: TUNNEL_PORT,
             shaper: None,
-            tunnel_address: None,
+            tunnel_address4: None,
+            tunnel_address6: None,
+            direct: false,
         };
         datapath.set_config(&config).unwrap();
         for (name, mac, role, addresses) in [

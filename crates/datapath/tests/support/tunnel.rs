@@ -57,8 +57,8 @@ pub fn uplink_node(bpffs: &Path) -> (Node, u32) {
     run("ip", "link set uplink up");
     run("ip", &format!("addr add {OWN}/24 dev uplink"));
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
-    let tunnel_address = Some(OWN.parse().unwrap());
-    node.config = NodeConfig { tunnel_address, ..node.config };
+    let tunnel_address4 = Some(OWN.parse().unwrap());
+    node.config = NodeConfig { tunnel_address4, direct: true, ..node.config };
     node.datapath.set_config(&node.config).unwrap();
     (node, ifindex("uplink"))
 }

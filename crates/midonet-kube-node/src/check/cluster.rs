@@ -1,6 +1,5 @@
 //! The source of objects, this node's Node in it, and whether they fit the settings and the uplink.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -9,9 +8,10 @@ use plumbing::probe::{Fault, Probe};
 
 use super::Finding;
 use crate::args::RunArgs;
-use crate::desired::{Desired, Local, Peer, Ranges, desired};
+use crate::desired::{Desired, Ranges, desired};
+use crate::network::{self, Underlay};
 use crate::problems::Problem;
-use crate::{follow, network, run};
+use crate::{follow, run};
 
 /// All questions to the source together may take so long.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -63,7 +63,7 @@ fn own_node(args: &RunArgs, nodes: &[Node]) -> Vec<Finding> {
     let what = format!("Node {}", args.node_name);
     let ranges = Ranges { cluster: &args.cluster_cidr, service: &args.service_cidr };
     // A wrong --cluster-cidr is said already; without any, no podCIDR could be in it.
-    let (Desired { local, peers, .. }, left_out) = match desired(nodes, &args.node_name, ranges) {
+    let (desired, left_out) = match desired(nodes, &args.node_name, ranges) {
         Ok(desired) => desired,
         Err(_) if args.cluster_cidr.is_empty() => return Vec::new(),
         Err(error) => return vec![Finding::bad(error.is_setting(), what, &error, error.remedy())],
@@ -71,16 +71,16 @@ fn own_node(args: &RunArgs, nodes: &[Node]) -> Vec<Finding> {
     let mut findings = vec![Finding::good(what)];
     let other = |Problem { object, problem, remedy, .. }| Finding::warning(object, problem, remedy);
     findings.extend(left_out.into_iter().map(other));
-    findings.extend(packets(args, &local, &peers));
-    let address = local.tunnel_address;
+    findings.extend(packets(args, &desired));
+    let (address, has_ipv6) = (desired.local.tunnel_address, desired.local.has_ipv6());
     let uplink = format!("the uplink, with the tunnel address {address}");
-    findings.push(match plumbing::underlay::find(address) {
+    findings.push(match Underlay::look(address, &desired.tunnels(), has_ipv6, None) {
         Err(error) => Finding::missing(
             uplink,
-            error,
+            format!("{error:#}"),
             "correct the Node's InternalIP (the kubelet's --node-ip), or run this on that node",
         ),
-        Ok(underlay) => match network::mtu_problem(&underlay, address, args.mtu) {
+        Ok(underlay) => match network::mtu_problem(&underlay, has_ipv6, args.mtu) {
             Some((problem, remedy)) => Finding::invalid("MTU", problem, remedy),
             None => Finding::good(uplink),
         },
@@ -89,17 +89,18 @@ fn own_node(args: &RunArgs, nodes: &[Node]) -> Vec<Finding> {
 }
 
 /// What becomes of Pods' packets on this node, as far as others' rules, routes and settings go.
-fn packets(args: &RunArgs, local: &Local, peers: &BTreeMap<String, Peer>) -> Vec<Finding> {
+fn packets(args: &RunArgs, desired: &Desired) -> Vec<Finding> {
     let what = "rules, routes and settings of the node";
-    match look_at_packets(args, local, peers) {
+    match look_at_packets(args, desired) {
         Ok(findings) if findings.is_empty() => vec![Finding::good(what)],
         Ok(findings) => findings,
         Err(error) => vec![Finding::missing(what, format!("{error:#}"), "run it as root")],
     }
 }
 
-fn look_at_packets(args: &RunArgs, local: &Local, peers: &BTreeMap<String, Peer>) -> Result<Vec<Finding>> {
+fn look_at_packets(args: &RunArgs, desired: &Desired) -> Result<Vec<Finding>> {
     let RunArgs { cluster_cidr, service_cidr, encapsulation, .. } = args;
+    let local = &desired.local;
     let address = local.tunnel_address;
     let ranges = [cluster_cidr.as_slice(), service_cidr].concat();
     if let Some((range, what)) = plumbing::probe::overlaps(&ranges, address)? {
@@ -107,11 +108,12 @@ fn look_at_packets(args: &RunArgs, local: &Local, peers: &BTreeMap<String, Peer>
         return Ok(vec![Finding::invalid("the cluster's addresses", problem, follow::OVERLAP_REMEDY)]);
     }
     // Without an uplink there is nothing direct, and that is said already.
-    let underlay = plumbing::underlay::find(address).ok();
-    let direct = underlay.map(|underlay| network::direct_tunnel_address(*encapsulation, address, &underlay));
-    let direct = direct.transpose()?.flatten().is_some();
-    let peers: Vec<_> = peers.iter().map(|(name, peer)| (name.clone(), peer.clone())).collect();
-    let question = network::question(cluster_cidr, service_cidr, local, direct, &peers);
+    let underlay = Underlay::look(address, &desired.tunnels(), local.has_ipv6(), None).ok();
+    let direct =
+        underlay.map(|underlay| network::is_direct(*encapsulation, local, &underlay, args.tunnel_port));
+    let direct = direct.transpose()?.unwrap_or(false);
+    let peers: Vec<_> = desired.peers.iter().map(|(name, peer)| (name.clone(), peer.clone())).collect();
+    let question = network::question(cluster_cidr, service_cidr, local, args.tunnel_port, direct, &peers);
     let faults = Probe::default().look(&question)?.into_iter();
     Ok(faults
         .map(|Fault { object, problem, remedy, .. }| Finding::warning(object, problem, remedy))

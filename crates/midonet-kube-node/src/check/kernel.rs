@@ -11,7 +11,7 @@ use plumbing::{Attachment, tc};
 
 use super::Finding;
 use crate::args::RunArgs;
-use crate::network::{Hook, OVERLAY_PORT};
+use crate::network::Hook;
 
 pub(super) fn try_out(args: &RunArgs) -> Vec<Finding> {
     let tried = thread::scope(|scope| {
@@ -46,7 +46,7 @@ impl Trial {
             || make_pair(ipv6),
         );
         let overlay = self.step("VXLAN devices", "CONFIG_VXLAN (modprobe vxlan)", || {
-            Ok(plumbing::overlay::ensure(interface::OVERLAY, OVERLAY_MAC.0, 1450, OVERLAY_PORT)?)
+            Ok(plumbing::overlay::ensure(interface::OVERLAY, OVERLAY_MAC.0, 1450, args.tunnel_port)?)
         });
         self.step(
             "masquerading by nftables",

@@ -7,7 +7,6 @@ use std::time::Duration;
 use naming::interface;
 
 use super::Finding;
-use crate::network::OVERLAY_PORT;
 
 /// An agent on this node answers sooner.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -16,13 +15,12 @@ const ANSWER: Duration = Duration::from_secs(3);
 const PAGE: u64 = 64 * 1024;
 
 /// Another VXLAN network, most of all.
-pub(super) fn overlay() -> Finding {
-    let what = format!("UDP port {OVERLAY_PORT}");
+pub(super) fn overlay(port: u16) -> Finding {
+    let what = format!("UDP port {port}");
     if plumbing::find_port(interface::OVERLAY).is_ok_and(|link| link.is_some()) {
         return Finding::good(what); // our own device has it
     }
-    let both: [SocketAddr; 2] =
-        [(Ipv4Addr::UNSPECIFIED, OVERLAY_PORT).into(), (Ipv6Addr::UNSPECIFIED, OVERLAY_PORT).into()];
+    let both: [SocketAddr; 2] = [(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()];
     // Without IPv6 there is nobody to have it.
     let taken = |address: SocketAddr| {
         UdpSocket::bind(address).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
@@ -34,7 +32,8 @@ pub(super) fn overlay() -> Finding {
         what,
         "somebody else has it",
         format!(
-            "look with `ip -d link show type vxlan` and `ss -ulnp sport = {OVERLAY_PORT}`, and remove that network"
+            "look with `ip -d link show type vxlan` and `ss -ulnp sport = {port}`, and remove that network, or give all \
+             nodes another --tunnel-port"
         ),
     )
 }

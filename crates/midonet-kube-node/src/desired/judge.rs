@@ -7,18 +7,19 @@ use ipnet::IpNet;
 use naming::annotation;
 use objects::Node;
 
-use super::{Local, Ranges, is_host, overlap, tunnel_address};
+use super::{Local, Ranges, is_host, overlap, tunnel};
 use crate::problems::Problem;
 
 /// Judges the other nodes, one after the other: what one was given the next cannot have.
 pub(super) struct Judge<'a> {
     ranges: Ranges<'a>,
+    mine: &'a Node,
     own: Vec<IpAddr>,
-    like: IpAddr,
     taken: Taken<'a>,
     /// The nodes' own addresses, in order.
     nodes: BTreeMap<IpAddr, &'a str>,
     tunnels: HashMap<IpAddr, &'a str>,
+    accepted: HashMap<IpAddr, &'a str>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -32,19 +33,17 @@ impl<'a> Judge<'a> {
         let nodes = others.iter().copied().chain([mine]);
         let nodes =
             nodes.flat_map(|node| node.internal_ips.iter().map(|address| (*address, node.name.as_str())));
-        let (nodes, like) = (nodes.collect(), local.tunnel_address);
-        Self { ranges, own, like, taken, nodes, tunnels: HashMap::new(), problems: Vec::new() }
+        let nodes = nodes.collect();
+        let (tunnels, accepted, problems) = (HashMap::new(), HashMap::new(), Vec::new());
+        Self { ranges, mine, own, taken, nodes, tunnels, accepted, problems }
     }
 
-    /// Where tunnels to a node end; `None` if there is no such address, and then none of its Pods is reached.
-    pub(super) fn tunnel_address(&mut self, node: &'a Node) -> Option<IpAddr> {
+    /// Where the tunnel to a node ends here and there; `None` if there is none, and then none of its Pods is reached.
+    pub(super) fn tunnel(&mut self, node: &'a Node) -> Option<(IpAddr, IpAddr)> {
         self.look_at_annotation(node);
-        let Some(address) = tunnel_address(node, Some(self.like)) else {
-            let problem = format!(
-                "it is left out, its Pods are not reached: it has no InternalIP of the family of this node's {}",
-                self.like
-            );
-            self.refuse_tunnel(node, problem, "run its kubelet with a --node-ip of that family");
+        let Some((own, address)) = tunnel(self.mine, node) else {
+            let problem = "it is left out, its Pods are not reached: it has no InternalIP of a family that this node has, too";
+            self.refuse_tunnel(node, problem.to_owned(), "run its kubelet with a --node-ip of that family");
             return None;
         };
         let within = |ranges: &[IpNet]| ranges.iter().copied().find(|range| range.contains(&address));
@@ -61,7 +60,7 @@ impl<'a> Judge<'a> {
                 );
                 self.refuse_tunnel(node, problem, CORRECT_ADDRESS);
             }
-            return Some(address);
+            return Some((own, address));
         };
         self.refuse_tunnel(
             node,
@@ -69,6 +68,32 @@ impl<'a> Judge<'a> {
             CORRECT_ADDRESS,
         );
         None
+    }
+
+    /// Whether an address is accepted as a node's own: what Pods, Services and other nodes have is not.
+    pub(super) fn accepts(&mut self, node: &'a Node, address: IpAddr) -> bool {
+        if [self.ranges.cluster, self.ranges.service]
+            .into_iter()
+            .flatten()
+            .any(|range| range.contains(&address))
+        {
+            return false;
+        }
+        match self.accepted.get(&address) {
+            None => {
+                self.accepted.insert(address, &node.name);
+                true
+            }
+            Some(owner) => {
+                // Of a tunnel's end that is told already.
+                if !self.tunnels.contains_key(&address) {
+                    let problem =
+                        format!("its address {address} is not accepted from it: Node {owner} has it, too");
+                    self.refuse_tunnel(node, problem, CORRECT_ADDRESS);
+                }
+                false
+            }
+        }
     }
 
     fn refuse_tunnel(&mut self, node: &Node, problem: String, remedy: &str) {

@@ -44,7 +44,7 @@ fn a_dual_stack_cluster_seen_from_one_node() {
             "10.244.0.0/16 Unreachable",
             "10.244.1.0/24 Tunnel(172.30.0.11)",
             "10.244.2.0/24 Local",
-            "10.244.3.0/24 Tunnel(172.30.0.13)", // the family of this node's own tunnel address
+            "10.244.3.0/24 Tunnel(172.30.0.13)", // both nodes come to IPv4
             "fd44::/48 Unreachable",
             "fd44:0:0:1::/64 Tunnel(172.30.0.11)",
             "fd44:0:0:2::/64 Local",
@@ -53,12 +53,112 @@ fn a_dual_stack_cluster_seen_from_one_node() {
     );
 }
 
+fn annotate(mut node: Node, address: &str) -> Node {
+    node.annotations.insert(annotation::TUNNEL_ENDPOINT_IP.into(), address.into());
+    node
+}
+
 #[test]
 fn the_annotation_wins_over_the_internal_ip() {
-    let mut nodes = three();
-    nodes[0].annotations.insert(annotation::TUNNEL_ENDPOINT_IP.into(), "192.0.2.1".into());
-    let (got, _) = judged(&nodes, "n2").unwrap();
+    let [one, two, three] = three();
+    let (got, _) = judged(&[annotate(one, "192.0.2.1"), two, three], "n2").unwrap();
     assert_eq!(got.peers["n1"].tunnel_address, "192.0.2.1".parse::<IpAddr>().unwrap());
+}
+
+#[test]
+fn both_ends_of_a_tunnel_come_to_the_same_whatever_the_order_of_addresses() {
+    let (v4, v6) = (["172.30.0.1", "172.30.0.2"], ["fd30::1", "fd30::2"]);
+    let orders = |which: usize| {
+        [vec![v4[which], v6[which]], vec![v6[which], v4[which]], vec![v4[which]], vec![v6[which]]]
+    };
+    let annotations =
+        |which: usize| [None, Some(["192.0.2.1", "192.0.2.2"][which]), Some(["fd31::1", "fd31::2"][which])];
+    let nodes = |which: usize| {
+        let (name, cidr) = [("n1", "10.244.1.0/24"), ("n2", "10.244.2.0/24")][which];
+        orders(which).into_iter().flat_map(move |order| {
+            annotations(which).map(|annotation| {
+                let node = node(name, &[cidr], &order);
+                annotation.map_or(node.clone(), |address| annotate(node, address))
+            })
+        })
+    };
+    let mut tunnels = 0;
+    for one in nodes(0) {
+        for two in nodes(1) {
+            let both = [one.clone(), two.clone()];
+            let seen = |me: &str, other: &str| {
+                let (got, problems) = judged(&both, me).unwrap();
+                let peer = got.peers.get(other).cloned();
+                assert_eq!(peer.is_none(), !problems.is_empty(), "{problems:?}");
+                peer.map(|peer| (peer.own_address, peer.tunnel_address, got.local.tunnel_addresses))
+            };
+            let (here, there) = (seen("n1", "n2"), seen("n2", "n1"));
+            let ends = here.as_ref().map(|(own, other, _)| (*own, *other));
+            assert_eq!(ends, there.as_ref().map(|(own, other, _)| (*other, *own)), "{both:?}");
+            let Some((own, other, all)) = here else { continue };
+            assert_eq!(own.is_ipv4(), other.is_ipv4());
+            // The source that the datapath gives to what it sends.
+            assert!(all.contains(&own), "{all:?} {own}");
+            tunnels += 1;
+        }
+    }
+    // Without a tunnel are only those that have no family in common.
+    assert!(tunnels > 100, "{tunnels}");
+}
+
+#[test]
+fn the_family_is_an_annotations_or_the_one_that_both_have_first() {
+    let [v4, v6] = [["172.30.0.1", "fd30::1"], ["fd30::1", "172.30.0.1"]];
+    let [other4, other6] = [["172.30.0.2", "fd30::2"], ["fd30::2", "172.30.0.2"]];
+    for (mine, other, annotation, want) in [
+        (v4, other4, None, "172.30.0.2"),
+        (v6, other6, None, "fd30::2"),
+        (v4, other6, None, "172.30.0.2"),
+        (v6, other4, None, "172.30.0.2"),
+        (v4, other4, Some("fd31::2"), "fd31::2"),
+        (v6, other6, Some("192.0.2.2"), "192.0.2.2"),
+    ] {
+        let mine = node("n1", &["10.244.1.0/24"], &mine);
+        let other = node("n2", &["10.244.2.0/24"], &other);
+        let other = annotation.map_or(other.clone(), |address| annotate(other, address));
+        let (got, _) = judged(&[mine, other], "n1").unwrap();
+        assert_eq!(got.peers["n2"].tunnel_address, want.parse::<IpAddr>().unwrap(), "{annotation:?}");
+    }
+}
+
+#[test]
+fn every_address_of_a_node_is_known_as_its_own() {
+    let [one, two, mut three] = three();
+    // No other node's, no Pod's, and no host's at all.
+    three.internal_ips.extend(
+        ["172.30.0.12", "10.244.9.9", "127.0.0.1", "0.0.0.0", "fd30::99"]
+            .map(|a| a.parse::<IpAddr>().unwrap()),
+    );
+    let (got, problems) = judged(&[annotate(one, "192.0.2.1"), two, three], "n2").unwrap();
+    let nodes: Vec<String> = got.nodes.iter().map(|(address, end)| format!("{address} {end:?}")).collect();
+    assert_eq!(
+        nodes,
+        [
+            "172.30.0.11 Some(192.0.2.1)",
+            "172.30.0.12 None",
+            "172.30.0.13 Some(172.30.0.13)",
+            "192.0.2.1 Some(192.0.2.1)",
+            "fd30::11 Some(192.0.2.1)",
+            "fd30::12 None",
+            "fd30::13 Some(172.30.0.13)",
+            "fd30::99 Some(172.30.0.13)",
+        ]
+    );
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].problem.contains("172.30.0.12 is not accepted from it: Node n2 has it"),
+        "{problems:?}"
+    );
+
+    let many: Vec<String> = (1..=9).map(|host| format!("192.0.2.{host}")).collect();
+    let many = node("n1", &["10.244.1.0/24"], &many.iter().map(String::as_str).collect::<Vec<_>>());
+    let (got, _) = judged(&[many], "n1").unwrap();
+    assert_eq!(got.nodes.len(), NODE_ADDRESSES);
 }
 
 #[test]

@@ -52,25 +52,25 @@ impl Hook {
                 datapath.note_overlay()?;
             }
         }
-        self.leave_others(datapath.overlay_program()?.name, Some(ifindex))
+        self.leave_others(datapath.overlay_program()?.name, &[ifindex])
     }
 
-    /// The same for the uplink's program; `None`: takes it away.
+    /// The same for the uplinks' program; it is taken away from all other interfaces.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn attach_uplink(self, datapath: &mut Datapath, ifindex: Option<u32>) -> Result<()> {
+    pub fn attach_uplinks(self, datapath: &mut Datapath, ifindexes: &[u32]) -> Result<()> {
         match self {
-            Self::Tcx => datapath.attach_uplink(ifindex)?,
+            Self::Tcx => datapath.attach_uplinks(ifindexes)?,
             Self::Clsact => {
-                if let Some(ifindex) = ifindex {
+                for ifindex in ifindexes {
                     let Program { name, fd, .. } = datapath.uplink_program()?;
-                    tc::attach_ingress(ifindex, fd, name)?;
+                    tc::attach_ingress(*ifindex, fd, name)?;
                 }
-                datapath.note_uplink(ifindex)?;
+                datapath.note_uplinks(ifindexes)?;
             }
         }
-        self.leave_others(datapath.uplink_program()?.name, ifindex)
+        self.leave_others(datapath.uplink_program()?.name, ifindexes)
     }
 
     /// Whether the overlay's program is at the ingress of an interface.
@@ -96,8 +96,8 @@ impl Hook {
     }
 
     /// A filter of an interface that was the one before, or of an agent with the other hook. A link is only one.
-    fn leave_others(self, program: &str, ifindex: Option<u32>) -> Result<()> {
-        tc::detach_ingress(program, ifindex.filter(|_| self == Self::Clsact))?;
+    fn leave_others(self, program: &str, ifindexes: &[u32]) -> Result<()> {
+        tc::detach_ingress(program, if self == Self::Clsact { ifindexes } else { &[] })?;
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! This node's own part: the overlay device, the node's pair, kernel routes, masquerading.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use anyhow::{Context, Result};
 use datapath::{Limits, NodeConfig, Port, Role};
@@ -11,12 +11,11 @@ use tracing::{info, warn};
 
 use super::look::Kept;
 use super::probe::needs_the_stack;
-use super::{Applied, Network, OVERLAY_PORT, VNI};
+use super::underlay::{Underlay, mtu_problem};
+use super::{Applied, Network};
 use crate::args::Encapsulation;
-use crate::desired::{Local, tunnel_overhead};
+use crate::desired::Local;
 use crate::settings;
-
-pub use plumbing::underlay::Underlay;
 
 /// Everything that packets will meet once the doors are open.
 pub(super) struct Prepared {
@@ -25,18 +24,12 @@ pub(super) struct Prepared {
 }
 
 impl Network {
-    pub(super) fn prepare_local(&mut self, local: &Local) -> Result<Prepared> {
+    pub(super) fn prepare_local(&mut self, local: &Local, underlay: Underlay) -> Result<Prepared> {
         self.restore_pins()?;
-        let underlay = plumbing::underlay::find(local.tunnel_address).with_context(|| {
-            format!(
-                "no interface holds this node's tunnel address {}; correct the Node's InternalIP",
-                local.tunnel_address
-            )
-        })?;
         let mtu = match self.settings.mtu {
             Some(mtu) => mtu,
-            None => match mtu_problem(&underlay, local.tunnel_address, None) {
-                None => path_mtu(&underlay, local.tunnel_address),
+            None => match mtu_problem(&underlay, local.has_ipv6(), None) {
+                None => underlay.mtu,
                 Some((problem, remedy)) => anyhow::bail!("{problem}; {remedy}"),
             },
         };
@@ -50,7 +43,8 @@ impl Network {
         // At once: what somebody does to the table from now on is noticed.
         let masquerade = plumbing::nft::look()?;
 
-        let overlay_ifindex = plumbing::overlay::ensure(interface::OVERLAY, OVERLAY_MAC.0, mtu, OVERLAY_PORT)
+        let port = self.settings.tunnel_port;
+        let overlay_ifindex = plumbing::overlay::ensure(interface::OVERLAY, OVERLAY_MAC.0, mtu, port)
             .context("cannot make the overlay device")?;
         let node = self.ensure_node_pair(local, mtu)?;
         self.put_settings_right(local)?;
@@ -60,10 +54,9 @@ impl Network {
         if !former.is_empty() {
             info!(addresses = ?former, interface = interface::NODE, "removed addresses of a former podCIDR");
         }
-        let tunnel_address =
-            direct_tunnel_address(self.settings.encapsulation, local.tunnel_address, &underlay)?;
+        let direct = is_direct(self.settings.encapsulation, local, &underlay, port)?;
         if self.settings.encapsulation == Encapsulation::Auto
-            && let Some(why) = needs_the_stack(local.tunnel_address, &underlay)?
+            && let Some(why) = needs_the_stack(local, &underlay, port)?
         {
             info!(why, "tunnels go through the node's network stack, not past it");
         }
@@ -76,11 +69,19 @@ impl Network {
             node_mac: self.node_mac().0,
             mido_ifindex: node.outer_ifindex,
             overlay_ifindex,
-            vni: VNI,
+            vni: self.settings.vni,
             overlay_mtu: mtu,
-            tunnel_port: OVERLAY_PORT,
+            tunnel_port: port,
             shaper,
-            tunnel_address,
+            tunnel_address4: local.tunnel_addresses.iter().find_map(|address| match address {
+                IpAddr::V4(address) => Some(*address),
+                IpAddr::V6(_) => None,
+            }),
+            tunnel_address6: local.tunnel_addresses.iter().find_map(|address| match address {
+                IpAddr::V6(address) => Some(*address),
+                IpAddr::V4(_) => None,
+            }),
+            direct,
         };
         self.datapath.set_config(&config)?;
         let node_port = Port {
@@ -92,7 +93,7 @@ impl Network {
         };
         self.datapath.bind(&node_port)?;
         self.kept = Some(Kept { config, node_port, masquerade });
-        let applied = Applied { local: local.clone(), underlay, direct: tunnel_address.is_some(), mtu };
+        let applied = Applied { local: local.clone(), underlay, direct, mtu };
         Ok(Prepared { applied, overlay_ifindex })
     }
 
@@ -101,10 +102,10 @@ impl Network {
         let program = self.datapath.endpoint_program()?;
         tc::set_block_program(tc::INGRESS_BLOCK, program.fd, program.name)
             .context("cannot attach the datapath to Pods' interfaces")?;
-        let uplink = &applied.underlay;
-        self.hook
-            .attach_uplink(&mut self.datapath, applied.direct.then_some(uplink.ifindex))
-            .with_context(|| format!("cannot attach the datapath to the uplink {}", uplink.ifname))?;
+        let uplinks: Vec<u32> = applied.uplinks_with_program().map(|uplink| uplink.ifindex).collect();
+        self.hook.attach_uplinks(&mut self.datapath, &uplinks).with_context(|| {
+            format!("cannot attach the datapath to the uplink {}", applied.underlay.names())
+        })?;
         // The overlay last: the pin of what is there says whose maps are at work.
         self.hook
             .attach_overlay(&mut self.datapath, overlay_ifindex)
@@ -112,7 +113,7 @@ impl Network {
         self.datapath.remove_other_layouts().context("cannot remove what an older datapath left")?;
         plumbing::set_up(interface::MIDO).context("cannot set the node's port up")?;
         info!(
-            pod_cidrs = ?applied.local.pod_cidrs, uplink = applied.underlay.ifname,
+            pod_cidrs = ?applied.local.pod_cidrs, uplink = applied.underlay.names(),
             tunnel_address = %applied.local.tunnel_address, direct = applied.direct,
             hook = %self.hook, mtu = applied.mtu, "the node's network is set up"
         );
@@ -167,53 +168,24 @@ impl Network {
     }
 }
 
-/// The node's end of tunnels whose headers the datapath handles itself: where the uplink is a plain one.
+/// Whether the datapath handles the headers of tunnels over IPv4 itself: where all uplinks are plain ones.
 ///
 /// # Errors
 /// The kernel does not tell whether the host has IPsec policies, or a firewall.
-pub fn direct_tunnel_address(
+pub fn is_direct(
     encapsulation: Encapsulation,
-    tunnel_address: IpAddr,
+    local: &Local,
     underlay: &Underlay,
-) -> Result<Option<Ipv4Addr>> {
-    let IpAddr::V4(address) = tunnel_address else { return Ok(None) };
-    let direct = underlay.ethernet
+    tunnel_port: u16,
+) -> Result<bool> {
+    let has_ipv4 = local.tunnel_addresses.iter().any(IpAddr::is_ipv4);
+    Ok(has_ipv4
+        && underlay.is_ethernet()
         && match encapsulation {
             Encapsulation::Device => false,
             Encapsulation::Direct => true,
-            Encapsulation::Auto => needs_the_stack(tunnel_address, underlay)?.is_none(),
-        };
-    Ok(direct.then_some(address))
-}
-
-/// The largest packet of a Pod, in bytes, that an uplink carries in a tunnel.
-fn path_mtu(underlay: &Underlay, tunnel_address: IpAddr) -> u32 {
-    underlay.mtu.saturating_sub(tunnel_overhead(tunnel_address))
-}
-
-/// What is wrong with the Pods' MTU on this uplink, and the remedy: packets above the path's would be lost, and IPv6
-/// needs 1280 (RFC 8200, section 5). `setting` is --mtu.
-pub fn mtu_problem(
-    underlay: &Underlay,
-    tunnel_address: IpAddr,
-    setting: Option<u32>,
-) -> Option<(String, String)> {
-    let Underlay { ifname, mtu, .. } = underlay;
-    let (path, overhead) = (path_mtu(underlay, tunnel_address), tunnel_overhead(tunnel_address));
-    let uplink = format!(
-        "the uplink {ifname} has an MTU of {mtu} and carries {path} less the tunnel's {overhead} bytes"
-    );
-    match setting {
-        Some(setting) if setting > path => Some((
-            format!("--mtu {setting} is too large: {uplink}"),
-            format!("leave --mtu out or set it to at most {path}, or raise the uplink's MTU"),
-        )),
-        None if path < 1280 => Some((
-            format!("Pods would have an MTU below IPv6's least of 1280: {uplink}"),
-            "raise the uplink's MTU, or set --mtu if Pods use IPv4 alone".into(),
-        )),
-        _ => None,
-    }
+            Encapsulation::Auto => needs_the_stack(local, underlay, tunnel_port)?.is_none(),
+        })
 }
 
 pub(super) fn families(addresses: &[IpAddr]) -> Vec<plumbing::Family> {

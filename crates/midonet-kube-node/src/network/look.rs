@@ -14,9 +14,9 @@ use naming::{GATEWAY_MAC, OVERLAY_MAC, interface};
 use plumbing::{Attachment, Outer, Part, tc};
 use tracing::warn;
 
-use super::local::direct_tunnel_address;
+use super::local::is_direct;
 use super::probe::{needs_the_stack, own_wrong_settings};
-use super::{Applied, Network, OVERLAY_PORT, PortRecord};
+use super::{Applied, Network, PortRecord};
 use crate::args::Encapsulation;
 use crate::problems::Problem;
 
@@ -42,10 +42,19 @@ impl Finding {
     }
 }
 
-/// Which Pods' interfaces were seen up, and since when the others are seen down: those may be in the
-/// middle of their ADD, whose last step sets them up.
+/// What a look knows from those before.
 #[derive(Debug, Default)]
-pub struct Settled(BTreeMap<u32, Option<Instant>>);
+pub struct Settled {
+    /// Which Pods' interfaces were seen up, and since when the others are seen down: those may be in the middle of
+    /// their ADD, whose last step sets them up.
+    up: BTreeMap<u32, Option<Instant>>,
+    /// How many tunnels were looked at.
+    tunnels: usize,
+}
+
+/// So many tunnels are looked at in one look: a change of a route seldom concerns one alone, and whatever the kernel
+/// routes elsewhere still arrives.
+const TUNNELS: usize = 8;
 
 /// How long the last step of an ADD may be under way.
 const LAST_STEP: Duration = Duration::from_millis(700);
@@ -53,16 +62,16 @@ const LAST_STEP: Duration = Duration::from_millis(700);
 impl Settled {
     /// Whether no interface is down that may only be on its way up: then there is no need to look again soon.
     pub fn is_all(&self) -> bool {
-        self.0.values().all(Option::is_none)
+        self.up.values().all(Option::is_none)
     }
 
     /// Notes whether an interface is up now; whether somebody else set it down.
     fn is_broken(&mut self, link: &plumbing::Link) -> bool {
         if link.up {
-            self.0.insert(link.ifindex, None);
+            self.up.insert(link.ifindex, None);
             return false;
         }
-        let down = self.0.entry(link.ifindex).or_insert_with(|| Some(Instant::now()));
+        let down = self.up.entry(link.ifindex).or_insert_with(|| Some(Instant::now()));
         down.is_none_or(|since| since.elapsed() >= LAST_STEP)
     }
 }
@@ -121,14 +130,21 @@ impl Network {
             let detail = format!("the datapath's program is not at {}", interface::OVERLAY);
             found.push(Finding::new("overlay_program", detail));
         }
-        let uplink = &applied.underlay;
-        if applied.direct && !self.hook.has_uplink(&self.datapath, uplink.ifindex).unwrap_or(false) {
-            let detail = format!("the datapath's program is not at {}", uplink.ifname);
-            found.push(Finding::new("uplink_program", detail));
+        for uplink in applied.uplinks_with_program() {
+            if !self.hook.has_uplink(&self.datapath, uplink.ifindex).unwrap_or(false) {
+                let detail = format!("the datapath's program is not at {}", uplink.ifname);
+                found.push(Finding::new("uplink_program", detail));
+            }
         }
         for (cidr, route) in &self.wanted_routes {
             if !self.datapath.has_route(*cidr, *route)? {
                 found.push(Finding::new("datapath_route", format!("{cidr} is missing or wrong")));
+            }
+        }
+        for (address, end) in &self.wanted_nodes {
+            if !self.datapath.has_node(*address, *end)? {
+                let detail = format!("the address {address} of a node is missing or wrong");
+                found.push(Finding::new("datapath_node", detail));
             }
         }
         let ports = self.datapath.ports()?;
@@ -237,7 +253,7 @@ impl Expectation {
     /// The kernel does not tell.
     pub fn look(&self, settled: &mut Settled) -> Result<Vec<Finding>> {
         let mut found = Vec::new();
-        self.look_at_uplink(&mut found)?;
+        self.look_at_underlay(settled, &mut found)?;
         for difference in plumbing::check(&self.pair)? {
             let what = match difference.part {
                 Part::Link => "link",
@@ -254,7 +270,7 @@ impl Expectation {
         let overlay = links.iter().find(|link| link.name == interface::OVERLAY);
         found.extend(self.look_at_overlay(overlay));
         let members = tc::block_members()?;
-        settled.0.retain(|ifindex, _| by_index.contains_key(ifindex));
+        settled.up.retain(|ifindex, _| by_index.contains_key(ifindex));
         for port in &self.ports {
             let Some(link) = by_index.get(&port.host_ifindex).filter(|link| !link.is_dead()) else {
                 continue;
@@ -282,26 +298,20 @@ impl Expectation {
         Ok(found)
     }
 
-    fn look_at_uplink(&self, found: &mut Vec<Finding>) -> Result<()> {
-        let before = &self.applied.underlay;
-        match plumbing::underlay::find(self.applied.local.tunnel_address) {
-            Ok(now) if now == *before => {
-                let address = self.applied.local.tunnel_address;
-                let direct = direct_tunnel_address(self.encapsulation, address, &now)?.is_some();
-                if direct != self.applied.direct {
-                    let why = needs_the_stack(address, &now)?;
-                    let why = why.unwrap_or_else(|| "nothing protects or filters tunnels any more".into());
-                    found.push(Finding::new("uplink", why));
-                }
-            }
-            Ok(now) => found.push(Finding::new(
-                "uplink",
-                format!(
-                    "{} with an MTU of {} has become {} with an MTU of {}",
-                    before.ifname, before.mtu, now.ifname, now.mtu
-                ),
-            )),
-            Err(error) => found.push(Finding::new("uplink", error.to_string())),
+    fn look_at_underlay(&self, settled: &mut Settled, found: &mut Vec<Finding>) -> Result<()> {
+        let Applied { local, underlay, direct, .. } = &self.applied;
+        if let Err(error) = plumbing::underlay::holder(local.tunnel_address) {
+            found.push(Finding::new("uplink", error.to_string()));
+            return Ok(());
+        }
+        let difference = underlay.difference(settled.tunnels, TUNNELS)?;
+        settled.tunnels = settled.tunnels.wrapping_add(TUNNELS);
+        found.extend(difference.map(|difference| Finding::new("uplink", difference)));
+        let tunnel_port = self.kept.config.tunnel_port;
+        if is_direct(self.encapsulation, local, underlay, tunnel_port)? != *direct {
+            let why = needs_the_stack(local, underlay, tunnel_port)?;
+            let why = why.unwrap_or_else(|| "nothing protects or filters tunnels any more".into());
+            found.push(Finding::new("uplink", why));
         }
         Ok(())
     }
@@ -314,7 +324,7 @@ impl Expectation {
             Some(link) if !link.up => format!("{name} is down"),
             Some(link) if link.mac != OVERLAY_MAC.0 => format!("{name} has another MAC address"),
             Some(link) if link.mtu != self.applied.mtu => format!("{name} has an MTU of {}", link.mtu),
-            Some(_) if !plumbing::overlay::is(name, OVERLAY_PORT).unwrap_or(true) => {
+            Some(_) if !plumbing::overlay::is(name, self.kept.config.tunnel_port).unwrap_or(true) => {
                 format!("{name} is no flow-based VXLAN device")
             }
             Some(_) => return None,

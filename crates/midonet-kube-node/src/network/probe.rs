@@ -1,6 +1,5 @@
 //! What the kernel is asked about this node, and which of what it says is put right here.
 
-use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -8,8 +7,9 @@ use naming::interface;
 use plumbing::probe::{Question, WrongSetting, filters_tunnels, wrong_settings};
 use plumbing::{Family, sysctl};
 
-use super::local::{Underlay, families};
-use super::{Network, OVERLAY_PORT, Settings};
+use super::local::families;
+use super::underlay::Underlay;
+use super::{Network, Settings};
 use crate::desired::{Local, Peer};
 use crate::settings;
 
@@ -17,8 +17,8 @@ impl Network {
     /// What to ask the kernel about; `None` while the network is not set up.
     pub fn question(&self, peers: &[(String, Peer)]) -> Option<Question> {
         let applied = self.applied.as_ref()?;
-        let Settings { cluster_cidrs, service_cidrs, .. } = &self.settings;
-        Some(question(cluster_cidrs, service_cidrs, &applied.local, applied.direct, peers))
+        let Settings { cluster_cidrs, service_cidrs, tunnel_port, .. } = &self.settings;
+        Some(question(cluster_cidrs, service_cidrs, &applied.local, *tunnel_port, applied.direct, peers))
     }
 
     /// Writes the settings that the agent may write.
@@ -40,6 +40,7 @@ pub fn question<'a>(
     cluster_cidrs: &[ipnet::IpNet],
     service_cidrs: &[ipnet::IpNet],
     local: &Local,
+    tunnel_port: u16,
     direct: bool,
     peers: impl IntoIterator<Item = &'a (String, Peer)>,
 ) -> Question {
@@ -50,7 +51,7 @@ pub fn question<'a>(
         service_cidrs: service_cidrs.to_vec(),
         node_addresses: local.node_addresses.clone(),
         tunnel_address: local.tunnel_address,
-        tunnel_port: OVERLAY_PORT,
+        tunnel_port,
         direct,
         peers: peers.collect(),
     }
@@ -77,9 +78,22 @@ pub(super) fn own_wrong_settings(state_dir: &Path, local: &Local) -> Result<Vec<
 ///
 /// # Errors
 /// The kernel does not tell.
-pub(super) fn needs_the_stack(tunnel_address: IpAddr, underlay: &Underlay) -> Result<Option<String>> {
+pub(super) fn needs_the_stack(
+    local: &Local,
+    underlay: &Underlay,
+    tunnel_port: u16,
+) -> Result<Option<String>> {
     if plumbing::ipsec::protects_what_leaves()? {
         return Ok(Some("IPsec policies protect what leaves".into()));
     }
-    Ok(filters_tunnels(tunnel_address, OVERLAY_PORT, &underlay.ifname)?)
+    // Others the stack has anyway.
+    let Some(address) = local.tunnel_addresses.iter().find(|address| address.is_ipv4()) else {
+        return Ok(None);
+    };
+    for uplink in &underlay.uplinks {
+        if let Some(why) = filters_tunnels(*address, tunnel_port, &uplink.ifname)? {
+            return Ok(Some(why));
+        }
+    }
+    Ok(None)
 }

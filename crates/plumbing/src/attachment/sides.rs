@@ -87,7 +87,7 @@ impl<'a> Sides<'a> {
 
     fn name(&mut self, attachment: &Attachment<'_>, outer: u32) -> Result<Attached> {
         let alias = [LinkAttribute::IfAlias(attachment.alias.clone())];
-        let alias = alias.into_iter().chain(link::no_link_local());
+        let alias = alias.into_iter().chain(link::no_link_local(attachment.mtu));
         self.host.requests(vec![
             link::change(outer, &format!("name the owner of {}", attachment.outer), alias),
             tc::join_block(outer, &attachment.outer),

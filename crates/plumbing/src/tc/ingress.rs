@@ -80,15 +80,15 @@ pub fn ingress_program(ifindex: u32, name: &str) -> Result<Option<u32>> {
     Ok(find(&mut Netlink::here()?, ifindex, name)?.and_then(|found| found.program))
 }
 
-/// Takes the program of that name away from every interface but one, and with it the qdiscs that were made for it
+/// Takes the program of that name away from every interface but some, and with it the qdiscs that were made for it
 /// and have nobody else's filters. Returns the names of the interfaces that had it.
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn detach_ingress(name: &str, except: Option<u32>) -> Result<Vec<String>> {
+pub fn detach_ingress(name: &str, except: &[u32]) -> Result<Vec<String>> {
     let mut netlink = Netlink::here()?;
     let mut had = Vec::new();
-    for link in link::list(&mut netlink)?.into_iter().filter(|link| Some(link.ifindex) != except) {
+    for link in link::list(&mut netlink)?.into_iter().filter(|link| !except.contains(&link.ifindex)) {
         // Pods' interfaces share a block, and have no filters of their own.
         if ingress_qdisc(&mut netlink, link.ifindex)?.is_none_or(|qdisc| is_of_block(&qdisc)) {
             continue;

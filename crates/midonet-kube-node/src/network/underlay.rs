@@ -1,0 +1,185 @@
+//! What carries the tunnels of this node, and how large a Pod's packet it takes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use plumbing::Netlink;
+use plumbing::underlay::{self, Path, Uplink};
+
+use crate::desired::tunnel_overhead;
+
+/// RFC 8200, section 5: every link that carries IPv6 takes packets of this size.
+const LEAST_MTU_OF_IPV6: u32 = 1280;
+
+/// RFC 791, section 3.2: what every host takes.
+const LEAST_MTU: u32 = 576;
+
+/// What a link is taken to carry before a route leads out of any.
+const USUAL_MTU: u32 = 1500;
+
+/// Both ends of a tunnel, this node's first.
+type Ends = (IpAddr, IpAddr);
+
+/// The interfaces that the routes to the other nodes lead out of; while there is no other node, the one that holds
+/// this node's own address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Underlay {
+    /// The interfaces, by number.
+    pub uplinks: Vec<Uplink>,
+    /// The largest packet of a Pod that fits into a tunnel, in bytes.
+    pub mtu: u32,
+    /// Where each tunnel leads; `None`: nowhere. Shared, since every look has a copy of it.
+    paths: Arc<BTreeMap<Ends, Option<Path>>>,
+}
+
+impl Underlay {
+    /// Asks the kernel. Paths that are `known` are not asked for again.
+    ///
+    /// # Errors
+    /// No interface holds this node's tunnel address, or the kernel does not tell.
+    pub fn look(
+        tunnel_address: IpAddr,
+        tunnels: &BTreeSet<Ends>,
+        has_ipv6: bool,
+        known: Option<&Self>,
+    ) -> Result<Self> {
+        let holder = underlay::holder(tunnel_address).with_context(|| {
+            format!("no interface holds this node's tunnel address {tunnel_address}; correct the Node's InternalIP")
+        })?;
+        let mut netlink = Netlink::here()?;
+        let mut paths = BTreeMap::new();
+        for ends in tunnels {
+            let path = match known.and_then(|known| known.paths.get(ends)) {
+                Some(path) => path.clone(),
+                None => underlay::path(&mut netlink, ends.0, ends.1)?,
+            };
+            paths.insert(*ends, path);
+        }
+        let ifindexes: BTreeSet<u32> =
+            paths.values().flatten().flat_map(|path| path.ifindexes.iter().copied()).collect();
+        let mut uplinks = Vec::new();
+        for ifindex in ifindexes {
+            // Nobody else is behind the loopback interface.
+            uplinks.extend(underlay::uplink(&mut netlink, ifindex)?.filter(|uplink| !uplink.loopback));
+        }
+        if uplinks.is_empty() {
+            uplinks.push(if holder.loopback {
+                Uplink { mtu: holder.mtu.min(USUAL_MTU), ..holder }
+            } else {
+                holder
+            });
+        }
+        let all: Vec<u32> =
+            paths.iter().filter_map(|(ends, path)| carried(*ends, path.as_ref()?, &uplinks)).collect();
+        let alone =
+            || uplinks.iter().map(|uplink| uplink.mtu.saturating_sub(tunnel_overhead(tunnel_address))).min();
+        let mtu = pods_mtu(&all, has_ipv6).or_else(alone).unwrap_or(0);
+        Ok(Self { uplinks, mtu, paths: Arc::new(paths) })
+    }
+
+    /// The names of the interfaces.
+    pub fn names(&self) -> String {
+        self.uplinks.iter().map(|uplink| uplink.ifname.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether frames of all interfaces have Ethernet headers.
+    pub fn is_ethernet(&self) -> bool {
+        self.uplinks.iter().all(|uplink| uplink.ethernet)
+    }
+
+    /// Whether both are the same for all but the datapath, which looks the path of each packet up.
+    pub fn is_like(&self, other: &Self) -> bool {
+        (&self.uplinks, self.mtu) == (&other.uplinks, other.mtu)
+    }
+
+    /// The tunnels' other ends to which not even the smallest packets fit that Pods have to be able to send, each with
+    /// the largest that fits, in bytes.
+    pub fn narrow(&self, has_ipv6: bool) -> Vec<(IpAddr, u32)> {
+        let carried = self
+            .paths
+            .iter()
+            .filter_map(|(ends, path)| Some((ends.1, carried(*ends, path.as_ref()?, &self.uplinks)?)));
+        carried.filter(|(_, mtu)| *mtu < least(has_ipv6)).collect()
+    }
+
+    /// The tunnels that no route leads along: both ends of each, this node's first.
+    pub fn unrouted(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> {
+        self.paths.iter().filter(|(_, path)| path.is_none()).map(|(ends, _)| *ends)
+    }
+
+    /// What has changed since the kernel was asked; `None` if nothing has. Of the tunnels, so many are looked at, from
+    /// the `turn`th on.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn difference(&self, turn: usize, count: usize) -> Result<Option<String>> {
+        let mut netlink = Netlink::here()?;
+        for before in &self.uplinks {
+            let now = underlay::uplink(&mut netlink, before.ifindex)?;
+            // That of a loopback interface is none of a link.
+            if !before.loopback && now.as_ref() != Some(before) {
+                let now =
+                    now.map_or("gone".into(), |now| format!("{} with an MTU of {}", now.ifname, now.mtu));
+                return Ok(Some(format!("{} with an MTU of {} is now {now}", before.ifname, before.mtu)));
+            }
+        }
+        let start = turn.checked_rem(self.paths.len()).unwrap_or(0);
+        let tunnels = self.paths.iter().cycle().skip(start).take(count.min(self.paths.len()));
+        for ((from, to), before) in tunnels {
+            if underlay::path(&mut netlink, *from, *to)? != *before {
+                return Ok(Some(format!("the route from {from} to {to} is another")));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The largest packet of a Pod that a path carries in a tunnel, in bytes; `None` if it leads out of no uplink.
+fn carried((_, to): Ends, path: &Path, uplinks: &[Uplink]) -> Option<u32> {
+    let links = uplinks.iter().filter(|uplink| path.ifindexes.contains(&uplink.ifindex));
+    let link = links.map(|uplink| uplink.mtu).min()?;
+    Some(path.mtu.map_or(link, |mtu| mtu.min(link)).saturating_sub(tunnel_overhead(to)))
+}
+
+/// The least packet that Pods have to be able to send, in bytes.
+fn least(has_ipv6: bool) -> u32 {
+    if has_ipv6 { LEAST_MTU_OF_IPV6 } else { LEAST_MTU }
+}
+
+/// The Pods' MTU: what every path carries, but for those that carry too little for Pods at all. One such path harms
+/// no others; if all are like that, the largest.
+fn pods_mtu(paths: &[u32], has_ipv6: bool) -> Option<u32> {
+    let enough = paths.iter().copied().filter(|mtu| *mtu >= least(has_ipv6)).min();
+    enough.or_else(|| paths.iter().copied().max())
+}
+
+/// What is wrong with the Pods' MTU on this underlay, and the remedy: packets above the path's would be lost, and IPv6
+/// needs 1280 (RFC 8200, section 5). `setting` is --mtu.
+pub fn mtu_problem(underlay: &Underlay, has_ipv6: bool, setting: Option<u32>) -> Option<(String, String)> {
+    let (names, mtu, least) = (underlay.names(), underlay.mtu, least(has_ipv6));
+    let carries = format!("the uplink {names} carries packets of {mtu} bytes in a tunnel");
+    match setting {
+        Some(setting) if setting > mtu => Some((
+            format!("--mtu {setting} is too large: {carries}"),
+            format!("leave --mtu out or set it to at most {mtu}, or raise the uplink's MTU"),
+        )),
+        _ if mtu < least => Some((
+            format!("Pods would have an MTU below the least of {least}: {carries}"),
+            if has_ipv6 {
+                format!(
+                    "raise the MTU of {names} by {}, or give Pods IPv4 alone: leave the IPv6 CIDR out of --cluster-cidr \
+                     and of the controller manager's, and the Nodes' podCIDRs",
+                    least.saturating_sub(mtu)
+                )
+            } else {
+                format!("raise the MTU of {names} by {}", least.saturating_sub(mtu))
+            },
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
