@@ -79,12 +79,12 @@ fn a_path_leads_out_of_the_interfaces_of_the_route() {
     node.ip("link set lo up");
     node.ip("addr add 198.51.100.1/32 dev lo");
     node.ip("addr add 2001:db8:9::1/128 dev lo");
-    let index = |name: &str| node.run(|| plumbing::find_port(name)).unwrap().unwrap().unwrap().ifindex;
+    let index = |name: &str| node.run(|| plumbing::find_port(name)).unwrap().unwrap().ifindex;
     let (up0, up1) = (index("up0"), index("up1"));
     let path = |from: &str, to: &str| {
         let look =
             || underlay::path(&mut plumbing::Netlink::here()?, from.parse().unwrap(), to.parse().unwrap());
-        node.run(look).unwrap().unwrap().map(|path| (path.ifindexes, path.mtu))
+        node.run(look).unwrap().map(|path| (path.ifindexes, path.mtu))
     };
     let own = [("198.51.100.1", "198.51.100"), ("2001:db8:9::1", "2001:db8:8:")];
     for (from, net) in own {
@@ -117,7 +117,7 @@ fn a_device_with_an_mtu_below_ipv6s_least_is_made_and_changed() {
     let node = Namespace::new();
     let ensure = |mtu| node.run(|| overlay::ensure("midokube-vxlan", [2, 0, 0, 0, 0, 1], mtu, 4789)).unwrap();
     for mtu in [1230, 576, 1450, 1279, 1280] {
-        ensure(mtu).unwrap();
+        ensure(mtu);
         let shown = testkit::run(node.command("ip").args(["-d", "link", "show", "midokube-vxlan"]));
         assert!(shown.contains(&format!("mtu {mtu} ")), "{shown}");
         assert!(mtu < 1280 || shown.contains("addrgenmode none"), "{shown}");
