@@ -216,10 +216,10 @@ NOINLINE int record_outside(struct __sk_buff *skb, const struct packet *p)
 }
 
 /*
- * Whether a packet for such a Pod's address is for that Pod: as long as no other node has the range, and then only
- * what belongs to a flow of that Pod's.
+ * Whether another node has the range of such a Pod's address by now: then only what belongs to a flow of that Pod is for
+ * it. Does not look for the flow itself, since Linux 6.1 counts the stack of all that call each other together.
  */
-NOINLINE bool is_for_outside(struct __sk_buff *skb, const struct packet *p)
+NOINLINE bool is_elsewhere(const struct packet *p)
 {
 	struct route_key key = { .prefix_length = 128 };
 	struct route *route;
@@ -228,7 +228,7 @@ NOINLINE bool is_for_outside(struct __sk_buff *skb, const struct packet *p)
 		return false;
 	key.address = p->destination;
 	route = bpf_map_lookup_elem(&routes, &key);
-	return !route || route->kind != ROUTE_TUNNEL || flow_kind(skb, p) != NOT_RECORDED;
+	return route && route->kind == ROUTE_TUNNEL;
 }
 
 /* Whether a packet to a Pod of this or another node has to go through the node's network stack first. */

@@ -93,7 +93,9 @@ INLINE int to_tunnel(struct __sk_buff *skb, const struct config *cfg, struct pac
 		if (!ipv4 && size > IPV6_LEAST_MTU - TUNNEL6_HEADERS)
 			mtu = path_mtu6(skb, cfg, end, size);
 		else if (ipv4 && cfg->direct)
-			underlay_hop(skb, cfg, end->word[3], size, &mtu, &hop);
+			underlay_hop(skb, cfg, end->word[3], size, &hop);
+		if (hop.mtu)
+			mtu = hop.mtu;
 		/* What IPv6 may rely on: over IPv4 such a packet arrives in fragments. */
 		if (p->version == 6 && mtu < IPV6_LEAST_MTU)
 			mtu = IPV6_LEAST_MTU;
@@ -279,7 +281,7 @@ INLINE int from_endpoint_ip(struct __sk_buff *skb, const struct config *cfg, __u
 	if (p.hops <= 1)
 		return icmp_error(skb, cfg, &p, ICMP4_TTL_EXCEEDED, ICMP6_HOPS_EXCEEDED, REASON_ttl_exceeded);
 	endpoint = bpf_map_lookup_elem(&endpoints, &p.destination);
-	if (!endpoint || (endpoint->role == ROLE_OUTSIDE && !is_for_outside(skb, &p)))
+	if (!endpoint || (endpoint->role == ROLE_OUTSIDE && is_elsewhere(&p) && flow_kind(skb, &p) == NOT_RECORDED))
 		return route_packet(skb, cfg, &p, from_node);
 	if (endpoint->role != ROLE_NODE) {
 		if (needs_node(skb, &p, from_node))

@@ -42,8 +42,9 @@ INLINE void *tunnel_frame(struct __sk_buff *skb)
 /* Where the underlay has another node. */
 struct hop {
 	struct bpf_redir_neigh neighbour;
-	__u32 ifindex;
-	__u16 source_port;
+	__u32 ifindex; /* zero: there is no answer, or too large a packet */
+	__u32 mtu; /* the largest packet that the path takes in a tunnel, if it is too large; else zero */
+	__u32 source_port;
 };
 
 /* RFC 7348 5: the source port tells flows apart, for links and queues that share the load. */
@@ -55,24 +56,25 @@ INLINE __u16 source_port(struct __sk_buff *skb)
 }
 
 /*
- * The next hop to `peer`, without an interface if there is no answer, or if the path does not take a packet of `size`
- * bytes in a tunnel: then `mtu` becomes what it takes. That is less than the uplink's when the kernel has learned it
- * from another router (RFC 1191), or when this peer is behind another uplink.
+ * The next hop to `peer`, for a packet of `size` bytes in a tunnel. The path's MTU is less than the uplink's when the
+ * kernel has learned it from another router (RFC 1191), or when this peer is behind another uplink. A function of its
+ * own, since Linux 6.1 counts the stack of all that call each other together.
  */
-INLINE void underlay_hop(struct __sk_buff *skb, const struct config *cfg, __u32 peer, __u32 size, __u32 *mtu,
-			 struct hop *hop)
+NOINLINE int underlay_hop(struct __sk_buff *skb, const struct config *cfg, __u32 peer, __u32 size, struct hop *hop)
 {
 	struct bpf_fib_lookup route = {
 		.family = AF_INET,
 		.protocol = IPPROTO_UDP,
-		.source_port = source_port(skb),
-		.destination_port = cfg->tunnel_port,
 		.length = size + TUNNEL_HEADERS,
 		.ifindex = LOOPBACK_IFINDEX,
-		.source4 = cfg->tunnel_address4,
 		.destination4 = peer,
 	};
 
+	if (!cfg || !hop)
+		return 0;
+	route.source_port = source_port(skb);
+	route.destination_port = cfg->tunnel_port;
+	route.source4 = cfg->tunnel_address4;
 	/* Without the neighbour: it is resolved, and kept fresh, when the packet is sent. */
 	switch (bpf_fib_lookup(skb, &route, sizeof(route), BPF_FIB_LOOKUP_SKIP_NEIGH)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
@@ -82,8 +84,9 @@ INLINE void underlay_hop(struct __sk_buff *skb, const struct config *cfg, __u32 
 		hop->source_port = route.source_port;
 		break;
 	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
-		*mtu = route.length > TUNNEL_HEADERS ? route.length - TUNNEL_HEADERS : 0;
+		hop->mtu = route.length > TUNNEL_HEADERS ? route.length - TUNNEL_HEADERS : 1;
 	}
+	return 0;
 }
 
 /*
@@ -172,7 +175,7 @@ INLINE int send_directly(struct __sk_buff *skb, const struct config *cfg, __u8 v
 	tunnel->inner.type = version == 4 ? htons(ETHERTYPE_IPV4) : htons(ETHERTYPE_IPV6);
 	outer->type = htons(ETHERTYPE_IPV4);
 	write_outer_ip(&tunnel->ip, cfg, peer, length, tos);
-	tunnel->udp.source = hop->source_port;
+	tunnel->udp.source = (__u16)hop->source_port;
 	tunnel->udp.destination = cfg->tunnel_port;
 	tunnel->udp.length = htons((__u16)(length - sizeof(struct ipv4)));
 	tunnel->udp.checksum = 0;

@@ -55,11 +55,12 @@ pub(crate) fn attach(program: &mut SchedClassifier, ifindex: u32, pins: &Pins, l
         reason: chain(error),
     };
     let pin = pins.link(link);
-    let is_uplink = link.starts_with(UPLINK);
-    // A former version had one uplink, whose link had another name.
-    let found =
-        if is_uplink { pins.find_links(UPLINK)? } else { pins.find_link(link)?.into_iter().collect() };
-    for old in found {
+    let found = match pins.find_link(link)? {
+        // A former version had one uplink, whose link had another name.
+        None if link.starts_with(UPLINK) => pins.find_link(UPLINK)?,
+        found => found,
+    };
+    if let Some(old) = found {
         let link = PinnedLink::from_pin(&old).map_err(|error| failed("open the pinned link of", &error))?;
         let link = FdLink::from(link);
         if is_on(&link, &name).map_err(|error| failed("list the programs of", &error))? {
@@ -76,10 +77,7 @@ pub(crate) fn attach(program: &mut SchedClassifier, ifindex: u32, pins: &Pins, l
             };
         }
         // Of a device that is gone, or of another one: the programs of two nodes never meet in one place. Or a program.
-        // Those of other uplinks stay.
-        if old == pin || !is_uplink {
-            remove_if_there(&old)?;
-        }
+        remove_if_there(&old)?;
     }
     let options = TcAttachOptions::TcxOrder(LinkOrder::first());
     let id = program

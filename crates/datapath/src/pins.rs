@@ -102,21 +102,6 @@ impl Pins {
         Ok(others.into_iter().map(|layout| layout.join("links").join(name)).find(|link| link.exists()))
     }
 
-    /// Every link whose pin's name begins like that: here, and where agents with other layouts left them.
-    pub(crate) fn find_links(&self, prefix: &str) -> Result<Vec<PathBuf>> {
-        let mut found = Vec::new();
-        for layout in [self.layout.clone()].into_iter().chain(self.other_layouts()?) {
-            let links = layout.join("links");
-            for entry in fs::read_dir(&links).map_err(file("list", &links))? {
-                let entry = entry.map_err(file("list", &links))?;
-                if entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix)) {
-                    found.push(entry.path());
-                }
-            }
-        }
-        Ok(found)
-    }
-
     /// Compares a pinned map, if there is one, with what it must be: aya adopts it by its name alone.
     pub(crate) fn check_map(&self, wanted: &MapShape) -> Result<()> {
         let path = self.map(wanted.name);

@@ -21,7 +21,12 @@ use crate::pins::{Pins, file};
 /// Commands of bpf(2), and the size of its argument with all members that they have (linux/bpf.h).
 const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_LINK_GET_FD_BY_ID: libc::c_int = 30;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const ATTRIBUTES: usize = 32;
+
+/// The numbers at the beginning of `struct bpf_link_info` up to those of a tcx link, and where its interface is.
+const LINK_INFO: usize = 6;
+const LINK_INFO_IFINDEX: usize = 4;
 
 /// The directory with the pins of what the program with this number uses: one that is there, or a new one. `None` if
 /// the program is not ours.
@@ -64,12 +69,10 @@ fn pin_links(maps: &[(String, MapData)], directory: &Path) -> Result<()> {
         };
         let uses_them =
             || info.map_ids().ok().flatten().is_some_and(|used| used.iter().any(|id| ids.contains(id)));
-        // There may be several uplinks; which is whose is seen when they are attached again.
-        let names = [(FROM_OVERLAY, links::OVERLAY.to_owned()), (FROM_UPLINK, links::uplink(link.id()))];
-        for (program, name) in names {
+        for program in [FROM_OVERLAY, FROM_UPLINK] {
             if is_ours(&info, program) && uses_them() {
-                let path = directory.join("links").join(name);
-                pin_link(link.id(), &path).map_err(file("pin a tcx link at", &path))?;
+                let directory = directory.join("links");
+                pin_link(link.id(), program, &directory).map_err(file("pin a tcx link in", &directory))?;
             }
         }
     }
@@ -107,21 +110,36 @@ fn look(source: aya::maps::MapError) -> Error {
 }
 
 /// Pins a link by its number, which aya does not do.
-fn pin_link(id: u32, path: &Path) -> std::io::Result<()> {
+fn pin_link(id: u32, program: &str, directory: &Path) -> std::io::Result<()> {
     let mut attributes = [0u8; ATTRIBUTES];
     attributes[..4].copy_from_slice(&id.to_ne_bytes());
     let fd = bpf(BPF_LINK_GET_FD_BY_ID, &attributes)?;
     // SAFETY: the kernel just gave this descriptor to us alone.
     let link = unsafe { OwnedFd::from_raw_fd(fd) };
-    let path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())?;
+    // There may be several uplinks.
+    let name =
+        if program == FROM_UPLINK { links::uplink(ifindex(&link)?) } else { links::OVERLAY.to_owned() };
+    let path = std::ffi::CString::new(directory.join(name).as_os_str().as_encoded_bytes())?;
     let mut attributes = [0u8; ATTRIBUTES];
     attributes[..8].copy_from_slice(&(path.as_ptr() as u64).to_ne_bytes());
     attributes[8..12].copy_from_slice(&link.as_raw_fd().to_ne_bytes());
     bpf(BPF_OBJ_PIN, &attributes).map(|_| ())
 }
 
+/// The interface of a tcx link, which aya does not tell.
+fn ifindex(link: &OwnedFd) -> std::io::Result<u32> {
+    let mut info = [0u32; LINK_INFO];
+    let mut attributes = [0u8; ATTRIBUTES];
+    attributes[..4].copy_from_slice(&link.as_raw_fd().to_ne_bytes());
+    attributes[4..8].copy_from_slice(&(size_of_val(&info) as u32).to_ne_bytes());
+    attributes[8..16].copy_from_slice(&(info.as_mut_ptr() as u64).to_ne_bytes());
+    bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes)?;
+    Ok(info[LINK_INFO_IFINDEX])
+}
+
 fn bpf(command: libc::c_int, attributes: &[u8; ATTRIBUTES]) -> std::io::Result<libc::c_int> {
-    // SAFETY: the kernel reads so many bytes and writes none for these commands; what they point to outlives the call.
+    // SAFETY: the kernel reads so many bytes, and writes for one of these commands to what its caller lent it; what they
+    // point to outlives the call.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_ptr(), ATTRIBUTES) };
     match libc::c_int::try_from(result) {
         Ok(result) if result >= 0 => Ok(result),
