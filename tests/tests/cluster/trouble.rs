@@ -81,7 +81,10 @@ impl Ping {
         let said = self.child.wait_with_output().unwrap().stdout;
         let said = String::from_utf8_lossy(&said).into_owned();
         // "100 packets transmitted, 100 received, 0% packet loss, time 9999ms"
-        let counts = said.lines().find(|line| line.contains("packets transmitted")).expect(&said);
+        let counts = said
+            .lines()
+            .find(|line| line.contains("packets transmitted"))
+            .unwrap_or_else(|| panic!("{said}"));
         let counts: Vec<u64> = counts.split(' ').filter_map(|word| word.parse().ok()).collect();
         let (sent, received) = (counts[0], counts[1]);
         // The answer to the last one may have been on its way.
@@ -232,7 +235,7 @@ fn source_error(cluster: &Cluster, node: &str) -> Option<String> {
 fn errors(cluster: &Cluster, node: &str, verb: &str, reason: &str) -> u64 {
     let page = cluster.enter(node, &["curl", "-sfm10", "http://127.0.0.1:9454/metrics"]);
     let name = format!("midonet_kube_node_api_errors_total{{verb=\"{verb}\",reason=\"{reason}\"}} ");
-    let value = page.lines().find_map(|line| line.strip_prefix(&name)).expect(&page);
+    let value = page.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or_else(|| panic!("{page}"));
     value.parse().unwrap()
 }
 
