@@ -57,6 +57,7 @@ pub async fn follow(args: &RunArgs, agent: &Agent, connection: Connection, mut h
             }
         }
         if !snapshot.is_known() {
+            retry = retry.map(|_| Instant::now() + RETRY);
             continue;
         }
         let done = reconcile(args, agent, &snapshot, &mut healer).await;
