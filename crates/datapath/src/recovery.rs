@@ -26,6 +26,7 @@ const ATTRIBUTES: usize = 32;
 
 /// The numbers at the beginning of `struct bpf_link_info` up to those of a tcx link, and where its interface is.
 const LINK_INFO: usize = 6;
+const LINK_INFO_SIZE: u32 = 24; // in bytes
 const LINK_INFO_IFINDEX: usize = 4;
 
 /// The directory with the pins of what the program with this number uses: one that is there, or a new one. `None` if
@@ -131,7 +132,7 @@ fn ifindex(link: &OwnedFd) -> std::io::Result<u32> {
     let mut info = [0u32; LINK_INFO];
     let mut attributes = [0u8; ATTRIBUTES];
     attributes[..4].copy_from_slice(&link.as_raw_fd().to_ne_bytes());
-    attributes[4..8].copy_from_slice(&(size_of_val(&info) as u32).to_ne_bytes());
+    attributes[4..8].copy_from_slice(&LINK_INFO_SIZE.to_ne_bytes());
     attributes[8..16].copy_from_slice(&(info.as_mut_ptr() as u64).to_ne_bytes());
     bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes)?;
     Ok(info[LINK_INFO_IFINDEX])
