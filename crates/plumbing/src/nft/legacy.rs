@@ -209,12 +209,12 @@ impl Layout {
         {
             let part = |at: usize| entry.get(at..at + length).map(<[u8]>::to_vec).unwrap_or_default();
             let load = Step::Payload { to: 0, base: 1, offset, length };
-            masked(&mut steps, load, part(value), part(2 * length + value), how(flag));
+            masked(&mut steps, load, &part(value), part(2 * length + value), how(flag));
         }
         for (key, value, flag) in [(Key::InputName, 0, NOT_INPUT), (Key::OutputName, 16, NOT_OUTPUT)] {
             let at = 4 * length + value;
             let part = |at: usize| entry.get(at..at + 16).map(<[u8]>::to_vec).unwrap_or_default();
-            masked(&mut steps, Step::Load { to: 0, key }, part(at), part(at + 32), how(flag));
+            masked(&mut steps, Step::Load { to: 0, key }, &part(at), part(at + 32), how(flag));
         }
         // A 16-bit number in the host's order, of which one byte is used.
         let protocol =
@@ -259,7 +259,7 @@ fn verdict(target: &[u8], goto: bool, starts: &BTreeMap<usize, String>) -> Verdi
     }
 }
 
-fn masked(steps: &mut Vec<Step>, load: Step, value: Vec<u8>, mask: Vec<u8>, how: Comparison) {
+fn masked(steps: &mut Vec<Step>, load: Step, value: &[u8], mask: Vec<u8>, how: Comparison) {
     if mask.iter().all(|byte| *byte == 0) {
         return;
     }

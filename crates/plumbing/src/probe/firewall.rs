@@ -264,8 +264,8 @@ fn pods_needs(family: Family, node: IpAddr, pod: IpAddr, inside: &Port, uplinks:
 /// What packets of tunnels need of input and output; with direct encapsulation they meet neither.
 fn tunnels_needs(question: &Question, uplinks: &[Uplink]) -> Vec<Need> {
     let tunnel_port = question.tunnel_port;
-    let peer = question.peers.iter().map(|(_, address)| *address);
-    let peer = peer.filter(|peer| peer.is_ipv4() == question.tunnel_address.is_ipv4()).next();
+    let mut peers = question.peers.iter().map(|(_, address)| *address);
+    let peer = peers.find(|peer| peer.is_ipv4() == question.tunnel_address.is_ipv4());
     let Some(peer) = peer else { return Vec::new() };
     let mut needs = Vec::new();
     for uplink in uplinks.iter().filter(|uplink| uplink.tunnels) {

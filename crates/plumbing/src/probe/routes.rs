@@ -182,7 +182,7 @@ impl Look<'_> {
                 let name = &uplink.link.name;
                 match lookup(self.netlink, pod, Some((outside, uplink.link.ifindex))) {
                     Err(error) => {
-                        self.not_forwarded(name, *family, "answers from the outside to Pods", &error)
+                        self.not_forwarded(name, *family, "answers from the outside to Pods", &error);
                     }
                     Ok(found) if found.ifindex != inside && found.table != LOCAL => {
                         self.foreign(found.dst, &found);

@@ -219,7 +219,7 @@ impl Machine<'_> {
                 return if bits.is_known() { Some(is == *inside).into() } else { Match::Maybe };
             }
             Step::Match { name, revision, info } => {
-                return matches(self.packet, self.mark_bits(), name, *revision, info).into();
+                return matches(self.packet, &self.mark_bits(), name, *revision, info).into();
             }
             Step::SetMark => return self.mark(),
             Step::Unknown => {

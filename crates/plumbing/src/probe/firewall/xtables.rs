@@ -28,7 +28,7 @@ pub(super) fn effect(target: &str) -> Effect {
 }
 
 /// Whether a match says so; `None`: that is not known.
-pub(super) fn matches(packet: &Packet, mark: Bits, name: &str, revision: u32, info: &[u8]) -> Option<bool> {
+pub(super) fn matches(packet: &Packet, mark: &Bits, name: &str, revision: u32, info: &[u8]) -> Option<bool> {
     match (name, revision) {
         ("comment", _) => Some(true),
         ("mark", 1) => {

@@ -46,7 +46,7 @@ fn ruleset(rules: &Rules, drops: bool) -> (Ruleset, Base) {
             match *condition {
                 Condition::Any => {}
                 Condition::Port(is) => {
-                    steps.extend([port, compare(Comparison::Equal, is.to_be_bytes().into())])
+                    steps.extend([port, compare(Comparison::Equal, is.to_be_bytes().into())]);
                 }
                 Condition::NotPort(is) => {
                     steps.extend([port, compare(Comparison::NotEqual, is.to_be_bytes().into())]);
