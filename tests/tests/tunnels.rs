@@ -1,6 +1,6 @@
 //! Tunnels between nodes: which addresses they have, which interfaces carry them, and how large a packet fits.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::io::{Read as _, Write as _};

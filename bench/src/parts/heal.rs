@@ -64,7 +64,7 @@ const BREAKS: &[Break] = &[
     Break {
         case: "uplink program",
         what: "the pinned tcx link of from_uplink is removed",
-        line: "rm /sys/fs/bpf/midonet-kube/*/links/uplink",
+        line: "rm /sys/fs/bpf/midonet-kube/*/links/uplink-*",
         show: "ls /sys/fs/bpf/midonet-kube/*/links",
     },
     Break {

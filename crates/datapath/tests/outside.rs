@@ -46,11 +46,11 @@ impl Scene {
         self.node.judge(&program, ifindex, 0, &packet.frame(GATEWAY_MAC, mac))
     }
 
-    fn from_stale(&self, packet: &Ip) -> &'static str {
+    fn stale_sends(&self, packet: &Ip) -> &'static str {
         self.from(self.stale, C_MAC, packet).reason
     }
 
-    fn from_node(&self, packet: &Ip) -> &'static str {
+    fn node_sends(&self, packet: &Ip) -> &'static str {
         let verdict = self.from(self.node.config.mido_ifindex, NODE_MAC, packet);
         if verdict.reason == "local" {
             assert_eq!(verdict.frame[..6], C_MAC);
@@ -67,7 +67,7 @@ fn a_range_that_another_node_has_now_is_that_nodes() {
             let a = |packet: &Ip| scene.from(scene.node.a, A_MAC, packet).reason;
             // The very address is another Pod's now, on the other node.
             assert_eq!(a(&udp(f.a, f.remote, b"x")), "direct_out");
-            assert_eq!(scene.from_node(&udp(f.node, f.remote, b"x")), "direct_out");
+            assert_eq!(scene.node_sends(&udp(f.node, f.remote, b"x")), "direct_out");
             let inner = udp(f.remote, f.a, b"from there").frame(OVERLAY_MAC, GATEWAY_MAC);
             let by_device = scene.overlay.judge(&scene.node, PEER, VNI, &inner);
             assert_eq!((by_device.reason, &by_device.frame[..6]), ("overlay_in", &A_MAC[..]));
@@ -76,28 +76,28 @@ fn a_range_that_another_node_has_now_is_that_nodes() {
             assert_eq!(counted[0].0, "direct_in");
 
             // The Pod of before reaches this node's Pods, the node and the outside.
-            assert_eq!(scene.from_stale(&udp(f.remote, f.a, b"x")), "local");
+            assert_eq!(scene.stale_sends(&udp(f.remote, f.a, b"x")), "local");
             for (to, reason) in [(f.external, "external"), (f.node, "to_node")] {
                 let answer = |port| udp_to(to, f.remote, port, b"answer");
                 let mut question = udp_to(f.remote, to, 53, b"question");
                 question.payload[..2].copy_from_slice(&4000u16.to_be_bytes());
                 let mut back = answer(4000);
                 back.payload[..2].copy_from_slice(&53u16.to_be_bytes());
-                assert_eq!(scene.from_node(&back), "direct_out", "nobody has asked yet");
-                assert_eq!(scene.from_stale(&question), reason);
-                assert_eq!(scene.from_node(&back), "local", "the answer is for who asked");
+                assert_eq!(scene.node_sends(&back), "direct_out", "nobody has asked yet");
+                assert_eq!(scene.stale_sends(&question), reason);
+                assert_eq!(scene.node_sends(&back), "local", "the answer is for who asked");
                 assert_eq!(
-                    scene.from_node(&answer(4001)),
+                    scene.node_sends(&answer(4001)),
                     "direct_out",
                     "another flow is for the other node's Pod"
                 );
                 let quoted = Ip { hops: 63, ..question };
                 let (kind, code) = if to.is_ipv6() { (1, 4) } else { (3, 3) };
                 let error = icmp(f.external, f.remote, kind, code, [0; 4], &quoted.bytes());
-                assert_eq!(scene.from_node(&error), "local", "an error about what it sent");
+                assert_eq!(scene.node_sends(&error), "local", "an error about what it sent");
             }
             // What others send is not recorded, and its own flows make no packet between Pods take another way.
-            assert_eq!(scene.from_stale(&udp(f.b, f.external, b"forged")), "source_ip");
+            assert_eq!(scene.stale_sends(&udp(f.b, f.external, b"forged")), "source_ip");
             let a = |packet: &Ip| scene.from(scene.node.a, A_MAC, packet).reason;
             assert_eq!(a(&udp(f.a, f.b, b"x")), "local");
         });
@@ -118,8 +118,8 @@ fn as_long_as_nobody_has_the_range_the_pod_is_found_there() {
                 }
                 let verdict = scene.from(scene.node.a, A_MAC, &udp(f.a, f.unserved, b"x"));
                 assert_eq!((verdict.reason, &verdict.frame[..6]), ("local", &C_MAC[..]), "{prefix}");
-                assert_eq!(scene.from_node(&udp(f.node, f.unserved, b"x")), "local", "{prefix}");
-                assert_eq!(scene.from_stale(&udp(f.unserved, f.external, b"x")), "external", "{prefix}");
+                assert_eq!(scene.node_sends(&udp(f.node, f.unserved, b"x")), "local", "{prefix}");
+                assert_eq!(scene.stale_sends(&udp(f.unserved, f.external, b"x")), "external", "{prefix}");
             }
             // It is a Pod like any other once the podCIDR is its own again.
             let (ifindex, limits) = (scene.stale, Limits::default());

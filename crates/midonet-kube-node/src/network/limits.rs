@@ -122,7 +122,7 @@ impl Network {
         let mut found = Vec::new();
         for port in limited {
             // The interface of a Pod that is just going took its queue along.
-            if !links.get(&port.host_ifindex).is_some_and(|link| !link.is_dead()) {
+            if links.get(&port.host_ifindex).is_none_or(|link| link.is_dead()) {
                 continue;
             }
             let Limits { ingress, egress, class } = port.limits;
