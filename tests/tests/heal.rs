@@ -178,7 +178,7 @@ fn overlay_and_programs(scene: &Scene) {
         ),
         ("program", "tc filter del block 28009", program),
         ("overlay_program", &remove("overlay", "midokube-vxlan"), over),
-        ("uplink_program", &remove("uplink", "eth0"), uplink),
+        ("uplink_program", &remove("uplink-*", "eth0"), uplink),
         ("pin", "rm /sys/fs/bpf/midonet-kube/*/maps/routes", "ls /sys/fs/bpf/midonet-kube/*/*"),
         ("pin", "rm /sys/fs/bpf/midonet-kube/*/programs/*", "ls /sys/fs/bpf/midonet-kube/*/*"),
         ("pin", "rm -r /sys/fs/bpf/midonet-kube/*", "ls /sys/fs/bpf/midonet-kube/*/*"),
