@@ -214,7 +214,10 @@ fn a_changed_pod_cidr_is_told_and_hides_no_other_node() {
     let cidrs = |node: &str| lab.status(node).unwrap().network.unwrap().pod_cidrs;
     let first = ["10.244.1.0/24", "fd44:0:0:1::/64"];
     change("node1", first, ["10.244.9.0/24", "fd44:0:0:9::/64"]);
-    testkit::wait_until(DEADLINE, "node1 has its new podCIDRs", || cidrs("node1")[0] == "10.244.9.0/24");
+    let config = "cat /etc/cni/net.d/10-midonet.conflist";
+    testkit::wait_until(DEADLINE, "node1 has its new podCIDRs", || {
+        cidrs("node1")[0] == "10.244.9.0/24" && sh(&lab, &node1(), config).contains("10.244.9.0/24")
+    });
 
     // As long as nobody has the former range the Pod is found there by its node and by those beside it.
     let beside = add("node1", "beside");
@@ -232,7 +235,9 @@ fn a_changed_pod_cidr_is_told_and_hides_no_other_node() {
     });
 
     change("node2", ["10.244.2.0/24", "fd44:0:0:2::/64"], first);
-    testkit::wait_until(DEADLINE, "node2 has node1's former podCIDRs", || cidrs("node2")[0] == first[0]);
+    testkit::wait_until(DEADLINE, "node2 has node1's former podCIDRs", || {
+        cidrs("node2")[0] == first[0] && sh(&lab, &Target::Node("node2".into()), config).contains(first[0])
+    });
     testkit::wait_until(DEADLINE, "node1 knows it", || {
         lab.status("node1").unwrap().peers.iter().any(|peer| peer.pod_cidrs.contains(&first[0].to_owned()))
     });
