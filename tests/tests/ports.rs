@@ -23,6 +23,10 @@ fn reaches(lab: &TestLab, from: &Target, to: &[IpAddr], when: &str) {
     }
 }
 
+/// Before Linux 6.2 an interface that is up cannot be renamed.
+const RENAME: &str = "rename() { ip link set $1 name $2 2>/dev/null ||
+    { ip link set $1 down && ip link set $1 name $2 && ip link set $2 up; }; };";
+
 /// Two nodes; two Pods on the first and one on the second.
 struct Scene {
     lab: TestLab,
@@ -140,8 +144,8 @@ fn a_pods_interface_is_its_own_by_its_number() {
     for break_it in [
         "ip link set OUTER alias ''",
         "ip link set OUTER alias 'uplink of rack 7'",
-        "ip link set OUTER name bugveth0 alias ''",
-        "ip link set OUTER name swap; ip link set OTHER name OUTER; ip link set swap name OTHER || true",
+        "rename OUTER bugveth0; ip link set bugveth0 alias ''",
+        "rename OUTER swap; rename OTHER OUTER; rename swap OTHER || true",
     ] {
         // While no agent runs, and while one does.
         for running in [false, true] {
@@ -151,7 +155,11 @@ fn a_pods_interface_is_its_own_by_its_number() {
             if !running {
                 scene.lab.stop_agent("node1").unwrap();
             }
-            sh(&scene.lab, &node1(), &break_it.replace("OUTER", &outer).replace("OTHER", &other));
+            sh(
+                &scene.lab,
+                &node1(),
+                &format!("{RENAME} {}", break_it.replace("OUTER", &outer).replace("OTHER", &other)),
+            );
             if !running {
                 scene.lab.start_agent("node1").unwrap();
             }
@@ -169,7 +177,7 @@ fn an_interface_that_lost_its_alias_while_no_agent_ran_keeps_its_network() {
     let scene = Scene::new(&[]);
     let outer = naming::pod_host_interface(&scene.a.key);
     scene.lab.stop_agent("node1").unwrap();
-    sh(&scene.lab, &node1(), &format!("ip link set {outer} alias '' name bugveth0"));
+    sh(&scene.lab, &node1(), &format!("{RENAME} ip link set {outer} alias ''; rename {outer} bugveth0"));
     scene.lab.start_agent("node1").unwrap();
     scene.everything_works("without an alias");
     let told = |problem: &Problem| problem.what == "pod_interface" && problem.problem.contains("bugveth0");
@@ -188,7 +196,7 @@ fn del_finds_a_renamed_interface_while_no_agent_runs() {
     let scene = Scene::new(&[]);
     let outer = naming::pod_host_interface(&scene.a.key);
     scene.lab.stop_agent("node1").unwrap();
-    sh(&scene.lab, &node1(), &format!("ip link set {outer} name bugveth0"));
+    sh(&scene.lab, &node1(), &format!("{RENAME} rename {outer} bugveth0"));
     scene.lab.delete_pod(&scene.a.key).unwrap();
     scene.lab.start_agent("node1").unwrap();
     testkit::wait_until(DEADLINE, "nothing is left of it", || {
