@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::ptr::null_mut;
 
@@ -26,6 +26,14 @@ fn terminal(rows: u16) -> (File, File) {
 fn start(mut command: Command, rows: u16) -> (Child, File) {
     let (shows, programs) = terminal(rows);
     command.stdin(Stdio::null()).stdout(programs.try_clone().unwrap()).stderr(programs);
+    // A shell starts what it runs in the background with SIGINT ignored, and that is inherited.
+    // SAFETY: signal(2) may be called between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
+            Ok(())
+        });
+    }
     (command.spawn().unwrap(), shows)
 }
 
