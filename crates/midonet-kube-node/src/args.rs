@@ -155,7 +155,7 @@ pub struct RunArgs {
     pub tunnel_port: u16,
 
     /// The VXLAN network identifier of the tunnels between nodes, the same on every node.
-    #[arg(long, env = "MIDONETKUBE_VNI", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..1 << 24))]
+    #[arg(long, env = "MIDONETKUBE_VNI", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=0xff_ffff))]
     pub vni: u32,
 
     /// Who writes and removes the headers of tunnels to other nodes. Nodes with either understand each other.

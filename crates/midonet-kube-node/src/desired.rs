@@ -181,6 +181,7 @@ pub fn desired<'a>(
     let mut peers = BTreeMap::new();
     let mut nodes: BTreeMap<IpAddr, Option<IpAddr>> = addresses(mine)
         .filter(|address| judge.accepts(mine, *address))
+        .take(NODE_ADDRESSES)
         .map(|address| (address, None))
         .collect();
     for node in others {
@@ -191,7 +192,7 @@ pub fn desired<'a>(
         let pod_cidrs: Vec<IpNet> =
             node.pod_cidrs.iter().copied().filter(|cidr| judge.takes(node, *cidr)).collect();
         routes.extend(pod_cidrs.iter().map(|cidr| (cidr.trunc(), Route::Tunnel(tunnel_address))));
-        let accepted = addresses(node).filter(|address| judge.accepts(node, *address));
+        let accepted = addresses(node).filter(|address| judge.accepts(node, *address)).take(NODE_ADDRESSES);
         nodes.extend(accepted.map(|address| (address, Some(tunnel_address))));
         peers.insert(node.name.clone(), Peer { pod_cidrs, tunnel_address, own_address });
     }
@@ -269,7 +270,7 @@ const NODE_ADDRESSES: usize = 4;
 fn addresses(node: &Node) -> impl Iterator<Item = IpAddr> {
     let mut seen = BTreeSet::new();
     let first = [end(node, true), end(node, false)].into_iter().flatten();
-    first.chain(ends(node)).filter(move |address| seen.insert(*address)).take(NODE_ADDRESSES)
+    first.chain(ends(node)).filter(move |address| seen.insert(*address))
 }
 
 /// Whether an address can be one host's that packets are routed to.
