@@ -81,7 +81,8 @@ fn make_room(request: &Request, sides: &mut Sides<'_>) -> Result<(), Error> {
             Ok(())
         };
     };
-    match owner(&link) {
+    // What a DEL left to be deleted is no attachment any more.
+    match owner(&link).filter(|_| !link.is_dead()) {
         Some(old) if old.container_id == *container_id && old.ifname != *ifname => attached(format!(
             "Pod {} has interface {} in container {container_id}: one attachment per Pod",
             request.pod, old.ifname

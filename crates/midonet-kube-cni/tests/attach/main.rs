@@ -78,10 +78,10 @@ fn add_check_del() {
 fn the_longest_names() {
     let node = Node::new("midonet-kube-ipam");
     let agent = Agent::start(&node.socket());
-    let pod = Sandbox::new("c1", "web-0");
     let (namespace, name) = ("s".repeat(63), "n".repeat(253));
     let args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name}");
     for (container, ifname) in [(64, 15), (64, 4), (128, 15), (160, 15)] {
+        let pod = Sandbox::new("c1", "web-0");
         let (container, ifname) = ("c".repeat(container), "i".repeat(ifname));
         let more = [
             ("CNI_CONTAINERID", container.as_str()),
