@@ -76,7 +76,7 @@ fn owe(node: &Node, ifindex: u32, answers: u64, too_big: u64) {
     let map = aya::maps::MapData::from_pin(layout.join("maps/answers")).unwrap();
     let mut map: aya::maps::HashMap<_, u32, [u64; 2]> = aya::maps::Map::LruHashMap(map).try_into().unwrap();
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).unwrap();
-    let now = now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64;
+    let now = now.tv_sec().cast_unsigned() * 1_000_000_000 + now.tv_nsec().cast_unsigned();
     map.insert(ifindex, [now + answers, now + too_big], 0).unwrap();
 }
 
