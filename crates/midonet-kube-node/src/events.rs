@@ -27,7 +27,7 @@ const UNTOLD: Duration = Duration::from_millis(900);
 /// How long events are gathered: one command of an operator is several of them.
 pub const DEBOUNCE: Duration = Duration::from_millis(60);
 
-/// Room for many events: each has a header of 16 bytes and a file's name.
+/// Enough for many events: each has a header of 16 bytes and a file's name.
 const BUFFER: usize = 4096;
 
 /// The sources of events.

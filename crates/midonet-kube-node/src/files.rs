@@ -124,15 +124,15 @@ impl Files {
                 let detail = format!("{} is gone or no program", path.display());
                 report.repaired.push(Finding::new("plugin", detail));
             }
-            Err(error) => report.problems.push(Problem::new(
-"plugin",
-path.display().to_string(),
-format!("there is no such program ({error:#}), so no Pod can be added"),
-format!(
-                    "run `midonet-kube-node install --cni-bin-dir {}` on the node, or delete the agent's Pod, whose start does",
+            Err(error) => {
+                let problem = format!("there is no such program ({error:#}), so no Pod can be added");
+                let remedy = format!(
+                    "run `midonet-kube-node install --cni-bin-dir {}` on the node, or delete the agent's Pod, whose start \
+                     does",
                     directory.display()
-                ),
-            )),
+                );
+                report.problems.push(Problem::new("plugin", path.display().to_string(), problem, remedy));
+            }
         }
     }
 }

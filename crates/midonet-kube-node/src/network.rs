@@ -193,7 +193,7 @@ impl Network {
         let prepared = underlay.and_then(|underlay| self.prepare_local(&desired.local, underlay));
         // Those of other nodes do not wait for this node's own part.
         let problems = self.apply_routes(desired, prune)?;
-        // The doors last: what they lead to is complete.
+        // The programs last: the tables that they read are complete.
         let applied = self.open_doors(prepared?)?;
         self.restore_ports(&applied.local.pod_cidrs, applied.mtu)?;
         self.applied = Some(applied);
@@ -274,7 +274,7 @@ impl Network {
         let mut problems = Vec::new();
         let current = self.datapath.nodes().context("cannot read the datapath's addresses of nodes")?;
         self.wanted_nodes.clone_from(desired);
-        // Old ones first: the table has room for those that are wanted.
+        // Old ones first: a full table then takes those that are wanted.
         let stale = current.keys().filter(|address| !desired.contains_key(*address));
         for address in stale.filter(|address| prune || self.own_nodes.contains(*address)) {
             self.datapath

@@ -55,7 +55,8 @@ impl Network {
             info!(addresses = ?former, interface = interface::NODE, "removed addresses of a former podCIDR");
         }
         let direct = is_direct(self.settings.encapsulation, local, &underlay, port)?;
-        if self.settings.encapsulation == Encapsulation::Auto
+        if !direct
+            && self.settings.encapsulation == Encapsulation::Auto
             && let Some(why) = needs_the_stack(local, &underlay, port)?
         {
             info!(why, "tunnels go through the node's network stack, not past it");

@@ -178,15 +178,18 @@ impl Network {
     /// cannot be done for one Pod is a problem of that Pod's.
     pub(super) fn restore_ports(&mut self, pod_cidrs: &[IpNet], mtu: u32) -> Result<()> {
         let committed = self.datapath.ports().context("cannot read the datapath's ports")?;
-        for port in self.ports.values().map(|port| port.port(pod_cidrs)) {
-            if !committed.iter().any(|now| same(now, &port)) {
-                self.datapath.bind(&port).context("cannot commit a Pod's port again")?;
+        self.unrepaired.clear();
+        for record in self.ports.values() {
+            let port = record.port(pod_cidrs);
+            if !committed.iter().any(|now| same(now, &port))
+                && let Err(error) = self.datapath.bind(&port)
+            {
+                self.unrepaired.insert(port.ifindex, unrepaired(record, &error));
             }
         }
         let members = tc::block_members()?;
         let links: BTreeMap<u32, _> =
             plumbing::list_ports()?.into_iter().map(|link| (link.ifindex, link)).collect();
-        self.unrepaired.clear();
         self.free_names(&links);
         for port in self.ports.values() {
             let Some(link) = links.get(&port.host_ifindex).filter(|link| !link.is_dead()) else {
@@ -202,23 +205,23 @@ impl Network {
                     alias: lost_alias(port, link).then(|| port.alias.encode()),
                 };
                 if let Err(error) = plumbing::repair_outer(&wanted) {
-                    let object = format!("{} of Pod {}", port.host_ifname, port.pod());
-                    let problem = format!("the Pod's interface cannot be repaired: {error}");
-                    let remedy = "correct what is named, or delete the Pod";
-                    let problem = Problem::new("pod_interface", object, problem, remedy);
-                    self.unrepaired.insert(link.ifindex, problem);
+                    self.unrepaired.insert(link.ifindex, unrepaired(port, &error));
                     continue;
                 }
             }
-            if self.pods_mtu != Some(mtu)
-                && link.mtu != mtu
-                && !plumbing::set_inner_mtu(&port.host_ifname, port.mac.0, mtu)?
-            {
-                warn!(
+            if self.pods_mtu == Some(mtu) || link.mtu == mtu {
+                continue;
+            }
+            match plumbing::set_inner_mtu(&port.host_ifname, port.mac.0, mtu) {
+                Ok(true) => {}
+                Err(error) => {
+                    self.unrepaired.insert(link.ifindex, unrepaired(port, &error));
+                }
+                Ok(false) => warn!(
                     pod = %port.pod(), mtu = link.mtu,
                     "the Pods' MTU is now {mtu}, but this Pod's namespace is not to be found: it keeps its own until \
                      it is made anew, and is told when a packet is too big"
-                );
+                ),
             }
         }
         self.pods_mtu = Some(mtu);
@@ -345,6 +348,13 @@ fn look_at_port(port: &PortRecord, link: &plumbing::Link, down: bool, in_block: 
     }
     found.extend(changed(port, link).map(of_pod));
     found
+}
+
+/// What could not be put right for one Pod. The others are repaired all the same.
+fn unrepaired(port: &PortRecord, error: &dyn fmt::Display) -> Problem {
+    let object = format!("{} of Pod {}", port.host_ifname, port.pod());
+    let problem = format!("the Pod's interface cannot be repaired: {error}");
+    Problem::new("pod_interface", object, problem, "correct what is named, or delete the Pod")
 }
 
 /// What somebody changed of a Pod's interface: it is that Pod's as long as its number is there.

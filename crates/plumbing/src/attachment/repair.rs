@@ -65,7 +65,7 @@ pub fn keep_addresses(ifname: &str, keep: &[IpNet]) -> Result<Vec<IpNet>> {
     Ok(others)
 }
 
-/// What a Pod's outer end should be.
+/// What the host side of a Pod's veth pair should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outer {
     /// Its number, which it keeps whatever else is changed.
