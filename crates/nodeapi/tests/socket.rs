@@ -144,7 +144,7 @@ fn a_removed_or_replaced_socket_is_made_again_and_calls_under_way_live_on() {
     assert_eq!(socket.problem(), None);
 
     let directory = path.parent().unwrap();
-    let strangers: [(&str, &dyn Fn()); 6] = [
+    let breaks: [(&str, &dyn Fn()); 6] = [
         ("is gone", &|| std::fs::remove_file(&path).unwrap()),
         ("is gone", &|| std::fs::remove_dir_all(directory).unwrap()),
         ("is gone", &|| std::fs::rename(directory, folder.path().join("elsewhere")).unwrap()),
@@ -158,8 +158,8 @@ fn a_removed_or_replaced_socket_is_made_again_and_calls_under_way_live_on() {
         }),
         ("mode 666", &|| std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap()),
     ];
-    for (problem, harm) in strangers {
-        harm();
+    for (problem, break_it) in breaks {
+        break_it();
         let told = socket.problem().unwrap();
         assert!(told.contains(problem) && told.contains(path.to_str().unwrap()), "{told}");
         runtime.block_on(async { socket.make_again().unwrap() });
