@@ -25,6 +25,9 @@ struct Stream {
     answers: std::sync::Mutex<BTreeSet<u64>>,
 }
 
+/// The number of the packets that are sent until one is answered; they are not counted.
+const FIRST: u64 = u64::MAX;
+
 impl Stream {
     fn new(name: String) -> Self {
         Self { name, sent: AtomicU64::new(0), answers: std::sync::Mutex::default() }
@@ -35,7 +38,8 @@ impl Stream {
         (0..self.sent.load(Ordering::Relaxed)).filter(|number| !answers.contains(number)).collect()
     }
 
-    /// Sends a packet at each tick; receives on the side, and after the last until there is every answer.
+    /// Sends a packet at each tick, once the path carries any; receives on the side, and after the last until there
+    /// is every answer.
     fn run(
         &self,
         pause: Duration,
@@ -52,6 +56,13 @@ impl Stream {
                     }
                 }
             });
+            // The kernel activates a new veth pair's transmit queue some time after its carrier: until then it drops
+            // what the Pod sends.
+            let until = Instant::now() + DEADLINE;
+            while !self.answers.lock().unwrap().contains(&FIRST) && Instant::now() < until {
+                send(FIRST);
+                thread::sleep(Duration::from_millis(20));
+            }
             let start = Instant::now();
             let mut next = start;
             while !stop.load(Ordering::Relaxed) {

@@ -20,6 +20,8 @@ pub(super) fn an_outage_of_the_api_server_stops_nobody(cluster: &Cluster, pods: 
 
     // On a node whose agent goes on, and on one whose agent has to start from what it knows.
     comes_talks_and_goes(cluster, "node2", "steady", pods);
+    let ready = status(cluster, "node2").is_some_and(|status| status["agent"]["ready"] == true);
+    assert!(ready, "an agent that runs stays ready");
     let agent = cluster.enter("node1", &["pgrep", "-x", "midonet-kube-no"]);
     cluster.enter("node1", &["kill", "-9", agent.trim()]);
     testkit::wait_until(DEADLINE, "the agent of node1 is back, with what was on disk", || {
