@@ -11,11 +11,12 @@ use tokio::sync::watch;
 use tokio::task::block_in_place;
 use tracing::warn;
 
-use crate::annotate::{Mailbox, port_annotations};
+use crate::annotate::{WorkQueue, port_annotations};
+use crate::backend::embedded::Network;
+use crate::backend::{BindError, BindRequest, PortRecord};
 use crate::desired::Peer;
-use crate::leaks::Report;
-use crate::metrics::Durations;
-use crate::network::{BindError, BindRequest, Network, PortRecord};
+use crate::durations::Durations;
+use crate::leak::Report;
 use crate::problems::{Origin, Problem, Problems};
 use crate::repairs::Repairs;
 
@@ -29,7 +30,7 @@ struct Inner {
     started: Instant,
     network: Mutex<Network>,
     peers: Mutex<Vec<(String, Peer)>>,
-    mailbox: Mailbox,
+    annotations: WorkQueue,
     /// `None` before there was anything to make a network of.
     readiness: watch::Sender<Option<Readiness>>,
     /// Why the plugin cannot reach this agent.
@@ -59,7 +60,7 @@ impl Agent {
     pub fn new(
         node_name: &str,
         network: Network,
-        mailbox: Mailbox,
+        annotations: WorkQueue,
         source_name: String,
         source: objects::Health,
         reservations: Option<PathBuf>,
@@ -70,7 +71,7 @@ impl Agent {
             repairs: network.repairs().clone(),
             network: Mutex::new(network),
             peers: Mutex::default(),
-            mailbox,
+            annotations,
             readiness: watch::Sender::new(None),
             problems: Problems::default(),
             unserved: Mutex::default(),
@@ -246,8 +247,8 @@ impl Agent {
     }
 
     /// The annotations that still have to be written.
-    pub fn mailbox(&self) -> &Mailbox {
-        &self.0.mailbox
+    pub fn annotations(&self) -> &WorkQueue {
+        &self.0.annotations
     }
 
     /// Commits a port and sees to it that the Pod is annotated.
@@ -269,7 +270,7 @@ impl Agent {
     pub fn sweep(&self) -> bool {
         let dropped = self.with_network(Network::sweep);
         for port in &dropped {
-            self.0.mailbox.cancel(port.pod());
+            self.0.annotations.cancel(port.pod());
         }
         self.set_problems(Origin::Ports, self.with_network(|network| network.port_problems()));
         !dropped.is_empty()
@@ -282,7 +283,7 @@ impl Agent {
     pub fn release(&self, host_ifname: &str, container_id: &str) -> Result<Option<PortRecord>> {
         let record = self.with_network(|network| network.release(host_ifname, container_id))?;
         if let Some(record) = &record {
-            self.0.mailbox.cancel(record.pod());
+            self.0.annotations.cancel(record.pod());
         }
         Ok(record)
     }
@@ -298,7 +299,7 @@ impl Agent {
             uid: port.alias.pod_uid.clone(),
         };
         let annotations = port_annotations(port.pod(), port.mac, &port.addresses);
-        if let Err(error) = self.0.mailbox.post(pod, annotations) {
+        if let Err(error) = self.0.annotations.post(pod, annotations) {
             warn!(pod = %port.pod(), %error, "the Pod will not be annotated");
         }
     }

@@ -26,12 +26,12 @@ const GRACE: Duration = Duration::from_millis(100);
 
 /// The queue's two ends. Clones share one queue.
 #[derive(Debug, Clone)]
-pub struct Mailbox {
+pub struct WorkQueue {
     queue: Arc<Mutex<Queue>>,
     changed: Arc<Notify>,
 }
 
-impl Mailbox {
+impl WorkQueue {
     /// A queue for that many Pods.
     pub fn new(capacity: usize) -> Self {
         Self { queue: Arc::new(Mutex::new(Queue::new(capacity))), changed: Arc::default() }

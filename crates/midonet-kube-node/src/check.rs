@@ -8,9 +8,10 @@ mod node;
 mod ports;
 
 use anyhow::{Result, bail};
+use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::args::{CheckArgs, Output, RunArgs, unknown_settings};
+use crate::config::{self, Config};
 use crate::stdout;
 
 pub use finding::{Finding, Problem, State};
@@ -18,6 +19,18 @@ pub(crate) use node::ipam_plugin;
 
 /// The shape of the document for programs; the number grows when a field goes or changes its meaning.
 const API_VERSION: &str = "midokube.midonet.org/v1";
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// One line a finding.
+    Text,
+    /// One JSON document: apiVersion, kind, version, node, ok, and findings, each with what, state (ok, warning,
+    /// invalid or missing), and unless it is ok problem and remedy.
+    Json,
+    /// The same as YAML.
+    Yaml,
+}
 
 /// The document for programs.
 #[derive(Debug, Serialize)]
@@ -31,11 +44,11 @@ struct Report<'a> {
     findings: &'a [Finding],
 }
 
-/// Settings, rights and files: quick enough for every start, and asking nobody.
-pub fn quickly(args: &RunArgs) -> Vec<Finding> {
+/// Settings, rights and files: quick enough for every start, and asking nobody. `unknown` is what of the environment
+/// looks like a setting and is none.
+pub fn quickly(args: &Config, unknown: Vec<config::Problem>) -> Vec<Finding> {
     let mut problems = args.problems();
-    let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    problems.extend(unknown_settings(variables));
+    problems.extend(unknown);
     let mut findings: Vec<_> =
         problems.into_iter().map(|found| Finding::invalid("settings", found.problem, found.remedy)).collect();
     findings.extend(node::look(args));
@@ -44,7 +57,7 @@ pub fn quickly(args: &RunArgs) -> Vec<Finding> {
 }
 
 /// The kernel's features, each tried in a network namespace that is gone afterwards.
-pub fn kernel(args: &RunArgs) -> Vec<Finding> {
+pub fn kernel(args: &Config) -> Vec<Finding> {
     kernel::try_out(args)
 }
 
@@ -52,15 +65,14 @@ pub fn kernel(args: &RunArgs) -> Vec<Finding> {
 ///
 /// # Errors
 /// Something is invalid or missing, or the findings cannot be printed.
-pub fn check(args: &CheckArgs) -> Result<()> {
-    let CheckArgs { output, run } = args;
+pub fn check(run: &Config, output: Output, unknown: Vec<config::Problem>) -> Result<()> {
     plumbing::sysctl::look_in(&run.paths.sysctl_dir);
-    let mut findings = quickly(run);
+    let mut findings = quickly(run, unknown);
     findings.extend(ipam_plugin(run));
     findings.push(ports::http(run.http_listen));
     findings.extend(cluster::look(run));
     findings.extend(kernel(run));
-    print(*output, &run.node_name, &findings)?;
+    print(output, &run.node_name, &findings)?;
     let count = |kind: fn(&State) -> bool| findings.iter().filter(|finding| kind(&finding.state)).count();
     match (
         count(|state| matches!(state, State::Invalid(_))),

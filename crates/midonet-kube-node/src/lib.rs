@@ -1,34 +1,32 @@
 //! The node agent: the objects of the cluster in, the network of this node out.
 //!
-//! `objects` -> [`desired`] (pure) -> [`network`] (the kernel) and, beside it, the gRPC [`service`] for the
-//! CNI plugin, the [`annotate`] queue back to the API server, and [`http`] for probes and metrics.
-//! [`run`] joins them.
+//! `objects` -> [`desired`] (pure) -> [`backend`] (the kernel), driven by [`reconcile`]; beside it [`server`] (gRPC for the
+//! CNI plugin, HTTP for probes and metrics), [`annotate`] (a work queue back to the API server), [`drift`] and [`leaks`]
+//! (what others removed, changed or left behind). [`run`] joins them; [`cli`] and [`config`] say what it is told.
 
 pub mod agent;
 pub mod annotate;
-pub mod args;
+pub mod backend;
 pub mod capabilities;
 pub mod check;
+pub mod cli;
 pub mod cni_config;
+pub mod config;
 pub mod degraded;
 pub mod desired;
-pub mod events;
-pub mod files;
-pub mod follow;
-pub mod heal;
-pub mod http;
+pub mod drift;
+pub mod durations;
 pub mod install;
+pub mod kernel_settings;
+pub mod leak;
 pub mod leaks;
 pub mod lock;
 pub mod memory;
-pub mod metrics;
-pub mod network;
-pub mod probe;
 pub mod problems;
+pub mod reconcile;
 pub mod repairs;
 pub mod run;
-pub mod service;
-pub mod settings;
-pub mod status;
+pub mod server;
+pub mod source;
 pub mod stdout;
 pub mod uninstall;

@@ -4,8 +4,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use midonet_kube_node::args::{Cli, Command, LogFormat, RunArgs};
-use midonet_kube_node::{capabilities, check, events, install, memory, run, stdout, uninstall};
+use midonet_kube_node::cli::{Cli, Command, unknown_settings};
+use midonet_kube_node::config::{Config, LogFormat};
+use midonet_kube_node::drift::events;
+use midonet_kube_node::{capabilities, check, install, memory, run, stdout, uninstall};
 use nix::sys::signal::{SigSet, Signal};
 use tracing_subscriber::EnvFilter;
 
@@ -18,11 +20,16 @@ fn main() -> ExitCode {
     };
     end(match cli.command {
         Some(Command::Install { cni_bin_dir }) => install::install(&cni_bin_dir),
-        Some(Command::Check(args)) => check::check(&args),
+        Some(Command::Check(args)) => check::check(&args.run, args.output, unknown()),
         Some(Command::Uninstall(args)) => uninstall::uninstall(&args),
         Some(Command::Pause) => pause(),
         None => start(cli.run),
     })
+}
+
+/// What of the environment looks like a setting and is none.
+fn unknown() -> Vec<midonet_kube_node::config::Problem> {
+    unknown_settings(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
 }
 
 fn end(result: anyhow::Result<()>) -> ExitCode {
@@ -43,8 +50,8 @@ fn pause() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start(args: RunArgs) -> anyhow::Result<()> {
-    let findings = check::quickly(&args);
+fn start(args: Config) -> anyhow::Result<()> {
+    let findings = check::quickly(&args, unknown());
     let complaint = check::complaint(&findings);
     anyhow::ensure!(complaint.is_empty(), "this node lacks what the network needs:\n{complaint}");
     // The Kubernetes client tells of every failed request, in its own words; the agent says each cause once.

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::warn;
 
-use crate::leaks::Kind;
-use crate::network::Finding;
+use crate::drift::Drift;
+use crate::leak::Kind;
 
-/// What somebody else can break, as [`Finding::what`](crate::network::Finding::what) names it.
+/// What somebody else can break, as [`Drift::what`](crate::backend::Drift::what) names it.
 const BROKEN: [&str; 23] = [
     "address",
     "block",
@@ -54,7 +54,7 @@ impl Repairs {
     }
 
     /// Says what was put right, and counts it.
-    pub fn note(&self, found: &[Finding]) {
+    pub fn note(&self, found: &[Drift]) {
         for finding in found {
             self.count(finding.what);
             warn!(what = finding.what, wrong = finding.detail, "somebody else changed it: repaired");
@@ -74,7 +74,7 @@ mod tests {
 
     use super::*;
 
-    /// The kinds that the sources name: `Finding::new("kind", ...)` and the parts of a pair, `Part::Name => "kind"`.
+    /// The kinds that the sources name: `Drift::new("kind", ...)` and the parts of a pair, `Part::Name => "kind"`.
     fn named(directory: &Path, found: &mut BTreeMap<String, u64>) {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
@@ -84,7 +84,7 @@ mod tests {
             }
             let text = fs::read_to_string(&path).unwrap();
             let code = text.split("#[cfg(test)]").next().unwrap();
-            for (marker, is_part) in [("Finding::new(", false), ("Part::", true)] {
+            for (marker, is_part) in [("Drift::new(", false), ("Part::", true)] {
                 for rest in code.split(marker).skip(1) {
                     let rest =
                         if is_part { rest.split_once("=> ").map_or("", |(_, rest)| rest) } else { rest };

@@ -7,7 +7,6 @@ use anyhow::{Context, Result, anyhow};
 use naming::alias::CLUSTER_NETWORK;
 use nodeapi::original::mido_net_kube_node_server::MidoNetKubeNodeServer;
 use nodeapi::v1::node_server::NodeServer;
-use objects::{ApiOptions, Cache, Source};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -15,15 +14,15 @@ use tonic::transport::Server;
 use tracing::{info, warn};
 
 use crate::agent::Agent;
-use crate::annotate::Mailbox;
-use crate::args::RunArgs;
-use crate::events::Events;
-use crate::files::{self, Files};
-use crate::follow::follow;
-use crate::heal::Healer;
-use crate::network::{Network, Settings};
-use crate::service::{NodeService, OriginalService};
-use crate::{check, degraded, http, leaks, lock};
+use crate::annotate::WorkQueue;
+use crate::backend::embedded::{Network, Settings};
+use crate::config::Config;
+use crate::drift::detector::Detector;
+use crate::drift::events::Events;
+use crate::drift::files::{self, Files};
+use crate::server::{LegacyService, NodeService, http};
+use crate::source::source;
+use crate::{check, degraded, leaks, lock, reconcile};
 
 /// The least time between two looks for dead interfaces.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -38,7 +37,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// What makes it impossible to start, or to go on.
-pub async fn run(args: RunArgs) -> Result<()> {
+pub async fn run(args: Config) -> Result<()> {
     info!(version = env!("CARGO_PKG_VERSION"), node = args.node_name, "starting");
     let lock = lock::take(&args.paths.state_dir)?;
     plumbing::sysctl::look_in(&args.paths.sysctl_dir);
@@ -49,14 +48,14 @@ pub async fn run(args: RunArgs) -> Result<()> {
     let connection = source(&args).connect().await.map_err(|error| anyhow!("{error}; {}", error.remedy()))?;
     let annotator = connection.annotator();
     let reporter = connection.reporter(&args.node_name);
-    let mailbox = Mailbox::new(usize::try_from(args.max_pods)?);
+    let annotations = WorkQueue::new(usize::try_from(args.max_pods)?);
     let settings = settings(&args);
     let reservations = settings.reservations.clone();
     let network = Network::open(settings).map_err(|error| explain(&args, error))?;
     let agent = Agent::new(
         &args.node_name,
         network,
-        mailbox.clone(),
+        annotations.clone(),
         connection.to_string(),
         connection.health(),
         reservations,
@@ -72,7 +71,7 @@ pub async fn run(args: RunArgs) -> Result<()> {
     let incoming = nodeapi::incoming(listener, refused);
     let grpc = Server::builder()
         .add_service(NodeServer::new(NodeService::new(agent.clone())))
-        .add_service(MidoNetKubeNodeServer::new(OriginalService::new(annotator.clone())))
+        .add_service(MidoNetKubeNodeServer::new(LegacyService::new(annotator.clone())))
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     let mut grpc = tokio::spawn(grpc);
     for port in agent.with_network(|network| network.ports().cloned().collect::<Vec<_>>()) {
@@ -84,8 +83,8 @@ pub async fn run(args: RunArgs) -> Result<()> {
         _ = interrupt.recv() => Ok(()),
         ended = http::serve(listeners, agent.clone()) => ended,
         ended = &mut grpc => ended.context("the gRPC server ended")?.context("the gRPC server failed"),
-        () = mailbox.deliver(annotator) => Ok(()),
-        ended = follow(&args, &agent, connection, Healer::new(&events)) => ended,
+        () = annotations.deliver(annotator) => Ok(()),
+        ended = reconcile::run(&args, &agent, connection, Detector::new(&events)) => ended,
         () = files::watch(&agent, &files, &events) => Ok(()),
         () = sweep(&agent, &events) => Ok(()),
         () = leaks::watch(&agent, &args.ipam_type) => Ok(()),
@@ -101,7 +100,7 @@ pub async fn run(args: RunArgs) -> Result<()> {
 }
 
 /// Why the network cannot be opened, and whatever else the kernel lacks.
-fn explain(args: &RunArgs, error: anyhow::Error) -> anyhow::Error {
+fn explain(args: &Config, error: anyhow::Error) -> anyhow::Error {
     match check::complaint(&check::kernel(args)) {
         complaint if complaint.is_empty() => error,
         complaint => {
@@ -110,23 +109,7 @@ fn explain(args: &RunArgs, error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// Where objects come from.
-pub(crate) fn source(args: &RunArgs) -> Source {
-    match &args.manifests {
-        Some(folder) => Source::Folder(folder.clone()),
-        None => Source::Api(ApiOptions {
-            kubeconfig: args.kubeconfig.clone(),
-            server: args.api_server.clone(),
-            cache: Some(Cache {
-                path: args.paths.nodes(),
-                node: args.node_name.clone(),
-                max_age: args.cache_max_age,
-            }),
-        }),
-    }
-}
-
-fn settings(args: &RunArgs) -> Settings {
+fn settings(args: &Config) -> Settings {
     Settings {
         node_name: args.node_name.clone(),
         cluster_cidrs: args.cluster_cidr.clone(),

@@ -7,11 +7,12 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
+use clap::Args;
 use naming::interface;
 
-use crate::args::UninstallArgs;
-use crate::network::{live_ports, name_files, names_directory};
-use crate::{cni_config, install, lock, settings, stdout};
+use crate::backend::embedded::{live_ports, name_files, names_directory};
+use crate::config::Paths;
+use crate::{cni_config, install, kernel_settings, lock, stdout};
 
 /// How many dead interfaces are deleted at once.
 const SLICE: usize = 32;
@@ -19,12 +20,32 @@ const SLICE: usize = 32;
 /// So many Pods are named.
 const MOST: usize = 20;
 
+/// What is removed, and from where.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Where things are on this node.
+    #[command(flatten)]
+    pub paths: Paths,
+
+    /// Where the container runtime looks for CNI plugins.
+    #[arg(long, env = "MIDONETKUBE_CNIBINDIR", default_value = "/opt/cni/bin")]
+    pub cni_bin_dir: PathBuf,
+
+    /// Where the Pods' addresses are kept.
+    #[arg(long, default_value = "/var/lib/cni/networks/midonet-pod-network")]
+    pub ipam_dir: PathBuf,
+
+    /// Also if Pods still have interfaces: they lose their network.
+    #[arg(long)]
+    pub force: bool,
+}
+
 /// Removes everything, as far as it is there: known files by their names, never a tree that a setting names. What
 /// fails does not keep the rest from being tried.
 ///
 /// # Errors
 /// An agent runs, Pods still have interfaces and `force` is not given, or some of it cannot be removed.
-pub fn uninstall(args: &UninstallArgs) -> Result<()> {
+pub fn uninstall(args: &Options) -> Result<()> {
     plumbing::sysctl::look_in(&args.paths.sysctl_dir);
     let _lock = lock::take(&args.paths.state_dir)?;
     let pods = live_ports()?;
@@ -56,7 +77,7 @@ pub fn uninstall(args: &UninstallArgs) -> Result<()> {
     work.step("the nftables table inet midonet-kube", remove_table());
     let pins = datapath::remove_pins(&args.paths.bpf_dir).map_err(Into::into);
     work.step(&format!("the pins in {}", args.paths.bpf_dir.display()), pins);
-    match settings::give_back(&args.paths.state_dir) {
+    match kernel_settings::restore(&args.paths.state_dir) {
         Ok(given) => given.iter().for_each(|setting| work.tell(format_args!("given back: {setting}"))),
         Err(error) => work.errors.push(error),
     }
@@ -70,7 +91,7 @@ pub fn uninstall(args: &UninstallArgs) -> Result<()> {
     if !names.is_empty() {
         work.directory(&names_directory(state_dir), &names);
     }
-    work.directory(state_dir, &[settings::path(state_dir), lock::path(state_dir)]);
+    work.directory(state_dir, &[kernel_settings::path(state_dir), lock::path(state_dir)]);
     work.end()
 }
 

@@ -7,16 +7,16 @@ use objects::{Look, LookError, Node, Source};
 use plumbing::probe::{Fault, Probe};
 
 use super::Finding;
-use crate::args::RunArgs;
+use crate::backend::embedded::{self, Underlay, overlap};
+use crate::config::Config;
 use crate::desired::{Desired, Ranges, desired};
-use crate::network::{self, Underlay};
 use crate::problems::Problem;
-use crate::{follow, run};
+use crate::source::source;
 
 /// All questions to the source together may take so long.
 const LIMIT: Duration = Duration::from_secs(10);
 
-pub(super) fn look(args: &RunArgs) -> Vec<Finding> {
+pub(super) fn look(args: &Config) -> Vec<Finding> {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return vec![Finding::missing("threads", error, "raise the limit of processes")],
@@ -27,8 +27,8 @@ pub(super) fn look(args: &RunArgs) -> Vec<Finding> {
     findings
 }
 
-async fn ask(args: &RunArgs) -> Vec<Finding> {
-    let source = run::source(args);
+async fn ask(args: &Config) -> Vec<Finding> {
+    let source = source(args);
     let connection = match source.connect().await {
         Ok(connection) => connection,
         // Already said of the directory.
@@ -59,7 +59,7 @@ async fn ask(args: &RunArgs) -> Vec<Finding> {
     findings
 }
 
-fn own_node(args: &RunArgs, nodes: &[Node]) -> Vec<Finding> {
+fn own_node(args: &Config, nodes: &[Node]) -> Vec<Finding> {
     let what = format!("Node {}", args.node_name);
     let ranges = Ranges { cluster: &args.cluster_cidr, service: &args.service_cidr };
     // A wrong --cluster-cidr is said already; without any, no podCIDR could be in it.
@@ -80,7 +80,7 @@ fn own_node(args: &RunArgs, nodes: &[Node]) -> Vec<Finding> {
             format!("{error:#}"),
             "correct the Node's InternalIP (the kubelet's --node-ip), or run this on that node",
         ),
-        Ok(underlay) => match network::mtu_problem(&underlay, has_ipv6, args.mtu) {
+        Ok(underlay) => match embedded::mtu_problem(&underlay, has_ipv6, args.mtu) {
             Some((problem, remedy)) => Finding::invalid("MTU", problem, remedy),
             None => Finding::good(uplink),
         },
@@ -89,7 +89,7 @@ fn own_node(args: &RunArgs, nodes: &[Node]) -> Vec<Finding> {
 }
 
 /// What becomes of Pods' packets on this node, as far as others' rules, routes and settings go.
-fn packets(args: &RunArgs, desired: &Desired) -> Vec<Finding> {
+fn packets(args: &Config, desired: &Desired) -> Vec<Finding> {
     let what = "rules, routes and settings of the node";
     match look_at_packets(args, desired) {
         Ok(findings) if findings.is_empty() => vec![Finding::good(what)],
@@ -98,22 +98,22 @@ fn packets(args: &RunArgs, desired: &Desired) -> Vec<Finding> {
     }
 }
 
-fn look_at_packets(args: &RunArgs, desired: &Desired) -> Result<Vec<Finding>> {
-    let RunArgs { cluster_cidr, service_cidr, encapsulation, .. } = args;
+fn look_at_packets(args: &Config, desired: &Desired) -> Result<Vec<Finding>> {
+    let Config { cluster_cidr, service_cidr, encapsulation, .. } = args;
     let local = &desired.local;
     let address = local.tunnel_address;
     let ranges = [cluster_cidr.as_slice(), service_cidr].concat();
     if let Some((range, what)) = plumbing::probe::overlaps(&ranges, address)? {
-        let problem = follow::overlap(range, &what);
-        return Ok(vec![Finding::invalid("the cluster's addresses", problem, follow::OVERLAP_REMEDY)]);
+        let problem = overlap::problem(range, &what);
+        return Ok(vec![Finding::invalid("the cluster's addresses", problem, overlap::REMEDY)]);
     }
     // Without an uplink there is nothing direct, and that is said already.
     let underlay = Underlay::look(address, &desired.tunnels(), local.has_ipv6(), None).ok();
     let direct =
-        underlay.map(|underlay| network::is_direct(*encapsulation, local, &underlay, args.tunnel_port));
+        underlay.map(|underlay| embedded::is_direct(*encapsulation, local, &underlay, args.tunnel_port));
     let direct = direct.transpose()?.unwrap_or(false);
     let peers: Vec<_> = desired.peers.iter().map(|(name, peer)| (name.clone(), peer.clone())).collect();
-    let question = network::question(cluster_cidr, service_cidr, local, args.tunnel_port, direct, &peers);
+    let question = embedded::question(cluster_cidr, service_cidr, local, args.tunnel_port, direct, &peers);
     let faults = Probe::default().look(&question)?.into_iter();
     Ok(faults
         .map(|Fault { object, problem, remedy, .. }| Finding::warning(object, problem, remedy))

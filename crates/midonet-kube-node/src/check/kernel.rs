@@ -10,10 +10,10 @@ use plumbing::nft::Masquerade;
 use plumbing::{Attachment, tc};
 
 use super::Finding;
-use crate::args::RunArgs;
-use crate::network::Hook;
+use crate::backend::embedded::Hook;
+use crate::config::Config;
 
-pub(super) fn try_out(args: &RunArgs) -> Vec<Finding> {
+pub(super) fn try_out(args: &Config) -> Vec<Finding> {
     let tried = thread::scope(|scope| {
         let thread = scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace to try things in")?;
@@ -32,7 +32,7 @@ struct Trial {
 }
 
 impl Trial {
-    fn run(mut self, args: &RunArgs) -> Vec<Finding> {
+    fn run(mut self, args: &Config) -> Vec<Finding> {
         let _loopback = plumbing::set_up("lo");
         let ipv6 = plumbing::sysctl::has_ipv6();
         self.findings.push(if ipv6 { Finding::good("IPv6") } else { without_ipv6(args) });
@@ -117,7 +117,7 @@ impl Trial {
 }
 
 /// Whether that matters depends on the Pods' addresses.
-fn without_ipv6(args: &RunArgs) -> Finding {
+fn without_ipv6(args: &Config) -> Finding {
     let problem = "this kernel has none (ipv6.disable=1, or no CONFIG_IPV6)";
     match args.cluster_cidr.iter().find(|cidr| cidr.addr().is_ipv6()) {
         Some(cidr) => Finding::missing(

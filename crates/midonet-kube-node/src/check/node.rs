@@ -8,10 +8,10 @@ use naming::alias::CLUSTER_NETWORK;
 use nix::unistd::{AccessFlags, access};
 
 use super::Finding;
-use crate::args::{Paths, RunArgs};
+use crate::config::{Config, Paths};
 use crate::{capabilities, cni_config, leaks};
 
-pub(super) fn look(args: &RunArgs) -> Vec<Finding> {
+pub(super) fn look(args: &Config) -> Vec<Finding> {
     let mut findings = vec![rights()];
     findings.extend(folders(&args.paths));
     findings.extend(addresses(&args.ipam_type));
@@ -85,7 +85,7 @@ fn addresses(ipam_type: &str) -> Option<Finding> {
 
 /// An IPAM plugin that the CNI plugin executes; its own is part of it. The agent's start does not look for it: who
 /// needs it is the next ADD, whose error names it, and an agent that does not start would repair nothing.
-pub(crate) fn ipam_plugin(args: &RunArgs) -> Option<Finding> {
+pub(crate) fn ipam_plugin(args: &Config) -> Option<Finding> {
     let (name, folder) = (&args.ipam_type, &args.cni_bin_dir);
     if name == ipam::IN_PROCESS {
         return None;

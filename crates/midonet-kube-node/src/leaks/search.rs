@@ -1,4 +1,4 @@
-//! Looking for leaks and putting right what is certain: the edge around [`judge`].
+//! Looking for leaks and putting right what is certain: the edge around [`classify`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -13,34 +13,34 @@ use nix::time::{ClockId, clock_gettime};
 use plumbing::Link;
 use tracing::{info, warn};
 
-use super::judge::{Interface, Judgement, Snapshot, judge, owner};
-use super::{Kind, Report};
+use super::classify::{Classified, Interface, Snapshot, classify};
 use crate::agent::Agent;
-use crate::network::PortRecord;
+use crate::backend::PortRecord;
+use crate::leak::{Kind, Report, owner};
 
 /// Looks again and again.
 #[derive(Debug, Clone)]
 pub(super) struct Search {
-    /// The folder of reservations; or why there is none to look at.
-    folder: Result<PathBuf, String>,
+    /// The directory of reservations; or why there is none to look at.
+    directory: Result<PathBuf, String>,
     /// Since when which interface is seen without a port.
     portless: BTreeMap<u32, Instant>,
 }
 
 impl Search {
     pub(super) fn new(ipam_type: &str) -> Self {
-        let folder = if super::keeps_files(ipam_type) {
+        let directory = if super::keeps_files(ipam_type) {
             Ok(ipam::directory(None, CLUSTER_NETWORK))
         } else {
             Err(format!("{ipam_type} keeps the addresses: the agent cannot tell which of them are leaked"))
         };
-        Self { folder, portless: BTreeMap::new() }
+        Self { directory, portless: BTreeMap::new() }
     }
 
     /// Looks once; puts right, counts and logs what is certain; the rest is the report.
     pub(super) fn look(&mut self, agent: &Agent) -> Report {
         let mut report =
-            Report { incomplete: self.folder.clone().err().unwrap_or_default(), ..Report::default() };
+            Report { incomplete: self.directory.clone().err().unwrap_or_default(), ..Report::default() };
         if let Err(error) = self.try_look(agent, &mut report) {
             report.incomplete = format!("{error:#}");
         }
@@ -49,25 +49,25 @@ impl Search {
 
     fn try_look(&mut self, agent: &Agent, report: &mut Report) -> Result<()> {
         let snapshot = self.snapshot(agent)?;
-        let Judgement { release, reserve, remove, leaks } = judge(&snapshot);
+        let Classified { release, reserve, remove, leaks } = classify(&snapshot);
         if !leaks.is_empty() {
             // Read one after the other, parts of a change may look like a leak: one that is there is seen twice.
-            let again = judge(&self.snapshot(agent)?).leaks;
+            let again = classify(&self.snapshot(agent)?).leaks;
             report.leaks = leaks.into_iter().filter(|leak| again.contains(leak)).collect();
         }
         for interface in &remove {
             take_away(interface, agent)?;
         }
-        if let Ok(folder) = &self.folder {
-            give_back(folder, &release, agent)?;
-            reserve_again(folder, &reserve, agent)?;
+        if let Ok(directory) = &self.directory {
+            give_back(directory, &release, agent)?;
+            reserve_again(directory, &reserve, agent)?;
         }
         Ok(())
     }
 
-    /// In the order that [`judge`] presumes.
+    /// In the order that [`classify`] presumes.
     fn snapshot(&mut self, agent: &Agent) -> Result<Snapshot> {
-        let reserved = self.folder.as_ref().ok().map(|folder| read(folder)).transpose()?;
+        let reserved = self.directory.as_ref().ok().map(|directory| read(directory)).transpose()?;
         let links = plumbing::list_ports().context("cannot list the node's interfaces")?;
         let ports = ports(agent);
         let committed: BTreeSet<u32> = ports.iter().map(|port| port.host_ifindex).collect();
@@ -103,8 +103,8 @@ fn ports(agent: &Agent) -> Vec<PortRecord> {
     agent.with_network(|network| network.ports().cloned().collect())
 }
 
-fn read(folder: &Path) -> Result<Vec<Reserved>> {
-    ipam::reserved(folder).context("cannot read which addresses are reserved")
+fn read(directory: &Path) -> Result<Vec<Reserved>> {
+    ipam::reserved(directory).context("cannot read which addresses are reserved")
 }
 
 fn take_away(interface: &Interface, agent: &Agent) -> Result<()> {
@@ -116,12 +116,12 @@ fn take_away(interface: &Interface, agent: &Agent) -> Result<()> {
     Ok(())
 }
 
-fn give_back(folder: &Path, reservations: &[Reserved], agent: &Agent) -> Result<()> {
+fn give_back(directory: &Path, reservations: &[Reserved], agent: &Agent) -> Result<()> {
     if reservations.is_empty() {
         return Ok(());
     }
     let released =
-        ipam::release(folder, reservations).context("cannot give back addresses without a container")?;
+        ipam::release(directory, reservations).context("cannot give back addresses without a container")?;
     for _ in 0..released {
         agent.repairs().count(Kind::AddressWithoutContainer.name());
     }
@@ -134,10 +134,10 @@ fn give_back(folder: &Path, reservations: &[Reserved], agent: &Agent) -> Result<
     Ok(())
 }
 
-fn reserve_again(folder: &Path, lost: &[(IpAddr, PortRecord)], agent: &Agent) -> Result<()> {
+fn reserve_again(directory: &Path, lost: &[(IpAddr, PortRecord)], agent: &Agent) -> Result<()> {
     let mut again = Vec::new();
     for (address, port) in lost {
-        let reserved = ipam::reserve(folder, &owner(&port.alias), *address);
+        let reserved = ipam::reserve(directory, &owner(&port.alias), *address);
         if reserved.with_context(|| format!("cannot reserve {address} of Pod {} again", port.pod()))? {
             agent.repairs().count(Kind::ContainerWithoutAddress.name());
             warn!(%address, pod = %port.pod(), "a Pod's address was not reserved any more: reserved again");
@@ -153,9 +153,9 @@ fn reserve_again(folder: &Path, lost: &[(IpAddr, PortRecord)], agent: &Agent) ->
     let of_gone = |r: &Reserved| {
         again.iter().any(|(address, port)| r.address == *address && r.owner == Some(owner(&port.alias)))
     };
-    let mut reserved = read(folder)?;
+    let mut reserved = read(directory)?;
     reserved.retain(of_gone);
-    let released = ipam::release(folder, &reserved).context("cannot give addresses back")?;
+    let released = ipam::release(directory, &reserved).context("cannot give addresses back")?;
     info!(released, "gave them back: their Pods have gone meanwhile");
     Ok(())
 }

@@ -7,9 +7,9 @@ use naming::alias::PortAlias;
 use naming::{Mac, PodKey, pod_host_interface};
 use proptest::prelude::*;
 
-use super::Kind;
-use super::judge::{ABANDONED, Interface, Judgement, Snapshot, judge};
-use crate::network::PortRecord;
+use super::classify::{ABANDONED, Classified, Interface, Snapshot, classify};
+use crate::backend::PortRecord;
+use crate::leak::Kind;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -76,8 +76,8 @@ fn families() -> [Vec<IpAddr>; 3] {
     [vec![v4], vec![v6], vec![v4, v6]]
 }
 
-fn kinds(judgement: &Judgement) -> Vec<Kind> {
-    judgement.leaks.iter().map(|leak| leak.kind).collect()
+fn kinds(classified: &Classified) -> Vec<Kind> {
+    classified.leaks.iter().map(|leak| leak.kind).collect()
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn what_belongs_together_is_left_alone() {
             for reserved in [whole, old_format] {
                 let ports = vec![port(7, "a", &addresses)];
                 let snapshot = snapshot(reserved, vec![interface(7, "a")], ports);
-                assert_eq!(judge(&snapshot), Judgement::default(), "{snapshot:?}");
+                assert_eq!(classify(&snapshot), Classified::default(), "{snapshot:?}");
             }
         }
     }
@@ -122,11 +122,11 @@ fn an_address_comes_free_when_no_add_can_be_under_way() {
             (vec![interface(8, "b"), of(None)], 61 * MINUTE, false),
         ] {
             let files: Vec<_> = addresses.iter().map(|a| reserved(*a, "a", age)).collect();
-            let judgement = judge(&snapshot(files.clone(), interfaces.clone(), vec![]));
+            let classified = classify(&snapshot(files.clone(), interfaces.clone(), vec![]));
             let want = if stale { files } else { vec![] };
             assert_eq!(
-                judgement,
-                Judgement { release: want, ..Judgement::default() },
+                classified,
+                Classified { release: want, ..Classified::default() },
                 "{interfaces:?} {age:?}"
             );
         }
@@ -143,9 +143,9 @@ fn old_and_torn_files_go_by_what_they_say() {
     ] {
         for age in [MINUTE, 11 * MINUTE] {
             let files = vec![bare(address(4, 9), content, age), bare(address(6, 9), content, age)];
-            let judgement = judge(&snapshot(files.clone(), interfaces.clone(), vec![]));
+            let classified = classify(&snapshot(files.clone(), interfaces.clone(), vec![]));
             let want = if stale && age > ABANDONED { files } else { vec![] };
-            assert_eq!(judgement.release, want, "{content:?} {age:?}");
+            assert_eq!(classified.release, want, "{content:?} {age:?}");
         }
     }
 }
@@ -156,7 +156,7 @@ fn after_a_restart_of_the_node_what_is_older_goes_at_once() {
     let of_now = reserved(address(6, 3), "b", Duration::from_secs(10));
     let snapshot =
         Snapshot { boot: now() - MINUTE, ..snapshot(vec![of_before.clone(), of_now], vec![], vec![]) };
-    assert_eq!(judge(&snapshot).release, [of_before]);
+    assert_eq!(classify(&snapshot).release, [of_before]);
 }
 
 #[test]
@@ -164,16 +164,16 @@ fn an_address_that_still_passes_packets_is_not_given_back() {
     for addresses in families() {
         let files = addresses.iter().map(|a| reserved(*a, "a", 30 * MINUTE)).collect();
         // The interface is gone, its port is about to be released.
-        let judgement = judge(&snapshot(files, vec![], vec![port(7, "a", &addresses)]));
-        assert_eq!(judgement, Judgement::default());
+        let classified = classify(&snapshot(files, vec![], vec![port(7, "a", &addresses)]));
+        assert_eq!(classified, Classified::default());
     }
 }
 
 #[test]
 fn a_file_of_the_future_is_told() {
     let file = Reserved { modified: now() + 60 * MINUTE, ..reserved(address(6, 3), "a", MINUTE) };
-    let judgement = judge(&snapshot(vec![file], vec![], vec![]));
-    assert_eq!((judgement.release.len(), kinds(&judgement)), (0, vec![Kind::AddressWithoutContainer]));
+    let classified = classify(&snapshot(vec![file], vec![], vec![]));
+    assert_eq!((classified.release.len(), kinds(&classified)), (0, vec![Kind::AddressWithoutContainer]));
 }
 
 #[test]
@@ -183,17 +183,17 @@ fn a_containers_address_is_reserved_again() {
         let lost: Vec<_> = addresses.iter().map(|a| (*a, port.clone())).collect();
         let empty = addresses.iter().map(|a| bare(*a, "", 30 * MINUTE)).collect();
         for files in [vec![], empty] {
-            let judgement = judge(&snapshot(files, vec![interface(7, "a")], vec![port.clone()]));
-            assert_eq!(judgement, Judgement { reserve: lost.clone(), ..Judgement::default() });
+            let classified = classify(&snapshot(files, vec![interface(7, "a")], vec![port.clone()]));
+            assert_eq!(classified, Classified { reserve: lost.clone(), ..Classified::default() });
         }
         // Another network's are reserved elsewhere.
         let owner = Some(PortAlias { network: Some("other".into()), ..alias("a") });
         let elsewhere = Interface { owner, ..interface(7, "a") };
-        let judgement = judge(&snapshot(vec![], vec![elsewhere], vec![port.clone()]));
-        assert_eq!(judgement, Judgement::default());
+        let classified = classify(&snapshot(vec![], vec![elsewhere], vec![port.clone()]));
+        assert_eq!(classified, Classified::default());
         // Without its interface it is no container's.
-        let judgement = judge(&snapshot(vec![], vec![interface(8, "a")], vec![port.clone()]));
-        assert_eq!(judgement, Judgement::default());
+        let classified = classify(&snapshot(vec![], vec![interface(8, "a")], vec![port.clone()]));
+        assert_eq!(classified, Classified::default());
     }
 }
 
@@ -204,12 +204,12 @@ fn who_has_anothers_address_is_told_and_nothing_is_touched() {
             let mut files: Vec<_> = addresses.iter().map(|a| reserved(*a, "a", MINUTE)).collect();
             files[0] = holder;
             let ports = vec![port(7, "a", &addresses)];
-            let judgement = judge(&snapshot(files, vec![interface(7, "a")], ports));
-            assert_eq!(kinds(&judgement), [Kind::AddressConflict]);
-            let told = &judgement.leaks[0];
+            let classified = classify(&snapshot(files, vec![interface(7, "a")], ports));
+            assert_eq!(kinds(&classified), [Kind::AddressConflict]);
+            let told = &classified.leaks[0];
             assert!(told.object.contains(&addresses[0].to_string()) && told.object.contains("default/pod-a"));
             assert!(told.reason.contains("container b"), "{told:?}");
-            assert_eq!(judgement, Judgement { leaks: judgement.leaks.clone(), ..Judgement::default() });
+            assert_eq!(classified, Classified { leaks: classified.leaks.clone(), ..Classified::default() });
         }
     }
 }
@@ -228,9 +228,9 @@ fn an_interface_without_a_port_goes_if_it_never_was_up_and_is_told_if_it_is() {
             let it = Interface { up, portless, owner: owner.clone(), ..interface(7, "a") };
             for reserved in [Some(vec![]), None] {
                 let snapshot = Snapshot { reserved, ..snapshot(vec![], vec![it.clone()], vec![]) };
-                let judgement = judge(&snapshot);
-                assert_eq!(judgement.remove, if removed { vec![it.clone()] } else { vec![] }, "{it:?}");
-                assert_eq!(kinds(&judgement), if told { vec![Kind::InterfaceWithoutPort] } else { vec![] });
+                let classified = classify(&snapshot);
+                assert_eq!(classified.remove, if removed { vec![it.clone()] } else { vec![] }, "{it:?}");
+                assert_eq!(kinds(&classified), if told { vec![Kind::InterfaceWithoutPort] } else { vec![] });
             }
         }
     }
@@ -240,7 +240,7 @@ fn an_interface_without_a_port_goes_if_it_never_was_up_and_is_told_if_it_is() {
 fn addresses_that_somebody_else_keeps_are_not_looked_at() {
     let ports = vec![port(7, "a", &families()[2])];
     let snapshot = Snapshot { reserved: None, ..snapshot(vec![], vec![interface(7, "a")], ports) };
-    assert_eq!(judge(&snapshot), Judgement::default());
+    assert_eq!(classify(&snapshot), Classified::default());
 }
 
 /// A few containers, addresses and interfaces that fit together or do not.
@@ -291,35 +291,35 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
 }
 
 /// The node after the repairs.
-fn repaired(before: &Snapshot, judgement: &Judgement) -> Snapshot {
+fn repaired(before: &Snapshot, classified: &Classified) -> Snapshot {
     let mut after = before.clone();
     let files = after.reserved.get_or_insert_default();
-    files.retain(|file| !judgement.release.contains(file));
-    for (address, port) in &judgement.reserve {
+    files.retain(|file| !classified.release.contains(file));
+    for (address, port) in &classified.reserve {
         files.retain(|file| file.address != *address);
         files.push(reserved(*address, &port.alias.container_id, Duration::ZERO));
     }
-    after.interfaces.retain(|interface| !judgement.remove.contains(interface));
+    after.interfaces.retain(|interface| !classified.remove.contains(interface));
     after
 }
 
 proptest! {
     #[test]
     fn no_repair_takes_what_somebody_uses(snapshot in any_snapshot()) {
-        let judgement = judge(&snapshot);
+        let classified = classify(&snapshot);
         let owners: Vec<_> = snapshot.interfaces.iter().map(|i| i.owner.clone()).collect();
-        for file in &judgement.release {
+        for file in &classified.release {
             prop_assert!(file.modified < snapshot.boot || now() - ABANDONED > file.modified);
             prop_assert!(owners.iter().flatten().all(|owner| owner.container_id != file.container_id));
             prop_assert!(!owners.contains(&None));
             prop_assert!(snapshot.ports.iter().all(|port| !port.addresses.contains(&file.address)));
         }
-        for (address, port) in &judgement.reserve {
+        for (address, port) in &classified.reserve {
             prop_assert!(port.addresses.contains(address));
             let files = snapshot.reserved.iter().flatten();
             prop_assert!(files.filter(|file| file.address == *address).all(|file| file.container_id.is_empty()));
         }
-        for interface in &judgement.remove {
+        for interface in &classified.remove {
             prop_assert!(!interface.up && interface.portless > ABANDONED);
         }
     }
@@ -327,9 +327,9 @@ proptest! {
     #[test]
     fn after_the_repairs_there_is_nothing_to_repair(snapshot in any_snapshot()) {
         // An interface that goes sets its container's addresses free.
-        let once = repaired(&snapshot, &judge(&snapshot));
-        let twice = repaired(&once, &judge(&once));
-        let Judgement { release, reserve, remove, .. } = judge(&twice);
+        let once = repaired(&snapshot, &classify(&snapshot));
+        let twice = repaired(&once, &classify(&once));
+        let Classified { release, reserve, remove, .. } = classify(&twice);
         prop_assert_eq!((release, reserve, remove), (vec![], vec![], vec![]));
     }
 }

@@ -10,8 +10,9 @@ use naming::{Mac, attachment_mac, interface};
 use plumbing::{Link, shape, tc};
 use tracing::warn;
 
-use super::{Network, PortRecord};
-use crate::leaks;
+use super::Network;
+use crate::backend::PortRecord;
+use crate::leak;
 use crate::problems::Problem;
 
 impl Network {
@@ -41,7 +42,7 @@ impl Network {
             let object = format!("{} of Pod {}", link.name, alias.pod);
             match self.rebind(link, alias, inner.as_ref(), reserved) {
                 Ok(record) => {
-                    self.repairs.count(leaks::Kind::InterfaceWithoutPort.name());
+                    self.repairs.count(leak::Kind::InterfaceWithoutPort.name());
                     warn!(pod = %record.pod(), interface = record.host_ifname, addresses = ?record.addresses,
                         "the datapath had lost this port: bound again");
                     if limited.contains_key(&link.ifindex) {
@@ -100,7 +101,7 @@ impl Network {
 
 /// The addresses that are reserved for an attachment. An old host-local noted the container alone.
 fn addresses_of(alias: &PortAlias, reserved: &[Reserved]) -> Vec<IpAddr> {
-    let owner = leaks::owner(alias);
+    let owner = leak::owner(alias);
     let is_its = |r: &&Reserved| match &r.owner {
         Some(holder) => *holder == owner,
         None => r.container_id == owner.container_id,

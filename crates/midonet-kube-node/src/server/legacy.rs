@@ -1,4 +1,4 @@
-//! The original's two calls, answered as its agent answers them.
+//! The two calls of midonet-kubernetes, answered as its agent answers them.
 
 use naming::annotation;
 use nodeapi::original::mido_net_kube_node_server::MidoNetKubeNode;
@@ -13,17 +13,17 @@ const REJECTED: &str = "Rejected";
 
 /// Serves `nodeapi.MidoNetKubeNode`.
 #[derive(Debug)]
-pub struct OriginalService {
+pub struct LegacyService {
     annotator: Annotator,
 }
 
-impl OriginalService {
+impl LegacyService {
     /// A service that writes annotations by this annotator.
     pub fn new(annotator: Annotator) -> Self {
         Self { annotator }
     }
 
-    /// Sets or removes one annotation; the error and its reason as the original words them.
+    /// Sets or removes one annotation; the error and its reason in the words of midonet-kubernetes.
     async fn annotate(
         &self,
         namespace: String,
@@ -44,7 +44,7 @@ impl OriginalService {
 }
 
 #[tonic::async_trait]
-impl MidoNetKubeNode for OriginalService {
+impl MidoNetKubeNode for LegacyService {
     async fn add_pod_annotation(
         &self,
         request: Request<AddPodAnnotationRequest>,

@@ -14,33 +14,13 @@ use naming::{GATEWAY_MAC, OVERLAY_MAC, interface};
 use plumbing::{Attachment, Outer, Part, tc};
 use tracing::warn;
 
-use super::local::is_direct;
+use super::node::is_direct;
 use super::probe::{needs_the_stack, own_wrong_settings};
-use super::{Applied, Network, PortRecord};
-use crate::args::Encapsulation;
+use super::{Applied, Network};
+use crate::backend::PortRecord;
+use crate::config::Encapsulation;
+use crate::drift::Drift;
 use crate::problems::Problem;
-
-/// One thing that somebody else removed or changed.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Finding {
-    /// What kind of thing: the metric's label.
-    pub what: &'static str,
-    /// Which, and what is wrong with it.
-    pub detail: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, self.detail)
-    }
-}
-
-impl Finding {
-    /// A finding.
-    pub fn new(what: &'static str, detail: impl Into<String>) -> Self {
-        Self { what, detail: detail.into() }
-    }
-}
 
 /// What a look knows from those before.
 #[derive(Debug, Default)]
@@ -118,33 +98,33 @@ impl Network {
     ///
     /// # Errors
     /// The kernel does not tell.
-    pub fn look_at_datapath(&self) -> Result<Vec<Finding>> {
+    pub fn look_at_datapath(&self) -> Result<Vec<Drift>> {
         let (Some(applied), Some(kept)) = (&self.applied, &self.kept) else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         let missing = self.datapath.missing_pins()?;
-        found.extend(missing.iter().map(|pin| Finding::new("pin", format!("{} is gone", pin.display()))));
+        found.extend(missing.iter().map(|pin| Drift::new("pin", format!("{} is gone", pin.display()))));
         if !self.datapath.has_config(&kept.config)? {
-            found.push(Finding::new("config", "the datapath's configuration is another"));
+            found.push(Drift::new("config", "the datapath's configuration is another"));
         }
         if !self.hook.has_overlay(&self.datapath, kept.config.overlay_ifindex).unwrap_or(false) {
             let detail = format!("the datapath's program is not at {}", interface::OVERLAY);
-            found.push(Finding::new("overlay_program", detail));
+            found.push(Drift::new("overlay_program", detail));
         }
         for uplink in applied.uplinks_with_program() {
             if !self.hook.has_uplink(&self.datapath, uplink.ifindex).unwrap_or(false) {
                 let detail = format!("the datapath's program is not at {}", uplink.ifname);
-                found.push(Finding::new("uplink_program", detail));
+                found.push(Drift::new("uplink_program", detail));
             }
         }
         for (cidr, route) in &self.wanted_routes {
             if !self.datapath.has_route(*cidr, *route)? {
-                found.push(Finding::new("datapath_route", format!("{cidr} is missing or wrong")));
+                found.push(Drift::new("datapath_route", format!("{cidr} is missing or wrong")));
             }
         }
         for (address, end) in &self.wanted_nodes {
             if !self.datapath.has_node(*address, *end)? {
                 let detail = format!("the address {address} of a node is missing or wrong");
-                found.push(Finding::new("datapath_node", detail));
+                found.push(Drift::new("datapath_node", detail));
             }
         }
         let ports = self.datapath.ports()?;
@@ -152,7 +132,7 @@ impl Network {
         let wanted = self.ports.values().map(|port| port.port(cidrs)).chain([kept.node_port.clone()]);
         let wrong = wanted.filter(|port| !ports.iter().any(|now| same(now, port)));
         found.extend(wrong.map(|port| {
-            Finding::new(
+            Drift::new(
                 "endpoint",
                 format!("{:?} of interface {} is missing or wrong", port.addresses, port.ifindex),
             )
@@ -162,13 +142,13 @@ impl Network {
     }
 
     /// Has the next [`apply`](Self::apply) put everything right, also what it did before.
-    pub fn distrust(&mut self) {
-        self.distrusted = true;
+    pub fn invalidate(&mut self) {
+        self.invalidated = true;
     }
 
     /// Before everything else: pins, which attaching needs.
     pub(super) fn restore_pins(&mut self) -> Result<()> {
-        if self.distrusted && !self.datapath.missing_pins()?.is_empty() {
+        if self.invalidated && !self.datapath.missing_pins()?.is_empty() {
             self.datapath.restore_pins().context("cannot pin the datapath again")?;
         }
         Ok(())
@@ -196,7 +176,7 @@ impl Network {
                 continue;
             };
             // One that is down may be in the middle of its ADD.
-            let left = self.distrusted && (!link.up || !members.contains(&link.ifindex));
+            let left = self.invalidated && (!link.up || !members.contains(&link.ifindex));
             if left || changed(port, link).next().is_some() {
                 let wanted = Outer {
                     ifindex: link.ifindex,
@@ -226,7 +206,7 @@ impl Network {
         }
         self.pods_mtu = Some(mtu);
         self.restore_limits()?;
-        self.distrusted = false;
+        self.invalidated = false;
         Ok(())
     }
 }
@@ -254,7 +234,7 @@ impl Expectation {
     ///
     /// # Errors
     /// The kernel does not tell.
-    pub fn look(&self, settled: &mut Settled) -> Result<Vec<Finding>> {
+    pub fn look(&self, settled: &mut Settled) -> Result<Vec<Drift>> {
         let mut found = Vec::new();
         self.look_at_underlay(settled, &mut found)?;
         for difference in plumbing::check(&self.pair)? {
@@ -265,7 +245,7 @@ impl Expectation {
                 Part::Address => "address",
                 Part::Route => "route",
             };
-            found.push(Finding::new(what, difference.to_string()));
+            found.push(Drift::new(what, difference.to_string()));
         }
         let links = plumbing::list_ports()?;
         let by_index: BTreeMap<u32, &plumbing::Link> =
@@ -283,43 +263,43 @@ impl Expectation {
             found.extend(look_at_port(port, link, down, in_block));
         }
         if tc::block_program(tc::INGRESS_BLOCK)? != Some(self.program) {
-            found.push(Finding::new("program", "the datapath's program is not in its block"));
+            found.push(Drift::new("program", "the datapath's program is not in its block"));
         }
         // One that was gone before it was looked at is not how it should be.
         let table = plumbing::nft::look()?;
         if table.is_none() || table != self.kept.masquerade {
-            found.push(Finding::new("masquerade", "the nftables table inet midonet-kube is gone or changed"));
+            found.push(Drift::new("masquerade", "the nftables table inet midonet-kube is gone or changed"));
         }
         let families = self.applied.local.gateways.iter().map(|gateway| plumbing::Family::of(*gateway));
         for family in families.filter(|family| !plumbing::sysctl::forwards(*family)) {
-            found.push(Finding::new("forwarding", format!("the node no longer forwards {family:?}")));
+            found.push(Drift::new("forwarding", format!("the node no longer forwards {family:?}")));
         }
         for wrong in own_wrong_settings(&self.state_dir, &self.applied.local)? {
             let detail = format!("the setting net/{} is not {}", wrong.setting, wrong.value);
-            found.push(Finding::new("setting", detail));
+            found.push(Drift::new("setting", detail));
         }
         Ok(found)
     }
 
-    fn look_at_underlay(&self, settled: &mut Settled, found: &mut Vec<Finding>) -> Result<()> {
+    fn look_at_underlay(&self, settled: &mut Settled, found: &mut Vec<Drift>) -> Result<()> {
         let Applied { local, underlay, direct, .. } = &self.applied;
         if let Err(error) = plumbing::underlay::holder(local.tunnel_address) {
-            found.push(Finding::new("uplink", error.to_string()));
+            found.push(Drift::new("uplink", error.to_string()));
             return Ok(());
         }
         let difference = underlay.difference(settled.tunnels, TUNNELS)?;
         settled.tunnels = settled.tunnels.wrapping_add(TUNNELS);
-        found.extend(difference.map(|difference| Finding::new("uplink", difference)));
+        found.extend(difference.map(|difference| Drift::new("uplink", difference)));
         let tunnel_port = self.kept.config.tunnel_port;
         if is_direct(self.encapsulation, local, underlay, tunnel_port)? != *direct {
             let why = needs_the_stack(local, underlay, tunnel_port)?;
             let why = why.unwrap_or_else(|| "nothing protects or filters tunnels any more".into());
-            found.push(Finding::new("uplink", why));
+            found.push(Drift::new("uplink", why));
         }
         Ok(())
     }
 
-    fn look_at_overlay(&self, link: Option<&plumbing::Link>) -> Option<Finding> {
+    fn look_at_overlay(&self, link: Option<&plumbing::Link>) -> Option<Drift> {
         let name = interface::OVERLAY;
         let wrong = match link {
             None => format!("{name} is gone"),
@@ -332,13 +312,12 @@ impl Expectation {
             }
             Some(_) => return None,
         };
-        Some(Finding::new("overlay", wrong))
+        Some(Drift::new("overlay", wrong))
     }
 }
 
-fn look_at_port(port: &PortRecord, link: &plumbing::Link, down: bool, in_block: bool) -> Vec<Finding> {
-    let of_pod =
-        |what: &str| Finding::new("pod", format!("{} of Pod {} {what}", port.host_ifname, port.pod()));
+fn look_at_port(port: &PortRecord, link: &plumbing::Link, down: bool, in_block: bool) -> Vec<Drift> {
+    let of_pod = |what: &str| Drift::new("pod", format!("{} of Pod {} {what}", port.host_ifname, port.pod()));
     let mut found = Vec::new();
     if down {
         found.push(of_pod("is down"));

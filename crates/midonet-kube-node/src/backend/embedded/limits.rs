@@ -12,7 +12,9 @@ use datapath::{Limit, Limits};
 use naming::interface;
 use plumbing::shape::{self, Bucket, Queue, Shaper};
 
-use super::{BindError, BindRequest, Finding, Network, PortRecord};
+use super::Network;
+use crate::backend::{BindError, BindRequest, PortRecord};
+use crate::drift::Drift;
 
 /// Runtimes take bursts from nowhere, since Pods' annotations have none, and ask for as much as there can be:
 /// kubelet for 2^31 - 1 bits, containerd for 2^32 - 1, CRI-O for 2^35 - 9. Taken at its word, a limit of 10 Mbit/s
@@ -105,7 +107,7 @@ impl Network {
     }
 
     /// What of Pods' limits is not kept.
-    pub(super) fn look_at_limits(&self) -> Result<Vec<(&PortRecord, Finding)>> {
+    pub(super) fn look_at_limits(&self) -> Result<Vec<(&PortRecord, Drift)>> {
         let limited = self.ports.values().filter(|port| port.limits != Limits::default());
         let limited: Vec<&PortRecord> = limited.collect();
         if limited.is_empty() {
@@ -131,13 +133,13 @@ impl Network {
             };
             if !kept(ingress, outer.get(&port.host_ifindex)) {
                 let what = format!("{} does not limit what Pod {} gets", port.host_ifname, port.pod());
-                found.push((port, Finding::new("limit", what)));
+                found.push((port, Drift::new("limit", what)));
             }
             if let Some(what) = shaper.as_ref().filter(|_| egress.is_some()) {
-                found.push((port, Finding::new("limit", what)));
+                found.push((port, Drift::new("limit", what)));
             } else if !kept(egress, classes.get(&Shaper::class(class))) {
                 let what = format!("the shaper does not limit what Pod {} sends", port.pod());
-                found.push((port, Finding::new("limit", what)));
+                found.push((port, Drift::new("limit", what)));
             }
         }
         Ok(found)

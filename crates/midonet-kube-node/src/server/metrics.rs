@@ -1,7 +1,5 @@
 //! The page for Prometheus, made anew from the agent's state on every visit.
 
-mod durations;
-
 use std::sync::atomic::AtomicU64;
 
 use anyhow::Result;
@@ -14,13 +12,11 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-pub use durations::{Durations, note};
-
+use super::status;
 use crate::agent::Agent;
 use crate::cni_config::capacity;
-use crate::leaks::Kind;
+use crate::leak::Kind;
 use crate::problems::KINDS;
-use crate::status;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
@@ -64,7 +60,7 @@ struct Range {
 ///
 /// # Errors
 /// The kernel does not give its links or the datapath's counters.
-pub fn page(agent: &Agent) -> Result<String> {
+pub(super) fn page(agent: &Agent) -> Result<String> {
     let status = status::report(agent)?;
     let about = status.agent.unwrap_or_default();
     let mut registry = Registry::with_prefix("midonet_kube_node");

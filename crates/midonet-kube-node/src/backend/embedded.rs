@@ -1,11 +1,12 @@
 //! The embedded network of this node: makes the kernel agree with what is desired, and commits Pods'
 //! ports. Everything here is repeatable; a call that failed half-way is simply made again.
 
+mod detect;
 mod hook;
 mod limits;
-mod local;
-mod look;
 mod names;
+mod node;
+pub mod overlap;
 mod ports;
 mod probe;
 mod rebuild;
@@ -22,18 +23,18 @@ use ipnet::IpNet;
 use plumbing::tc;
 use tracing::{info, warn};
 
-use crate::args::{self, Encapsulation};
+use crate::backend::PortRecord;
+use crate::config::{self, Encapsulation};
 use crate::desired::{Desired, Local};
-use crate::leaks;
+use crate::leak;
 use crate::problems::Problem;
 use crate::repairs::Repairs;
 
+pub use detect::{Expectation, Settled};
 pub use hook::Hook;
-pub use local::is_direct;
-pub use look::{Expectation, Finding, Settled};
 pub(crate) use names::{directory as names_directory, files as name_files};
+pub use node::is_direct;
 pub(crate) use ports::live_ports;
-pub use ports::{BindError, BindRequest, PortRecord};
 pub use probe::question;
 pub use underlay::{Underlay, mtu_problem};
 
@@ -55,7 +56,7 @@ pub struct Settings {
     /// Who writes and removes the tunnels' headers.
     pub encapsulation: Encapsulation,
     /// What holds programs at the overlay device and the uplink.
-    pub hook: args::Hook,
+    pub hook: config::Hook,
     /// Where eBPF objects are pinned.
     pub bpf_dir: PathBuf,
     /// The agent's own folder.
@@ -78,7 +79,7 @@ pub struct Network {
     ports: BTreeMap<String, PortRecord>,
     names: names::Names,
     applied: Option<Applied>,
-    kept: Option<look::Kept>,
+    kept: Option<detect::Kept>,
     /// Where what limited Pods send has to queue, once there was such a Pod.
     shaper: Option<datapath::Shaper>,
     wanted_routes: BTreeMap<IpNet, Route>,
@@ -91,7 +92,7 @@ pub struct Network {
     /// The MTU that Pods were last told.
     pods_mtu: Option<u32>,
     /// Whether somebody else changed something: what was applied may not hold any more.
-    distrusted: bool,
+    invalidated: bool,
     repairs: Repairs,
     /// What the datapath lost of Pods' interfaces and could not be found out, by their numbers.
     lost: BTreeMap<u32, Problem>,
@@ -139,8 +140,8 @@ impl Network {
         let datapath = Datapath::open(&datapath::Options {
             pin_dir: settings.bpf_dir.clone(),
             // The node's own port is one more.
-            max_endpoints: args::endpoints(settings.max_pods),
-            max_routes: args::routes(settings.max_nodes),
+            max_endpoints: config::endpoints(settings.max_pods),
+            max_routes: config::routes(settings.max_nodes),
             at_work: tc::block_program(tc::INGRESS_BLOCK)?,
         })
         .context("cannot open the eBPF datapath")?;
@@ -159,7 +160,7 @@ impl Network {
             wanted_nodes: BTreeMap::new(),
             own_nodes: BTreeSet::new(),
             pods_mtu: None,
-            distrusted: false,
+            invalidated: false,
             lost: BTreeMap::new(),
             unrepaired: BTreeMap::new(),
             repairs: Repairs::default(),
@@ -177,7 +178,7 @@ impl Network {
         self.own_routes.extend(desired.routes.keys());
         self.own_nodes.extend(desired.nodes.keys());
         let before =
-            self.applied.as_ref().filter(|applied| applied.local == desired.local && !self.distrusted);
+            self.applied.as_ref().filter(|applied| applied.local == desired.local && !self.invalidated);
         let known = before.map(|applied| &applied.underlay);
         let Local { tunnel_address, .. } = desired.local;
         let underlay = Underlay::look(tunnel_address, &desired.tunnels(), desired.local.has_ipv6(), known);
@@ -189,12 +190,12 @@ impl Network {
             return Ok(problems);
         }
         // Until all of it is done, nothing of it is taken for granted.
-        self.distrusted |= self.applied.is_some();
+        self.invalidated |= self.applied.is_some();
         let prepared = underlay.and_then(|underlay| self.prepare_local(&desired.local, underlay));
         // Those of other nodes do not wait for this node's own part.
         let problems = self.apply_routes(desired, prune)?;
         // The programs last: the tables that they read are complete.
-        let applied = self.open_doors(prepared?)?;
+        let applied = self.attach_programs(prepared?)?;
         self.restore_ports(&applied.local.pod_cidrs, applied.mtu)?;
         self.applied = Some(applied);
         Ok(problems)
@@ -304,7 +305,7 @@ impl Network {
             Vec::new()
         });
         for record in &dropped {
-            self.repairs.count(leaks::Kind::PortWithoutInterface.name());
+            self.repairs.count(leak::Kind::PortWithoutInterface.name());
             info!(pod = %record.alias.pod, interface = record.host_ifname, "interface is gone: port released");
         }
         dropped

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use datapath::{Datapath, Program};
 use plumbing::tc;
 
-use crate::args;
+use crate::config;
 
 /// What holds a program at an interface's ingress. A node changes it when it boots another kernel, or by a setting:
 /// the new one is there before the old one goes.
@@ -33,10 +33,10 @@ impl Hook {
     ///
     /// # Errors
     /// It has not, or does not tell.
-    pub fn choose(wanted: args::Hook) -> Result<Self> {
+    pub fn choose(wanted: config::Hook) -> Result<Self> {
         let has_tcx = datapath::has_tcx()?;
-        ensure!(has_tcx || wanted != args::Hook::Tcx, "this kernel has no tcx: leave --hook at auto");
-        Ok(if has_tcx && wanted != args::Hook::Clsact { Self::Tcx } else { Self::Clsact })
+        ensure!(has_tcx || wanted != config::Hook::Tcx, "this kernel has no tcx: leave --hook at auto");
+        Ok(if has_tcx && wanted != config::Hook::Clsact { Self::Tcx } else { Self::Clsact })
     }
 
     /// Puts the overlay's program at the ingress of an interface, in the place of any that was there.

@@ -11,9 +11,10 @@ use nodeapi::v1::{
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 
+use super::status;
 use crate::agent::{Agent, Readiness};
-use crate::network::{BindError, BindRequest};
-use crate::{metrics, status};
+use crate::backend::{BindError, BindRequest};
+use crate::durations;
 
 /// Serves `midonetkube.node.v1`.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ impl Node for NodeService {
         let request = request.into_inner();
         let began = request.began_monotonic_ns;
         let reply = bind_request(request).and_then(|request| self.bind(&request));
-        metrics::note(&self.agent.durations().add, began, reply.is_ok());
+        durations::note(&self.agent.durations().add, began, reply.is_ok());
         reply.map(Response::new)
     }
 
@@ -54,7 +55,7 @@ impl Node for NodeService {
     ) -> Result<Response<ReleasePortReply>, Status> {
         let request = request.into_inner();
         let released = self.agent.release(&request.host_ifname, &request.container_id);
-        metrics::note(&self.agent.durations().del, request.began_monotonic_ns, released.is_ok());
+        durations::note(&self.agent.durations().del, request.began_monotonic_ns, released.is_ok());
         let released = released.map_err(|error| Status::internal(format!("{error:#}")))?;
         if let Some(port) = released {
             info!(pod = %port.pod(), interface = port.host_ifname, "port released");

@@ -1,104 +1,17 @@
-//! What the agent is told on its command line and in its environment.
+//! The agent's settings: what each means, its flag and its variable in the environment, and what is wrong with them.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// The node agent of midonet-kube: the Pod network of one Kubernetes node.
-#[derive(Debug, Parser)]
-#[command(name = "midonet-kube-node", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
-pub struct Cli {
-    /// What to do; without one the agent runs.
-    #[command(subcommand)]
-    pub command: Option<Command>,
-    /// The agent's settings.
-    #[command(flatten)]
-    pub run: RunArgs,
-}
-
-const EXAMPLES: &str = "\
-Examples:
-  In a DaemonSet (the service account's token, an explicit API server, since no ClusterIP works yet):
-    midonet-kube-node --node-name $(NODE) --cluster-cidr 10.244.0.0/16 --api-server https://192.0.2.10:6443
-  Without Kubernetes, Nodes from a folder of manifests:
-    midonet-kube-node --node-name node1 --cluster-cidr 10.244.0.0/16,fd44::/48 --manifests /etc/midonet-kube/objects
-  Settings can also be given in the environment: [env: ...] beside a flag has the variable's name. A flag counts before
-  its variable.";
-
-/// What the program can do besides running the agent.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Look whether this node and its cluster have everything that the network needs; takes the agent's settings.
-    ///
-    /// Names everything for which the agent would not start or not become ready, and a remedy. INVALID: a setting is
-    /// wrong. MISSING: something is not there. An agent may run meanwhile. Ends with 1 if something is invalid or
-    /// missing, else with 0; a warning changes nothing.
-    Check(Box<CheckArgs>),
-    /// Remove the network from this node: everything that agent and plugins have made.
-    Uninstall(UninstallArgs),
-    /// Copy the CNI plugin that lies beside this program, and this program, into the runtime's folder of plugins.
-    Install {
-        /// Where the container runtime looks for CNI plugins.
-        #[arg(long, env = "MIDONETKUBE_CNIBINDIR", default_value = "/opt/cni/bin")]
-        cni_bin_dir: PathBuf,
-    },
-    /// Do nothing until SIGTERM: keeps a Pod there whose init containers did the work.
-    Pause,
-}
-
-/// What is looked at, and how it is told.
-#[derive(Debug, Clone, Args)]
-pub struct CheckArgs {
-    /// How to print the findings.
-    #[arg(long, short, value_enum, default_value_t = Output::Text)]
-    pub output: Output,
-
-    /// The agent's settings.
-    #[command(flatten)]
-    pub run: RunArgs,
-}
-
-/// How findings are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// One line a finding.
-    Text,
-    /// One JSON document: apiVersion, kind, version, node, ok, and findings, each with what, state (ok, warning,
-    /// invalid or missing), and unless it is ok problem and remedy.
-    Json,
-    /// The same as YAML.
-    Yaml,
-}
-
-/// What is removed, and from where.
-#[derive(Debug, Clone, Args)]
-pub struct UninstallArgs {
-    /// Where things are on this node.
-    #[command(flatten)]
-    pub paths: Paths,
-
-    /// Where the container runtime looks for CNI plugins.
-    #[arg(long, env = "MIDONETKUBE_CNIBINDIR", default_value = "/opt/cni/bin")]
-    pub cni_bin_dir: PathBuf,
-
-    /// Where the Pods' addresses are kept.
-    #[arg(long, default_value = "/var/lib/cni/networks/midonet-pod-network")]
-    pub ipam_dir: PathBuf,
-
-    /// Also if Pods still have interfaces: they lose their network.
-    #[arg(long)]
-    pub force: bool,
-}
-
 /// Settings of the running agent.
 #[derive(Debug, Clone, Args)]
-pub struct RunArgs {
+pub struct Config {
     /// This node's name in Kubernetes.
     #[arg(long, env = "MIDONETKUBE_NODENAME", default_value = "", hide_default_value = true)]
     pub node_name: String,
@@ -279,38 +192,6 @@ impl Paths {
     }
 }
 
-/// The prefix of all settings in the environment.
-const PREFIX: &str = "MIDONETKUBE_";
-
-/// Keys of the manifest's ConfigMap that the manifest itself reads; they come with the prefix, too.
-const MANIFEST_KEYS: [&str; 4] =
-    ["cluster.cidr", "service.cidr", "kubernetes.endpoint.host", "kubernetes.endpoint.port"];
-
-/// What in an environment of these names looks like a setting and is none.
-pub fn unknown_settings(names: impl Iterator<Item = String>) -> Vec<Problem> {
-    let command = Cli::command();
-    let all =
-        std::iter::once(&command).chain(command.get_subcommands()).flat_map(clap::Command::get_arguments);
-    let known: BTreeSet<&str> = all.filter_map(|argument| argument.get_env()?.to_str()).collect();
-    let bare = |name: &str| -> String {
-        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect()
-    };
-    let is_unknown = |name: &String| {
-        name.strip_prefix(PREFIX)
-            .is_some_and(|key| !known.contains(name.as_str()) && !MANIFEST_KEYS.contains(&key))
-    };
-    let problem = |name: String| match known.iter().find(|known| bare(known) == bare(&name)) {
-        Some(meant) => {
-            Problem::new(format!("{name} in the environment is no setting"), format!("write {meant}"))
-        }
-        None => {
-            let all = known.iter().copied().collect::<Vec<_>>().join(", ");
-            Problem::new(format!("{name} in the environment is no setting"), format!("there are {all}"))
-        }
-    };
-    names.filter(is_unknown).map(problem).collect()
-}
-
 /// Something wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -321,7 +202,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+    /// A problem.
+    pub(crate) fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { problem: problem.into(), remedy: remedy.into() }
     }
 }
@@ -329,7 +211,7 @@ impl Problem {
 /// What the manifest has in the place of what only the cluster's owner knows.
 const PLACEHOLDER: &str = "FILL-IN";
 
-impl RunArgs {
+impl Config {
     /// Everything that is wrong with the settings and can be seen without touching the node.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -413,11 +295,31 @@ fn overlap(a: &IpNet, b: &IpNet) -> bool {
 }
 
 #[cfg(test)]
+impl Config {
+    /// The settings that these flags give.
+    pub(crate) fn try_from_flags<T: AsRef<str>>(
+        flags: impl IntoIterator<Item = T>,
+    ) -> Result<Self, clap::Error> {
+        use clap::FromArgMatches;
+        let words = flags.into_iter().map(|flag| flag.as_ref().to_owned());
+        let command = Self::augment_args(clap::Command::new("midonet-kube-node"));
+        let matches =
+            command.try_get_matches_from(std::iter::once("midonet-kube-node".to_owned()).chain(words))?;
+        Self::from_arg_matches(&matches)
+    }
+
+    /// The same of flags that are right.
+    pub(crate) fn from_flags<T: AsRef<str>>(flags: impl IntoIterator<Item = T>) -> Self {
+        Self::try_from_flags(flags).unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(args: &str) -> RunArgs {
-        Cli::try_parse_from(["midonet-kube-node"].into_iter().chain(args.split_whitespace())).unwrap().run
+    fn parse(args: &str) -> Config {
+        Config::from_flags(args.split_whitespace())
     }
 
     fn problems(args: &str) -> Vec<String> {
@@ -446,31 +348,6 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_setting_is_told() {
-        let problems = |names: &[&str]| unknown_settings(names.iter().map(|name| (*name).to_owned()));
-        for fine in [
-            "MIDONETKUBE_MTU",
-            "MIDONETKUBE_CNIBINDIR",
-            "MIDONETKUBE_cluster.cidr",
-            "MIDOKUBE_X",
-            "PATH",
-            "mtu",
-        ] {
-            assert_eq!(problems(&[fine]), Vec::new());
-        }
-        let told = problems(&["MIDONETKUBE_mtu", "MIDONETKUBE_log.level", "MIDONETKUBE_MTTU"]);
-        for (problem, want) in told.iter().zip([
-            "MIDONETKUBE_mtu in the environment is no setting; write MIDONETKUBE_MTU",
-            "MIDONETKUBE_log.level in the environment is no setting; write MIDONETKUBE_LOG_LEVEL",
-            "MIDONETKUBE_MTTU in the environment is no setting; there are MIDONETKUBE_APISERVER, ",
-        ]) {
-            let text = format!("{}; {}", problem.problem, problem.remedy);
-            assert!(text.starts_with(want), "{text}");
-        }
-        assert_eq!(told.len(), 3);
-    }
-
-    #[test]
     fn the_manifests_placeholder_is_recognised() {
         let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/midonet-kube.yaml");
         let manifest = std::fs::read_to_string(manifest).unwrap();
@@ -496,19 +373,6 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_has_its_variable_and_help_names_it() {
-        let mut command = Cli::command();
-        for argument in command.get_arguments().filter(|arg| arg.get_long().is_some()) {
-            let variable = argument.get_env().and_then(|name| name.to_str());
-            assert!(variable.is_some_and(|name| name.starts_with("MIDONETKUBE_")), "{argument:?}");
-        }
-        let help = command.render_long_help().to_string();
-        assert!(
-            help.contains("[env: MIDONETKUBE_LOG_LEVEL=") && help.contains("[env: MIDONETKUBE_NODENAME=")
-        );
-    }
-
-    #[test]
     fn the_least_mtu_is_that_of_the_pods_families() {
         let all = |args: &str| problems(&format!("--node-name n {args}")).join("\n");
         assert_eq!(all("--mtu 576 --cluster-cidr 10.244.0.0/16"), "");
@@ -526,16 +390,11 @@ mod tests {
         for (flag, most) in
             [("--max-pods", 65535), ("--max-nodes", 32767), ("--vni", 0xff_ffff), ("--tunnel-port", 65535)]
         {
-            let parse = |value: u32| Cli::try_parse_from(["midonet-kube-node", flag, &value.to_string()]);
+            let parse = |value: u32| Config::try_from_flags([flag, &value.to_string()]);
             assert!(parse(1).is_ok() && parse(most).is_ok(), "{flag}");
             assert!(parse(0).is_err(), "{flag} 0");
             let said = parse(most + 1).unwrap_err().to_string();
             assert!(said.contains(flag) && said.contains(&most.to_string()), "{said}");
         }
-    }
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
     }
 }

@@ -7,13 +7,14 @@ use datapath::{Fate, Limit, Limits};
 use nodeapi::v1;
 
 use crate::agent::{Agent, Readiness};
-use crate::network::{Network, PortRecord};
+use crate::backend::PortRecord;
+use crate::backend::embedded::Network;
 
 /// Gathers the answer to `Status`.
 ///
 /// # Errors
 /// The kernel does not give its links or the datapath's counters.
-pub fn report(agent: &Agent) -> Result<v1::StatusReply> {
+pub(super) fn report(agent: &Agent) -> Result<v1::StatusReply> {
     let (network, ports, counters) = agent.with_network(|network| {
         let ports: Vec<PortRecord> = network.ports().cloned().collect();
         network.counters().map(|counters| (network_message(network), ports, counters))
@@ -64,7 +65,7 @@ fn agent_message(agent: &Agent) -> v1::Agent {
         source: source.to_owned(),
         source_error: source_error.unwrap_or_default(),
         objects_from_disk_seconds: agent.objects_from_disk().map(|age| age.as_secs()),
-        pending_annotations: agent.mailbox().waiting().try_into().unwrap_or(u64::MAX),
+        pending_annotations: agent.annotations().waiting().try_into().unwrap_or(u64::MAX),
     }
 }
 

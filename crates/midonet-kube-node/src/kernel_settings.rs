@@ -14,7 +14,7 @@ use crate::cni_config::replace_file;
 ///
 /// # Errors
 /// The record cannot be written.
-pub fn remember(state_dir: &Path, changed: &[Before]) -> Result<()> {
+pub fn record(state_dir: &Path, changed: &[Before]) -> Result<()> {
     if changed.is_empty() {
         return Ok(());
     }
@@ -29,7 +29,7 @@ pub fn remember(state_dir: &Path, changed: &[Before]) -> Result<()> {
 ///
 /// # Errors
 /// Names the record or the setting.
-pub fn give_back(state_dir: &Path) -> Result<Vec<String>> {
+pub fn restore(state_dir: &Path) -> Result<Vec<String>> {
     let record = recorded(state_dir)?;
     for (setting, value) in &record {
         sysctl::set(setting, value)?;
@@ -63,15 +63,15 @@ mod tests {
 
     #[test]
     fn the_first_value_counts() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let before =
             |setting: &str, value: &str| Before { setting: setting.to_owned(), value: value.to_owned() };
-        remember(folder.path(), &[]).unwrap();
-        assert!(recorded(folder.path()).unwrap().is_empty());
-        remember(folder.path(), &[before("ipv4/ip_forward", "0")]).unwrap();
+        record(directory.path(), &[]).unwrap();
+        assert!(recorded(directory.path()).unwrap().is_empty());
+        record(directory.path(), &[before("ipv4/ip_forward", "0")]).unwrap();
         let more = [before("ipv4/ip_forward", "2"), before("ipv6/conf/all/forwarding", "0")];
-        remember(folder.path(), &more).unwrap();
-        let record: Vec<_> = recorded(folder.path()).unwrap().into_iter().collect();
+        record(directory.path(), &more).unwrap();
+        let record: Vec<_> = recorded(directory.path()).unwrap().into_iter().collect();
         let want = [("ipv4/ip_forward", "0"), ("ipv6/conf/all/forwarding", "0")];
         assert_eq!(record, want.map(|(setting, value)| (setting.to_owned(), value.to_owned())));
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use anyhow::{Context, Result};
-use datapath::{Limits, Port, Role};
+use datapath::{Port, Role};
 use ipam::Reserved;
 use ipnet::IpNet;
 use naming::alias::PortAlias;
@@ -13,56 +13,14 @@ use plumbing::{Link, tc};
 use tracing::info;
 
 use super::Network;
-use super::look::changed;
+use super::detect::changed;
 use super::names::Names;
-use crate::leaks;
+use crate::backend::{BindError, BindRequest, PortRecord};
+use crate::leak;
 use crate::problems::Problem;
 
 /// Stands for what nobody knows of a port. No namespace of Kubernetes has this name.
 const UNKNOWN: &str = "?";
-
-/// One committed port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PortRecord {
-    /// Whose it is.
-    pub alias: PortAlias,
-    /// The interface on the node.
-    pub host_ifname: String,
-    /// Its index.
-    pub host_ifindex: u32,
-    /// Of the interface inside the Pod.
-    pub mac: Mac,
-    /// Of the Pod.
-    pub addresses: Vec<IpAddr>,
-    /// How fast it may be.
-    pub limits: Limits,
-}
-
-/// What the plugin says of a port; checked against the kernel before anything is committed.
-pub type BindRequest = PortRecord;
-
-/// Why a port is not committed, or not as described.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    /// It can never be.
-    #[error("{0}")]
-    Invalid(String),
-    /// The node is not in a state for it.
-    #[error("{0}")]
-    Precondition(String),
-    /// One of its addresses is another port's.
-    #[error("{0}")]
-    Taken(String),
-    /// Not now.
-    #[error("{0}")]
-    NotYet(String),
-    /// A table of the datapath is full.
-    #[error("{0}")]
-    Full(String),
-    /// The kernel refused.
-    #[error("{0:#}")]
-    Failed(#[from] anyhow::Error),
-}
 
 impl Network {
     /// Commits a Pod's port: from here on its packets pass, once its interface is up.
@@ -208,7 +166,7 @@ impl Network {
         for port in committed.into_iter().filter(|port| port.role != Role::Node) {
             let Some(link) = alive.get(&port.ifindex) else {
                 self.datapath.release(port.ifindex).context("cannot release a port without an interface")?;
-                self.repairs.count(leaks::Kind::PortWithoutInterface.name());
+                self.repairs.count(leak::Kind::PortWithoutInterface.name());
                 info!(ifindex = port.ifindex, addresses = ?port.addresses, "released a port whose interface is gone");
                 continue;
             };

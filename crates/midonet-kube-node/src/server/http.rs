@@ -12,8 +12,8 @@ use axum::routing::get;
 use futures::future::try_join_all;
 use tokio::net::TcpListener;
 
+use super::metrics;
 use crate::agent::{Agent, Readiness};
-use crate::metrics;
 
 /// Takes the address, so that a taken port is known at once; and the same port of 127.0.0.1, where probes look whatever
 /// the address is.

@@ -6,11 +6,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use ipam::{Attachment, Reserved};
+use ipam::Reserved;
 use naming::alias::PortAlias;
 
-use super::{Kind, Leak};
-use crate::network::PortRecord;
+use crate::backend::PortRecord;
+use crate::leak::{Kind, Leak, owner};
 
 /// What is unfinished for so long, nobody finishes: kubelet and the runtimes give the making of a sandbox 4
 /// minutes, and the plugin itself waits 10 seconds for the agent.
@@ -46,7 +46,7 @@ pub(super) struct Snapshot {
 
 /// What is to be done about it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Judgement {
+pub(super) struct Classified {
     /// To be given back.
     pub(super) release: Vec<Reserved>,
     /// To be reserved again, each address for that port's owner.
@@ -57,24 +57,19 @@ pub(super) struct Judgement {
     pub(super) leaks: Vec<Leak>,
 }
 
-/// Whose a port's addresses are.
-pub(crate) fn owner(alias: &PortAlias) -> Attachment {
-    Attachment { container_id: alias.container_id.clone(), ifname: alias.ifname.clone() }
-}
-
-/// Judges everything there is.
-pub(super) fn judge(snapshot: &Snapshot) -> Judgement {
-    let mut judgement = Judgement::default();
+/// Classifies everything there is.
+pub(super) fn classify(snapshot: &Snapshot) -> Classified {
+    let mut classified = Classified::default();
     if let Some(reserved) = &snapshot.reserved {
-        judge_reservations(snapshot, reserved, &mut judgement);
-        judge_ports(snapshot, reserved, &mut judgement);
+        classify_reservations(snapshot, reserved, &mut classified);
+        classify_ports(snapshot, reserved, &mut classified);
     }
-    judge_interfaces(snapshot, &mut judgement);
-    judgement
+    classify_interfaces(snapshot, &mut classified);
+    classified
 }
 
 /// Addresses without a container.
-fn judge_reservations(snapshot: &Snapshot, reserved: &[Reserved], judgement: &mut Judgement) {
+fn classify_reservations(snapshot: &Snapshot, reserved: &[Reserved], classified: &mut Classified) {
     // One that tells no owner may be anybody's, and so may its addresses.
     let anybodys = snapshot.interfaces.iter().any(|interface| interface.owner.is_none());
     for reserved in reserved {
@@ -85,7 +80,7 @@ fn judge_reservations(snapshot: &Snapshot, reserved: &[Reserved], judgement: &mu
             continue;
         }
         if reserved.modified > snapshot.now + ABANDONED {
-            judgement.leaks.push(Leak {
+            classified.leaks.push(Leak {
                 kind: Kind::AddressWithoutContainer,
                 object: format!("{} of {}", reserved.address, holder(reserved)),
                 reason: "its file is dated in the future, so nobody can tell whether an ADD is under way"
@@ -93,7 +88,7 @@ fn judge_reservations(snapshot: &Snapshot, reserved: &[Reserved], judgement: &mu
                 remedy: "see that the node's clock is right, then `touch` the file".into(),
             });
         } else if !anybodys && is_abandoned(reserved, snapshot) {
-            judgement.release.push(reserved.clone());
+            classified.release.push(reserved.clone());
         }
     }
 }
@@ -104,8 +99,8 @@ fn is_abandoned(reserved: &Reserved, snapshot: &Snapshot) -> bool {
 }
 
 /// Containers without an address of their own.
-fn judge_ports(snapshot: &Snapshot, reserved: &[Reserved], judgement: &mut Judgement) {
-    // Another network's addresses are in a folder of its own.
+fn classify_ports(snapshot: &Snapshot, reserved: &[Reserved], classified: &mut Classified) {
+    // Another network's addresses are in a directory of its own.
     let is_clusters = |i: &Interface| i.owner.as_ref().is_none_or(|owner| owner.network.is_none());
     let alive = |port: &&PortRecord| {
         snapshot.interfaces.iter().any(|i| i.ifindex == port.host_ifindex && is_clusters(i))
@@ -115,9 +110,9 @@ fn judge_ports(snapshot: &Snapshot, reserved: &[Reserved], judgement: &mut Judge
             let mut holders = reserved.iter().filter(|r| r.address == *address).peekable();
             // What an interrupted write left is nobody's.
             if holders.peek().is_none_or(|reserved| reserved.container_id.is_empty()) {
-                judgement.reserve.push((*address, port.clone()));
+                classified.reserve.push((*address, port.clone()));
             } else if let Some(other) = holders.find(|reserved| !is_held_by(reserved, &port.alias)) {
-                judgement.leaks.push(Leak {
+                classified.leaks.push(Leak {
                     kind: Kind::AddressConflict,
                     object: format!("{address} of Pod {} ({})", port.pod(), port.host_ifname),
                     reason: format!("it is reserved for {}", holder(other)),
@@ -129,14 +124,14 @@ fn judge_ports(snapshot: &Snapshot, reserved: &[Reserved], judgement: &mut Judge
 }
 
 /// Interfaces whose ADD or DEL nobody finished.
-fn judge_interfaces(snapshot: &Snapshot, judgement: &mut Judgement) {
+fn classify_interfaces(snapshot: &Snapshot, classified: &mut Classified) {
     for interface in &snapshot.interfaces {
         if !interface.up && interface.portless > ABANDONED {
             // It never passed anything: setting it up is the last step of an ADD, committing its port the one before.
-            judgement.remove.push(interface.clone());
+            classified.remove.push(interface.clone());
         } else if interface.up && interface.portless > DETACHING {
             let object = |whose| format!("{} of {whose}", interface.name);
-            judgement.leaks.push(match &interface.owner {
+            classified.leaks.push(match &interface.owner {
                 Some(owner) => Leak {
                     kind: Kind::InterfaceWithoutPort,
                     object: object(format!("Pod {}, container {}", owner.pod, owner.container_id)),

@@ -7,11 +7,11 @@ use naming::interface;
 use plumbing::probe::{Question, WrongSetting, filters_tunnels, wrong_settings};
 use plumbing::{Family, sysctl};
 
-use super::local::families;
+use super::node::families;
 use super::underlay::Underlay;
 use super::{Network, Settings};
 use crate::desired::{Local, Peer};
-use crate::settings;
+use crate::kernel_settings;
 
 impl Network {
     /// What to ask the kernel about; `None` while the network is not set up.
@@ -29,7 +29,7 @@ impl Network {
                 .with_context(|| format!("cannot put the setting {setting} right"))?;
             // The node's own interface goes with the network, and its settings with it.
             let before = before.filter(|_| !setting.contains(interface::NODE));
-            settings::remember(state_dir, before.as_slice())?;
+            kernel_settings::record(state_dir, before.as_slice())?;
         }
         Ok(())
     }
@@ -66,7 +66,7 @@ pub(super) fn own_wrong_settings(state_dir: &Path, local: &Local) -> Result<Vec<
     if wrong.is_empty() {
         return Ok(wrong);
     }
-    let made = settings::recorded(state_dir)?;
+    let made = kernel_settings::recorded(state_dir)?;
     let router = |one: &WrongSetting| match one.family {
         Family::V4 => made.contains_key("ipv4/ip_forward"),
         Family::V6 => made.contains_key("ipv6/conf/all/forwarding") && one.what != "disable_ipv6",

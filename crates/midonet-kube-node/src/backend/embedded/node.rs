@@ -9,13 +9,13 @@ use naming::{GATEWAY_MAC, OVERLAY_MAC, attachment_mac, interface};
 use plumbing::{Attachment, tc};
 use tracing::{info, warn};
 
-use super::look::Kept;
+use super::detect::Kept;
 use super::probe::needs_the_stack;
 use super::underlay::{Underlay, mtu_problem};
 use super::{Applied, Network};
-use crate::args::Encapsulation;
+use crate::config::Encapsulation;
 use crate::desired::Local;
-use crate::settings;
+use crate::kernel_settings;
 
 /// Everything that packets will meet once the doors are open.
 pub(super) struct Prepared {
@@ -35,7 +35,7 @@ impl Network {
         };
         let changed = plumbing::sysctl::enable_forwarding(&families(&local.gateways))
             .context("cannot make the node a router")?;
-        settings::remember(&self.settings.state_dir, &changed)?;
+        kernel_settings::record(&self.settings.state_dir, &changed)?;
         let sources = local.pod_cidrs.iter().copied().chain(self.outside(&local.pod_cidrs).map(IpNet::from));
         plumbing::nft::Masquerade { pod_cidrs: sources.collect(), inside: interface::NODE.into() }
             .apply()
@@ -98,7 +98,7 @@ impl Network {
         Ok(Prepared { applied, overlay_ifindex })
     }
 
-    pub(super) fn open_doors(&mut self, prepared: Prepared) -> Result<Applied> {
+    pub(super) fn attach_programs(&mut self, prepared: Prepared) -> Result<Applied> {
         let Prepared { applied, overlay_ifindex } = prepared;
         let program = self.datapath.endpoint_program()?;
         tc::set_block_program(tc::INGRESS_BLOCK, program.fd, program.name)

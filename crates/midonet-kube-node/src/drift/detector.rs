@@ -1,7 +1,6 @@
 //! Self-healing: looks at once when the kernel or the file system tells of a change, and now and then, whether what the
 //! agent made is still there; what somebody else removed or changed is put back.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,34 +10,24 @@ use anyhow::Result;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::Drift;
+use super::events::{DEBOUNCE, Events};
+use super::pace::Pace;
 use crate::agent::Agent;
-use crate::events::{DEBOUNCE, Events};
-use crate::network::{Finding, Settled};
+use crate::backend::embedded::Settled;
 use crate::problems::Problem;
 
 /// How soon there is another look after one that found something, or failed: also of what nobody tells, it is seen
 /// whether it is whole now.
 const AGAIN: Duration = Duration::from_millis(900);
 
-/// The least time between two looks, also when events never end.
-const GAP: Duration = Duration::from_millis(250);
-
 /// So many times as long as the last look took there is none, but no longer than [`AGAIN`]: with a thousand Pods
 /// it takes long.
 const REST: u32 = 8;
 
-/// The most time between two looks, when the same thing is broken again and again.
-const LONGEST_GAP: Duration = Duration::from_secs(30);
-
-/// What stays whole for so long is not "broken again".
-const FORGET: Duration = Duration::from_secs(60);
-
-/// So often the same thing is put back at once; from then on it takes longer each time.
-const PATIENCE: u32 = 5;
-
 /// Sees to it that what is broken by others is noticed.
 #[derive(Debug)]
-pub struct Healer {
+pub struct Detector {
     events: Arc<Events>,
     network: watch::Receiver<()>,
     files: watch::Receiver<()>,
@@ -52,7 +41,7 @@ pub struct Healer {
     config: Option<(PathBuf, String)>,
 }
 
-impl Healer {
+impl Detector {
     /// One that hears of everything from now on.
     pub fn new(events: &Arc<Events>) -> Self {
         Self {
@@ -103,7 +92,7 @@ impl Healer {
     ///
     /// # Errors
     /// The kernel does not tell.
-    pub async fn look(&mut self, agent: &Agent) -> Result<Vec<Finding>> {
+    pub async fn look(&mut self, agent: &Agent) -> Result<Vec<Drift>> {
         self.told = false;
         self.again = Some(AGAIN);
         self.network.mark_unchanged();
@@ -137,7 +126,7 @@ impl Healer {
     }
 }
 
-fn look(agent: &Agent, settled: &mut Settled, config: Option<(PathBuf, String)>) -> Result<Vec<Finding>> {
+fn look(agent: &Agent, settled: &mut Settled, config: Option<(PathBuf, String)>) -> Result<Vec<Drift>> {
     let (expectation, mut found) = agent.with_network(|network| {
         Ok::<_, anyhow::Error>((network.expectation()?, network.look_at_datapath()?))
     })?;
@@ -146,84 +135,7 @@ fn look(agent: &Agent, settled: &mut Settled, config: Option<(PathBuf, String)>)
     if let Some((path, contents)) = config
         && !fs::read_to_string(&path).is_ok_and(|now| now == contents)
     {
-        found.push(Finding::new("cni_config", format!("{} is gone or changed", path.display())));
+        found.push(Drift::new("cni_config", format!("{} is gone or changed", path.display())));
     }
     Ok(found)
-}
-
-/// How fast to look, so that two programs that undo each other's work do no harm. Pure.
-#[derive(Debug, Default)]
-struct Pace {
-    broken: BTreeMap<Finding, (u32, Option<Instant>)>,
-}
-
-impl Pace {
-    /// Notes what a look found.
-    fn note(&mut self, found: &[Finding], now: Instant) {
-        self.broken.retain(|_, (_, last)| last.is_none_or(|last| now.duration_since(last) < FORGET));
-        for finding in found {
-            let (times, last) = self.broken.entry(finding.clone()).or_default();
-            *times = times.saturating_add(1);
-            *last = Some(now);
-        }
-    }
-
-    fn worst(&self) -> Option<(&Finding, u32)> {
-        let often = self.broken.iter().map(|(finding, (times, _))| (finding, *times));
-        often.max_by_key(|(_, times)| *times).filter(|(_, times)| *times > PATIENCE)
-    }
-
-    fn gap(&self) -> Duration {
-        let doublings = self.worst().map_or(0, |(_, times)| times - PATIENCE);
-        GAP.saturating_mul(1u32.checked_shl(doublings.min(16)).unwrap_or(u32::MAX)).min(LONGEST_GAP)
-    }
-
-    fn problem(&self) -> Option<Problem> {
-        // Without the number: it grows, and each would be another problem.
-        self.worst().map(|(finding, _)| {
-            let problem = format!(
-                "something else on this node undoes the agent's work again and again: {}; it is repaired ever later, \
-                 by up to {LONGEST_GAP:?}",
-                finding.detail
-            );
-            let remedy = "find out what changes it: another network, a firewall, a script that sets sysctls";
-            Problem::new("repeated_repair", finding.what, problem, remedy)
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_breaks_again_and_again_is_repaired_ever_later_and_told() {
-        let (mut pace, now) = (Pace::default(), Instant::now());
-        let found = [Finding::new("route", "10.244.0.0/16 is missing")];
-        for _ in 0..PATIENCE {
-            pace.note(&found, now);
-        }
-        assert_eq!((pace.gap(), pace.problem()), (GAP, None));
-        pace.note(&found, now);
-        assert_eq!(pace.gap(), GAP * 2);
-        let problem = pace.problem().unwrap();
-        assert!(
-            problem.problem.contains("10.244.0.0/16 is missing") && problem.object == "route",
-            "{problem:?}"
-        );
-        for _ in 0..40 {
-            pace.note(&found, now);
-        }
-        assert_eq!(pace.gap(), LONGEST_GAP);
-        pace.note(&[], now + FORGET);
-        assert_eq!((pace.gap(), pace.problem()), (GAP, None));
-    }
-
-    #[test]
-    fn many_different_things_at_once_are_no_quarrel() {
-        let (mut pace, now) = (Pace::default(), Instant::now());
-        let found: Vec<_> = (0..100).map(|pod| Finding::new("pod", format!("mido{pod} is down"))).collect();
-        pace.note(&found, now);
-        assert_eq!((pace.gap(), pace.problem()), (GAP, None));
-    }
 }

@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use futures::StreamExt;
-use ipnet::IpNet;
 use objects::{Change, Connection, Snapshot};
 use tracing::{info, warn};
 
 use crate::agent::{Agent, Readiness};
-use crate::args::RunArgs;
+use crate::backend::embedded::{Network, mtu_problem, overlap};
 use crate::cni_config::CniConfig;
+use crate::config::Config;
 use crate::desired::{Ranges, desired};
-use crate::heal::Healer;
+use crate::drift::Drift;
+use crate::drift::detector::Detector;
+use crate::drift::probe::Prober;
 use crate::memory;
-use crate::network::{Finding, Network, mtu_problem};
-use crate::probe::Prober;
 use crate::problems::{Origin, Problem};
 
 /// What failed is tried again after so long, besides on every change.
@@ -28,7 +28,7 @@ const RETRY: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// It ended.
-pub async fn follow(args: &RunArgs, agent: &Agent, connection: Connection, mut healer: Healer) -> Result<()> {
+pub async fn run(args: &Config, agent: &Agent, connection: Connection, mut detector: Detector) -> Result<()> {
     let mut snapshot = Snapshot::default();
     let mut changes = std::pin::pin!(connection.changes());
     let mut prober = Prober::default();
@@ -44,9 +44,9 @@ pub async fn follow(args: &RunArgs, agent: &Agent, connection: Connection, mut h
                     continue;
                 }
             }
-            () = healer.due(retry.into_iter().chain(prober.wants()).min()) => {
-                found = look(&mut healer, agent).await;
-                agent.set_problems(Origin::Repairs, healer.problem().into_iter().collect());
+            () = detector.due(retry.into_iter().chain(prober.wants()).min()) => {
+                found = look(&mut detector, agent).await;
+                agent.set_problems(Origin::Repairs, detector.problem().into_iter().collect());
                 // What is repaired next is no problem.
                 if found.is_empty() {
                     prober.look(agent).await;
@@ -60,7 +60,7 @@ pub async fn follow(args: &RunArgs, agent: &Agent, connection: Connection, mut h
             retry = retry.map(|_| Instant::now() + RETRY);
             continue;
         }
-        let done = reconcile(args, agent, &snapshot, &mut healer).await;
+        let done = reconcile(args, agent, &snapshot, &mut detector).await;
         retry = done.is_err().then(|| Instant::now() + RETRY);
         match done {
             Ok(()) => {
@@ -83,11 +83,11 @@ pub async fn follow(args: &RunArgs, agent: &Agent, connection: Connection, mut h
 }
 
 /// What others broke; the next reconciliation puts it right.
-async fn look(healer: &mut Healer, agent: &Agent) -> Vec<Finding> {
-    match healer.look(agent).await {
+async fn look(detector: &mut Detector, agent: &Agent) -> Vec<Drift> {
+    match detector.look(agent).await {
         Ok(found) => {
             if !found.is_empty() {
-                agent.with_network(Network::distrust);
+                agent.with_network(Network::invalidate);
             }
             found
         }
@@ -98,18 +98,8 @@ async fn look(healer: &mut Healer, agent: &Agent) -> Vec<Finding> {
     }
 }
 
-/// What helps where Pods' or Services' addresses are the nodes' own.
-pub const OVERLAP_REMEDY: &str = "give the cluster CIDRs for Pods and Services apart from its nodes' network, here and at the controller manager";
-
-/// What that does.
-pub fn overlap(range: IpNet, what: &str) -> String {
-    format!(
-        "{what} lies in {range}, where Pods and Services have their addresses from: they would not reach it"
-    )
-}
-
 /// Makes the network what the objects want now, and the CNI configuration with it.
-async fn reconcile(args: &RunArgs, agent: &Agent, snapshot: &Snapshot, healer: &mut Healer) -> Result<()> {
+async fn reconcile(args: &Config, agent: &Agent, snapshot: &Snapshot, detector: &mut Detector) -> Result<()> {
     let ranges = Ranges { cluster: &args.cluster_cidr, service: &args.service_cidr };
     let (desired, left_out) = desired(snapshot.nodes(), &args.node_name, ranges)
         .map_err(|error| anyhow!("{error}; {}", error.remedy()))?;
@@ -119,7 +109,7 @@ async fn reconcile(args: &RunArgs, agent: &Agent, snapshot: &Snapshot, healer: &
     if !args.paths.cni_config_path.exists()
         && let Some((range, what)) = plumbing::probe::overlaps(&ranges, desired.local.tunnel_address)?
     {
-        bail!("{}; {OVERLAP_REMEDY}", overlap(range, &what));
+        bail!("{}; {}", overlap::problem(range, &what), overlap::REMEDY);
     }
     let (network, peers) = (desired.clone(), desired.peers);
     // What is missing may only not have arrived yet, or be away with the API server: then it stays.
@@ -164,6 +154,6 @@ async fn reconcile(args: &RunArgs, agent: &Agent, snapshot: &Snapshot, healer: &
     if config.write(&args.paths.cni_config_path)? {
         info!(path = %args.paths.cni_config_path.display(), "wrote the CNI configuration");
     }
-    healer.expect_config(&args.paths.cni_config_path, config.render()?);
+    detector.expect_config(&args.paths.cni_config_path, config.render()?);
     Ok(())
 }

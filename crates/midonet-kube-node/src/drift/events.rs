@@ -16,7 +16,7 @@ use inotify::{Inotify, WatchDescriptor, WatchMask, Watches};
 use tokio::sync::watch;
 use tracing::warn;
 
-use crate::args::RunArgs;
+use crate::config::Config;
 
 /// How often there is a look without any event.
 pub const PERIOD: Duration = Duration::from_secs(30);
@@ -55,7 +55,7 @@ struct Directories {
 
 impl Events {
     /// Listens from now on, in the network namespace of this thread.
-    pub fn start(args: &RunArgs) -> Arc<Self> {
+    pub fn start(args: &Config) -> Arc<Self> {
         let files = watch::Sender::new(());
         let inotify = Inotify::init().and_then(|inotify| {
             let (watches, tell) = (inotify.watches(), files.clone());
@@ -222,10 +222,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use clap::Parser;
-
     use super::*;
-    use crate::args::Cli;
 
     const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -240,7 +237,7 @@ mod tests {
             format!("--cache-dir={}", path("lib")),
             format!("--bpf-dir={}", path("bpf")),
         ];
-        let events = Events::start(&Cli::try_parse_from(line).unwrap().run);
+        let events = Events::start(&Config::from_flags(line));
         events.watch_directories();
         events
     }

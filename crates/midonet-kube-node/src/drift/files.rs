@@ -1,5 +1,5 @@
 //! The agent's files on its node: what somebody removed or replaced is put back, and what the agent cannot put right is
-//! told. The CNI configuration and the pins, which follow from the cluster's objects, are [`crate::heal`]'s.
+//! told. The CNI configuration and the pins, which follow from the cluster's objects, are [`crate::drift::detector`]'s.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,14 +12,14 @@ use nodeapi::Socket;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
+use super::Drift;
+use super::events::{DEBOUNCE, Events};
 use crate::agent::Agent;
-use crate::args::RunArgs;
 use crate::check::{self, State};
 use crate::cni_config;
-use crate::events::{DEBOUNCE, Events};
+use crate::config::Config;
 use crate::install;
 use crate::lock::{self, Lock};
-use crate::network::Finding;
 use crate::problems::{Origin, Problem};
 
 /// What could not be put back is tried again after so long, besides on every change.
@@ -31,7 +31,7 @@ const GAP: Duration = Duration::from_millis(250);
 /// The files that only this agent needs, as they should be.
 #[derive(Debug)]
 pub struct Files {
-    args: RunArgs,
+    args: Config,
     socket: Socket,
     lock: Lock,
     /// The plugin's files that were seen whole.
@@ -42,7 +42,7 @@ pub struct Files {
 #[derive(Debug, Default)]
 pub struct Report {
     /// What somebody else broke, and is put back.
-    pub repaired: Vec<Finding>,
+    pub repaired: Vec<Drift>,
     /// Why the plugin cannot reach the agent.
     pub unserved: Option<String>,
     /// What the agent cannot put right.
@@ -51,7 +51,7 @@ pub struct Report {
 
 impl Files {
     /// Those of a running agent.
-    pub fn new(args: &RunArgs, socket: Socket, lock: Lock) -> Self {
+    pub fn new(args: &Config, socket: Socket, lock: Lock) -> Self {
         Self { args: args.clone(), socket, lock, seen: BTreeSet::new() }
     }
 
@@ -77,7 +77,7 @@ impl Files {
         match lock::take(&self.args.paths.state_dir) {
             Ok(lock) => {
                 self.lock = lock;
-                report.repaired.push(Finding::new("lock", format!("{} is gone", path.display())));
+                report.repaired.push(Drift::new("lock", format!("{} is gone", path.display())));
             }
             Err(error) => report.problems.push(Problem::new(
                 "lock",
@@ -91,7 +91,7 @@ impl Files {
     fn look_at_socket(&self, report: &mut Report) {
         let Some(problem) = self.socket.problem() else { return };
         match self.socket.make_again() {
-            Ok(()) => report.repaired.push(Finding::new("socket", problem)),
+            Ok(()) => report.repaired.push(Drift::new("socket", problem)),
             Err(error) => {
                 report.unserved = Some(format!(
                     "{problem}, and no Pod can be added: {error}; if its directory was removed under a container, delete \
@@ -122,7 +122,7 @@ impl Files {
         match put {
             Ok(()) => {
                 let detail = format!("{} is gone or no program", path.display());
-                report.repaired.push(Finding::new("plugin", detail));
+                report.repaired.push(Drift::new("plugin", detail));
             }
             Err(error) => {
                 let problem = format!("there is no such program ({error:#}), so no Pod can be added");
@@ -143,7 +143,7 @@ fn is_program(path: &Path) -> bool {
 }
 
 /// An IPAM plugin that the CNI plugin executes.
-fn ipam_plugin(args: &RunArgs) -> Option<Problem> {
+fn ipam_plugin(args: &Config) -> Option<Problem> {
     let found = check::ipam_plugin(args).filter(|_| args.cni_bin_dir.is_dir())?;
     let (State::Warning(problem) | State::Invalid(problem) | State::Missing(problem)) = found.state else {
         return None;
@@ -202,10 +202,7 @@ pub async fn watch(agent: &Agent, files: &Arc<Mutex<Files>>, events: &Events) {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-    use crate::args::Cli;
 
     struct Scene {
         root: tempfile::TempDir,
@@ -225,7 +222,7 @@ mod tests {
                 format!("--state-dir={}", path("state")),
             ];
             line.extend(further.iter().map(|word| (*word).to_owned()));
-            let args = Cli::try_parse_from(line).unwrap().run;
+            let args = Config::from_flags(line);
             let lock = lock::take(&args.paths.state_dir).unwrap();
             let listener = nodeapi::listen(&args.paths.socket).unwrap();
             for directory in ["net.d", "bin"] {
