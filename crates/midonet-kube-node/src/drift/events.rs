@@ -229,7 +229,6 @@ mod tests {
     fn events(root: &Path) -> Arc<Events> {
         let path = |name: &str| root.join(name).display().to_string();
         let line = [
-            "midonet-kube-node".to_owned(),
             format!("--cni-config-path={}", path("net.d/10-midonet.conflist")),
             format!("--cni-bin-dir={}", path("bin")),
             format!("--socket={}", path("run/api")),

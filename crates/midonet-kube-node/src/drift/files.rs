@@ -215,7 +215,6 @@ mod tests {
             let root = tempfile::tempdir().unwrap();
             let path = |name: &str| root.path().join(name).display().to_string();
             let mut line = vec![
-                "midonet-kube-node".to_owned(),
                 format!("--cni-config-path={}", path("net.d/10-midonet.conflist")),
                 format!("--cni-bin-dir={}", path("bin")),
                 format!("--socket={}", path("run/api")),
