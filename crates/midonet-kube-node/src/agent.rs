@@ -2,18 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Result;
 use objects::PodRef;
 use tokio::sync::watch;
-use tokio::task::block_in_place;
 use tracing::warn;
 
 use crate::annotate::{WorkQueue, port_annotations};
-use crate::backend::embedded::Network;
-use crate::backend::{BindError, BindRequest, PortRecord};
+use crate::backend::{Backend, BindError, BindRequest, PortRecord};
 use crate::desired::Peer;
 use crate::durations::Durations;
 use crate::leak::Report;
@@ -28,7 +26,7 @@ pub struct Agent(Arc<Inner>);
 struct Inner {
     node_name: String,
     started: Instant,
-    network: Mutex<Network>,
+    backend: Box<dyn Backend>,
     peers: Mutex<Vec<(String, Peer)>>,
     annotations: WorkQueue,
     /// `None` before there was anything to make a network of.
@@ -38,7 +36,7 @@ struct Inner {
     repairs: Repairs,
     problems: Problems,
     leaks: Mutex<Report>,
-    strangers: AtomicU64,
+    unauthorized: AtomicU64,
     durations: Durations,
     source: objects::Health,
     source_name: String,
@@ -59,7 +57,8 @@ impl Agent {
     /// plugin keeps one.
     pub fn new(
         node_name: &str,
-        network: Network,
+        backend: Box<dyn Backend>,
+        repairs: Repairs,
         annotations: WorkQueue,
         source_name: String,
         source: objects::Health,
@@ -68,15 +67,15 @@ impl Agent {
         Self(Arc::new(Inner {
             node_name: node_name.to_owned(),
             started: Instant::now(),
-            repairs: network.repairs().clone(),
-            network: Mutex::new(network),
+            backend,
+            repairs,
             peers: Mutex::default(),
             annotations,
             readiness: watch::Sender::new(None),
             problems: Problems::default(),
             unserved: Mutex::default(),
             leaks: Mutex::default(),
-            strangers: AtomicU64::new(0),
+            unauthorized: AtomicU64::new(0),
             durations: Durations::default(),
             source,
             source_name,
@@ -94,33 +93,31 @@ impl Agent {
         self.0.started.elapsed()
     }
 
-    /// Works with the network; short system calls only, since everything else waits meanwhile.
-    pub fn with_network<T>(&self, work: impl FnOnce(&mut Network) -> T) -> T {
-        match self.0.network.try_lock() {
-            Ok(mut network) => work(&mut network),
-            Err(TryLockError::Poisoned(poisoned)) => work(&mut poisoned.into_inner()),
-            // The thread is one of few: calls that need no network, such as `Ready`, go on in another one meanwhile.
-            Err(TryLockError::WouldBlock) => {
-                block_in_place(|| work(&mut self.0.network.lock().unwrap_or_else(PoisonError::into_inner)))
-            }
-        }
+    /// What carries the Pods' packets.
+    pub fn backend(&self) -> &dyn Backend {
+        &*self.0.backend
     }
 
-    /// Works with the network where it may take long, away from the threads that serve calls.
+    /// Does what may take long away from the threads that serve calls.
     ///
     /// # Errors
     /// What `work` gives, or that it panicked.
-    pub async fn with_network_slowly<T: Send + 'static>(
+    pub async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Network) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let agent = self.clone();
-        tokio::task::spawn_blocking(move || agent.with_network(work)).await?
+        tokio::task::spawn_blocking(move || work(&agent)).await?
     }
 
     /// The other nodes, by name.
     pub fn peers(&self) -> Vec<(String, Peer)> {
         self.0.peers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many other nodes there are.
+    pub fn peer_count(&self) -> usize {
+        self.0.peers.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Notes the other nodes, for those who ask.
@@ -221,14 +218,14 @@ impl Agent {
     }
 
     /// Notes that somebody who is not root connected to the socket, and was refused.
-    pub fn refuse_stranger(&self, uid: u32) {
-        self.0.strangers.fetch_add(1, Ordering::Relaxed);
+    pub fn refuse_unauthorized(&self, uid: u32) {
+        self.0.unauthorized.fetch_add(1, Ordering::Relaxed);
         warn!(uid, "refused a connection to the socket: only root may");
     }
 
     /// How many connections to the socket were refused.
-    pub fn refused_strangers(&self) -> u64 {
-        self.0.strangers.load(Ordering::Relaxed)
+    pub fn refused_unauthorized(&self) -> u64 {
+        self.0.unauthorized.load(Ordering::Relaxed)
     }
 
     /// The directory of Pods' addresses, if the IPAM plugin keeps one.
@@ -254,34 +251,34 @@ impl Agent {
     /// Commits a port and sees to it that the Pod is annotated.
     ///
     /// # Errors
-    /// Those of [`Network::bind`].
+    /// Those of [`Backend::bind`].
     pub fn bind(&self, request: &BindRequest) -> Result<(), BindError> {
-        let mut bound = self.with_network(|network| network.bind(request));
+        let mut bound = self.backend().bind(request);
         // The other port may be one whose DEL found no agent: its addresses were given back all the same.
         if matches!(bound, Err(BindError::Taken(_))) && self.sweep() {
-            bound = self.with_network(|network| network.bind(request));
+            bound = self.backend().bind(request);
         }
         bound?;
         self.annotate(request);
         Ok(())
     }
 
-    /// Releases the ports whose interface is gone or dead without anybody having said so. Whether there were any.
+    /// Releases the ports whose interface is gone or retired without anybody having said so. Whether there were any.
     pub fn sweep(&self) -> bool {
-        let dropped = self.with_network(Network::sweep);
-        for port in &dropped {
+        let released = self.backend().sweep();
+        for port in &released {
             self.0.annotations.cancel(port.pod());
         }
-        self.set_problems(Origin::Ports, self.with_network(|network| network.port_problems()));
-        !dropped.is_empty()
+        self.set_problems(Origin::Ports, self.backend().port_problems());
+        !released.is_empty()
     }
 
     /// Takes a port out of the network and forgets what waits for the Pod.
     ///
     /// # Errors
-    /// Those of [`Network::release`].
+    /// Those of [`Backend::release`].
     pub fn release(&self, host_ifname: &str, container_id: &str) -> Result<Option<PortRecord>> {
-        let record = self.with_network(|network| network.release(host_ifname, container_id))?;
+        let record = self.backend().release(host_ifname, container_id)?;
         if let Some(record) = &record {
             self.0.annotations.cancel(record.pod());
         }

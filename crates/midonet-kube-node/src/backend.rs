@@ -2,11 +2,127 @@
 
 pub mod embedded;
 
+use std::fmt;
 use std::net::IpAddr;
 
-use datapath::Limits;
+use anyhow::Result;
+use datapath::{Counter, Limits};
+use ipnet::IpNet;
 use naming::Mac;
 use naming::alias::PortAlias;
+use plumbing::probe::Question;
+
+use crate::desired::{Desired, Local, Peer};
+use crate::drift::Drift;
+use crate::problems::Problem;
+
+/// A network that carries Pods' packets on this node.
+///
+/// [`apply`](Self::apply) and [`detect`](Self::detect) may take long; nothing else waits for them.
+pub trait Backend: fmt::Debug + Send + Sync {
+    /// Makes the kernel agree. Routes that are desired no more are removed; with `prune`, to be said only of what comes
+    /// from a complete sync, also those that never were. `first`: Pods were never served yet.
+    ///
+    /// # Errors
+    /// Names the step of this node's own part that failed; the others hold, and what was applied before serves on.
+    fn apply(&self, desired: &Desired, prune: bool, first: bool) -> Result<Outcome>;
+
+    /// Has the next [`apply`](Self::apply) put everything right, also what it did before.
+    fn invalidate(&self);
+
+    /// What somebody else removed or changed of what was applied.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    fn detect(&self) -> Result<Detected>;
+
+    /// Commits a Pod's port: from here on its packets pass, once its interface is up.
+    ///
+    /// # Errors
+    /// [`BindError`]; nothing is committed then.
+    fn bind(&self, request: &BindRequest) -> Result<(), BindError>;
+
+    /// Takes a Pod's port out of the network, if it still is this container's. Returns what it was.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    fn release(&self, host_ifname: &str, container_id: &str) -> Result<Option<PortRecord>>;
+
+    /// Whether the port is committed as described.
+    ///
+    /// # Errors
+    /// [`BindError::Precondition`] says what differs.
+    fn check(&self, request: &BindRequest) -> Result<(), BindError>;
+
+    /// Releases the ports whose interface is gone or retired without anybody having said so. Returns them.
+    fn sweep(&self) -> Vec<PortRecord>;
+
+    /// The committed ports of Pods.
+    fn ports(&self) -> Vec<PortRecord>;
+
+    /// What is wrong with Pods' ports, and stays so until somebody does something about it.
+    fn port_problems(&self) -> Vec<Problem>;
+
+    /// What to ask the kernel about others' rules, routes and settings; `None` before anything was applied.
+    fn question(&self, peers: &[(String, Peer)]) -> Option<Question>;
+
+    /// What became of packets, and how often.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    fn counters(&self) -> Result<Vec<Counter>>;
+
+    /// The network as it is now.
+    fn status(&self) -> Status;
+}
+
+/// What [`Backend::apply`] came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The largest packet of a Pod, in bytes.
+    pub mtu: u32,
+    /// What could not be applied, or is wrong, while Pods are served.
+    pub problems: Vec<Problem>,
+}
+
+/// What [`Backend::detect`] found.
+#[derive(Debug, Default)]
+pub struct Detected {
+    /// What differs.
+    pub drift: Vec<Drift>,
+    /// Whether nothing was seen that may only be under way: then there is no need to detect again soon.
+    pub settled: bool,
+}
+
+/// The network as it is now.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Which backend it is.
+    pub kind: &'static str,
+    /// The UDP port of the tunnels.
+    pub tunnel_port: u16,
+    /// The VXLAN network identifier of the tunnels.
+    pub vni: u32,
+    /// Where all Pods' addresses are from.
+    pub cluster_cidrs: Vec<IpNet>,
+    /// What was applied; `None` before the first time.
+    pub network: Option<Network>,
+}
+
+/// What was applied.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// This node's own part of it.
+    pub local: Local,
+    /// The MAC address of the node's own interface.
+    pub node_mac: Mac,
+    /// The largest packet of a Pod, in bytes.
+    pub mtu: u32,
+    /// Who writes and removes the tunnels' headers: `direct` or `device`.
+    pub encapsulation: &'static str,
+    /// The interfaces that carry the tunnels.
+    pub uplink: String,
+}
 
 /// One committed port.
 #[derive(Debug, Clone, PartialEq, Eq)]

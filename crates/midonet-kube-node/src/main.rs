@@ -69,11 +69,15 @@ fn start(args: Config) -> anyhow::Result<()> {
     memory::share_one_arena();
     // Before there are other threads, which would keep theirs.
     capabilities::keep_only_needed()?;
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        // Longer than between two looks: making a thread for each costs more than keeping one.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // Calls of the plugin wait for the kernel now and then: probes are served meanwhile.
+        .worker_threads(4)
+        // Longer than between two detections: making a thread for each costs more than keeping one.
         .thread_keep_alive(2 * events::PERIOD)
         .enable_all()
-        .build()?
-        .block_on(run::run(args))
+        .build()?;
+    let ended = runtime.block_on(run::run(args));
+    // Work in the kernel that is under way can be cut off anywhere: the next agent does it again.
+    runtime.shutdown_background();
+    ended
 }

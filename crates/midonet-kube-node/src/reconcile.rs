@@ -11,7 +11,8 @@ use objects::{Change, Connection, Snapshot};
 use tracing::{info, warn};
 
 use crate::agent::{Agent, Readiness};
-use crate::backend::embedded::{Network, mtu_problem, overlap};
+use crate::backend::Outcome;
+use crate::backend::embedded::overlap;
 use crate::cni_config::CniConfig;
 use crate::config::Config;
 use crate::desired::{Ranges, desired};
@@ -45,7 +46,7 @@ pub async fn run(args: &Config, agent: &Agent, connection: Connection, mut detec
                 }
             }
             () = detector.due(retry.into_iter().chain(prober.wants()).min()) => {
-                found = look(&mut detector, agent).await;
+                found = detect(&mut detector, agent).await;
                 agent.set_problems(Origin::Repairs, detector.problem().into_iter().collect());
                 // What is repaired next is no problem.
                 if found.is_empty() {
@@ -82,17 +83,17 @@ pub async fn run(args: &Config, agent: &Agent, connection: Connection, mut detec
     }
 }
 
-/// What others broke; the next reconciliation puts it right.
-async fn look(detector: &mut Detector, agent: &Agent) -> Vec<Drift> {
-    match detector.look(agent).await {
+/// What others broke; the next reconciliation repairs it.
+async fn detect(detector: &mut Detector, agent: &Agent) -> Vec<Drift> {
+    match detector.detect(agent).await {
         Ok(found) => {
             if !found.is_empty() {
-                agent.with_network(Network::invalidate);
+                agent.backend().invalidate();
             }
             found
         }
         Err(error) => {
-            warn!(error = format!("{error:#}"), "cannot look whether the node's network is whole");
+            warn!(error = format!("{error:#}"), "cannot detect whether the node's network is whole");
             Vec::new()
         }
     }
@@ -105,49 +106,23 @@ async fn reconcile(args: &Config, agent: &Agent, snapshot: &Snapshot, detector: 
         .map_err(|error| anyhow!("{error}; {}", error.remedy()))?;
     agent.set_problems(Origin::Objects, left_out);
     let ranges: Vec<_> = [ranges.cluster, ranges.service].concat();
+    let first = !args.paths.cni_config_path.exists();
     // What there is goes on, and the probe tells of it. Where no Pod was added yet, none is that reaches no node.
-    if !args.paths.cni_config_path.exists()
-        && let Some((range, what)) = plumbing::probe::overlaps(&ranges, desired.local.tunnel_address)?
-    {
+    if first && let Some((range, what)) = plumbing::probe::overlaps(&ranges, desired.local.tunnel_address)? {
         bail!("{}; {}", overlap::problem(range, &what), overlap::REMEDY);
     }
-    let (network, peers) = (desired.clone(), desired.peers);
     // What is missing may only not have arrived yet, or be away with the API server: then it stays.
     let prune = snapshot.is_synced();
-    let (mut problems, applied) = agent
-        .with_network_slowly(move |kernel| {
-            let problems = kernel.apply(&network, prune)?;
-            Ok((problems, kernel.applied().cloned().context("nothing was applied")?))
-        })
-        .await?;
-    agent.set_peers(peers.into_iter().collect());
-    let has_ipv6 = applied.local.has_ipv6();
-    let too_large = mtu_problem(&applied.underlay, has_ipv6, args.mtu);
-    if let Some((problem, remedy)) = too_large {
-        // Pods that are there go on. Where there is none yet, none is added that would lose its largest packets.
-        if !args.paths.cni_config_path.exists() {
-            bail!("{problem}; {remedy}");
-        }
-        problems.push(Problem::new("mtu", applied.underlay.names(), problem, remedy));
-    }
-    for (own, end) in applied.underlay.unrouted() {
-        let problem = format!("no route leads from {own} to it: the Pods of the node there are not reached");
-        let remedy = "see `ip route get`, and whether an interface of this node holds its own address";
-        problems.push(Problem::new("route", format!("tunnel to {end}"), problem, remedy));
-    }
-    for (end, mtu) in applied.underlay.narrow(has_ipv6) {
-        let problem = format!(
-            "the path to the node there carries packets of {mtu} bytes in a tunnel: larger ones are lost"
-        );
-        let remedy = "raise the MTU of the route and the interface that lead there";
-        problems.push(Problem::new("mtu", format!("tunnel to {end}"), problem, remedy));
-    }
+    let local = desired.local.clone();
+    agent.set_peers(desired.peers.clone().into_iter().collect());
+    let Outcome { mtu, problems } =
+        agent.blocking(move |agent| agent.backend().apply(&desired, prune, first)).await?;
     agent.set_problems(Origin::Network, problems);
     agent.sweep();
 
     let config = CniConfig {
-        pod_cidrs: &desired.local.pod_cidrs,
-        mtu: applied.mtu,
+        pod_cidrs: &local.pod_cidrs,
+        mtu,
         socket: &args.paths.socket,
         ipam_type: &args.ipam_type,
     };

@@ -15,11 +15,12 @@ use tracing::{info, warn};
 
 use crate::agent::Agent;
 use crate::annotate::WorkQueue;
-use crate::backend::embedded::{Network, Settings};
+use crate::backend::embedded::{Embedded, Settings};
 use crate::config::Config;
 use crate::drift::detector::Detector;
 use crate::drift::events::Events;
 use crate::drift::files::{self, Files};
+use crate::repairs::Repairs;
 use crate::server::{LegacyService, NodeService, http};
 use crate::source::source;
 use crate::{check, degraded, leaks, lock, reconcile};
@@ -51,10 +52,12 @@ pub async fn run(args: Config) -> Result<()> {
     let annotations = WorkQueue::new(usize::try_from(args.max_pods)?);
     let settings = settings(&args);
     let reservations = settings.reservations.clone();
-    let network = Network::open(settings).map_err(|error| explain(&args, error))?;
+    let repairs = Repairs::default();
+    let backend = Embedded::open(settings, repairs.clone()).map_err(|error| explain(&args, error))?;
     let agent = Agent::new(
         &args.node_name,
-        network,
+        Box::new(backend),
+        repairs,
         annotations.clone(),
         connection.to_string(),
         connection.health(),
@@ -62,8 +65,8 @@ pub async fn run(args: Config) -> Result<()> {
     );
 
     let listeners = http::listen(args.http_listen).await?;
-    let door = agent.clone();
-    let refused = move |uid| door.refuse_stranger(uid);
+    let shared = agent.clone();
+    let refused = move |uid| shared.refuse_unauthorized(uid);
     let listener = nodeapi::listen(&args.paths.socket)?;
     // With the lock, which is held until the end.
     let files = Arc::new(Mutex::new(Files::new(&args, listener.socket(), lock)));
@@ -74,7 +77,7 @@ pub async fn run(args: Config) -> Result<()> {
         .add_service(MidoNetKubeNodeServer::new(LegacyService::new(annotator.clone())))
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     let mut grpc = tokio::spawn(grpc);
-    for port in agent.with_network(|network| network.ports().cloned().collect::<Vec<_>>()) {
+    for port in agent.backend().ports() {
         agent.annotate(&port);
     }
 

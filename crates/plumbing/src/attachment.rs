@@ -22,7 +22,7 @@ use crate::link::{self, Link};
 use crate::{Error, NetNs, Netlink, Result, Route, route};
 
 pub use differences::{Difference, Part, check};
-pub use repair::{Outer, free_name, keep_addresses, repair, repair_outer, set_inner_mtu};
+pub use repair::{Outer, free_name, keep_addresses, repair, repair_outer, set_mtus};
 pub use sides::Sides;
 
 /// A veth pair whose outer end leads into the network.

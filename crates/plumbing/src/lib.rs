@@ -24,7 +24,7 @@ pub mod underlay;
 
 pub use attachment::{
     Attached, Attachment, Difference, Outer, Part, Sides, attach, bury, check, delete, find, free_name,
-    keep_addresses, remove, repair, repair_outer, set_inner_mtu, set_up,
+    keep_addresses, remove, repair, repair_outer, set_mtus, set_up,
 };
 pub use error::{Error, Result};
 pub use link::{DEAD_GROUP, Link, Stats, find_port, list_ports, peers, reap_dead};

@@ -74,7 +74,7 @@ fn own_node(args: &Config, nodes: &[Node]) -> Vec<Finding> {
     findings.extend(packets(args, &desired));
     let (address, has_ipv6) = (desired.local.tunnel_address, desired.local.has_ipv6());
     let uplink = format!("the uplink, with the tunnel address {address}");
-    findings.push(match Underlay::look(address, &desired.tunnels(), has_ipv6, None) {
+    findings.push(match Underlay::ask(address, &desired.tunnels(), has_ipv6, None) {
         Err(error) => Finding::missing(
             uplink,
             format!("{error:#}"),
@@ -108,7 +108,7 @@ fn look_at_packets(args: &Config, desired: &Desired) -> Result<Vec<Finding>> {
         return Ok(vec![Finding::invalid("the cluster's addresses", problem, overlap::REMEDY)]);
     }
     // Without an uplink there is nothing direct, and that is said already.
-    let underlay = Underlay::look(address, &desired.tunnels(), local.has_ipv6(), None).ok();
+    let underlay = Underlay::ask(address, &desired.tunnels(), local.has_ipv6(), None).ok();
     let direct =
         underlay.map(|underlay| embedded::is_direct(*encapsulation, local, &underlay, args.tunnel_port));
     let direct = direct.transpose()?.unwrap_or(false);

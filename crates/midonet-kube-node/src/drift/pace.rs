@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use super::Drift;
 use crate::problems::Problem;
 
-/// The least time between two looks, also when events never end.
+/// The least time between two detections, also when events never end.
 const GAP: Duration = Duration::from_millis(250);
 
-/// The most time between two looks, when the same thing is broken again and again.
+/// The most time between two detections, when the same thing is broken again and again.
 const LONGEST_GAP: Duration = Duration::from_secs(30);
 
 /// What stays whole for so long is not "broken again".
@@ -27,7 +27,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Notes what a look found.
+    /// Notes what was found.
     pub(super) fn note(&mut self, found: &[Drift], now: Instant) {
         self.broken.retain(|_, (_, last)| last.is_none_or(|last| now.duration_since(last) < FORGET));
         for finding in found {

@@ -44,17 +44,16 @@ impl Prober {
             return;
         }
         let mut probe = std::mem::take(&mut self.probe);
-        let shared = agent.clone();
-        let looked = tokio::task::spawn_blocking(move || {
-            let found = look(&shared, &mut probe);
-            (probe, found)
+        let looked = agent.blocking(move |agent| {
+            let found = ask(agent, &mut probe);
+            Ok((probe, found))
         });
         let found = match looked.await {
             Ok((probe, found)) => {
                 self.probe = probe;
                 found
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         };
         self.next = Some(Instant::now() + (start.elapsed() * REST).clamp(GAP, LONGEST_GAP));
         match found {
@@ -66,9 +65,8 @@ impl Prober {
     }
 }
 
-fn look(agent: &Agent, probe: &mut Probe) -> Result<Vec<Fault>> {
-    let peers = agent.peers();
-    match agent.with_network(|network| network.question(&peers)) {
+fn ask(agent: &Agent, probe: &mut Probe) -> Result<Vec<Fault>> {
+    match agent.backend().question(&agent.peers()) {
         Some(question) => Ok(probe.look(&question)?),
         None => Ok(Vec::new()),
     }

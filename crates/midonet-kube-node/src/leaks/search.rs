@@ -100,7 +100,7 @@ fn of_a_pod(link: &Link, ports: &[PortRecord]) -> Option<Interface> {
 }
 
 fn ports(agent: &Agent) -> Vec<PortRecord> {
-    agent.with_network(|network| network.ports().cloned().collect())
+    agent.backend().ports()
 }
 
 fn read(directory: &Path) -> Result<Vec<Reserved>> {

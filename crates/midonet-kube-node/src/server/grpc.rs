@@ -68,7 +68,7 @@ impl Node for NodeService {
         request: Request<BindPortRequest>,
     ) -> Result<Response<CheckPortReply>, Status> {
         let request = bind_request(request.into_inner())?;
-        self.agent.with_network(|network| network.check(&request)).map_err(|error| status_of(&error))?;
+        self.agent.backend().check(&request).map_err(|error| status_of(&error))?;
         Ok(Response::new(CheckPortReply {}))
     }
 

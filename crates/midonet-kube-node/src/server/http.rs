@@ -12,8 +12,15 @@ use axum::routing::get;
 use futures::future::try_join_all;
 use tokio::net::TcpListener;
 
-use super::metrics;
+use super::metrics::Page;
 use crate::agent::{Agent, Readiness};
+
+/// What the pages need.
+#[derive(Debug, Clone)]
+struct Shared {
+    agent: Agent,
+    page: Page,
+}
 
 /// Takes the address, so that a taken port is known at once; and the same port of 127.0.0.1, where probes look whatever
 /// the address is.
@@ -48,24 +55,24 @@ pub async fn serve(listeners: Vec<TcpListener>, agent: Agent) -> Result<()> {
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics_page))
-        .with_state(agent);
+        .with_state(Shared { agent, page: Page::default() });
     let servers = listeners.into_iter().map(|listener| axum::serve(listener, router.clone()).into_future());
     try_join_all(servers).await.map(drop).context("the HTTP server ended")
 }
 
-async fn ready(State(agent): State<Agent>) -> Response {
-    match agent.readiness() {
+async fn ready(State(server): State<Shared>) -> Response {
+    match server.agent.readiness() {
         Readiness::Ready => (StatusCode::OK, "ready\n".to_owned()),
         Readiness::Waiting(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     }
     .into_response()
 }
 
-async fn metrics_page(State(agent): State<Agent>) -> Response {
-    match metrics::page(&agent) {
+async fn metrics_page(State(server): State<Shared>) -> Response {
+    match server.page.get(&server.agent).await {
         Ok(page) => {
             let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, content_type)], page).into_response()
+            ([(header::CONTENT_TYPE, content_type)], page.to_string()).into_response()
         }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}\n")).into_response(),
     }

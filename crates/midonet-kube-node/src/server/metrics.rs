@@ -1,6 +1,8 @@
-//! The page for Prometheus, made anew from the agent's state on every visit.
+//! The page for Prometheus, made from the agent's state at most four times a second.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use objects::{Reason, Verb};
@@ -11,6 +13,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use tokio::sync::Mutex;
 
 use super::status;
 use crate::agent::Agent;
@@ -20,8 +23,8 @@ use crate::problems::KINDS;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
-    verdict: String,
-    reason: String,
+    verdict: &'static str,
+    reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -56,13 +59,38 @@ struct Range {
     range: String,
 }
 
-/// The page.
+/// How old a page may be: however often somebody asks, it is made this seldom.
+const MAX_AGE: Duration = Duration::from_millis(250);
+
+/// The page as it was last made.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Page(Arc<Mutex<Option<(Instant, Arc<str>)>>>);
+
+impl Page {
+    /// The page, at most [`MAX_AGE`] old. Who asks while it is made waits for it.
+    ///
+    /// # Errors
+    /// Those of [`page`].
+    pub(super) async fn get(&self, agent: &Agent) -> Result<Arc<str>> {
+        let mut cached = self.0.lock().await;
+        if let Some((made, text)) = &*cached
+            && made.elapsed() < MAX_AGE
+        {
+            return Ok(Arc::clone(text));
+        }
+        let text: Arc<str> = agent.blocking(page).await?.into();
+        *cached = Some((Instant::now(), Arc::clone(&text)));
+        Ok(text)
+    }
+}
+
+/// Makes the page.
 ///
 /// # Errors
 /// The kernel does not give its links or the datapath's counters.
-pub(super) fn page(agent: &Agent) -> Result<String> {
-    let status = status::report(agent)?;
-    let about = status.agent.unwrap_or_default();
+fn page(agent: &Agent) -> Result<String> {
+    let about = status::agent_message(agent);
+    let backend = agent.backend();
     let mut registry = Registry::with_prefix("midonet_kube_node");
     let mut gauge =
         |name: &str, help: &str, value: u64| registry.register(name, help, ConstGauge::new(value));
@@ -74,8 +102,8 @@ pub(super) fn page(agent: &Agent) -> Result<String> {
         "Whether the objects are those kept on disk, the source being away",
         from_disk,
     );
-    gauge("ports", "Pods' ports that are committed", count(&status.ports));
-    gauge("peers", "Other nodes that tunnels lead to", count(&status.peers));
+    gauge("ports", "Pods' ports that are committed", count(&backend.ports()));
+    gauge("peers", "Other nodes that tunnels lead to", agent.peer_count().try_into().unwrap_or(u64::MAX));
     gauge(
         "pending_annotations",
         "Pods whose annotations still have to be written",
@@ -105,8 +133,8 @@ pub(super) fn page(agent: &Agent) -> Result<String> {
     registry.register("leaks", "What leaked and is not repaired by itself: see midokube status", leaks);
 
     let (packets, bytes) = (Family::<Labels, Counter>::default(), Family::<Labels, Counter>::default());
-    for counter in status.counters {
-        let labels = Labels { verdict: counter.verdict, reason: counter.name };
+    for counter in backend.counters()? {
+        let labels = Labels { verdict: counter.fate.name(), reason: counter.name };
         packets.get_or_create(&labels).inc_by(counter.packets);
         bytes.get_or_create(&labels).inc_by(counter.bytes);
     }
@@ -118,7 +146,7 @@ pub(super) fn page(agent: &Agent) -> Result<String> {
         bytes,
     );
     let refused = Family::<Refusal, Counter>::default();
-    refused.get_or_create(&Refusal { reason: "not_root" }).inc_by(agent.refused_strangers());
+    refused.get_or_create(&Refusal { reason: "not_root" }).inc_by(agent.refused_unauthorized());
     registry.register(
         "socket_refused",
         "Connections to the agent's socket that were refused, and why",
@@ -161,12 +189,11 @@ pub(super) fn page(agent: &Agent) -> Result<String> {
 /// names in one directory and no file, so that its cost is that of one list, however often somebody scrapes.
 fn register_addresses(registry: &mut Registry, agent: &Agent) -> Result<()> {
     let Some(directory) = agent.reservations() else { return Ok(()) };
-    let pod_cidrs =
-        agent.with_network(|network| network.applied().map(|applied| applied.local.pod_cidrs.clone()));
+    let network = agent.backend().status().network;
     // What cannot be listed is told with the leaks; the rest of the page does not depend on it.
     let Ok(taken) = ipam::taken(directory) else { return Ok(()) };
     let (used, free) = (Family::<Range, Gauge>::default(), Family::<Range, Gauge<f64, AtomicU64>>::default());
-    for pod_cidr in pod_cidrs.unwrap_or_default() {
+    for pod_cidr in network.map(|network| network.local.pod_cidrs).unwrap_or_default() {
         let family = if pod_cidr.addr().is_ipv4() { "ipv4" } else { "ipv6" };
         let labels = Range { family, range: pod_cidr.trunc().to_string() };
         let in_use = taken.iter().filter(|address| pod_cidr.contains(*address)).count();

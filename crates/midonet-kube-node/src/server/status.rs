@@ -7,25 +7,22 @@ use datapath::{Fate, Limit, Limits};
 use nodeapi::v1;
 
 use crate::agent::{Agent, Readiness};
-use crate::backend::PortRecord;
-use crate::backend::embedded::Network;
+use crate::backend::{self, PortRecord};
 
 /// Gathers the answer to `Status`.
 ///
 /// # Errors
 /// The kernel does not give its links or the datapath's counters.
 pub(super) fn report(agent: &Agent) -> Result<v1::StatusReply> {
-    let (network, ports, counters) = agent.with_network(|network| {
-        let ports: Vec<PortRecord> = network.ports().cloned().collect();
-        network.counters().map(|counters| (network_message(network), ports, counters))
-    })?;
+    let backend = agent.backend();
+    let (ports, counters) = (backend.ports(), backend.counters()?);
     let leaks = agent.leaks();
     Ok(v1::StatusReply {
         problems: agent.problems().all().into_iter().map(Into::into).collect(),
         leaks: leaks.messages(),
         leaks_incomplete: leaks.incomplete,
         agent: Some(agent_message(agent)),
-        network: Some(network),
+        network: Some(network_message(backend.status(), agent.node_name())),
         ports: port_messages(&ports)?,
         peers: agent
             .peers()
@@ -50,7 +47,7 @@ pub(super) fn report(agent: &Agent) -> Result<v1::StatusReply> {
     })
 }
 
-fn agent_message(agent: &Agent) -> v1::Agent {
+pub(super) fn agent_message(agent: &Agent) -> v1::Agent {
     let readiness = agent.readiness();
     let (source, source_error) = agent.source();
     v1::Agent {
@@ -69,25 +66,24 @@ fn agent_message(agent: &Agent) -> v1::Agent {
     }
 }
 
-fn network_message(network: &Network) -> v1::Network {
-    let (tunnel_port, vni) = network.tunnel_port_and_vni();
+fn network_message(status: backend::Status, node_name: &str) -> v1::Network {
     let mut message = v1::Network {
-        kind: "embedded".to_owned(),
-        overlay_port: tunnel_port.into(),
-        vni,
-        cluster_cidrs: texts(network.cluster_cidrs()),
+        kind: status.kind.to_owned(),
+        overlay_port: status.tunnel_port.into(),
+        vni: status.vni,
+        cluster_cidrs: texts(&status.cluster_cidrs),
         ..Default::default()
     };
-    if let Some(applied) = network.applied() {
-        let local = &applied.local;
+    if let Some(network) = status.network {
+        let local = &network.local;
         message.pod_cidrs = texts(&local.pod_cidrs);
         message.gateways = texts(&local.gateways);
         message.node_addresses = local.node_addresses.iter().map(|net| net.addr().to_string()).collect();
-        message.node_mac = network.node_mac().to_string();
-        message.node_port_id = naming::node_port_id(network.node_name()).to_string();
-        message.mtu = applied.mtu;
-        message.encapsulation = if applied.direct { "direct" } else { "device" }.to_owned();
-        message.uplink = applied.underlay.names();
+        message.node_mac = network.node_mac.to_string();
+        message.node_port_id = naming::node_port_id(node_name).to_string();
+        message.mtu = network.mtu;
+        message.encapsulation = network.encapsulation.to_owned();
+        message.uplink = network.uplink;
         message.tunnel_address = local.tunnel_address.to_string();
     }
     message

@@ -1,6 +1,7 @@
 //! Putting back what somebody else took from a pair or changed of it: as little as is wrong, so that
 //! connections through the pair live on.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -79,7 +80,7 @@ pub struct Outer {
 }
 
 /// Makes a Pod's outer end what it should be: up, with that name, alias and MAC address, in the block and in no bridge.
-/// Its MTU follows [`set_inner_mtu`], since it must not be smaller than the inner end's.
+/// Its MTU follows [`set_mtus`], since it must not be smaller than the inner end's.
 ///
 /// # Errors
 /// There is no such interface, another one has its name, or the kernel refuses.
@@ -152,37 +153,59 @@ fn end(link: &Link, mac: [u8; 6], mtu: u32, alias: Option<&str>) -> Vec<Request>
     requests
 }
 
-/// Gives both ends of a Pod's pair another MTU. The inner end's namespace is looked for where runtimes
-/// keep them, and among the processes; `false` if it is not there: then both ends are left as they are.
-/// (The kernel takes IFLA_TARGET_NETNSID in a change of a link for a wish to move it.)
+/// Gives both sides of Pods' veth pairs another MTU, each named by the ifindex of its host side and the MAC address of
+/// its container side. Container sides are looked for where runtimes keep namespaces, and among the processes: each
+/// namespace is entered once, until all are found. The result of a pair is `false` if its namespace is not there: then
+/// both sides are left as they are. (The kernel takes IFLA_TARGET_NETNSID in a change of a link for a wish to move it.)
 ///
 /// # Errors
-/// There is no such interface, or the kernel refuses.
-pub fn set_inner_mtu(outer: &str, inner_mac: [u8; 6], mtu: u32) -> Result<bool> {
+/// The kernel does not list the host's links. What fails for one pair is that pair's result.
+pub fn set_mtus(pairs: &[(u32, [u8; 6])], mtu: u32) -> Result<Vec<Result<bool>>> {
     let mut host = Netlink::here()?;
-    let outer = need(&mut host, outer)?;
-    let Some((mut inside, inner)) = find_inner(&outer, inner_mac) else { return Ok(false) };
+    let links = link::list(&mut host)?;
+    let mut results: Vec<Result<bool>> = pairs.iter().map(|_| Ok(false)).collect();
+    let mut left: BTreeMap<u32, (usize, &Link, [u8; 6])> = BTreeMap::new();
+    for (place, (ifindex, mac)) in pairs.iter().enumerate() {
+        if let Some(link) = links.iter().find(|link| link.ifindex == *ifindex) {
+            left.insert(*ifindex, (place, link, *mac));
+        }
+    }
+    let mut visited = BTreeSet::new();
+    for path in namespaces() {
+        if left.is_empty() {
+            break;
+        }
+        let Ok(netns) = NetNs::open(&path) else { continue };
+        if !netns.identity().is_ok_and(|identity| visited.insert(identity)) {
+            continue;
+        }
+        let Ok(mut inside) = Netlink::inside(&netns) else { continue };
+        for inner in link::list(&mut inside).unwrap_or_default() {
+            let is_its =
+                |(_, outer, mac): &(usize, &Link, [u8; 6])| inner.is_other_end_of(outer) && inner.mac == *mac;
+            if left.get(&inner.peer).is_some_and(is_its)
+                && let Some((place, outer, _)) = left.remove(&inner.peer)
+                && let Some(result) = results.get_mut(place)
+            {
+                *result = set_mtu(&mut host, outer, &mut inside, &inner, mtu).map(|()| true);
+            }
+        }
+    }
+    Ok(results)
+}
+
+/// The sender's side never has the larger MTU: the other would drop what it sends.
+fn set_mtu(host: &mut Netlink, outer: &Link, inside: &mut Netlink, inner: &Link, mtu: u32) -> Result<()> {
     let set = |link: &Link| {
         link::change(link.ifindex, &format!("set the MTU of {}", link.name), [LinkAttribute::Mtu(mtu)])
     };
-    // The sender's end never has the larger MTU: the other would drop what it sends.
     if mtu < outer.mtu {
-        inside.request(set(&inner))?;
-        host.request(set(&outer))?;
+        inside.request(set(inner))?;
+        host.request(set(outer))
     } else {
-        host.request(set(&outer))?;
-        inside.request(set(&inner))?;
+        host.request(set(outer))?;
+        inside.request(set(inner))
     }
-    Ok(true)
-}
-
-fn find_inner(outer: &Link, inner_mac: [u8; 6]) -> Option<(Netlink, Link)> {
-    namespaces().iter().find_map(|path| {
-        let mut inside = Netlink::inside(&NetNs::open(path).ok()?).ok()?;
-        let links = link::list(&mut inside).ok()?;
-        let ours = |link: &Link| link.is_other_end_of(outer) && link.mac == inner_mac;
-        links.into_iter().find(ours).map(|inner| (inside, inner))
-    })
 }
 
 fn namespaces() -> Vec<PathBuf> {

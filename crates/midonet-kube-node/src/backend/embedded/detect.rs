@@ -1,38 +1,33 @@
-//! Looking whether the kernel still agrees with what it was last made to: others may remove or change
-//! any of it. What differs is found here; making it right again is [`Network::apply`]'s work, as always.
+//! Detecting drift: whether the kernel still agrees with what it was last made to. Others may remove or change any of it.
+//! What differs is found here; repairing it is the work of [`Backend::apply`](crate::backend::Backend::apply), as always.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use datapath::{NodeConfig, Port};
-use ipnet::IpNet;
-use naming::alias::PortAlias;
-use naming::{GATEWAY_MAC, OVERLAY_MAC, interface};
-use plumbing::{Attachment, Outer, Part, tc};
-use tracing::warn;
+use anyhow::Result;
+use naming::{OVERLAY_MAC, interface};
+use plumbing::{Part, tc};
 
-use super::node::is_direct;
+use super::node::{Kept, is_direct};
+use super::parts::Parts;
 use super::probe::{needs_the_stack, own_wrong_settings};
-use super::{Applied, Network};
+use super::record::{changed, same};
+use super::routes::Routes;
+use super::state::{Applied, Settings};
 use crate::backend::PortRecord;
-use crate::config::Encapsulation;
 use crate::drift::Drift;
-use crate::problems::Problem;
 
-/// What a look knows from those before.
+/// What is known from earlier detections.
 #[derive(Debug, Default)]
-pub struct Settled {
+pub(super) struct Settled {
     /// Which Pods' interfaces were seen up, and since when the others are seen down: those may be in the middle of
     /// their ADD, whose last step sets them up.
     up: BTreeMap<u32, Option<Instant>>,
-    /// How many tunnels were looked at.
+    /// How many tunnels were asked about.
     tunnels: usize,
 }
 
-/// So many tunnels are looked at in one look: a change of a route seldom concerns one alone, and whatever the kernel
+/// So many tunnels are asked about at once: a change of a route seldom concerns one alone, and whatever the kernel
 /// routes elsewhere still arrives.
 const TUNNELS: usize = 8;
 
@@ -40,8 +35,8 @@ const TUNNELS: usize = 8;
 const LAST_STEP: Duration = Duration::from_millis(700);
 
 impl Settled {
-    /// Whether no interface is down that may only be on its way up: then there is no need to look again soon.
-    pub fn is_all(&self) -> bool {
+    /// Whether no interface is down that may only be on its way up: then there is no need to detect again soon.
+    pub(super) fn is_all(&self) -> bool {
         self.up.values().all(Option::is_none)
     }
 
@@ -56,188 +51,68 @@ impl Settled {
     }
 }
 
-/// What was last put into the kernel, besides [`Applied`].
-#[derive(Debug, Clone)]
-pub(super) struct Kept {
-    pub(super) config: NodeConfig,
-    pub(super) node_port: Port,
-    pub(super) masquerade: Option<plumbing::nft::Table>,
+/// What drift is detected against.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expected<'a> {
+    pub(super) parts: &'a Parts,
+    pub(super) applied: &'a Applied,
+    pub(super) kept: &'a Kept,
+    pub(super) routes: &'a Routes,
 }
 
-/// A copy of what should be, to be compared without holding the network.
-#[derive(Debug)]
-pub struct Expectation {
-    applied: Applied,
-    kept: Kept,
-    pair: Attachment<'static>,
-    ports: Vec<PortRecord>,
-    encapsulation: Encapsulation,
-    program: u32,
-    state_dir: PathBuf,
-}
-
-impl Network {
-    /// What should be; `None` while the network is not set up.
-    ///
-    /// # Errors
-    /// The kernel does not give the program's number.
-    pub fn expectation(&self) -> Result<Option<Expectation>> {
-        let (Some(applied), Some(kept)) = (&self.applied, &self.kept) else { return Ok(None) };
-        Ok(Some(Expectation {
-            pair: self.node_pair(&applied.local, applied.mtu),
-            applied: applied.clone(),
-            kept: kept.clone(),
-            ports: self.ports.values().cloned().collect(),
-            encapsulation: self.settings.encapsulation,
-            program: self.datapath.endpoint_program()?.id,
-            state_dir: self.settings.state_dir.clone(),
-        }))
-    }
-
-    /// What differs in the datapath's own tables and pins, and in the queues of Pods with a limit.
+impl Expected<'_> {
+    /// Everything that differs.
     ///
     /// # Errors
     /// The kernel does not tell.
-    pub fn look_at_datapath(&self) -> Result<Vec<Drift>> {
-        let (Some(applied), Some(kept)) = (&self.applied, &self.kept) else { return Ok(Vec::new()) };
+    pub(super) fn detect(&self, settled: &mut Settled) -> Result<Vec<Drift>> {
+        let mut found = self.datapath()?;
+        found.extend(self.kernel(settled)?);
+        Ok(found)
+    }
+
+    /// What differs in the datapath's own tables and pins, and in the queues of Pods with a limit.
+    fn datapath(&self) -> Result<Vec<Drift>> {
+        let Self { parts, applied, kept, routes } = self;
         let mut found = Vec::new();
-        let missing = self.datapath.missing_pins()?;
+        let held = parts.tables.lock();
+        let missing = held.datapath.missing_pins()?;
         found.extend(missing.iter().map(|pin| Drift::new("pin", format!("{} is gone", pin.display()))));
-        if !self.datapath.has_config(&kept.config)? {
+        if !held.has_config()? {
             found.push(Drift::new("config", "the datapath's configuration is another"));
         }
-        if !self.hook.has_overlay(&self.datapath, kept.config.overlay_ifindex).unwrap_or(false) {
+        if !parts.hook.has_overlay(&held.datapath, kept.overlay_ifindex).unwrap_or(false) {
             let detail = format!("the datapath's program is not at {}", interface::OVERLAY);
             found.push(Drift::new("overlay_program", detail));
         }
         for uplink in applied.uplinks_with_program() {
-            if !self.hook.has_uplink(&self.datapath, uplink.ifindex).unwrap_or(false) {
+            if !parts.hook.has_uplink(&held.datapath, uplink.ifindex).unwrap_or(false) {
                 let detail = format!("the datapath's program is not at {}", uplink.ifname);
                 found.push(Drift::new("uplink_program", detail));
             }
         }
-        for (cidr, route) in &self.wanted_routes {
-            if !self.datapath.has_route(*cidr, *route)? {
-                found.push(Drift::new("datapath_route", format!("{cidr} is missing or wrong")));
-            }
-        }
-        for (address, end) in &self.wanted_nodes {
-            if !self.datapath.has_node(*address, *end)? {
-                let detail = format!("the address {address} of a node is missing or wrong");
-                found.push(Drift::new("datapath_node", detail));
-            }
-        }
-        let ports = self.datapath.ports()?;
-        let cidrs = &applied.local.pod_cidrs;
-        let wanted = self.ports.values().map(|port| port.port(cidrs)).chain([kept.node_port.clone()]);
-        let wrong = wanted.filter(|port| !ports.iter().any(|now| same(now, port)));
+        drop(held);
+        routes.drift(&parts.tables, &mut found)?;
+        let (ports, cidrs) = (parts.ports(), &applied.local.pod_cidrs);
+        let committed = parts.tables.lock().datapath.ports()?;
+        let committed: BTreeMap<u32, _> = committed.into_iter().map(|port| (port.ifindex, port)).collect();
+        let wanted = ports.records.values().map(|port| port.port(cidrs)).chain([kept.node_port.clone()]);
+        let wrong = wanted.filter(|port| !committed.get(&port.ifindex).is_some_and(|now| same(now, port)));
         found.extend(wrong.map(|port| {
             Drift::new(
                 "endpoint",
                 format!("{:?} of interface {} is missing or wrong", port.addresses, port.ifindex),
             )
         }));
-        found.extend(self.look_at_limits()?.into_iter().map(|(_, finding)| finding));
+        found.extend(ports.drifted_limits(&parts.tables)?.into_iter().map(|(_, drift)| drift));
         Ok(found)
     }
 
-    /// Has the next [`apply`](Self::apply) put everything right, also what it did before.
-    pub fn invalidate(&mut self) {
-        self.invalidated = true;
-    }
-
-    /// Before everything else: pins, which attaching needs.
-    pub(super) fn restore_pins(&mut self) -> Result<()> {
-        if self.invalidated && !self.datapath.missing_pins()?.is_empty() {
-            self.datapath.restore_pins().context("cannot pin the datapath again")?;
-        }
-        Ok(())
-    }
-
-    /// Pods' own part: entries in the datapath, outer ends, limits, and the MTU when it is another than before. What
-    /// cannot be done for one Pod is a problem of that Pod's.
-    pub(super) fn restore_ports(&mut self, pod_cidrs: &[IpNet], mtu: u32) -> Result<()> {
-        let committed = self.datapath.ports().context("cannot read the datapath's ports")?;
-        self.unrepaired.clear();
-        for record in self.ports.values() {
-            let port = record.port(pod_cidrs);
-            if !committed.iter().any(|now| same(now, &port))
-                && let Err(error) = self.datapath.bind(&port)
-            {
-                self.unrepaired.insert(port.ifindex, unrepaired(record, &error));
-            }
-        }
-        let members = tc::block_members()?;
-        let links: BTreeMap<u32, _> =
-            plumbing::list_ports()?.into_iter().map(|link| (link.ifindex, link)).collect();
-        self.free_names(&links);
-        for port in self.ports.values() {
-            let Some(link) = links.get(&port.host_ifindex).filter(|link| !link.is_dead()) else {
-                continue;
-            };
-            // One that is down may be in the middle of its ADD.
-            let left = self.invalidated && (!link.up || !members.contains(&link.ifindex));
-            if left || changed(port, link).next().is_some() {
-                let wanted = Outer {
-                    ifindex: link.ifindex,
-                    name: port.host_ifname.clone(),
-                    mac: GATEWAY_MAC.0,
-                    alias: lost_alias(port, link).then(|| port.alias.encode()),
-                };
-                if let Err(error) = plumbing::repair_outer(&wanted) {
-                    self.unrepaired.insert(link.ifindex, unrepaired(port, &error));
-                    continue;
-                }
-            }
-            if self.pods_mtu == Some(mtu) || link.mtu == mtu {
-                continue;
-            }
-            match plumbing::set_inner_mtu(&port.host_ifname, port.mac.0, mtu) {
-                Ok(true) => {}
-                Err(error) => {
-                    self.unrepaired.insert(link.ifindex, unrepaired(port, &error));
-                }
-                Ok(false) => warn!(
-                    pod = %port.pod(), mtu = link.mtu,
-                    "the Pods' MTU is now {mtu}, but this Pod's namespace is not to be found: it keeps its own until \
-                     it is made anew, and is told when a packet is too big"
-                ),
-            }
-        }
-        self.pods_mtu = Some(mtu);
-        self.restore_limits()?;
-        self.invalidated = false;
-        Ok(())
-    }
-}
-
-impl Network {
-    /// Pods' interfaces that have each other's names, or that another interface took.
-    fn free_names(&self, links: &BTreeMap<u32, plumbing::Link>) {
-        let wanted: BTreeMap<&str, u32> =
-            self.ports.values().map(|port| (port.host_ifname.as_str(), port.host_ifindex)).collect();
-        let takes = |link: &&plumbing::Link| {
-            wanted
-                .get(link.name.as_str())
-                .is_some_and(|owner| *owner != link.ifindex && links.contains_key(owner))
-        };
-        for link in links.values().filter(takes) {
-            if let Err(error) = plumbing::free_name(link.ifindex) {
-                warn!(%error, interface = link.name, "it has the name of a Pod's interface, and keeps it");
-            }
-        }
-    }
-}
-
-impl Expectation {
     /// What differs of links, addresses, routes, queueing disciplines, sysctls and nftables.
-    ///
-    /// # Errors
-    /// The kernel does not tell.
-    pub fn look(&self, settled: &mut Settled) -> Result<Vec<Drift>> {
+    fn kernel(&self, settled: &mut Settled) -> Result<Vec<Drift>> {
         let mut found = Vec::new();
-        self.look_at_underlay(settled, &mut found)?;
-        for difference in plumbing::check(&self.pair)? {
+        self.underlay(settled, &mut found)?;
+        for difference in plumbing::check(&self.parts.node_pair(&self.applied.local, self.applied.mtu))? {
             let what = match difference.part {
                 Part::Link => "link",
                 Part::Setting | Part::SmallerMtu => "setting",
@@ -251,18 +126,20 @@ impl Expectation {
         let by_index: BTreeMap<u32, &plumbing::Link> =
             links.iter().map(|link| (link.ifindex, link)).collect();
         let overlay = links.iter().find(|link| link.name == interface::OVERLAY);
-        found.extend(self.look_at_overlay(overlay));
+        found.extend(self.overlay(overlay));
         let members = tc::block_members()?;
         settled.up.retain(|ifindex, _| by_index.contains_key(ifindex));
-        for port in &self.ports {
+        let ports: Vec<PortRecord> = self.parts.ports().records.values().cloned().collect();
+        for port in &ports {
             let Some(link) = by_index.get(&port.host_ifindex).filter(|link| !link.is_dead()) else {
                 continue;
             };
             let down = settled.is_broken(link);
             let in_block = members.contains(&link.ifindex) || tc::in_block(link.ifindex)?;
-            found.extend(look_at_port(port, link, down, in_block));
+            found.extend(drift_of_port(port, link, down, in_block));
         }
-        if tc::block_program(tc::INGRESS_BLOCK)? != Some(self.program) {
+        let program = self.parts.tables.lock().datapath.endpoint_program()?.id;
+        if tc::block_program(tc::INGRESS_BLOCK)? != Some(program) {
             found.push(Drift::new("program", "the datapath's program is not in its block"));
         }
         // One that was gone before it was looked at is not how it should be.
@@ -274,15 +151,15 @@ impl Expectation {
         for family in families.filter(|family| !plumbing::sysctl::forwards(*family)) {
             found.push(Drift::new("forwarding", format!("the node no longer forwards {family:?}")));
         }
-        for wrong in own_wrong_settings(&self.state_dir, &self.applied.local)? {
+        for wrong in own_wrong_settings(&self.parts.settings.state_dir, &self.applied.local)? {
             let detail = format!("the setting net/{} is not {}", wrong.setting, wrong.value);
             found.push(Drift::new("setting", detail));
         }
         Ok(found)
     }
 
-    fn look_at_underlay(&self, settled: &mut Settled, found: &mut Vec<Drift>) -> Result<()> {
-        let Applied { local, underlay, direct, .. } = &self.applied;
+    fn underlay(&self, settled: &mut Settled, found: &mut Vec<Drift>) -> Result<()> {
+        let Applied { local, underlay, direct, .. } = self.applied;
         if let Err(error) = plumbing::underlay::holder(local.tunnel_address) {
             found.push(Drift::new("uplink", error.to_string()));
             return Ok(());
@@ -290,8 +167,8 @@ impl Expectation {
         let difference = underlay.difference(settled.tunnels, TUNNELS)?;
         settled.tunnels = settled.tunnels.wrapping_add(TUNNELS);
         found.extend(difference.map(|difference| Drift::new("uplink", difference)));
-        let tunnel_port = self.kept.config.tunnel_port;
-        if is_direct(self.encapsulation, local, underlay, tunnel_port)? != *direct {
+        let Settings { tunnel_port, encapsulation, .. } = self.parts.settings;
+        if is_direct(encapsulation, local, underlay, tunnel_port)? != *direct {
             let why = needs_the_stack(local, underlay, tunnel_port)?;
             let why = why.unwrap_or_else(|| "nothing protects or filters tunnels any more".into());
             found.push(Drift::new("uplink", why));
@@ -299,15 +176,15 @@ impl Expectation {
         Ok(())
     }
 
-    fn look_at_overlay(&self, link: Option<&plumbing::Link>) -> Option<Drift> {
+    fn overlay(&self, link: Option<&plumbing::Link>) -> Option<Drift> {
         let name = interface::OVERLAY;
         let wrong = match link {
             None => format!("{name} is gone"),
-            Some(link) if link.ifindex != self.kept.config.overlay_ifindex => format!("{name} is another"),
+            Some(link) if link.ifindex != self.kept.overlay_ifindex => format!("{name} is another"),
             Some(link) if !link.up => format!("{name} is down"),
             Some(link) if link.mac != OVERLAY_MAC.0 => format!("{name} has another MAC address"),
             Some(link) if link.mtu != self.applied.mtu => format!("{name} has an MTU of {}", link.mtu),
-            Some(_) if !plumbing::overlay::is(name, self.kept.config.tunnel_port).unwrap_or(true) => {
+            Some(_) if !plumbing::overlay::is(name, self.parts.settings.tunnel_port).unwrap_or(true) => {
                 format!("{name} is no flow-based VXLAN device")
             }
             Some(_) => return None,
@@ -316,7 +193,7 @@ impl Expectation {
     }
 }
 
-fn look_at_port(port: &PortRecord, link: &plumbing::Link, down: bool, in_block: bool) -> Vec<Drift> {
+fn drift_of_port(port: &PortRecord, link: &plumbing::Link, down: bool, in_block: bool) -> Vec<Drift> {
     let of_pod = |what: &str| Drift::new("pod", format!("{} of Pod {} {what}", port.host_ifname, port.pod()));
     let mut found = Vec::new();
     if down {
@@ -327,35 +204,4 @@ fn look_at_port(port: &PortRecord, link: &plumbing::Link, down: bool, in_block: 
     }
     found.extend(changed(port, link).map(of_pod));
     found
-}
-
-/// What could not be put right for one Pod. The others are repaired all the same.
-fn unrepaired(port: &PortRecord, error: &dyn fmt::Display) -> Problem {
-    let object = format!("{} of Pod {}", port.host_ifname, port.pod());
-    let problem = format!("the Pod's interface cannot be repaired: {error}");
-    Problem::new("pod_interface", object, problem, "correct what is named, or delete the Pod")
-}
-
-/// What somebody changed of a Pod's interface: it is that Pod's as long as its number is there.
-pub(super) fn changed(port: &PortRecord, link: &plumbing::Link) -> impl Iterator<Item = &'static str> {
-    [
-        (link.name != port.host_ifname, "has another name"),
-        (lost_alias(port, link), "has lost its alias, which says whose it is"),
-        (link.mac != GATEWAY_MAC.0, "has another MAC address"),
-        (link.master != 0, "is part of a bridge, a bond or a VRF"),
-    ]
-    .into_iter()
-    .filter_map(|(is_so, what)| is_so.then_some(what))
-}
-
-/// It may say more than the record does: a network's name, or less of a long Pod's name.
-fn lost_alias(port: &PortRecord, link: &plumbing::Link) -> bool {
-    port.knows_owner()
-        && PortAlias::parse(&link.alias).is_none_or(|alias| alias.container_id != port.alias.container_id)
-}
-
-fn same(a: &Port, b: &Port) -> bool {
-    let addresses = |port: &Port| port.addresses.iter().copied().collect::<BTreeSet<_>>();
-    (a.ifindex, a.mac, a.role, a.limits) == (b.ifindex, b.mac, b.role, b.limits)
-        && addresses(a) == addresses(b)
 }

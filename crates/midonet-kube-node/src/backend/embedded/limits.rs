@@ -1,7 +1,7 @@
 //! How fast Pods may be (CNI's capability "bandwidth"): what was asked for, and the queues that keep to it.
 //!
-//! The record is in the datapath's maps; the queues follow it. What a Pod gets waits in a token bucket at its outer
-//! end. What it sends waits in the shaper, and not at the Pod's own end, where a Pod with the right to change its
+//! The record is in the datapath's maps; the queues follow it. What a Pod gets waits in a token bucket at the
+//! host side of its veth pair. What it sends waits in the shaper, and not at the container side, where a Pod with the right to change its
 //! network could take the limit off. Nor is it merely dropped when it is too much: between Pods of one node, where
 //! an answer takes microseconds, TCP then waits for timeouts and gets a fifth of the rate or less.
 
@@ -12,7 +12,8 @@ use datapath::{Limit, Limits};
 use naming::interface;
 use plumbing::shape::{self, Bucket, Queue, Shaper};
 
-use super::Network;
+use super::ports::Ports;
+use super::tables::Tables;
 use crate::backend::{BindError, BindRequest, PortRecord};
 use crate::drift::Drift;
 
@@ -35,9 +36,14 @@ fn bucket(limit: Limit, mtu: u32) -> Bucket {
     Bucket { rate, size: size.max(mtu.saturating_add(FRAME)) }
 }
 
-impl Network {
+impl Ports {
     /// Makes the queues that keep to a port's limits, instead of those of the port before.
-    pub(super) fn limit(&mut self, port: &PortRecord, before: Option<&PortRecord>) -> Result<()> {
+    pub(super) fn limit(
+        &self,
+        port: &PortRecord,
+        before: Option<&PortRecord>,
+        tables: &Tables,
+    ) -> Result<()> {
         let Limits { ingress, egress, class } = port.limits;
         let same = before.filter(|before| before.host_ifindex == port.host_ifindex);
         if ingress.is_some() || same.is_some_and(|before| before.limits.ingress.is_some()) {
@@ -45,35 +51,34 @@ impl Network {
                 .with_context(|| format!("cannot limit what Pod {} gets", port.pod()))?;
         }
         match egress {
-            None => self.unlimit(before),
-            Some(limit) => self
-                .ensure_shaper()?
+            None => self.unlimit(before, tables),
+            Some(limit) => ensure_shaper(tables)?
                 .set_class(Shaper::class(class), self.bucket(limit))
                 .with_context(|| format!("cannot limit what Pod {} sends", port.pod())),
         }
     }
 
     /// Removes the class of a port that is gone; what else kept to its limits goes with its interface.
-    pub(super) fn unlimit(&self, port: Option<&PortRecord>) -> Result<()> {
-        match (self.shaper(), port.map(|port| port.limits.class)) {
+    pub(super) fn unlimit(&self, port: Option<&PortRecord>, tables: &Tables) -> Result<()> {
+        match (shaper(tables), port.map(|port| port.limits.class)) {
             (Some(shaper), Some(class)) if class != 0 => Ok(shaper.remove_class(Shaper::class(class))?),
             _ => Ok(()),
         }
     }
 
     fn bucket(&self, limit: Limit) -> Bucket {
-        bucket(limit, self.pods_mtu.unwrap_or_default())
+        bucket(limit, self.mtu.unwrap_or_default())
     }
 
     /// The limits with a class of the shaper, if they need one: that of the port before, or one that is free.
     pub(super) fn with_class(&self, port: &PortRecord) -> Result<Limits> {
         let own =
-            self.ports.get(&port.host_ifname).map(|before| before.limits.class).filter(|class| *class != 0);
+            self.records.get(&port.host_ifname).map(|before| before.limits.class).filter(|class| *class != 0);
         let class = match (port.limits.egress, own) {
             (None, _) => 0,
             (Some(_), Some(own)) => own,
             (Some(_), None) => {
-                let used: BTreeSet<u32> = self.ports.values().map(|port| port.limits.class).collect();
+                let used: BTreeSet<u32> = self.records.values().map(|port| port.limits.class).collect();
                 let free = (1..=u16::MAX).map(Shaper::priority).find(|class| !used.contains(class));
                 free.context("no class of the shaper is free")?
             }
@@ -81,41 +86,24 @@ impl Network {
         Ok(Limits { class, ..port.limits })
     }
 
-    /// The shaper, if a Pod needs it: made then.
-    pub(super) fn needed_shaper(&mut self) -> Result<Option<datapath::Shaper>> {
-        if self.ports.values().any(|port| port.limits.egress.is_some()) {
-            self.ensure_shaper()?;
+    /// Makes the shaper if a Pod needs it.
+    pub(super) fn need_shaper(&self, tables: &Tables) -> Result<()> {
+        if self.records.values().any(|port| port.limits.egress.is_some()) {
+            ensure_shaper(tables)?;
         }
-        Ok(self.shaper)
-    }
-
-    fn ensure_shaper(&mut self) -> Result<Shaper> {
-        let made = Shaper::ensure(interface::SHAPER, interface::SHAPED).context("cannot make the shaper")?;
-        let shaper = Some(datapath::Shaper { entry: made.entry, exit: made.exit });
-        if self.shaper != shaper {
-            if let Some(kept) = &mut self.kept {
-                kept.config.shaper = shaper;
-                self.datapath.set_config(&kept.config)?;
-            }
-            self.shaper = shaper;
-        }
-        Ok(made)
-    }
-
-    fn shaper(&self) -> Option<Shaper> {
-        self.shaper.map(|shaper| Shaper { entry: shaper.entry, exit: shaper.exit })
+        Ok(())
     }
 
     /// What of Pods' limits is not kept.
-    pub(super) fn look_at_limits(&self) -> Result<Vec<(&PortRecord, Drift)>> {
-        let limited = self.ports.values().filter(|port| port.limits != Limits::default());
+    pub(super) fn drifted_limits(&self, tables: &Tables) -> Result<Vec<(&PortRecord, Drift)>> {
+        let limited = self.records.values().filter(|port| port.limits != Limits::default());
         let limited: Vec<&PortRecord> = limited.collect();
         if limited.is_empty() {
             return Ok(Vec::new());
         }
         let links = plumbing::list_ports()?;
         let links: BTreeMap<u32, &plumbing::Link> = links.iter().map(|link| (link.ifindex, link)).collect();
-        let (outer, shaper) = (shape::limited()?, self.shaper());
+        let (outer, shaper) = (shape::limited()?, shaper(tables));
         let classes = shaper.map(Shaper::classes).transpose()?.unwrap_or_default();
         let shaper = shaper
             .map(|shaper| shaper.difference(interface::SHAPER, interface::SHAPED))
@@ -146,19 +134,25 @@ impl Network {
     }
 
     /// Puts right what is not kept, and removes the classes of nobody.
-    pub(super) fn restore_limits(&mut self) -> Result<()> {
+    pub(super) fn restore_limits(&self, tables: &Tables) -> Result<()> {
         let wrong: Vec<PortRecord> =
-            self.look_at_limits()?.into_iter().map(|(port, _)| port.clone()).collect();
-        wrong.iter().try_for_each(|port| self.limit(port, None))?;
-        let Some(shaper) = self.shaper() else { return Ok(()) };
-        let used: BTreeSet<u16> = self.ports.values().map(|port| Shaper::class(port.limits.class)).collect();
+            self.drifted_limits(tables)?.into_iter().map(|(port, _)| port.clone()).collect();
+        wrong.iter().try_for_each(|port| self.limit(port, None, tables))?;
+        let Some(shaper) = shaper(tables) else { return Ok(()) };
+        let used: BTreeSet<u16> =
+            self.records.values().map(|port| Shaper::class(port.limits.class)).collect();
         let all = shaper.classes()?.into_keys();
         all.filter(|class| !used.contains(class)).try_for_each(|class| shaper.remove_class(class))?;
         Ok(())
     }
 
     /// A runtime that asks for no limits now may have asked for some before.
-    pub(super) fn check_limits(&self, request: &BindRequest, committed: Limits) -> Result<(), BindError> {
+    pub(super) fn check_limits(
+        &self,
+        request: &BindRequest,
+        committed: Limits,
+        tables: &Tables,
+    ) -> Result<(), BindError> {
         let pod = &request.alias.pod;
         if request.limits != Limits::default() && request.limits != (Limits { class: 0, ..committed }) {
             return Err(BindError::Precondition(format!(
@@ -166,10 +160,22 @@ impl Network {
                 request.limits
             )));
         }
-        let wrong =
-            self.look_at_limits()?.into_iter().find(|(port, _)| port.host_ifname == request.host_ifname);
-        wrong.map_or(Ok(()), |(_, finding)| Err(BindError::Precondition(finding.detail)))
+        let wrong = self
+            .drifted_limits(tables)?
+            .into_iter()
+            .find(|(port, _)| port.host_ifname == request.host_ifname);
+        wrong.map_or(Ok(()), |(_, drift)| Err(BindError::Precondition(drift.detail)))
     }
+}
+
+fn ensure_shaper(tables: &Tables) -> Result<Shaper> {
+    let made = Shaper::ensure(interface::SHAPER, interface::SHAPED).context("cannot make the shaper")?;
+    tables.lock().set_shaper(datapath::Shaper { entry: made.entry, exit: made.exit })?;
+    Ok(made)
+}
+
+fn shaper(tables: &Tables) -> Option<Shaper> {
+    tables.lock().shaper().map(|shaper| Shaper { entry: shaper.entry, exit: shaper.exit })
 }
 
 #[cfg(test)]

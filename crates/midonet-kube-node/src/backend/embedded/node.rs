@@ -1,31 +1,48 @@
-//! This node's own part: the overlay device, the node's pair, kernel routes, masquerading.
+//! This node's own part: the overlay device, the node's veth pair, kernel routes, masquerading.
 
 use std::net::IpAddr;
 
 use anyhow::{Context, Result};
 use datapath::{Limits, NodeConfig, Port, Role};
 use ipnet::IpNet;
-use naming::{GATEWAY_MAC, OVERLAY_MAC, attachment_mac, interface};
+use naming::{GATEWAY_MAC, OVERLAY_MAC, interface};
 use plumbing::{Attachment, tc};
 use tracing::{info, warn};
 
-use super::detect::Kept;
-use super::probe::needs_the_stack;
+use super::parts::Parts;
+use super::probe::{families, needs_the_stack};
+use super::state::Applied;
 use super::underlay::{Underlay, mtu_problem};
-use super::{Applied, Network};
 use crate::config::Encapsulation;
 use crate::desired::Local;
 use crate::kernel_settings;
 
-/// Everything that packets will meet once the doors are open.
-pub(super) struct Prepared {
-    applied: Applied,
-    overlay_ifindex: u32,
+/// What was last put into the kernel, besides [`Applied`].
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    pub(super) overlay_ifindex: u32,
+    pub(super) node_port: Port,
+    pub(super) masquerade: Option<plumbing::nft::Table>,
 }
 
-impl Network {
-    pub(super) fn prepare_local(&mut self, local: &Local, underlay: Underlay) -> Result<Prepared> {
-        self.restore_pins()?;
+/// Everything that packets will meet once the programs are attached.
+pub(super) struct Prepared {
+    pub(super) applied: Applied,
+    pub(super) kept: Kept,
+}
+
+impl Parts {
+    /// Pins again what was removed. Before everything else: attaching needs the pins.
+    pub(super) fn restore_pins(&self) -> Result<()> {
+        let held = &mut self.tables.lock().datapath;
+        if !held.missing_pins()?.is_empty() {
+            held.restore_pins().context("cannot pin the datapath again")?;
+        }
+        Ok(())
+    }
+
+    /// Makes this node's own part, all but the programs.
+    pub(super) fn prepare_node(&self, local: &Local, underlay: Underlay) -> Result<Prepared> {
         let mtu = match self.settings.mtu {
             Some(mtu) => mtu,
             None => match mtu_problem(&underlay, local.has_ipv6(), None) {
@@ -36,7 +53,8 @@ impl Network {
         let changed = plumbing::sysctl::enable_forwarding(&families(&local.gateways))
             .context("cannot make the node a router")?;
         kernel_settings::record(&self.settings.state_dir, &changed)?;
-        let sources = local.pod_cidrs.iter().copied().chain(self.outside(&local.pod_cidrs).map(IpNet::from));
+        let outside = self.ports().outside(&local.pod_cidrs);
+        let sources = local.pod_cidrs.iter().copied().chain(outside.into_iter().map(IpNet::from));
         plumbing::nft::Masquerade { pod_cidrs: sources.collect(), inside: interface::NODE.into() }
             .apply()
             .context("cannot set up masquerading of what leaves the cluster")?;
@@ -46,7 +64,7 @@ impl Network {
         let port = self.settings.tunnel_port;
         let overlay_ifindex = plumbing::overlay::ensure(interface::OVERLAY, OVERLAY_MAC.0, mtu, port)
             .context("cannot make the overlay device")?;
-        let node = self.ensure_node_pair(local, mtu)?;
+        let node = self.ensure_pair(local, mtu)?;
         self.put_settings_right(local)?;
         // Of a former podCIDR, which may be another node's by now.
         let former = plumbing::keep_addresses(interface::NODE, &local.node_addresses)
@@ -61,7 +79,7 @@ impl Network {
         {
             info!(why, "tunnels go through the node's network stack, not past it");
         }
-        let shaper = self.needed_shaper()?;
+        self.ports().need_shaper(&self.tables)?;
         let config = NodeConfig {
             gateways: local.gateways.clone(),
             gateway_mac: GATEWAY_MAC.0,
@@ -73,7 +91,8 @@ impl Network {
             vni: self.settings.vni,
             overlay_mtu: mtu,
             tunnel_port: port,
-            shaper,
+            // The tables know it.
+            shaper: None,
             tunnel_address4: local.tunnel_addresses.iter().find_map(|address| match address {
                 IpAddr::V4(address) => Some(*address),
                 IpAddr::V6(_) => None,
@@ -84,7 +103,7 @@ impl Network {
             }),
             direct,
         };
-        self.datapath.set_config(&config)?;
+        self.tables.lock().set_config(config)?;
         let node_port = Port {
             ifindex: node.outer_ifindex,
             mac: self.node_mac().0,
@@ -92,36 +111,36 @@ impl Network {
             role: Role::Node,
             limits: Limits::default(),
         };
-        self.datapath.bind(&node_port)?;
-        self.kept = Some(Kept { config, node_port, masquerade });
+        self.tables.lock().datapath.bind(&node_port)?;
         let applied = Applied { local: local.clone(), underlay, direct, mtu };
-        Ok(Prepared { applied, overlay_ifindex })
+        Ok(Prepared { applied, kept: Kept { overlay_ifindex, node_port, masquerade } })
     }
 
-    pub(super) fn attach_programs(&mut self, prepared: Prepared) -> Result<Applied> {
-        let Prepared { applied, overlay_ifindex } = prepared;
-        let program = self.datapath.endpoint_program()?;
+    /// Attaches the programs, last of all: the tables that they read are complete.
+    pub(super) fn attach_programs(&self, applied: &Applied, kept: &Kept) -> Result<()> {
+        let mut held = self.tables.lock();
+        let program = held.datapath.endpoint_program()?;
         tc::set_block_program(tc::INGRESS_BLOCK, program.fd, program.name)
             .context("cannot attach the datapath to Pods' interfaces")?;
         let uplinks: Vec<u32> = applied.uplinks_with_program().map(|uplink| uplink.ifindex).collect();
-        self.hook.attach_uplinks(&mut self.datapath, &uplinks).with_context(|| {
+        self.hook.attach_uplinks(&mut held.datapath, &uplinks).with_context(|| {
             format!("cannot attach the datapath to the uplink {}", applied.underlay.names())
         })?;
         // The overlay last: the pin of what is there says whose maps are at work.
         self.hook
-            .attach_overlay(&mut self.datapath, overlay_ifindex)
+            .attach_overlay(&mut held.datapath, kept.overlay_ifindex)
             .context("cannot attach the datapath to the overlay device")?;
-        self.datapath.remove_other_layouts().context("cannot remove what an older datapath left")?;
+        held.datapath.remove_other_layouts().context("cannot remove what an older datapath left")?;
         plumbing::set_up(interface::MIDO).context("cannot set the node's port up")?;
         info!(
             pod_cidrs = ?applied.local.pod_cidrs, uplink = applied.underlay.names(),
             tunnel_address = %applied.local.tunnel_address, direct = applied.direct,
             hook = %self.hook, mtu = applied.mtu, "the node's network is set up"
         );
-        Ok(applied)
+        Ok(())
     }
 
-    /// The node's row of the table whose other row is the Pod.
+    /// The node's veth pair.
     pub(super) fn node_pair(&self, local: &Local, mtu: u32) -> Attachment<'static> {
         let inside = self.settings.cluster_cidrs.iter().chain(&self.settings.service_cidrs);
         let routes = inside.filter_map(|cidr| {
@@ -144,8 +163,8 @@ impl Network {
         }
     }
 
-    /// Makes the node's pair, or repairs what is wrong with it: connections over it live on.
-    fn ensure_node_pair(&self, local: &Local, mtu: u32) -> Result<plumbing::Attached> {
+    /// Makes the node's veth pair, or repairs what is wrong with it: connections over it live on.
+    fn ensure_pair(&self, local: &Local, mtu: u32) -> Result<plumbing::Attached> {
         let pair = self.node_pair(local, mtu);
         let differences = plumbing::check(&pair).context("cannot look at the node's pair")?;
         if differences.is_empty() {
@@ -161,11 +180,6 @@ impl Network {
         }
         plumbing::remove(interface::MIDO).context("cannot remove the node's old pair")?;
         plumbing::attach(&pair).context("cannot make the node's pair")
-    }
-
-    /// The MAC of `midokube-node`.
-    pub fn node_mac(&self) -> naming::Mac {
-        attachment_mac(&self.settings.node_name, interface::NODE)
     }
 }
 
@@ -187,10 +201,4 @@ pub fn is_direct(
             Encapsulation::Direct => true,
             Encapsulation::Auto => needs_the_stack(local, underlay, tunnel_port)?.is_none(),
         })
-}
-
-pub(super) fn families(addresses: &[IpAddr]) -> Vec<plumbing::Family> {
-    let mut families: Vec<_> = addresses.iter().map(|address| plumbing::Family::of(*address)).collect();
-    families.dedup();
-    families
 }

@@ -1,5 +1,6 @@
 //! What the kernel is asked about this node, and which of what it says is put right here.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -7,16 +8,16 @@ use naming::interface;
 use plumbing::probe::{Question, WrongSetting, filters_tunnels, wrong_settings};
 use plumbing::{Family, sysctl};
 
-use super::node::families;
+use super::parts::Parts;
+use super::state::Settings;
 use super::underlay::Underlay;
-use super::{Network, Settings};
 use crate::desired::{Local, Peer};
 use crate::kernel_settings;
 
-impl Network {
+impl Parts {
     /// What to ask the kernel about; `None` while the network is not set up.
-    pub fn question(&self, peers: &[(String, Peer)]) -> Option<Question> {
-        let applied = self.applied.as_ref()?;
+    pub(super) fn question(&self, peers: &[(String, Peer)]) -> Option<Question> {
+        let applied = self.applied()?;
         let Settings { cluster_cidrs, service_cidrs, tunnel_port, .. } = &self.settings;
         Some(question(cluster_cidrs, service_cidrs, &applied.local, *tunnel_port, applied.direct, peers))
     }
@@ -96,4 +97,11 @@ pub(super) fn needs_the_stack(
         }
     }
     Ok(None)
+}
+
+/// The families of these addresses.
+pub(super) fn families(addresses: &[IpAddr]) -> Vec<Family> {
+    let mut families: Vec<_> = addresses.iter().map(|address| Family::of(*address)).collect();
+    families.dedup();
+    families
 }

@@ -1,32 +1,68 @@
-//! Making ports again that the datapath has lost: their Pods run, and nobody will add them a second time.
+//! Restoring ports when the agent starts: those that the datapath has, and those that it has lost, whose Pods run and are
+//! not added a second time.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use datapath::{Limits, Port, Role};
 use ipam::Reserved;
 use naming::alias::PortAlias;
 use naming::{Mac, attachment_mac, interface};
 use plumbing::{Link, shape, tc};
-use tracing::warn;
+use tracing::{info, warn};
 
-use super::Network;
+use super::ports::Ports;
+use super::tables::Tables;
 use crate::backend::PortRecord;
 use crate::leak;
 use crate::problems::Problem;
+use crate::repairs::Repairs;
 
-impl Network {
-    /// The reservations of Pods' addresses; `None` if another IPAM plugin keeps them, or they cannot be read.
-    pub(super) fn reserved(&self) -> Option<Vec<Reserved>> {
-        let reserved = ipam::reserved(self.settings.reservations.as_deref()?);
-        reserved.inspect_err(|error| warn!(%error, "cannot read which addresses are reserved")).ok()
+impl Ports {
+    /// Finds the ports that an earlier agent committed, and makes those again that were lost. `reservations` is the
+    /// directory of Pods' addresses, if the IPAM plugin keeps one.
+    pub(super) fn restore(
+        &mut self,
+        tables: &Tables,
+        reservations: Option<&Path>,
+        repairs: &Repairs,
+    ) -> Result<()> {
+        let committed = tables.lock().datapath.ports().context("cannot read the datapath's ports")?;
+        let links = plumbing::list_ports().context("cannot list the node's interfaces")?;
+        let alive: BTreeMap<u32, &Link> =
+            links.iter().filter(|link| !link.is_dead()).map(|link| (link.ifindex, link)).collect();
+        let reserved = reservations.and_then(reserved);
+        for port in committed.into_iter().filter(|port| port.role != Role::Node) {
+            let Some(link) = alive.get(&port.ifindex) else {
+                let released = tables.lock().datapath.release(port.ifindex);
+                released.context("cannot release a port without an interface")?;
+                repairs.count(leak::Kind::PortWithoutInterface.name());
+                info!(ifindex = port.ifindex, addresses = ?port.addresses, "released a port whose interface is gone");
+                continue;
+            };
+            let reserved = reserved.as_deref().unwrap_or_default();
+            let record = PortRecord::restored(link, port, reserved, &self.names);
+            self.records.insert(record.host_ifname.clone(), record);
+        }
+        self.rebuild(&links, reserved.as_deref(), tables, repairs)?;
+        self.names.forget_others(self.records.keys());
+        info!(ports = self.records.len(), "restored the ports of Pods");
+        Ok(())
     }
 
     /// Commits a port for each Pod's interface that is up and has none: setting it up is the last step of an ADD. The
     /// alias says whose it is, the reservations which addresses that has. What is missing is told.
-    pub(super) fn rebuild(&mut self, links: &[Link], reserved: Option<&[Reserved]>) -> Result<()> {
+    fn rebuild(
+        &mut self,
+        links: &[Link],
+        reserved: Option<&[Reserved]>,
+        tables: &Tables,
+        repairs: &Repairs,
+    ) -> Result<()> {
         let members = tc::block_members()?;
-        let is_committed = |link: &Link| self.ports.values().any(|port| port.host_ifindex == link.ifindex);
+        let is_committed = |link: &Link| self.records.values().any(|port| port.host_ifindex == link.ifindex);
         let is_pods = |link: &Link| interface::is_pods(&link.name) || members.contains(&link.ifindex);
         let lost: Vec<(&Link, PortAlias)> = links
             .iter()
@@ -36,13 +72,13 @@ impl Network {
         if lost.is_empty() {
             return Ok(());
         }
-        let inner = plumbing::peers(lost.iter().map(|(link, _)| *link))?;
+        let container_sides = plumbing::peers(lost.iter().map(|(link, _)| *link))?;
         let limited = shape::limited()?;
-        for ((link, alias), inner) in lost.into_iter().zip(inner) {
+        for ((link, alias), container_side) in lost.into_iter().zip(container_sides) {
             let object = format!("{} of Pod {}", link.name, alias.pod);
-            match self.rebind(link, alias, inner.as_ref(), reserved) {
+            match self.rebind(link, alias, container_side.as_ref(), reserved, tables) {
                 Ok(record) => {
-                    self.repairs.count(leak::Kind::InterfaceWithoutPort.name());
+                    repairs.count(leak::Kind::InterfaceWithoutPort.name());
                     warn!(pod = %record.pod(), interface = record.host_ifname, addresses = ?record.addresses,
                         "the datapath had lost this port: bound again");
                     if limited.contains_key(&link.ifindex) {
@@ -52,7 +88,7 @@ impl Network {
                         self.lost
                             .insert(link.ifindex, Problem::new("pod_interface", object, problem, remedy));
                     }
-                    self.ports.insert(record.host_ifname.clone(), record);
+                    self.records.insert(record.host_ifname.clone(), record);
                 }
                 Err(reason) => {
                     let problem =
@@ -66,11 +102,12 @@ impl Network {
     }
 
     fn rebind(
-        &mut self,
+        &self,
         link: &Link,
         alias: PortAlias,
-        inner: Option<&Link>,
+        container_side: Option<&Link>,
         reserved: Option<&[Reserved]>,
+        tables: &Tables,
     ) -> Result<PortRecord, String> {
         let elsewhere;
         let reserved = match &alias.network {
@@ -86,17 +123,25 @@ impl Network {
         if addresses.is_empty() {
             return Err(format!("no address is reserved for its container {}", alias.container_id));
         }
-        if let Some(other) =
-            self.ports.values().find(|port| port.addresses.iter().any(|address| addresses.contains(address)))
+        if let Some(other) = self
+            .records
+            .values()
+            .find(|port| port.addresses.iter().any(|address| addresses.contains(address)))
         {
             return Err(format!("its addresses {addresses:?} are those of Pod {}", other.pod()));
         }
-        let mac = mac_of(&alias, inner);
+        let mac = mac_of(&alias, container_side);
         let port =
             Port { ifindex: link.ifindex, mac: mac.0, addresses, role: Role::Pod, limits: Limits::default() };
-        self.datapath.bind(&port).map_err(|error| error.to_string())?;
+        tables.lock().datapath.bind(&port).map_err(|error| error.to_string())?;
         Ok(PortRecord::of(link, alias, port))
     }
+}
+
+/// The reservations of Pods' addresses; `None` if they cannot be read.
+fn reserved(directory: &Path) -> Option<Vec<Reserved>> {
+    let reserved = ipam::reserved(directory);
+    reserved.inspect_err(|error| warn!(%error, "cannot read which addresses are reserved")).ok()
 }
 
 /// The addresses that are reserved for an attachment. An old host-local noted the container alone.
@@ -110,9 +155,9 @@ fn addresses_of(alias: &PortAlias, reserved: &[Reserved]) -> Vec<IpAddr> {
 }
 
 /// The MAC address inside the Pod: what it has, or else what it was given unless the runtime asked for another.
-fn mac_of(alias: &PortAlias, inner: Option<&Link>) -> Mac {
+fn mac_of(alias: &PortAlias, container_side: Option<&Link>) -> Mac {
     let is_hosts = |mac: &[u8; 6]| mac[0] & 1 == 0 && *mac != [0; 6];
-    let has = inner.map(|inner| inner.mac).filter(is_hosts);
+    let has = container_side.map(|link| link.mac).filter(is_hosts);
     has.map_or_else(|| attachment_mac(&alias.container_id, &alias.ifname), Mac)
 }
 

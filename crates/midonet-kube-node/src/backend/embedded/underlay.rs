@@ -9,6 +9,7 @@ use plumbing::Netlink;
 use plumbing::underlay::{self, Path, Uplink};
 
 use crate::desired::tunnel_overhead;
+use crate::problems::Problem;
 
 /// RFC 8200, section 5: every link that carries IPv6 takes packets of this size.
 const LEAST_MTU_OF_IPV6: u32 = 1280;
@@ -26,11 +27,11 @@ type Ends = (IpAddr, IpAddr);
 /// this node's own address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Underlay {
-    /// The interfaces, by number.
+    /// The interfaces, by ifindex.
     pub uplinks: Vec<Uplink>,
     /// The largest packet of a Pod that fits into a tunnel, in bytes.
     pub mtu: u32,
-    /// Where each tunnel leads; `None`: nowhere. Shared, since every look has a copy of it.
+    /// Where each tunnel leads; `None`: nowhere. Shared with the copies of this.
     paths: Arc<BTreeMap<Ends, Option<Path>>>,
 }
 
@@ -39,7 +40,7 @@ impl Underlay {
     ///
     /// # Errors
     /// No interface holds this node's tunnel address, or the kernel does not tell.
-    pub fn look(
+    pub fn ask(
         tunnel_address: IpAddr,
         tunnels: &BTreeSet<Ends>,
         has_ipv6: bool,
@@ -96,7 +97,7 @@ impl Underlay {
 
     /// The tunnels' other ends to which not even the smallest packets fit that Pods have to be able to send, each with
     /// the largest that fits, in bytes.
-    pub fn narrow(&self, has_ipv6: bool) -> Vec<(IpAddr, u32)> {
+    fn narrow(&self, has_ipv6: bool) -> Vec<(IpAddr, u32)> {
         let carried = self
             .paths
             .iter()
@@ -105,12 +106,30 @@ impl Underlay {
     }
 
     /// The tunnels that no route leads along: both ends of each, this node's first.
-    pub fn unrouted(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> {
+    fn unrouted(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> {
         self.paths.iter().filter(|(_, path)| path.is_none()).map(|(ends, _)| *ends)
     }
 
-    /// What has changed since the kernel was asked; `None` if nothing has. Of the tunnels, so many are looked at, from
-    /// the `turn`th on.
+    /// What is wrong with single tunnels.
+    pub fn problems(&self, has_ipv6: bool) -> Vec<Problem> {
+        let unrouted = self.unrouted().map(|(own, end)| {
+            let problem =
+                format!("no route leads from {own} to it: the Pods of the node there are not reached");
+            let remedy = "see `ip route get`, and whether an interface of this node holds its own address";
+            Problem::new("route", format!("tunnel to {end}"), problem, remedy)
+        });
+        let narrow = self.narrow(has_ipv6).into_iter().map(|(end, mtu)| {
+            let problem = format!(
+                "the path to the node there carries packets of {mtu} bytes in a tunnel: larger ones are lost"
+            );
+            let remedy = "raise the MTU of the route and the interface that lead there";
+            Problem::new("mtu", format!("tunnel to {end}"), problem, remedy)
+        });
+        unrouted.chain(narrow).collect()
+    }
+
+    /// What has changed since the kernel was asked; `None` if nothing has. Of the tunnels, so many are asked about,
+    /// from the `turn`th on.
     ///
     /// # Errors
     /// The kernel does not tell.

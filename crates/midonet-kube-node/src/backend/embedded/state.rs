@@ -1,0 +1,60 @@
+//! What does not change while the agent runs, and what the kernel was last made to agree with.
+
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use super::underlay::Underlay;
+use crate::config::{self, Encapsulation};
+use crate::desired::Local;
+
+/// What does not change while the agent runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// This node's name.
+    pub node_name: String,
+    /// Where all Pods' addresses are from.
+    pub cluster_cidrs: Vec<IpNet>,
+    /// Where Services' addresses are from.
+    pub service_cidrs: Vec<IpNet>,
+    /// The Pods' MTU, instead of the one that follows from the uplink.
+    pub mtu: Option<u32>,
+    /// The UDP port of the tunnels.
+    pub tunnel_port: u16,
+    /// The VXLAN network identifier of the tunnels.
+    pub vni: u32,
+    /// Who writes and removes the tunnels' headers.
+    pub encapsulation: Encapsulation,
+    /// What holds programs at the overlay device and the uplink.
+    pub hook: config::Hook,
+    /// Where eBPF objects are pinned.
+    pub bpf_dir: PathBuf,
+    /// The agent's own directory.
+    pub state_dir: PathBuf,
+    /// The most Pods of this node.
+    pub max_pods: u32,
+    /// The most nodes of the cluster.
+    pub max_nodes: u32,
+    /// The directory of Pods' addresses in the cluster's network, if the IPAM plugin keeps one.
+    pub reservations: Option<PathBuf>,
+}
+
+/// What the kernel was last made to agree with.
+#[derive(Debug, Clone)]
+pub(super) struct Applied {
+    /// This node's own part of it.
+    pub(super) local: Local,
+    /// What carries the tunnels.
+    pub(super) underlay: Underlay,
+    /// Whether the datapath writes and removes the headers of tunnels over IPv4 there itself.
+    pub(super) direct: bool,
+    /// The largest packet of a Pod, in bytes.
+    pub(super) mtu: u32,
+}
+
+impl Applied {
+    /// Where the datapath's program takes tunnels' packets off the wire.
+    pub(super) fn uplinks_with_program(&self) -> impl Iterator<Item = &plumbing::underlay::Uplink> {
+        self.underlay.uplinks.iter().filter(|uplink| self.direct && !uplink.loopback)
+    }
+}
