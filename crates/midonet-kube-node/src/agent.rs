@@ -1,18 +1,19 @@
 //! What the parts of the running agent share.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Result;
+use model::{Diff, Peer};
 use objects::PodRef;
 use tokio::sync::watch;
 use tracing::warn;
 
 use crate::annotate::{WorkQueue, port_annotations};
 use crate::backend::{Backend, BindError, BindRequest, PortRecord};
-use crate::desired::Peer;
 use crate::durations::Durations;
 use crate::leak::Report;
 use crate::problems::{Origin, Problem, Problems};
@@ -27,7 +28,7 @@ struct Inner {
     node_name: String,
     started: Instant,
     backend: Box<dyn Backend>,
-    peers: Mutex<Vec<(String, Peer)>>,
+    peers: Mutex<BTreeMap<Arc<str>, Peer>>,
     annotations: WorkQueue,
     /// `None` before there was anything to make a network of.
     readiness: watch::Sender<Option<Readiness>>,
@@ -111,7 +112,7 @@ impl Agent {
     }
 
     /// The other nodes, by name.
-    pub fn peers(&self) -> Vec<(String, Peer)> {
+    pub fn peers(&self) -> BTreeMap<Arc<str>, Peer> {
         self.0.peers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -120,9 +121,13 @@ impl Agent {
         self.0.peers.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Notes the other nodes, for those who ask.
-    pub fn set_peers(&self, peers: Vec<(String, Peer)>) {
-        *self.0.peers.lock().unwrap_or_else(PoisonError::into_inner) = peers;
+    /// Takes in how the other nodes changed.
+    pub fn change_peers(&self, Diff { upserts, removals }: &Diff<Arc<str>, Peer>) {
+        let mut peers = self.0.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.extend(upserts.iter().cloned());
+        for name in removals {
+            peers.remove(name);
+        }
     }
 
     /// Whether Pods can be served; `None` before there was anything to make a network of.

@@ -8,24 +8,24 @@ use std::net::IpAddr;
 use anyhow::Result;
 use datapath::{Counter, Limits};
 use ipnet::IpNet;
+use model::{Changes, Local, Problem};
 use naming::Mac;
 use naming::alias::PortAlias;
 use plumbing::probe::Question;
 
-use crate::desired::{Desired, Local, Peer};
 use crate::drift::Drift;
-use crate::problems::Problem;
 
 /// A network that carries Pods' packets on this node.
 ///
 /// [`apply`](Self::apply) and [`detect`](Self::detect) may take long; nothing else waits for them.
 pub trait Backend: fmt::Debug + Send + Sync {
-    /// Makes the kernel agree. Routes that are desired no more are removed; with `prune`, to be said only of what comes
-    /// from a complete sync, also those that never were. `first`: Pods were never served yet.
+    /// Makes the kernel agree. `changes` are those since the last call: the backend keeps them, whatever fails, and
+    /// applies again what it could not. With `prune`, to be said only of what comes from a complete sync, what never was
+    /// desired is removed, too. `first`: Pods were never served yet.
     ///
     /// # Errors
     /// Names the step of this node's own part that failed; the others hold, and what was applied before serves on.
-    fn apply(&self, desired: &Desired, prune: bool, first: bool) -> Result<Outcome>;
+    fn apply(&self, local: &Local, changes: Changes, prune: bool, first: bool) -> Result<Outcome>;
 
     /// Has the next [`apply`](Self::apply) put everything right, also what it did before.
     fn invalidate(&self);
@@ -63,8 +63,9 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// What is wrong with Pods' ports, and stays so until somebody does something about it.
     fn port_problems(&self) -> Vec<Problem>;
 
-    /// What to ask the kernel about others' rules, routes and settings; `None` before anything was applied.
-    fn question(&self, peers: &[(String, Peer)]) -> Option<Question>;
+    /// What to ask the kernel about others' rules, routes and settings; `None` before anything was applied. `peers` are
+    /// the other nodes' names and ends of tunnels.
+    fn question(&self, peers: Vec<(String, IpAddr)>) -> Option<Question>;
 
     /// What became of packets, and how often.
     ///
@@ -83,6 +84,8 @@ pub struct Outcome {
     pub mtu: u32,
     /// What could not be applied, or is wrong, while Pods are served.
     pub problems: Vec<Problem>,
+    /// Whether all was made again, not only what changed.
+    pub whole: bool,
 }
 
 /// What [`Backend::detect`] found.

@@ -1,6 +1,6 @@
 //! The node agent: the objects of the cluster in, the network of this node out.
 //!
-//! `objects` -> [`desired`] (pure) -> [`backend`] (the kernel), driven by [`reconcile`]; beside it [`server`] (gRPC for the
+//! `objects` -> [`model`] (pure) -> [`backend`] (the kernel), driven by [`reconcile`]; beside it [`server`] (gRPC for the
 //! CNI plugin, HTTP for probes and metrics), [`annotate`] (a work queue back to the API server), [`drift`] and [`leaks`]
 //! (what others removed, changed or left behind). [`run`] joins them; [`cli`] and [`config`] say what it is told.
 
@@ -13,7 +13,6 @@ pub mod cli;
 pub mod cni_config;
 pub mod config;
 pub mod degraded;
-pub mod desired;
 pub mod drift;
 pub mod durations;
 pub mod install;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use nodeapi::v1;
+pub use model::Problem;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -37,31 +37,6 @@ pub const KINDS: [&str; 25] = [
     "tunnel_past_firewall",
     "vrf",
 ];
-
-/// One thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Problem {
-    /// What kind: one of [`KINDS`].
-    pub what: &'static str,
-    /// Which object: "Node worker3", "eth0".
-    pub object: String,
-    /// What is wrong with it, and what that does to Pods.
-    pub problem: String,
-    /// What to do.
-    pub remedy: String,
-}
-
-impl Problem {
-    /// A problem.
-    pub fn new(
-        what: &'static str,
-        object: impl Into<String>,
-        problem: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        Self { what, object: object.into(), problem: problem.into(), remedy: remedy.into() }
-    }
-}
 
 /// Who found a problem. Each replaces its own list alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,12 +95,6 @@ impl Problems {
     }
 }
 
-impl From<Problem> for v1::Problem {
-    fn from(Problem { what, object, problem, remedy }: Problem) -> Self {
-        Self { what: what.to_owned(), object, problem, remedy }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -172,6 +141,7 @@ mod tests {
         let mut found = BTreeSet::new();
         named(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
         found.extend(plumbing::probe::KINDS.map(str::to_owned));
+        found.extend(model::KINDS.map(str::to_owned));
         let all: BTreeSet<String> = KINDS.map(str::to_owned).into();
         assert_eq!(found, all, "KINDS must be what the sources name");
     }

@@ -3,19 +3,20 @@
 //! The node is ready as soon as it serves ADD, and stays so: what fails later is a [`Problem`], and what was applied
 //! before serves on.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use futures::StreamExt;
-use objects::{Change, Connection, Snapshot};
+use ipnet::IpNet;
+use model::{Model, Ranges};
+use objects::{Change, Connection, Key, Object, Snapshot};
 use tracing::{info, warn};
 
 use crate::agent::{Agent, Readiness};
 use crate::backend::Outcome;
-use crate::backend::embedded::overlap;
 use crate::cni_config::CniConfig;
 use crate::config::Config;
-use crate::desired::{Ranges, desired};
 use crate::drift::Drift;
 use crate::drift::detector::Detector;
 use crate::drift::probe::Prober;
@@ -30,6 +31,8 @@ const RETRY: Duration = Duration::from_secs(5);
 /// # Errors
 /// It ended.
 pub async fn run(args: &Config, agent: &Agent, connection: Connection, mut detector: Detector) -> Result<()> {
+    let ranges = Ranges { cluster: args.cluster_cidr.clone(), service: args.service_cidr.clone() };
+    let model = Arc::new(Mutex::new(Model::new(&args.node_name, ranges)));
     let mut snapshot = Snapshot::default();
     let mut changes = std::pin::pin!(connection.changes());
     let mut prober = Prober::default();
@@ -41,6 +44,7 @@ pub async fn run(args: &Config, agent: &Agent, connection: Connection, mut detec
             change = changes.next() => {
                 let change: Change = change.context("the source of objects ended")?;
                 listed |= !matches!(change, Change::Upsert(_) | Change::Delete(_));
+                update(&mut lock(&model), &change);
                 if !snapshot.apply(change) {
                     continue;
                 }
@@ -61,7 +65,9 @@ pub async fn run(args: &Config, agent: &Agent, connection: Connection, mut detec
             retry = retry.map(|_| Instant::now() + RETRY);
             continue;
         }
-        let done = reconcile(args, agent, &snapshot, &mut detector).await;
+        // What is missing may only not have arrived yet, or be away with the API server: then it stays.
+        let prune = snapshot.is_synced();
+        let done = reconcile(args, agent, &model, prune, &mut detector).await;
         retry = done.is_err().then(|| Instant::now() + RETRY);
         match done {
             Ok(()) => {
@@ -99,36 +105,58 @@ async fn detect(detector: &mut Detector, agent: &Agent) -> Vec<Drift> {
     }
 }
 
-/// Makes the network what the objects want now, and the CNI configuration with it.
-async fn reconcile(args: &Config, agent: &Agent, snapshot: &Snapshot, detector: &mut Detector) -> Result<()> {
-    let ranges = Ranges { cluster: &args.cluster_cidr, service: &args.service_cidr };
-    let (desired, left_out) = desired(snapshot.nodes(), &args.node_name, ranges)
-        .map_err(|error| anyhow!("{error}; {}", error.remedy()))?;
-    agent.set_problems(Origin::Objects, left_out);
-    let ranges: Vec<_> = [ranges.cluster, ranges.service].concat();
-    let first = !args.paths.cni_config_path.exists();
-    // What there is goes on, and the probe tells of it. Where no Pod was added yet, none is that reaches no node.
-    if first && let Some((range, what)) = plumbing::probe::overlaps(&ranges, desired.local.tunnel_address)? {
-        bail!("{}; {}", overlap::problem(range, &what), overlap::REMEDY);
+/// Takes a change of the objects into the model.
+fn update(model: &mut Model, change: &Change) {
+    match change {
+        Change::Upsert(Object::Node(node)) => model.upsert(node),
+        Change::Delete(Key::Node(name)) => model.delete(name),
+        Change::Replace(all) => model.replace(all.iter().map(|Object::Node(node)| node)),
+        Change::Known(some) => some.iter().for_each(|Object::Node(node)| model.upsert(node)),
     }
-    // What is missing may only not have arrived yet, or be away with the API server: then it stays.
-    let prune = snapshot.is_synced();
-    let local = desired.local.clone();
-    agent.set_peers(desired.peers.clone().into_iter().collect());
-    let Outcome { mtu, problems } =
-        agent.blocking(move |agent| agent.backend().apply(&desired, prune, first)).await?;
-    agent.set_problems(Origin::Network, problems);
-    agent.sweep();
+}
 
-    let config = CniConfig {
-        pod_cidrs: &local.pod_cidrs,
-        mtu,
-        socket: &args.paths.socket,
-        ipam_type: &args.ipam_type,
-    };
+/// What the network came to, and what the CNI configuration needs of it.
+struct Reconciled {
+    pod_cidrs: Vec<IpNet>,
+    mtu: u32,
+}
+
+/// Makes the network what the model wants now, and the CNI configuration with it.
+async fn reconcile(
+    args: &Config,
+    agent: &Agent,
+    model: &Arc<Mutex<Model>>,
+    prune: bool,
+    detector: &mut Detector,
+) -> Result<()> {
+    let first = !args.paths.cni_config_path.exists();
+    let model = Arc::clone(model);
+    let Reconciled { pod_cidrs, mtu } =
+        agent.blocking(move |agent| apply(agent, &mut lock(&model), prune, first)).await?;
+    let config =
+        CniConfig { pod_cidrs: &pod_cidrs, mtu, socket: &args.paths.socket, ipam_type: &args.ipam_type };
     if config.write(&args.paths.cni_config_path)? {
         info!(path = %args.paths.cni_config_path.display(), "wrote the CNI configuration");
     }
     detector.expect_config(&args.paths.cni_config_path, config.render()?);
     Ok(())
+}
+
+/// Hands what changed over to the backend.
+fn apply(agent: &Agent, model: &mut Model, prune: bool, first: bool) -> Result<Reconciled> {
+    let (desired, changes) = model.update().map_err(|error| anyhow!("{error}; {}", error.remedy()))?;
+    if !changes.problems.is_empty() {
+        agent.set_problems(Origin::Objects, desired.problems().cloned().collect());
+    }
+    agent.change_peers(&changes.peers);
+    let Outcome { mtu, problems, whole } = agent.backend().apply(&desired.local, changes, prune, first)?;
+    agent.set_problems(Origin::Network, problems);
+    if whole {
+        agent.sweep();
+    }
+    Ok(Reconciled { pod_cidrs: desired.local.pod_cidrs.clone(), mtu })
+}
+
+fn lock(model: &Mutex<Model>) -> MutexGuard<'_, Model> {
+    model.lock().unwrap_or_else(PoisonError::into_inner)
 }

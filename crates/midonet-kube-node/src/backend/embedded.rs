@@ -23,25 +23,24 @@ mod tables;
 mod underlay;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use datapath::{Counter, Datapath};
+use model::{Changes, Local, Problem};
 use plumbing::probe::Question;
 use plumbing::tc;
 
 use self::detect::{Expected, Settled};
 use self::names::Names;
-use self::node::Kept;
+use self::node::{Kept, Prepared};
 use self::parts::Parts;
 use self::ports::Ports;
 use self::routes::Routes;
-use self::state::Applied;
 use self::tables::Tables;
 use super::{Backend, BindError, BindRequest, Detected, Network, Outcome, PortRecord, Status};
 use crate::config;
-use crate::desired::{Desired, Local, Peer};
-use crate::problems::Problem;
 use crate::repairs::Repairs;
 
 pub use hook::Hook;
@@ -50,7 +49,7 @@ pub use node::is_direct;
 pub use probe::question;
 pub(crate) use record::live_ports;
 pub use state::Settings;
-pub use underlay::{Underlay, mtu_problem};
+pub use underlay::{Tunnels, Underlay, mtu_problem};
 
 /// The network of this node.
 pub struct Embedded {
@@ -63,6 +62,7 @@ pub struct Embedded {
 struct Work {
     kept: Option<Kept>,
     routes: Routes,
+    tunnels: Tunnels,
     settled: Settled,
     /// Whether what was applied may not hold any more.
     invalid: bool,
@@ -110,7 +110,7 @@ impl Embedded {
     fn apply_all(
         &self,
         work: &mut Work,
-        desired: &Desired,
+        local: &Local,
         underlay: Result<Underlay>,
         prune: bool,
     ) -> Result<Vec<Problem>> {
@@ -121,11 +121,11 @@ impl Embedded {
             if again {
                 self.parts.restore_pins()?;
             }
-            self.parts.prepare_node(&desired.local, underlay)
+            self.parts.prepare_node(local, underlay)
         });
         // Those of other nodes do not wait for this node's own part.
-        let problems = work.routes.apply(desired, prune, &self.parts.tables)?;
-        let node::Prepared { applied, kept } = prepared?;
+        let problems = work.routes.apply(true, prune, &self.parts.tables)?;
+        let Prepared { applied, kept } = prepared?;
         let kept = work.kept.insert(kept);
         self.parts.attach_programs(&applied, kept)?;
         self.parts.repair_ports(&applied.local.pod_cidrs, applied.mtu, again)?;
@@ -136,22 +136,25 @@ impl Embedded {
 }
 
 impl Backend for Embedded {
-    fn apply(&self, desired: &Desired, prune: bool, first: bool) -> Result<Outcome> {
+    fn apply(&self, local: &Local, changes: Changes, prune: bool, first: bool) -> Result<Outcome> {
         let work = &mut *self.work();
-        work.routes.announce(desired);
-        let before = self.parts.applied();
-        let before = before.filter(|applied| applied.local == desired.local && !work.invalid);
-        let known = before.as_ref().map(|applied| &applied.underlay);
-        let Local { tunnel_address, .. } = desired.local;
-        let has_ipv6 = desired.local.has_ipv6();
-        let underlay = Underlay::ask(tunnel_address, &desired.tunnels(), has_ipv6, known);
-        let mut problems = match (&before, underlay) {
-            (Some(before), Ok(underlay)) if before.underlay.is_like(&underlay) => {
-                let problems = work.routes.apply(desired, prune, &self.parts.tables)?;
-                self.parts.set_applied(Applied { underlay, ..Applied::clone(before) });
-                problems
+        let Changes { routes, nodes, tunnels, .. } = changes;
+        work.routes.change(routes, nodes);
+        work.tunnels.change(tunnels);
+        let before = self.parts.applied().filter(|applied| applied.local == *local && !work.invalid);
+        if before.is_none() {
+            work.tunnels.forget();
+        }
+        if first {
+            self.parts.check_overlap(local)?;
+        }
+        let has_ipv6 = local.has_ipv6();
+        let underlay = work.tunnels.ask(local.tunnel_address, has_ipv6);
+        let (mut problems, whole) = match (&before, underlay) {
+            (Some(before), Ok(underlay)) if before.underlay == underlay => {
+                (work.routes.apply(false, prune, &self.parts.tables)?, false)
             }
-            (_, underlay) => self.apply_all(work, desired, underlay, prune)?,
+            (_, underlay) => (self.apply_all(work, local, underlay, prune)?, true),
         };
         let applied = self.parts.applied().context("nothing was applied")?;
         let too_large = mtu_problem(&applied.underlay, has_ipv6, self.parts.settings.mtu);
@@ -162,8 +165,8 @@ impl Backend for Embedded {
             }
             problems.push(Problem::new("mtu", applied.underlay.names(), problem, remedy));
         }
-        problems.extend(applied.underlay.problems(has_ipv6));
-        Ok(Outcome { mtu: applied.mtu, problems })
+        problems.extend(work.tunnels.problems(&applied.underlay, has_ipv6));
+        Ok(Outcome { mtu: applied.mtu, problems, whole })
     }
 
     fn invalidate(&self) {
@@ -175,7 +178,8 @@ impl Backend for Embedded {
         let (Some(applied), Some(kept)) = (self.parts.applied(), &work.kept) else {
             return Ok(Detected::default());
         };
-        let expected = Expected { parts: &self.parts, applied: &applied, kept, routes: &work.routes };
+        let (routes, tunnels) = (&work.routes, &work.tunnels);
+        let expected = Expected { parts: &self.parts, applied: &applied, kept, routes, tunnels };
         let drift = expected.detect(&mut work.settled)?;
         Ok(Detected { drift, settled: work.settled.is_all() })
     }
@@ -206,7 +210,7 @@ impl Backend for Embedded {
         self.parts.ports().problems(&self.parts.pod_cidrs())
     }
 
-    fn question(&self, peers: &[(String, Peer)]) -> Option<Question> {
+    fn question(&self, peers: Vec<(String, IpAddr)>) -> Option<Question> {
         self.parts.question(peers)
     }
 

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use model::{Desired, Diff, Model, Problem, Ranges};
 use objects::{Look, LookError, Node, Source};
 use plumbing::probe::{Fault, Probe};
 
 use super::Finding;
-use crate::backend::embedded::{self, Underlay, overlap};
+use crate::backend::embedded::{self, Tunnels, Underlay, overlap};
 use crate::config::Config;
-use crate::desired::{Desired, Ranges, desired};
-use crate::problems::Problem;
 use crate::source::source;
 
 /// All questions to the source together may take so long.
@@ -61,20 +60,22 @@ async fn ask(args: &Config) -> Vec<Finding> {
 
 fn own_node(args: &Config, nodes: &[Node]) -> Vec<Finding> {
     let what = format!("Node {}", args.node_name);
-    let ranges = Ranges { cluster: &args.cluster_cidr, service: &args.service_cidr };
+    let ranges = Ranges { cluster: args.cluster_cidr.clone(), service: args.service_cidr.clone() };
+    let mut model = Model::new(&args.node_name, ranges);
+    model.replace(nodes);
     // A wrong --cluster-cidr is said already; without any, no podCIDR could be in it.
-    let (desired, left_out) = match desired(nodes, &args.node_name, ranges) {
-        Ok(desired) => desired,
+    let desired = match model.update() {
+        Ok((desired, _)) => desired,
         Err(_) if args.cluster_cidr.is_empty() => return Vec::new(),
         Err(error) => return vec![Finding::bad(error.is_setting(), what, &error, error.remedy())],
     };
     let mut findings = vec![Finding::good(what)];
     let other = |Problem { object, problem, remedy, .. }| Finding::warning(object, problem, remedy);
-    findings.extend(left_out.into_iter().map(other));
-    findings.extend(packets(args, &desired));
+    findings.extend(desired.problems().cloned().map(other));
+    findings.extend(packets(args, desired));
     let (address, has_ipv6) = (desired.local.tunnel_address, desired.local.has_ipv6());
     let uplink = format!("the uplink, with the tunnel address {address}");
-    findings.push(match Underlay::ask(address, &desired.tunnels(), has_ipv6, None) {
+    findings.push(match underlay(desired) {
         Err(error) => Finding::missing(
             uplink,
             format!("{error:#}"),
@@ -86,6 +87,13 @@ fn own_node(args: &Config, nodes: &[Node]) -> Vec<Finding> {
         },
     });
     findings
+}
+
+fn underlay(desired: &Desired) -> Result<Underlay> {
+    let mut tunnels = Tunnels::default();
+    let upserts = desired.tunnels.iter().map(|(end, own)| (*end, *own)).collect();
+    tunnels.change(Diff { upserts, removals: Vec::new() });
+    tunnels.ask(desired.local.tunnel_address, desired.local.has_ipv6())
 }
 
 /// What becomes of Pods' packets on this node, as far as others' rules, routes and settings go.
@@ -108,12 +116,12 @@ fn look_at_packets(args: &Config, desired: &Desired) -> Result<Vec<Finding>> {
         return Ok(vec![Finding::invalid("the cluster's addresses", problem, overlap::REMEDY)]);
     }
     // Without an uplink there is nothing direct, and that is said already.
-    let underlay = Underlay::ask(address, &desired.tunnels(), local.has_ipv6(), None).ok();
+    let underlay = underlay(desired).ok();
     let direct =
         underlay.map(|underlay| embedded::is_direct(*encapsulation, local, &underlay, args.tunnel_port));
     let direct = direct.transpose()?.unwrap_or(false);
-    let peers: Vec<_> = desired.peers.iter().map(|(name, peer)| (name.clone(), peer.clone())).collect();
-    let question = embedded::question(cluster_cidr, service_cidr, local, args.tunnel_port, direct, &peers);
+    let peers = desired.peers.iter().map(|(name, peer)| (name.to_string(), peer.tunnel_address)).collect();
+    let question = embedded::question(cluster_cidr, service_cidr, local, args.tunnel_port, direct, peers);
     let faults = Probe::default().look(&question)?.into_iter();
     Ok(faults
         .map(|Fault { object, problem, remedy, .. }| Finding::warning(object, problem, remedy))

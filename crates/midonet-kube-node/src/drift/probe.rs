@@ -57,7 +57,7 @@ impl Prober {
         };
         self.next = Some(Instant::now() + (start.elapsed() * REST).clamp(GAP, LONGEST_GAP));
         match found {
-            Ok(faults) => agent.set_problems(Origin::Probe, faults.into_iter().map(Problem::from).collect()),
+            Ok(faults) => agent.set_problems(Origin::Probe, faults.into_iter().map(problem).collect()),
             Err(error) => {
                 warn!(error = format!("{error:#}"), "cannot ask the kernel what becomes of Pods' packets");
             }
@@ -66,14 +66,13 @@ impl Prober {
 }
 
 fn ask(agent: &Agent, probe: &mut Probe) -> Result<Vec<Fault>> {
-    match agent.backend().question(&agent.peers()) {
+    let peers = agent.peers().into_iter().map(|(name, peer)| (name.to_string(), peer.tunnel_address));
+    match agent.backend().question(peers.collect()) {
         Some(question) => Ok(probe.look(&question)?),
         None => Ok(Vec::new()),
     }
 }
 
-impl From<Fault> for Problem {
-    fn from(Fault { what, object, problem, remedy }: Fault) -> Self {
-        Self { what, object, problem, remedy }
-    }
+fn problem(Fault { what, object, problem, remedy }: Fault) -> Problem {
+    Problem { what, object, problem, remedy }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 use datapath::{Fate, Limit, Limits};
+use model::Problem;
 use nodeapi::v1;
 
 use crate::agent::{Agent, Readiness};
@@ -18,7 +19,7 @@ pub(super) fn report(agent: &Agent) -> Result<v1::StatusReply> {
     let (ports, counters) = (backend.ports(), backend.counters()?);
     let leaks = agent.leaks();
     Ok(v1::StatusReply {
-        problems: agent.problems().all().into_iter().map(Into::into).collect(),
+        problems: agent.problems().all().into_iter().map(problem_message).collect(),
         leaks: leaks.messages(),
         leaks_incomplete: leaks.incomplete,
         agent: Some(agent_message(agent)),
@@ -28,7 +29,7 @@ pub(super) fn report(agent: &Agent) -> Result<v1::StatusReply> {
             .peers()
             .into_iter()
             .map(|(node, peer)| v1::Peer {
-                node,
+                node: node.to_string(),
                 pod_cidrs: texts(&peer.pod_cidrs),
                 tunnel_address: peer.tunnel_address.to_string(),
             })
@@ -45,6 +46,10 @@ pub(super) fn report(agent: &Agent) -> Result<v1::StatusReply> {
             })
             .collect(),
     })
+}
+
+fn problem_message(Problem { what, object, problem, remedy }: Problem) -> v1::Problem {
+    v1::Problem { what: what.to_owned(), object, problem, remedy }
 }
 
 pub(super) fn agent_message(agent: &Agent) -> v1::Agent {

@@ -14,6 +14,7 @@ use super::probe::{needs_the_stack, own_wrong_settings};
 use super::record::{changed, same};
 use super::routes::Routes;
 use super::state::{Applied, Settings};
+use super::underlay::Tunnels;
 use crate::backend::PortRecord;
 use crate::drift::Drift;
 
@@ -58,6 +59,7 @@ pub(super) struct Expected<'a> {
     pub(super) applied: &'a Applied,
     pub(super) kept: &'a Kept,
     pub(super) routes: &'a Routes,
+    pub(super) tunnels: &'a Tunnels,
 }
 
 impl Expected<'_> {
@@ -73,7 +75,7 @@ impl Expected<'_> {
 
     /// What differs in the datapath's own tables and pins, and in the queues of Pods with a limit.
     fn datapath(&self) -> Result<Vec<Drift>> {
-        let Self { parts, applied, kept, routes } = self;
+        let Self { parts, applied, kept, routes, .. } = self;
         let mut found = Vec::new();
         let held = parts.tables.lock();
         let missing = held.datapath.missing_pins()?;
@@ -164,7 +166,7 @@ impl Expected<'_> {
             found.push(Drift::new("uplink", error.to_string()));
             return Ok(());
         }
-        let difference = underlay.difference(settled.tunnels, TUNNELS)?;
+        let difference = self.tunnels.difference(underlay, settled.tunnels, TUNNELS)?;
         settled.tunnels = settled.tunnels.wrapping_add(TUNNELS);
         found.extend(difference.map(|difference| Drift::new("uplink", difference)));
         let Settings { tunnel_port, encapsulation, .. } = self.parts.settings;

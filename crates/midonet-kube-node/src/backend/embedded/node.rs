@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use anyhow::{Context, Result};
 use datapath::{Limits, NodeConfig, Port, Role};
 use ipnet::IpNet;
+use model::Local;
 use naming::{GATEWAY_MAC, OVERLAY_MAC, interface};
 use plumbing::{Attachment, tc};
 use tracing::{info, warn};
@@ -14,7 +15,6 @@ use super::probe::{families, needs_the_stack};
 use super::state::Applied;
 use super::underlay::{Underlay, mtu_problem};
 use crate::config::Encapsulation;
-use crate::desired::Local;
 use crate::kernel_settings;
 
 /// What was last put into the kernel, besides [`Applied`].

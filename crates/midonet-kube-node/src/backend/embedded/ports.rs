@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result};
 use ipnet::IpNet;
+use model::{Local, Problem};
 use naming::Mac;
 use naming::alias::PortAlias;
 use plumbing::Netlink;
@@ -13,8 +14,6 @@ use super::names::Names;
 use super::state::Applied;
 use super::tables::Tables;
 use crate::backend::{BindError, BindRequest, PortRecord};
-use crate::desired::Local;
-use crate::problems::Problem;
 
 /// The ports by host interface, and what is known of them.
 #[derive(Debug)]

@@ -3,23 +3,34 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use model::Local;
 use naming::interface;
 use plumbing::probe::{Question, WrongSetting, filters_tunnels, wrong_settings};
 use plumbing::{Family, sysctl};
 
+use super::overlap;
 use super::parts::Parts;
 use super::state::Settings;
 use super::underlay::Underlay;
-use crate::desired::{Local, Peer};
 use crate::kernel_settings;
 
 impl Parts {
     /// What to ask the kernel about; `None` while the network is not set up.
-    pub(super) fn question(&self, peers: &[(String, Peer)]) -> Option<Question> {
+    pub(super) fn question(&self, peers: Vec<(String, IpAddr)>) -> Option<Question> {
         let applied = self.applied()?;
         let Settings { cluster_cidrs, service_cidrs, tunnel_port, .. } = &self.settings;
         Some(question(cluster_cidrs, service_cidrs, &applied.local, *tunnel_port, applied.direct, peers))
+    }
+
+    /// Refuses addresses of the cluster that are the node's own surroundings'. To be called where no Pod was added yet, so
+    /// that none is that reaches no node; later the probe tells of it, and what there is goes on.
+    pub(super) fn check_overlap(&self, local: &Local) -> Result<()> {
+        let ranges = [self.settings.cluster_cidrs.as_slice(), &self.settings.service_cidrs].concat();
+        match plumbing::probe::overlaps(&ranges, local.tunnel_address)? {
+            Some((range, what)) => bail!("{}; {}", overlap::problem(range, &what), overlap::REMEDY),
+            None => Ok(()),
+        }
     }
 
     /// Writes the settings that the agent may write.
@@ -37,15 +48,14 @@ impl Parts {
 }
 
 /// What to ask the kernel about on a node with these settings and objects.
-pub fn question<'a>(
+pub fn question(
     cluster_cidrs: &[ipnet::IpNet],
     service_cidrs: &[ipnet::IpNet],
     local: &Local,
     tunnel_port: u16,
     direct: bool,
-    peers: impl IntoIterator<Item = &'a (String, Peer)>,
+    peers: Vec<(String, IpAddr)>,
 ) -> Question {
-    let peers = peers.into_iter().map(|(name, peer)| (name.clone(), peer.tunnel_address));
     Question {
         inside: interface::NODE.into(),
         cluster_cidrs: cluster_cidrs.to_vec(),
@@ -54,7 +64,7 @@ pub fn question<'a>(
         tunnel_address: local.tunnel_address,
         tunnel_port,
         direct,
-        peers: peers.collect(),
+        peers,
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use datapath::{Limits, Port, Role};
 use ipam::Reserved;
+use model::Problem;
 use naming::alias::PortAlias;
 use naming::{Mac, attachment_mac, interface};
 use plumbing::{Link, shape, tc};
@@ -17,7 +18,6 @@ use super::ports::Ports;
 use super::tables::Tables;
 use crate::backend::PortRecord;
 use crate::leak;
-use crate::problems::Problem;
 use crate::repairs::Repairs;
 
 impl Ports {

@@ -6,6 +6,7 @@ use std::fmt;
 
 use anyhow::{Context, Result};
 use ipnet::IpNet;
+use model::Problem;
 use naming::GATEWAY_MAC;
 use plumbing::{Link, Outer, tc};
 use tracing::warn;
@@ -13,7 +14,6 @@ use tracing::warn;
 use super::parts::Parts;
 use super::record::{changed, lost_alias, same};
 use crate::backend::PortRecord;
-use crate::problems::Problem;
 
 impl Parts {
     /// Repairs what differs; with `all`, also what may be on its way up. Pods are told the MTU when it is another.

@@ -1,132 +1,203 @@
 //! The datapath's routes and its addresses of nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::net::IpAddr;
 
 use anyhow::{Context, Result};
-use datapath::Route;
+use datapath::{Datapath, Route};
 use ipnet::IpNet;
+use model::{Diff, Problem, RouteTarget};
 use tracing::info;
 
 use super::tables::{SLICE, Tables};
-use crate::desired::Desired;
 use crate::drift::Drift;
-use crate::problems::Problem;
 
-/// What should be in the tables, and what this agent put there.
+/// What should be in the tables.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
-    wanted: BTreeMap<IpNet, Route>,
-    /// Where this agent set routes to: when they are wanted no more it removes them, whoever else has some.
-    own: BTreeSet<IpNet>,
-    /// The addresses of nodes that the datapath should know.
-    wanted_nodes: BTreeMap<IpAddr, Option<IpAddr>>,
-    /// Those that this agent made known.
-    own_nodes: BTreeSet<IpAddr>,
+    routes: Entries<IpNet, Route>,
+    nodes: Entries<IpAddr, Option<IpAddr>>,
+    /// Whether what nobody wants was removed once.
+    pruned: bool,
+}
+
+/// What should be in one table, and which of it may not be there.
+#[derive(Debug)]
+struct Entries<K, V> {
+    wanted: BTreeMap<K, V>,
+    /// Has to be written or removed.
+    due: BTreeSet<K>,
+}
+
+impl<K, V> Default for Entries<K, V> {
+    fn default() -> Self {
+        Self { wanted: BTreeMap::new(), due: BTreeSet::new() }
+    }
+}
+
+impl<K: Ord + Copy, V: Copy + PartialEq> Entries<K, V> {
+    fn change<W>(&mut self, Diff { upserts, removals }: Diff<K, W>, convert: impl Fn(W) -> V) {
+        for (key, value) in upserts {
+            self.wanted.insert(key, convert(value));
+            self.due.insert(key);
+        }
+        for key in removals {
+            self.wanted.remove(&key);
+            self.due.insert(key);
+        }
+    }
+
+    /// Whatever differs is due; what nobody wants only with `prune`.
+    fn compare(&mut self, current: &BTreeMap<K, V>, prune: bool) {
+        let wrong = self.wanted.iter().filter(|(key, value)| current.get(key) != Some(value));
+        self.due.extend(wrong.map(|(key, _)| *key));
+        let stale = current.keys().filter(|key| prune && !self.wanted.contains_key(key));
+        self.due.extend(stale);
+    }
+
+    /// Writes what is due and wanted. What cannot be written stays due and is returned; it costs the others nothing.
+    fn write<E: Display>(
+        &mut self,
+        tables: &Tables,
+        set: impl Fn(&mut Datapath, K, V) -> Result<(), E>,
+    ) -> Vec<(K, E)> {
+        let due: Vec<(K, V)> =
+            self.due.iter().filter_map(|key| Some((*key, *self.wanted.get(key)?))).collect();
+        let mut failed = Vec::new();
+        for slice in due.chunks(SLICE) {
+            let mut held = tables.lock();
+            for (key, value) in slice {
+                match set(&mut held.datapath, *key, *value) {
+                    Ok(()) => {
+                        self.due.remove(key);
+                    }
+                    Err(error) => failed.push((*key, error)),
+                }
+            }
+        }
+        failed
+    }
+
+    /// Removes what is due and not wanted.
+    fn remove<E>(
+        &mut self,
+        tables: &Tables,
+        remove: impl Fn(&mut Datapath, K) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let due: Vec<K> = self.due.iter().filter(|key| !self.wanted.contains_key(key)).copied().collect();
+        for slice in due.chunks(SLICE) {
+            let mut held = tables.lock();
+            for key in slice {
+                remove(&mut held.datapath, *key)?;
+                self.due.remove(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// What should be there for certain, in slices.
+    fn certain(&self) -> Vec<(K, V)> {
+        self.wanted
+            .iter()
+            .filter(|(key, _)| !self.due.contains(key))
+            .map(|(key, value)| (*key, *value))
+            .collect()
+    }
 }
 
 impl Routes {
-    /// Notes what this agent is about to set, whether or not that succeeds.
-    pub(super) fn announce(&mut self, desired: &Desired) {
-        self.own.extend(desired.routes.keys());
-        self.own_nodes.extend(desired.nodes.keys());
+    /// Takes in what changed. It is in the tables after the next [`apply`](Self::apply).
+    pub(super) fn change(&mut self, routes: Diff<IpNet, RouteTarget>, nodes: Diff<IpAddr, Option<IpAddr>>) {
+        self.routes.change(routes, |target| match target {
+            RouteTarget::Tunnel(end) => Route::Tunnel(end),
+            RouteTarget::Local => Route::Local,
+            RouteTarget::Unreachable => Route::Unreachable,
+        });
+        self.nodes.change(nodes, |end| end);
     }
 
-    /// Makes the tables agree; with `prune`, what this agent did not set is removed, too. Returns what could not be set.
-    /// It costs the others nothing.
-    pub(super) fn apply(&mut self, desired: &Desired, prune: bool, tables: &Tables) -> Result<Vec<Problem>> {
-        let mut problems = self.apply_nodes(&desired.nodes, prune, tables)?;
-        let desired = &desired.routes;
-        let current = tables.lock().datapath.routes().context("cannot read the datapath's routes")?;
-        self.wanted.clone_from(desired);
-        // New ones first: a podCIDR that moves to another node is never without a route.
-        let new: Vec<_> = desired.iter().filter(|(cidr, route)| current.get(*cidr) != Some(*route)).collect();
-        for slice in new.chunks(SLICE) {
-            let mut held = tables.lock();
-            for (cidr, route) in slice {
-                match held.datapath.set_route(**cidr, **route) {
-                    Ok(()) => info!(%cidr, ?route, "route set"),
-                    Err(error) => {
-                        self.wanted.remove(cidr);
-                        let problem = format!("packets to it do not reach its node: {error}");
-                        problems.push(Problem::new(
-                            "route",
-                            cidr.to_string(),
-                            problem,
-                            "correct what is named",
-                        ));
-                    }
-                }
-            }
+    /// Makes the tables agree: in what changed, or, with `all`, in everything. With `prune`, what nobody wants is removed
+    /// once, whoever put it there. Returns what could not be set.
+    pub(super) fn apply(&mut self, all: bool, prune: bool, tables: &Tables) -> Result<Vec<Problem>> {
+        if all || prune && !self.pruned {
+            let current = tables.lock().datapath.routes().context("cannot read the datapath's routes")?;
+            self.routes.compare(&current, prune);
+            let current = tables.lock().datapath.nodes();
+            self.nodes.compare(&current.context("cannot read the datapath's addresses of nodes")?, prune);
+            self.pruned |= prune;
         }
-        let stale = current.keys().filter(|cidr| !desired.contains_key(*cidr));
-        for cidr in stale.filter(|cidr| prune || self.own.contains(*cidr)) {
-            let removed = tables.lock().datapath.remove_route(*cidr);
-            removed.with_context(|| format!("cannot remove the route to {cidr}"))?;
-            info!(%cidr, "route removed");
-        }
-        self.own.retain(|cidr| desired.contains_key(cidr));
-        Ok(problems)
-    }
-
-    fn apply_nodes(
-        &mut self,
-        desired: &BTreeMap<IpAddr, Option<IpAddr>>,
-        prune: bool,
-        tables: &Tables,
-    ) -> Result<Vec<Problem>> {
-        let mut problems = Vec::new();
-        let current = tables.lock().datapath.nodes();
-        let current = current.context("cannot read the datapath's addresses of nodes")?;
-        self.wanted_nodes.clone_from(desired);
-        // Old ones first: a full table then takes those that are wanted.
-        let stale = current.keys().filter(|address| !desired.contains_key(*address));
-        for address in stale.filter(|address| prune || self.own_nodes.contains(*address)) {
-            let removed = tables.lock().datapath.remove_node(*address);
-            removed.with_context(|| format!("cannot remove the node's address {address}"))?;
-        }
-        let new: Vec<_> =
-            desired.iter().filter(|(address, end)| current.get(*address) != Some(*end)).collect();
-        for slice in new.chunks(SLICE) {
-            let mut held = tables.lock();
-            for (address, end) in slice {
-                if let Err(error) = held.datapath.set_node(**address, **end) {
-                    self.wanted_nodes.remove(address);
-                    let problem = format!("packets from it are not accepted through tunnels: {error}");
-                    problems.push(Problem::new(
-                        "tunnel_address",
-                        address.to_string(),
-                        problem,
-                        "correct what is named",
-                    ));
-                }
-            }
-        }
-        self.own_nodes.retain(|address| desired.contains_key(address));
+        // Old addresses first: a full table then takes those that are wanted.
+        let removed = self.nodes.remove(tables, |datapath, address| datapath.remove_node(address));
+        removed.context("cannot remove an address of a node")?;
+        let failed = self.nodes.write(tables, |datapath, address, end| datapath.set_node(address, end));
+        let mut problems: Vec<Problem> = failed
+            .into_iter()
+            .map(|(address, error)| {
+                let problem = format!("packets from it are not accepted through tunnels: {error}");
+                Problem::new("tunnel_address", address.to_string(), problem, "correct what is named")
+            })
+            .collect();
+        // New routes first: a podCIDR that moves to another node is never without one.
+        let failed = self.routes.write(tables, |datapath, cidr, route| {
+            datapath.set_route(cidr, route).inspect(|()| info!(%cidr, ?route, "route set"))
+        });
+        problems.extend(failed.into_iter().map(|(cidr, error)| {
+            let problem = format!("packets to it do not reach its node: {error}");
+            Problem::new("route", cidr.to_string(), problem, "correct what is named")
+        }));
+        let removed = self.routes.remove(tables, |datapath, cidr| {
+            datapath.remove_route(cidr).inspect(|()| info!(%cidr, "route removed"))
+        });
+        removed.context("cannot remove a route")?;
         Ok(problems)
     }
 
     /// What the datapath has otherwise than it should.
     pub(super) fn drift(&self, tables: &Tables, found: &mut Vec<Drift>) -> Result<()> {
-        let wanted: Vec<_> = self.wanted.iter().collect();
-        for slice in wanted.chunks(SLICE) {
+        for slice in self.routes.certain().chunks(SLICE) {
             let held = tables.lock();
             for (cidr, route) in slice {
-                if !held.datapath.has_route(**cidr, **route)? {
+                if !held.datapath.has_route(*cidr, *route)? {
                     found.push(Drift::new("datapath_route", format!("{cidr} is missing or wrong")));
                 }
             }
         }
-        let wanted: Vec<_> = self.wanted_nodes.iter().collect();
-        for slice in wanted.chunks(SLICE) {
+        for slice in self.nodes.certain().chunks(SLICE) {
             let held = tables.lock();
             for (address, end) in slice {
-                if !held.datapath.has_node(**address, **end)? {
+                if !held.datapath.has_node(*address, *end)? {
                     let detail = format!("the address {address} of a node is missing or wrong");
                     found.push(Drift::new("datapath_node", detail));
                 }
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn diff(upserts: &[(u8, char)], removals: &[u8]) -> Diff<u8, char> {
+        Diff { upserts: upserts.to_vec(), removals: removals.to_vec() }
+    }
+
+    #[test]
+    fn what_changed_is_due_and_with_all_what_differs() {
+        let mut entries = Entries::default();
+        entries.change(diff(&[(1, 'a'), (2, 'b')], &[]), |value| value);
+        assert_eq!(entries.due, [1, 2].into());
+        assert!(entries.certain().is_empty());
+        entries.due.clear();
+        entries.change(diff(&[(2, 'c')], &[1]), |value| value);
+        assert_eq!((&entries.due, entries.certain()), (&[1, 2].into(), vec![]));
+        entries.due.clear();
+        let current = BTreeMap::from([(2, 'b'), (3, 'd')]);
+        entries.compare(&current, false);
+        assert_eq!(entries.due, [2].into(), "what is unknown may be wanted later");
+        entries.compare(&current, true);
+        assert_eq!(entries.due, [2, 3].into());
     }
 }

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use model::Local;
 
 use super::underlay::Underlay;
 use crate::config::{self, Encapsulation};
-use crate::desired::Local;
 
 /// What does not change while the agent runs.
 #[derive(Debug, Clone)]

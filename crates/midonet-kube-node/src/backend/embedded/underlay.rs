@@ -2,14 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use model::{Diff, Problem};
 use plumbing::Netlink;
 use plumbing::underlay::{self, Path, Uplink};
-
-use crate::desired::tunnel_overhead;
-use crate::problems::Problem;
 
 /// RFC 8200, section 5: every link that carries IPv6 takes packets of this size.
 const LEAST_MTU_OF_IPV6: u32 = 1280;
@@ -20,8 +17,18 @@ const LEAST_MTU: u32 = 576;
 /// What a link is taken to carry before a route leads out of any.
 const USUAL_MTU: u32 = 1500;
 
-/// Both ends of a tunnel, this node's first.
-type Ends = (IpAddr, IpAddr);
+/// The tunnels to other nodes, and where the kernel routes them.
+#[derive(Debug, Default)]
+pub struct Tunnels(BTreeMap<IpAddr, Tunnel>);
+
+/// A tunnel to one address.
+#[derive(Debug)]
+struct Tunnel {
+    /// Where it ends here.
+    own: IpAddr,
+    /// Where it leads: `Some(None)` is nowhere, `None` not known yet.
+    path: Option<Option<Path>>,
+}
 
 /// The interfaces that the routes to the other nodes lead out of; while there is no other node, the one that holds
 /// this node's own address.
@@ -31,35 +38,38 @@ pub struct Underlay {
     pub uplinks: Vec<Uplink>,
     /// The largest packet of a Pod that fits into a tunnel, in bytes.
     pub mtu: u32,
-    /// Where each tunnel leads; `None`: nowhere. Shared with the copies of this.
-    paths: Arc<BTreeMap<Ends, Option<Path>>>,
 }
 
-impl Underlay {
-    /// Asks the kernel. Paths that are `known` are not asked for again.
+impl Tunnels {
+    /// Takes in what changed.
+    pub fn change(&mut self, Diff { upserts, removals }: Diff<IpAddr, IpAddr>) {
+        for (end, own) in upserts {
+            self.0.insert(end, Tunnel { own, path: None });
+        }
+        for end in removals {
+            self.0.remove(&end);
+        }
+    }
+
+    /// Forgets where the tunnels lead.
+    pub fn forget(&mut self) {
+        self.0.values_mut().for_each(|tunnel| tunnel.path = None);
+    }
+
+    /// Asks the kernel where those tunnels lead that are not known yet, and what carries all of them.
     ///
     /// # Errors
     /// No interface holds this node's tunnel address, or the kernel does not tell.
-    pub fn ask(
-        tunnel_address: IpAddr,
-        tunnels: &BTreeSet<Ends>,
-        has_ipv6: bool,
-        known: Option<&Self>,
-    ) -> Result<Self> {
+    pub fn ask(&mut self, tunnel_address: IpAddr, has_ipv6: bool) -> Result<Underlay> {
         let holder = underlay::holder(tunnel_address).with_context(|| {
             format!("no interface holds this node's tunnel address {tunnel_address}; correct the Node's InternalIP")
         })?;
         let mut netlink = Netlink::here()?;
-        let mut paths = BTreeMap::new();
-        for ends in tunnels {
-            let path = match known.and_then(|known| known.paths.get(ends)) {
-                Some(path) => path.clone(),
-                None => underlay::path(&mut netlink, ends.0, ends.1)?,
-            };
-            paths.insert(*ends, path);
+        for (end, tunnel) in self.0.iter_mut().filter(|(_, tunnel)| tunnel.path.is_none()) {
+            tunnel.path = Some(underlay::path(&mut netlink, tunnel.own, *end)?);
         }
         let ifindexes: BTreeSet<u32> =
-            paths.values().flatten().flat_map(|path| path.ifindexes.iter().copied()).collect();
+            self.paths().flat_map(|(_, path)| path.ifindexes.iter().copied()).collect();
         let mut uplinks = Vec::new();
         for ifindex in ifindexes {
             // Nobody else is behind the loopback interface.
@@ -72,53 +82,31 @@ impl Underlay {
                 holder
             });
         }
-        let all: Vec<u32> =
-            paths.iter().filter_map(|(ends, path)| carried(*ends, path.as_ref()?, &uplinks)).collect();
+        let all: Vec<u32> = self.paths().filter_map(|(end, path)| carried(end, path, &uplinks)).collect();
         let alone =
             || uplinks.iter().map(|uplink| uplink.mtu.saturating_sub(tunnel_overhead(tunnel_address))).min();
         let mtu = pods_mtu(&all, has_ipv6).or_else(alone).unwrap_or(0);
-        Ok(Self { uplinks, mtu, paths: Arc::new(paths) })
+        Ok(Underlay { uplinks, mtu })
     }
 
-    /// The names of the interfaces.
-    pub fn names(&self) -> String {
-        self.uplinks.iter().map(|uplink| uplink.ifname.as_str()).collect::<Vec<_>>().join(", ")
+    /// The other end of each tunnel that leads anywhere, and its path.
+    fn paths(&self) -> impl Iterator<Item = (IpAddr, &Path)> {
+        self.0.iter().filter_map(|(end, tunnel)| Some((*end, tunnel.path.as_ref()?.as_ref()?)))
     }
 
-    /// Whether frames of all interfaces have Ethernet headers.
-    pub fn is_ethernet(&self) -> bool {
-        self.uplinks.iter().all(|uplink| uplink.ethernet)
-    }
-
-    /// Whether both are the same for all but the datapath, which looks the path of each packet up.
-    pub fn is_like(&self, other: &Self) -> bool {
-        (&self.uplinks, self.mtu) == (&other.uplinks, other.mtu)
-    }
-
-    /// The tunnels' other ends to which not even the smallest packets fit that Pods have to be able to send, each with
-    /// the largest that fits, in bytes.
-    fn narrow(&self, has_ipv6: bool) -> Vec<(IpAddr, u32)> {
-        let carried = self
-            .paths
-            .iter()
-            .filter_map(|(ends, path)| Some((ends.1, carried(*ends, path.as_ref()?, &self.uplinks)?)));
-        carried.filter(|(_, mtu)| *mtu < least(has_ipv6)).collect()
-    }
-
-    /// The tunnels that no route leads along: both ends of each, this node's first.
-    fn unrouted(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> {
-        self.paths.iter().filter(|(_, path)| path.is_none()).map(|(ends, _)| *ends)
-    }
-
-    /// What is wrong with single tunnels.
-    pub fn problems(&self, has_ipv6: bool) -> Vec<Problem> {
-        let unrouted = self.unrouted().map(|(own, end)| {
+    /// What is wrong with single tunnels: no route leads along, or not even the smallest packets fit that Pods have to be
+    /// able to send.
+    pub fn problems(&self, underlay: &Underlay, has_ipv6: bool) -> Vec<Problem> {
+        let unrouted = self.0.iter().filter(|(_, tunnel)| tunnel.path == Some(None)).map(|(end, tunnel)| {
+            let own = tunnel.own;
             let problem =
                 format!("no route leads from {own} to it: the Pods of the node there are not reached");
             let remedy = "see `ip route get`, and whether an interface of this node holds its own address";
             Problem::new("route", format!("tunnel to {end}"), problem, remedy)
         });
-        let narrow = self.narrow(has_ipv6).into_iter().map(|(end, mtu)| {
+        let carried =
+            self.paths().filter_map(|(end, path)| Some((end, carried(end, path, &underlay.uplinks)?)));
+        let narrow = carried.filter(|(_, mtu)| *mtu < least(has_ipv6)).map(|(end, mtu)| {
             let problem = format!(
                 "the path to the node there carries packets of {mtu} bytes in a tunnel: larger ones are lost"
             );
@@ -128,14 +116,14 @@ impl Underlay {
         unrouted.chain(narrow).collect()
     }
 
-    /// What has changed since the kernel was asked; `None` if nothing has. Of the tunnels, so many are asked about,
-    /// from the `turn`th on.
+    /// What has changed since the kernel was asked; `None` if nothing has. Of the tunnels, so many are asked about, from
+    /// the `turn`th on.
     ///
     /// # Errors
     /// The kernel does not tell.
-    pub fn difference(&self, turn: usize, count: usize) -> Result<Option<String>> {
+    pub fn difference(&self, underlay: &Underlay, turn: usize, count: usize) -> Result<Option<String>> {
         let mut netlink = Netlink::here()?;
-        for before in &self.uplinks {
+        for before in &underlay.uplinks {
             let now = underlay::uplink(&mut netlink, before.ifindex)?;
             // That of a loopback interface is none of a link.
             if !before.loopback && now.as_ref() != Some(before) {
@@ -144,22 +132,44 @@ impl Underlay {
                 return Ok(Some(format!("{} with an MTU of {} is now {now}", before.ifname, before.mtu)));
             }
         }
-        let start = turn.checked_rem(self.paths.len()).unwrap_or(0);
-        let tunnels = self.paths.iter().cycle().skip(start).take(count.min(self.paths.len()));
-        for ((from, to), before) in tunnels {
-            if underlay::path(&mut netlink, *from, *to)? != *before {
-                return Ok(Some(format!("the route from {from} to {to} is another")));
+        let start = turn.checked_rem(self.0.len()).unwrap_or(0);
+        for (end, tunnel) in self.0.iter().cycle().skip(start).take(count.min(self.0.len())) {
+            if let Some(before) = &tunnel.path
+                && underlay::path(&mut netlink, tunnel.own, *end)? != *before
+            {
+                return Ok(Some(format!("the route from {} to {end} is another", tunnel.own)));
             }
         }
         Ok(None)
     }
 }
 
+impl Underlay {
+    /// The names of the interfaces.
+    pub fn names(&self) -> String {
+        self.uplinks.iter().map(|uplink| uplink.ifname.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether frames of all interfaces have Ethernet headers.
+    pub fn is_ethernet(&self) -> bool {
+        self.uplinks.iter().all(|uplink| uplink.ethernet)
+    }
+}
+
+/// What a tunnel adds to a packet, in bytes: outer IP header, UDP, VXLAN and the inner Ethernet header (RFC 7348,
+/// section 5).
+fn tunnel_overhead(end: IpAddr) -> u32 {
+    match end {
+        IpAddr::V4(_) => 20 + 8 + 8 + 14,
+        IpAddr::V6(_) => 40 + 8 + 8 + 14,
+    }
+}
+
 /// The largest packet of a Pod that a path carries in a tunnel, in bytes; `None` if it leads out of no uplink.
-fn carried((_, to): Ends, path: &Path, uplinks: &[Uplink]) -> Option<u32> {
+fn carried(end: IpAddr, path: &Path, uplinks: &[Uplink]) -> Option<u32> {
     let links = uplinks.iter().filter(|uplink| path.ifindexes.contains(&uplink.ifindex));
     let link = links.map(|uplink| uplink.mtu).min()?;
-    Some(path.mtu.map_or(link, |mtu| mtu.min(link)).saturating_sub(tunnel_overhead(to)))
+    Some(path.mtu.map_or(link, |mtu| mtu.min(link)).saturating_sub(tunnel_overhead(end)))
 }
 
 /// The least packet that Pods have to be able to send, in bytes.

@@ -5,12 +5,12 @@ fn uplink(ifindex: u32, mtu: u32) -> Uplink {
 }
 
 fn underlay(mtu: u32) -> Underlay {
-    Underlay { uplinks: vec![uplink(1, mtu + 50)], mtu, paths: Arc::default() }
+    Underlay { uplinks: vec![uplink(1, mtu + 50)], mtu }
 }
 
 #[test]
 fn a_path_carries_what_its_links_and_its_route_do_less_the_tunnels_headers() {
-    let ends = |text: &str| ("192.0.2.1".parse().unwrap(), text.parse().unwrap());
+    let end = |text: &str| text.parse().unwrap();
     let path = |ifindexes: &[u32], mtu| Path { ifindexes: ifindexes.to_vec(), mtu };
     let uplinks = [uplink(1, 1500), uplink(2, 9000)];
     for (to, path, want) in [
@@ -23,7 +23,7 @@ fn a_path_carries_what_its_links_and_its_route_do_less_the_tunnels_headers() {
         ("2001:db8::2", path(&[1], Some(60)), Some(0)),
         ("192.0.2.2", path(&[7], None), None),
     ] {
-        assert_eq!(carried(ends(to), &path, &uplinks), want, "{to} {path:?}");
+        assert_eq!(carried(end(to), &path, &uplinks), want, "{to} {path:?}");
     }
 }
 
