@@ -1,36 +1,13 @@
-//! Chance, and what it is used for: killing the agent at any moment.
+//! Killing the agent at any moment.
 
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
 use lab::{Lab, Process};
+use testkit::Random;
 
 use crate::DEADLINE;
-
-/// Numbers that look random (xorshift64*), always the same after the same seed: a failure can be tried again.
-#[derive(Debug)]
-pub struct Random(u64);
-
-impl Random {
-    /// The seed of everything random, or one that follows from it.
-    pub fn new(variant: u64) -> Self {
-        Self(0x6d69_646f_6b75_6265 ^ (variant << 32))
-    }
-
-    /// Any number below the limit, which is not zero.
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % limit
-    }
-
-    /// Whether a thing of that probability happens.
-    pub fn percent(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-}
 
 /// Kills an agent, and its next one while it starts, and has the last become ready.
 ///

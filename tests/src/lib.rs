@@ -1,5 +1,4 @@
-//! What the tests that cross crates share: a lab that ends with its test, the agent's own word on its
-//! network, and the kernel's.
+//! What the tests that cross crates share: a lab that ends with its test, and the status of its agents.
 
 pub mod chaos;
 
@@ -16,12 +15,12 @@ use nodeapi::{Client, call};
 /// say that it does, and the benchmarks say how soon.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A lab in a folder of its own; both go with this value.
+/// A lab in a directory of its own; both go with this value.
 #[derive(Debug)]
 pub struct TestLab {
-    // The order matters: the lab ends before its folder goes.
+    // The order matters: the lab ends before its directory goes.
     lab: Guard,
-    _folder: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 impl std::ops::Deref for TestLab {
@@ -41,7 +40,7 @@ impl TestLab {
         Self::with_programs(nodes, family, agent_args, &programs())
     }
 
-    /// The same, from the programs in that folder.
+    /// The same, from the programs in that directory.
     ///
     /// # Errors
     /// See [`up`](Self::up).
@@ -71,10 +70,10 @@ impl TestLab {
 
     fn with(options: Options) -> Result<Self> {
         testkit::require_root();
-        let folder = tempfile::Builder::new().prefix("midokube-test-").tempdir()?;
-        let options = Options { dir: folder.path().join("lab"), ..options };
+        let directory = tempfile::Builder::new().prefix("midokube-test-").tempdir()?;
+        let options = Options { dir: directory.path().join("lab"), ..options };
         let lab = Lab::up(&options, &mut |_| {})?;
-        Ok(Self { lab: lab.guarded(), _folder: folder })
+        Ok(Self { lab: lab.guarded(), _directory: directory })
     }
 
     /// What the agent of a node says of itself.
@@ -101,9 +100,7 @@ impl TestLab {
     /// # Errors
     /// It could not be started.
     pub fn output(&self, target: &Target, program: &str, args: &[&str]) -> Result<Output> {
-        let mut command = Command::new(program);
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Ok(self.enter(target, &mut command)?.wait_with_output()?)
+        output(&self.lab, target, program, args)
     }
 
     /// What a program that must succeed printed.
@@ -111,16 +108,26 @@ impl TestLab {
     /// # Errors
     /// It could not be started or failed; says what it printed.
     pub fn stdout(&self, target: &Target, program: &str, args: &[&str]) -> Result<String> {
-        let output = self.output(target, program, args)?;
-        anyhow::ensure!(
-            output.status.success(),
-            "{program} {args:?} ended with {}: {}{}",
-            output.status,
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(String::from_utf8(output.stdout)?)
+        stdout(&self.lab, target, program, args)
     }
+}
+
+fn output(lab: &Lab, target: &Target, program: &str, args: &[&str]) -> Result<Output> {
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(lab.enter(target, &mut command)?.wait_with_output()?)
+}
+
+fn stdout(lab: &Lab, target: &Target, program: &str, args: &[&str]) -> Result<String> {
+    let output = output(lab, target, program, args)?;
+    anyhow::ensure!(
+        output.status.success(),
+        "{program} {args:?} ended with {}: {}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// Where a Pod is in its lab.
@@ -128,7 +135,7 @@ pub fn pod(pod: &Pod) -> Target {
     Target::Pod(pod.key.clone())
 }
 
-/// Where most tests look.
+/// The node that most tests use.
 pub fn node1() -> Target {
     Target::Node("node1".into())
 }
@@ -138,11 +145,11 @@ pub fn node1() -> Target {
 /// # Panics
 /// It failed.
 #[allow(clippy::panic, reason = "a test fails by panicking")]
-pub fn sh(lab: &TestLab, at: &Target, line: &str) -> String {
-    lab.stdout(at, "sh", &["-c", line]).unwrap_or_else(|error| panic!("{line}: {error:#}"))
+pub fn sh(lab: &Lab, at: &Target, line: &str) -> String {
+    stdout(lab, at, "sh", &["-c", line]).unwrap_or_else(|error| panic!("{line}: {error:#}"))
 }
 
-/// The folder of the programs under test.
+/// The directory of the programs under test.
 pub fn programs() -> PathBuf {
     let plugin = testkit::bin("midonet-kube-cni");
     plugin.parent().map(Path::to_owned).unwrap_or_default()

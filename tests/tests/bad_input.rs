@@ -15,25 +15,17 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use e2e::{DEADLINE, TestLab};
+use e2e::{DEADLINE, TestLab, node1, sh};
 use lab::probe::ping;
 use lab::{Family, Pod, Target};
 use serde_json::{Value, json};
-
-fn node1() -> Target {
-    Target::Node("node1".into())
-}
-
-fn sh(lab: &TestLab, line: &str) -> String {
-    lab.stdout(&node1(), "sh", &["-c", line]).unwrap()
-}
 
 /// What the plugin left on the node: interfaces, addresses, ports.
 fn left(lab: &TestLab) -> (String, String, usize) {
     (
         // But for what only waits to be deleted.
-        sh(lab, "cd /sys/class/net; grep -Lx '702[12]' */netdev_group || true"),
-        sh(lab, "find /var/lib/cni -name '[0-9f]*[.:]*'"),
+        sh(lab, &node1(), "cd /sys/class/net; grep -Lx '702[12]' */netdev_group || true"),
+        sh(lab, &node1(), "find /var/lib/cni -name '[0-9f]*[.:]*'"),
         lab.status("node1").unwrap().ports.len(),
     )
 }
@@ -52,7 +44,8 @@ fn call(lab: &TestLab, variables: &[(&str, &str)], stdin: &[u8]) -> (bool, Strin
 
 /// The configuration that the agent wrote, as a runtime gives it to the plugin.
 fn configuration(lab: &TestLab) -> Value {
-    let list: Value = serde_json::from_str(&sh(lab, "cat /etc/cni/net.d/10-midonet.conflist")).unwrap();
+    let list: Value =
+        serde_json::from_str(&sh(lab, &node1(), "cat /etc/cni/net.d/10-midonet.conflist")).unwrap();
     let mut config = list["plugins"][0].clone();
     config["name"] = list["name"].clone();
     config["cniVersion"] = list["cniVersion"].clone();
@@ -86,7 +79,7 @@ fn error((ok, answer): (bool, String)) -> (u64, String) {
 #[test]
 fn an_absurd_environment() {
     let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
-    sh(&lab, "ip netns add pod");
+    sh(&lab, &node1(), "ip netns add pod");
     let (before, config) = (left(&lab), configuration(&lab).to_string());
     let long = "a".repeat(100_000);
     for (name, value, code, want) in [
@@ -107,7 +100,7 @@ fn an_absurd_environment() {
 #[test]
 fn an_absurd_configuration() {
     let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
-    sh(&lab, "ip netns add pod");
+    sh(&lab, &node1(), "ip netns add pod");
     let (before, config) = (left(&lab), configuration(&lab));
     let nested = "[".repeat(100_000);
     let changed = |path: &str, value: Value| {
@@ -140,7 +133,7 @@ fn an_absurd_configuration() {
 #[test]
 fn a_namespace_that_is_none() {
     let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
-    sh(&lab, "mkfifo /run/fifo; ip netns add pod");
+    sh(&lab, &node1(), "mkfifo /run/fifo; ip netns add pod");
     let (before, config) = (left(&lab), configuration(&lab).to_string());
     for path in
         ["/nonexistent", "/etc/hostname", "/etc", "/run/fifo", "/dev/null", "/proc/self/ns/mnt", "relative"]
@@ -161,19 +154,19 @@ fn a_namespace_that_is_none() {
 #[test]
 fn an_interface_that_exists() {
     let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
-    sh(&lab, "ip netns add pod; ip -n pod link add eth0 type veth peer name other");
+    sh(&lab, &node1(), "ip netns add pod; ip -n pod link add eth0 type veth peer name other");
     let (before, config) = (left(&lab), configuration(&lab).to_string());
     let (code, text) = error(call(&lab, &with("CNI_COMMAND", "ADD"), config.as_bytes()));
     assert!(code == 103 && text.contains("interface eth0 exists in the container already"), "{code} {text}");
     assert_eq!(left(&lab), before);
-    assert!(sh(&lab, "ip -n pod -br link").contains("eth0@other"), "it is somebody else's");
+    assert!(sh(&lab, &node1(), "ip -n pod -br link").contains("eth0@other"), "it is somebody else's");
 }
 
 #[test]
 fn a_stale_interface_on_the_node_gives_way() {
     let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
     let name = naming::pod_host_interface(&naming::PodKey::new("default", "a"));
-    sh(&lab, &format!("ip link add {name} up type veth peer name stale"));
+    sh(&lab, &node1(), &format!("ip link add {name} up type veth peer name stale"));
     let a = lab.add_pod("node1", "default", "a").unwrap();
     lab.check_pod(&a.key).unwrap();
     ping(&lab.netns(&node1()).unwrap(), a.addresses()[0], DEADLINE).unwrap();
@@ -182,7 +175,7 @@ fn a_stale_interface_on_the_node_gives_way() {
 #[test]
 fn an_ipam_that_fails_prints_garbage_or_gives_what_is_not_its_own() {
     let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
-    sh(&lab, "ip netns add pod; mkdir /run/plugins");
+    sh(&lab, &node1(), "ip netns add pod; mkdir /run/plugins");
     let before = left(&lab);
     let mut config = configuration(&lab);
     config["ipam"] = json!({"type": "strange"});
@@ -209,6 +202,7 @@ fn an_ipam_that_fails_prints_garbage_or_gives_what_is_not_its_own() {
         let calls = "echo $CNI_COMMAND >> /run/plugins/calls; [ $CNI_COMMAND = DEL ] && exit 0";
         sh(
             &lab,
+            &node1(),
             &format!(
                 "cat > {file} <<'END'\n#!/bin/sh\ncat > /dev/null\n{calls}\n{script}\nEND\nchmod 755 {file}; rm -f /run/plugins/calls"
             ),
@@ -216,9 +210,13 @@ fn an_ipam_that_fails_prints_garbage_or_gives_what_is_not_its_own() {
         let (_, text) = error(call(&lab, &with("CNI_PATH", "/run/plugins"), config.to_string().as_bytes()));
         assert!(text.contains(want), "{script:.100}: {text:.300}");
         assert_eq!(left(&lab), before, "{script:.100}");
-        assert!(!sh(&lab, "ip -n pod -br link").contains("eth0"), "{script:.100}");
+        assert!(!sh(&lab, &node1(), "ip -n pod -br link").contains("eth0"), "{script:.100}");
         if script.contains("ips") && script.contains("address") {
-            assert_eq!(sh(&lab, "cat /run/plugins/calls"), "ADD\nDEL\n", "{script}: it is given back");
+            assert_eq!(
+                sh(&lab, &node1(), "cat /run/plugins/calls"),
+                "ADD\nDEL\n",
+                "{script}: it is given back"
+            );
         }
     }
 }
@@ -448,6 +446,7 @@ fn a_full_disk() {
     let a = lab.add_pod("node1", "default", "a").unwrap();
     sh(
         &lab,
+        &node1(),
         "mkdir /run/full; cp -a /var/lib/cni/. /run/full; mount -t tmpfs -o size=64k none /var/lib/cni; cp -a /run/full/. /var/lib/cni",
     );
     let before = left(&lab);
@@ -458,7 +457,7 @@ fn a_full_disk() {
     // What is there goes on, and can be deleted.
     ping(&lab.netns(&node1()).unwrap(), a.addresses()[0], DEADLINE).unwrap();
     lab.delete_pod(&a.key).unwrap();
-    sh(&lab, "rm /var/lib/cni/filler");
+    sh(&lab, &node1(), "rm /var/lib/cni/filler");
     lab.add_pod("node1", "default", "b").unwrap();
-    sh(&lab, "umount /var/lib/cni");
+    sh(&lab, &node1(), "umount /var/lib/cni");
 }

@@ -13,10 +13,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::chaos::{Random, kill_and_restart};
+use e2e::chaos::kill_and_restart;
 use e2e::{DEADLINE, TestLab};
 use lab::{Family, Lab, Pod, Target};
 use naming::PodKey;
+use testkit::Random;
 
 /// Numbered packets there and back, at a steady pace, until told to stop.
 struct Stream {

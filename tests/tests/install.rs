@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
-use e2e::{DEADLINE, TestLab};
+use e2e::{DEADLINE, TestLab, node1, sh};
 use lab::{Family, Target};
 
 const PLUGIN: &str = "/opt/cni/bin/midonet-kube-cni";
@@ -17,14 +17,13 @@ impl Scene {
     }
 
     fn sh(&self, line: &str) -> String {
-        self.0.stdout(&Target::Node("node1".into()), "sh", &["-c", line]).unwrap()
+        sh(&self.0, &node1(), line)
     }
 
     /// What it printed, or its complaint.
     fn install(&self) -> Result<String, String> {
         let program = e2e::programs().join("midonet-kube-node");
-        let node = Target::Node("node1".into());
-        let output = self.0.output(&node, program.to_str().unwrap(), &["install"]).unwrap();
+        let output = self.0.output(&node1(), program.to_str().unwrap(), &["install"]).unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }

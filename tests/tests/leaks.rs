@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use e2e::{DEADLINE, TestLab};
+use e2e::{DEADLINE, TestLab, node1, sh};
 use lab::probe::ping;
 use lab::{Family, Pod, Target};
 use nodeapi::v1::Leak;
 
 /// Where the node's addresses are.
-const FOLDER: &str = "/var/lib/cni/networks/midonet-pod-network";
+const DIRECTORY: &str = "/var/lib/cni/networks/midonet-pod-network";
 
 /// How long a leak may stay: the agent looks every minute.
 const MINUTE: Duration = Duration::from_secs(180);
@@ -27,9 +27,7 @@ impl Scene {
     }
 
     fn sh(&self, line: &str) -> String {
-        let node = Target::Node("node1".into());
-        let line = format!("cd {FOLDER}; {line}");
-        self.0.stdout(&node, "sh", &["-c", &line]).unwrap_or_else(|error| panic!("{line}: {error:#}"))
+        sh(&self.0, &node1(), &format!("cd {DIRECTORY}; {line}"))
     }
 
     fn add(&self, name: &str) -> Pod {
@@ -153,7 +151,7 @@ fn a_folder_that_somebody_emptied_is_filled_again_and_no_address_is_given_twice(
             scene.sh(empty);
             scene.look();
             testkit::wait_until(DEADLINE, "the folder is there", || {
-                let look = scene.0.output(&Target::Node("node1".into()), "test", &["-d", FOLDER]);
+                let look = scene.0.output(&Target::Node("node1".into()), "test", &["-d", DIRECTORY]);
                 look.unwrap().status.success()
             });
             scene.becomes(&before);
@@ -257,7 +255,7 @@ fn before(address: IpAddr) -> IpAddr {
 #[test]
 fn addresses_of_another_ipam_are_not_looked_at() {
     let scene = Scene::new(Family::Dual, &["--ipam-type", "static"]);
-    scene.sh(&format!("mkdir -p {FOLDER}"));
+    scene.sh(&format!("mkdir -p {DIRECTORY}"));
     let planted = scene.plant(110, "dead\\r\\neth0", "3 days ago");
     scene.look();
     testkit::wait_until(DEADLINE, "the agent says so", || {

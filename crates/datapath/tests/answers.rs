@@ -13,8 +13,8 @@
 mod support;
 
 use datapath::{Limit, Limits, NodeConfig, Port, Role, Shaper};
-use support::packet::*;
 use support::*;
+use testkit::packet::*;
 
 /// Sends until the answers are limited, and that must be soon; returns how many there were before.
 fn flood(node: &Node, ifindex: u32, mac: [u8; 6], packet: &Ip, answered: &str) -> usize {

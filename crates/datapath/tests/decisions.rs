@@ -13,8 +13,8 @@
 mod support;
 
 use datapath::{Limit, Limits, NodeConfig, Port, Shaper};
-use support::packet::*;
 use support::*;
+use testkit::packet::*;
 
 /// A packet and what must become of it.
 struct Case {

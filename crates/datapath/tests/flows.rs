@@ -18,10 +18,10 @@ use std::net::IpAddr;
 
 use datapath::{Datapath, Limit, Limits, NodeConfig, Options, Port, Shaper};
 use support::hook::Hook;
-use support::packet::*;
-use support::random::Random;
 use support::tunnel::*;
 use support::*;
+use testkit::Random;
+use testkit::packet::*;
 
 const SCTP: u8 = 132;
 /// IPv6's destination options.
@@ -369,38 +369,38 @@ struct Model {
 fn programs_and_model_agree() {
     sandbox(|bpffs| {
         let mut scene = Scene::new(bpffs);
-        let mut random = Random::new();
+        let mut random = Random::new(0);
         let mut model = Model::default();
         let mut via_node = 0;
         for round in 0..4000 {
-            let f = families()[random.below(2)];
+            let f = families()[random.index(2)];
             let inside = [f.a, f.b, f.remote];
-            let (from, to) = (inside[random.below(3)], inside[random.below(3)]);
+            let (from, to) = (inside[random.index(3)], inside[random.index(3)]);
             if from == to {
                 continue;
             }
-            let ports = [random.below(3) as u16, random.below(3) as u16];
-            let part = [Part::Whole, Part::Whole, Part::First, Part::Later][random.below(4)];
-            let protocol = [TCP, UDP, SCTP, ICMP][random.below(4)];
+            let ports = [random.index(3) as u16, random.index(3) as u16];
+            let part = [Part::Whole, Part::Whole, Part::First, Part::Later][random.index(4)];
+            let protocol = [TCP, UDP, SCTP, ICMP][random.index(4)];
             let (packet, [source, destination]) = if protocol == ICMP {
-                (ping(from, to, random.below(2) == 0, ports[0]), [ports[0]; 2])
+                (ping(from, to, random.index(2) == 0, ports[0]), [ports[0]; 2])
             } else {
                 (with_ports(protocol, (from, ports[0]), (to, ports[1])), ports)
             };
             let mut packet = match part {
                 Part::Whole => packet,
                 Part::First => fragment(&packet, 0, true),
-                Part::Later => fragment(&packet, 181, random.below(2) == 0),
+                Part::Later => fragment(&packet, 181, random.index(2) == 0),
             };
-            if random.below(4) == 0 && from.is_ipv6() {
+            if random.index(4) == 0 && from.is_ipv6() {
                 packet = behind_options(&packet);
             }
             // An error about it goes the other way.
-            let error = random.below(4) == 0 && part != Part::Later;
+            let error = random.index(4) == 0 && part != Part::Later;
             let (sender, receiver) = if error { (to, from) } else { (from, to) };
             let sent = if error { unreachable(sender, &packet) } else { packet };
             let key = (from, to, protocol, source, destination);
-            if random.below(8) == 0 {
+            if random.index(8) == 0 {
                 scene.sent_from_node(&sent);
                 if part != Part::Later {
                     model.flows.extend([key, (to, from, protocol, destination, source)]);

@@ -12,9 +12,10 @@
 
 mod support;
 
-use support::packet::*;
-use support::random::Random;
+use support::random::damage;
 use support::*;
+use testkit::Random;
+use testkit::packet::*;
 
 const MUTATIONS: usize = 3000;
 fn frames() -> Vec<Vec<u8>> {
@@ -60,11 +61,11 @@ fn every_frame_ends_in_one_way() {
         let overlay = node.program("from_overlay");
         let reasons = datapath::reasons();
         let corpus = frames();
-        let mut random = Random::new();
+        let mut random = Random::new(0);
         for round in 0..MUTATIONS {
-            let mut frame = corpus[random.below(corpus.len())].clone();
-            random.damage(&mut frame);
-            let (program, ifindex) = match random.below(8) {
+            let mut frame = corpus[random.index(corpus.len())].clone();
+            damage(&mut random, &mut frame);
+            let (program, ifindex) = match random.index(8) {
                 0 => (&overlay, node.config.overlay_ifindex),
                 1 => (&endpoint, node.unbound),
                 2 => (&endpoint, node.config.mido_ifindex),

@@ -13,8 +13,8 @@ mod support;
 
 use std::net::IpAddr;
 
-use support::packet::*;
 use support::*;
+use testkit::packet::*;
 
 const BROADCAST: [u8; 6] = [0xff; 6];
 const NONE: [u8; 6] = [0; 6];

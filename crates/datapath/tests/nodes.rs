@@ -15,9 +15,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use datapath::{Datapath, Options};
-use support::packet::*;
 use support::tunnel::*;
 use support::*;
+use testkit::packet::*;
 
 /// Other addresses of the node at `PEER`, of the one at `PEER6`, and of this node.
 const OTHER: [&str; 2] = ["198.51.100.77", "2001:db8:1::77"];

@@ -13,9 +13,9 @@
 mod support;
 
 use datapath::{Limits, Port, Role, Route};
-use support::packet::*;
 use support::tunnel::*;
 use support::*;
+use testkit::packet::*;
 
 const BROADCAST: [u8; 6] = [0xff; 6];
 const C_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xcc];

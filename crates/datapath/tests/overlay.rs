@@ -11,9 +11,9 @@
 
 mod support;
 
-use support::packet::*;
 use support::tunnel::Overlay;
 use support::*;
+use testkit::packet::*;
 
 #[test]
 fn packets_of_other_nodes_are_delivered_as_they_are() {

@@ -18,6 +18,7 @@ use datapath::{Datapath, Limits, NodeConfig, Options, Port, Role, Route};
 use support::hook::Hook;
 use support::netns::*;
 use support::*;
+use testkit::Namespace;
 
 const GATEWAY: &str = "02:6d:69:64:6f:01";
 const OVERLAY: &str = "02:6d:69:64:6f:02";
@@ -35,22 +36,22 @@ fn text(mac: [u8; 6]) -> String {
 /// A node in a namespace of its own, with as many Pods as wanted: addresses podCIDR + 3 and so on.
 struct RealNode {
     datapath: Datapath,
-    netns: NetNs,
-    pods: Vec<NetNs>,
+    netns: Namespace,
+    pods: Vec<Namespace>,
     number: u8,
 }
 
 impl RealNode {
     /// Node `number` serves 10.`number`.0.0/24 and fd00:`number`::/64.
     fn new(bpffs: &Path, number: u8, pods: u8) -> Self {
-        let netns = NetNs::new();
+        let netns = Namespace::new();
         let options = Options {
             pin_dir: bpffs.join(format!("node{number}")),
             max_endpoints: 16,
             max_routes: 16,
             at_work: None,
         };
-        let (datapath, pods) = netns.inside(|| {
+        let (datapath, pods) = netns.run(|| {
             run("ip", "link add name vxlan type vxlan external dstport 4789 udp6zerocsumrx");
             run("ip", &format!("link set vxlan address {OVERLAY} up"));
             run("ip", "link add name node type veth peer name mido");
@@ -80,13 +81,19 @@ impl RealNode {
             configure("node", v4, v6, address(1));
             let pods = (0..pods).map(|pod| {
                 let (outer, mac) = (format!("outer{pod}"), [2, 0, 0, 0, number, pod]);
-                let netns = NetNs::new();
-                run("ip", &format!("link add name {outer} type veth peer name eth0 netns {}", netns.path()));
+                let netns = Namespace::new();
+                run(
+                    "ip",
+                    &format!(
+                        "link add name {outer} type veth peer name eth0 netns {}",
+                        netns.path().display()
+                    ),
+                );
                 run("ip", &format!("link set {outer} address {GATEWAY} mtu {POD_MTU}"));
                 run("tc", &format!("qdisc add dev {outer} ingress_block 7 clsact"));
                 datapath.bind(&port(&outer, mac, 3 + pod, Role::Pod)).unwrap();
                 run("ip", &format!("link set {outer} up"));
-                netns.inside(|| {
+                netns.run(|| {
                     run("ip", &format!("link set eth0 address {} mtu {POD_MTU} up", text(mac)));
                     let [v4, v6] = address(3 + pod);
                     configure("eth0", v4, v6, address(1));
@@ -168,14 +175,14 @@ fn pods_of_one_node_talk_to_each_other_and_to_the_node() {
         let [a, b] = &node.pods[..] else { panic!("two pods") };
         for family in [0, 1] {
             let [gateway, host, pod_a, pod_b, missing] = [1, 2, 3, 4, 9].map(|n| node.addresses(n)[family]);
-            a.inside(|| {
+            a.run(|| {
                 for size in [0, 56, 1400, 8000] {
                     for address in [gateway, host, pod_b] {
                         assert!(ping(address, size), "{address} with {size} bytes: {:?}", node.fates());
                     }
                 }
             });
-            node.netns.inside(|| {
+            node.netns.run(|| {
                 for address in [gateway, pod_a, pod_b] {
                     assert!(ping(address, 3000), "node to {address}: {:?}", node.fates());
                 }
@@ -183,7 +190,7 @@ fn pods_of_one_node_talk_to_each_other_and_to_the_node() {
             transfer(a, b, pod_b, 32 << 20);
             transfer(&node.netns, a, pod_a, 1 << 20);
             transfer(a, &node.netns, host, 1 << 20);
-            a.inside(|| {
+            a.run(|| {
                 assert_eq!(udp_error(missing, 64, 100), Some(libc::EHOSTUNREACH));
                 assert_eq!(udp_error(pod_b, 1, 100), Some(libc::EHOSTUNREACH));
             });
@@ -205,7 +212,7 @@ fn a_frame_without_a_header_is_malformed() {
             for size in sizes {
                 let before = node.packets("malformed");
                 let frame = packet::ethernet(GATEWAY_MAC, [2, 0, 0, 0, 1, 0], ethertype, &vec![0x45; size]);
-                node.pods[0].inside(|| send_frame("eth0", &frame));
+                node.pods[0].run(|| send_frame("eth0", &frame));
                 assert_eq!(
                     node.packets("malformed"),
                     before + 1,
@@ -239,14 +246,14 @@ fn send_frame(interface: &str, frame: &[u8]) {
 /// Two nodes on one wire, each with one Pod, and each with the other's podCIDRs behind its tunnel.
 fn connected(bpffs: &Path, underlay: [&str; 2], direct: [bool; 2]) -> [RealNode; 2] {
     let mut nodes = [1, 2].map(|number| RealNode::new(bpffs, number, 1));
-    let paths = [nodes[0].netns.path(), nodes[1].netns.path()];
+    let paths = [0, 1].map(|number: usize| nodes[number].netns.path().display().to_string());
     let link = format!("link add name underlay netns {} type veth peer name underlay netns", paths[0]);
     run("ip", &format!("{link} {}", paths[1]));
     for (number, peer) in [(0, 1), (1, 0)] {
         let prefixes = RealNode::prefixes(nodes[peer].number);
         let RealNode { netns, datapath, number: name, .. } = &mut nodes[number];
         let address = underlay[number];
-        netns.inside(|| {
+        netns.run(|| {
             run("ip", "link set underlay up");
             let suffix = if address.contains(':') { "/64 dev underlay nodad" } else { "/24 dev underlay" };
             run("ip", &format!("addr add {address}{suffix}"));
@@ -275,13 +282,13 @@ fn talk([left, right]: &[RealNode; 2], underlay_is_ipv4: bool) {
         // Both ends learn from the gateway what fits into the tunnel.
         for (here, there) in [(left, right), (right, left)] {
             let pod = there.addresses(3)[family];
-            here.pods[0].inside(|| {
+            here.pods[0].run(|| {
                 assert_eq!(udp_error(pod, 64, 1450), Some(libc::EMSGSIZE), "{:?}", fates());
                 assert_eq!(path_mtu(pod), Some(OVERLAY_MTU));
             });
         }
         let [node, pod] = [2, 3].map(|n| right.addresses(n)[family]);
-        left.pods[0].inside(|| {
+        left.pods[0].run(|| {
             for address in [pod, node] {
                 assert!(ping(address, 1300), "{address}: {:?}", fates());
             }
@@ -324,7 +331,7 @@ fn the_tunnels_source_is_the_configured_one() {
         sandbox(|bpffs| {
             let mut nodes = connected(bpffs, underlay, [false; 2]);
             let RealNode { netns, datapath, number, .. } = &mut nodes[0];
-            netns.inside(|| {
+            netns.run(|| {
                 let suffix = if other.contains(':') { "/64 dev underlay nodad" } else { "/24 dev underlay" };
                 run("ip", &format!("addr add {other}{suffix}"));
                 run("ip", &format!("route add {} dev underlay src {other}", underlay[1]));
@@ -383,7 +390,7 @@ fn an_uplink_without_offloads_gets_whole_packets() {
         let nodes = connected(bpffs, ["192.0.2.1", "192.0.2.2"], [true; 2]);
         for node in &nodes {
             let features = "tso off gso off gro off tx off rx off tx-udp_tnl-segmentation off";
-            node.netns.inside(|| run("ethtool", &format!("-K underlay {features}")));
+            node.netns.run(|| run("ethtool", &format!("-K underlay {features}")));
         }
         talk(&nodes, true);
         assert!(nodes[0].packets("direct_out") > 100);
@@ -398,8 +405,8 @@ fn the_next_hop_can_be_a_router() {
         let via = [("192.0.2.254", "198.51.100.1"), ("198.51.100.254", "192.0.2.1")];
         for (number, (gateway, peer)) in via.into_iter().enumerate() {
             // Both are on one wire: the other node answers for the router.
-            nodes[1 - number].netns.inside(|| run("ip", &format!("addr add {gateway}/24 dev underlay")));
-            nodes[number].netns.inside(|| run("ip", &format!("route add {peer} via {gateway} dev underlay")));
+            nodes[1 - number].netns.run(|| run("ip", &format!("addr add {gateway}/24 dev underlay")));
+            nodes[number].netns.run(|| run("ip", &format!("route add {peer} via {gateway} dev underlay")));
         }
         talk(&nodes, true);
         for node in &nodes {

@@ -10,9 +10,7 @@ use testkit::Namespace;
 /// A node with an uplink, and the interface towards Pods.
 fn node() -> Namespace {
     let node = Namespace::new();
-    sh(
-        &node,
-        "ip link add eth0 type veth peer name wire && ip link set eth0 up && ip link set wire up && \
+    node.sh("ip link add eth0 type veth peer name wire && ip link set eth0 up && ip link set wire up && \
          echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad && \
          ip addr add 172.30.0.11/24 dev eth0 && ip addr add fd30::11/64 dev eth0 nodad && \
          ip link add midokube-node type veth peer name omidokube- && ip link set omidokube- up && ip link set midokube-node up && \
@@ -26,10 +24,6 @@ fn node() -> Namespace {
             net.ipv4.conf.eth0.rp_filter=0 net.ipv4.conf.midokube-node.rp_filter=0 net.ipv6.conf.eth0.accept_ra=0",
     );
     node
-}
-
-fn sh(node: &Namespace, line: &str) -> String {
-    testkit::run(node.command("sh").args(["-c", line]))
 }
 
 fn nets<T: std::str::FromStr<Err: std::fmt::Debug>>(texts: &[&str]) -> Vec<T> {
@@ -61,7 +55,7 @@ type Wrong<'a> = (&'a str, &'a [&'a str]);
 /// Breaks the node, sees that exactly these faults are named, mends it, and sees that none is left.
 fn breaks(node: &Namespace, question: &Question, break_it: &str, mend: &str, wrong: &[Wrong<'_>]) {
     assert_eq!(look(node, question), [], "before {break_it}");
-    sh(node, break_it);
+    node.sh(break_it);
     let found = look(node, question);
     for (what, words) in wrong {
         let told =
@@ -69,7 +63,7 @@ fn breaks(node: &Namespace, question: &Question, break_it: &str, mend: &str, wro
         assert!(found.iter().any(|fault| told(&fault)), "{break_it}: {what} {words:?} in {found:#?}");
     }
     assert_eq!(found.len(), wrong.len(), "{break_it}: {found:#?}");
-    sh(node, mend);
+    node.sh(mend);
     assert_eq!(look(node, question), [], "after {mend}");
 }
 
@@ -191,7 +185,7 @@ fn rules_of_the_former_iptables_are_read_too() {
     let device = Question { direct: false, ..question() };
     for (iptables, pods) in [("iptables-legacy", "10.244.0.0/16"), ("ip6tables-legacy", "fd44::/48")] {
         let sh = |lines: &[&str]| {
-            lines.iter().for_each(|line| drop(sh(&node, &format!("{iptables} {line}"))));
+            lines.iter().for_each(|line| drop(node.sh(&format!("{iptables} {line}"))));
         };
         assert_eq!(look(&node, &device), [], "before {iptables}");
         sh(&[
@@ -273,9 +267,9 @@ fn rules_that_accept_pods_raise_no_alarm() {
                 "nft 'table inet fw {{ chain pods {{ accept; }}; chain world {{ ct state established accept; }}; \
                  chain c {{ type filter hook {hook} priority 0; policy {policy}; {rules} {tail} }}; }}'"
             );
-            sh(&node, &line);
+            node.sh(&line);
             assert_eq!(look(&node, &device), [], "{line}");
-            sh(&node, FLUSH);
+            node.sh(FLUSH);
         }
     }
 }
@@ -305,10 +299,10 @@ fn the_usual_tables_of_a_node_raise_no_alarm() {
          iptables -A DOCKER-USER -i midokube-node -j ACCEPT && \
          iptables -A DOCKER-USER -o midokube-node -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
     ] {
-        sh(&node, &line.replace("iptables ", "iptables-nft "));
+        node.sh(&line.replace("iptables ", "iptables-nft "));
         assert_eq!(look(&node, &device), [], "{line}");
     }
-    sh(&node, "iptables-nft -D DOCKER-USER -i midokube-node -j ACCEPT");
+    node.sh("iptables-nft -D DOCKER-USER -i midokube-node -j ACCEPT");
     let found = look(&node, &device);
     assert!(
         found.iter().any(|fault| fault.what == "forward_dropped"),
@@ -328,10 +322,9 @@ fn what_is_said_of_tunnels_is_what_happens_to_packets() {
         ("policy accept; ct state established accept; reject;", true),
     ] {
         let node = node();
-        sh(
-            &node,
-            &format!("nft 'table inet fw {{ chain c {{ type filter hook input priority 0; {rules} }}; }}'"),
-        );
+        node.sh(&format!(
+            "nft 'table inet fw {{ chain c {{ type filter hook input priority 0; {rules} }}; }}'"
+        ));
         let said = node.run(|| filters_tunnels("172.30.0.11".parse().unwrap(), 4789, "eth0")).unwrap();
         assert_eq!(said.is_some(), restricts, "{rules}: {said:?}");
         let other = node.run(|| filters_tunnels("fd30::11".parse().unwrap(), 4789, "eth0")).unwrap();
@@ -343,7 +336,7 @@ fn what_is_said_of_tunnels_is_what_happens_to_packets() {
 fn routes_that_lead_pods_addresses_elsewhere_are_named() {
     let node = node();
     let other = "ip link add tailscale0 type veth peer name otailscale && ip link set otailscale up && ip link set tailscale0 up";
-    sh(&node, other);
+    node.sh(other);
     for (break_it, mend, object, words) in [
         (
             "ip route add blackhole 10.244.7.0/26",
@@ -389,7 +382,7 @@ fn routes_that_lead_pods_addresses_elsewhere_are_named() {
         ),
     ] {
         assert_eq!(look(&node, &question()), [], "before {break_it}");
-        sh(&node, break_it);
+        node.sh(break_it);
         let found = look(&node, &question());
         let told = |fault: &Fault| {
             fault.what == "foreign_route"
@@ -401,13 +394,13 @@ fn routes_that_lead_pods_addresses_elsewhere_are_named() {
             found.iter().all(|fault| matches!(fault.what, "foreign_route" | "peer_route")),
             "{break_it}: {found:#?}"
         );
-        sh(&node, mend);
+        node.sh(mend);
         assert_eq!(look(&node, &question()), [], "after {mend}");
     }
     // Table 52 with the networks of others harms nobody.
-    sh(&node, "ip route add 100.64.0.0/10 dev tailscale0 table 52 && ip rule add lookup 52 priority 5270");
+    node.sh("ip route add 100.64.0.0/10 dev tailscale0 table 52 && ip rule add lookup 52 priority 5270");
     // Nor does a table that no rule leads to.
-    sh(&node, "ip route add 10.244.3.0/24 dev tailscale0 table 77");
+    node.sh("ip route add 10.244.3.0/24 dev tailscale0 table 77");
     assert_eq!(look(&node, &question()), []);
 }
 
@@ -427,18 +420,15 @@ fn other_nodes_that_are_not_reached_are_named() {
 fn settings_that_stop_packets_are_named_and_can_be_put_right() {
     let node = node();
     // What has learned nothing from router advertisements loses nothing.
-    sh(&node, "sysctl -qw net.ipv6.conf.eth0.accept_ra=1");
+    node.sh("sysctl -qw net.ipv6.conf.eth0.accept_ra=1");
     assert_eq!(look(&node, &question()), []);
-    sh(
-        &node,
-        "sysctl -qw net.ipv6.conf.eth0.accept_ra=2 && ip -6 route add 2001:db8:7::/64 dev eth0 proto ra",
-    );
+    node.sh("sysctl -qw net.ipv6.conf.eth0.accept_ra=2 && ip -6 route add 2001:db8:7::/64 dev eth0 proto ra");
     for (break_it, what, path) in [
         ("net.ipv4.conf.eth0.forwarding=0", "forwarding", "ipv4/conf/eth0/forwarding"),
         ("net.ipv4.conf.midokube-node.forwarding=0", "forwarding", "ipv4/conf/midokube-node/forwarding"),
         ("net.ipv6.conf.eth0.accept_ra=1", "accept_ra", "ipv6/conf/eth0/accept_ra"),
     ] {
-        sh(&node, &format!("sysctl -qw {break_it}"));
+        node.sh(&format!("sysctl -qw {break_it}"));
         let found = look(&node, &question());
         let [fault] = found.as_slice() else { panic!("{break_it}: {found:#?}") };
         let setting = path.replace('/', ".");
@@ -452,11 +442,9 @@ fn settings_that_stop_packets_are_named_and_can_be_put_right() {
     let words: &[&str] = &["eth0", "sysctl -w net.ipv6.conf.eth0.disable_ipv6=0"];
     breaks(&node, &question(), off, on, &[("disable_ipv6", words)]);
     // Of other interfaces it does not matter, nor has IPv6 such a setting of one interface.
-    sh(
-        &node,
-        "sysctl -qw net.ipv4.conf.lo.forwarding=0 net.ipv4.conf.wire.forwarding=0 net.ipv6.conf.eth0.forwarding=0",
+    node.sh("sysctl -qw net.ipv4.conf.lo.forwarding=0 net.ipv4.conf.wire.forwarding=0 net.ipv6.conf.eth0.forwarding=0",
     );
-    sh(&node, "sysctl -qw net.ipv6.conf.wire.accept_ra=1 net.ipv6.conf.wire.forwarding=1");
+    node.sh("sysctl -qw net.ipv6.conf.wire.accept_ra=1 net.ipv6.conf.wire.forwarding=1");
     assert_eq!(look(&node, &question()), []);
 }
 
@@ -469,7 +457,7 @@ fn a_strict_rp_filter_is_told_and_loosened() {
         ("sysctl -qw net.ipv4.conf.all.rp_filter=2", false),
         ("sysctl -qw net.ipv4.conf.all.rp_filter=0", false),
     ] {
-        sh(&node, break_it);
+        node.sh(break_it);
         assert_eq!(node.run(|| plumbing::sysctl::filters_strictly("midokube-node")), is, "{break_it}");
         assert_eq!(look(&node, &question()).iter().any(|fault| fault.what == "rp_filter"), is, "{break_it}");
         if is {
@@ -478,9 +466,7 @@ fn a_strict_rp_filter_is_told_and_loosened() {
         }
     }
     // The way back to the world leads out of another interface, for packets that come in by the uplink.
-    sh(
-        &node,
-        "ip link add eth1 type veth peer name wire1 && ip link set eth1 up && ip link set wire1 up && \
+    node.sh("ip link add eth1 type veth peer name wire1 && ip link set eth1 up && ip link set wire1 up && \
          ip route add 198.51.100.0/24 dev eth1 table 88 && ip rule add to 198.51.100.0/24 iif lo lookup main priority 98 && \
          ip rule add to 198.51.100.0/24 lookup 88 priority 99",
     );
@@ -516,13 +502,13 @@ fn what_overlaps_pods_addresses_is_named() {
         ),
     ] {
         assert_eq!(look(&node, &question()), [], "before {break_it}");
-        sh(&node, break_it);
+        node.sh(break_it);
         let found = look(&node, &question());
         let told = |fault: &Fault| {
             fault.what == "overlap" && words.iter().all(|word| fault.to_string().contains(word))
         };
         assert!(found.iter().any(told), "{break_it}: {found:#?}");
-        sh(&node, mend);
+        node.sh(mend);
         assert_eq!(look(&node, &question()), [], "after {mend}");
     }
     let own = |ranges: &[&str], address: &str| {
@@ -532,7 +518,7 @@ fn what_overlaps_pods_addresses_is_named() {
     // A part of the nodes' network that no node is in may be the Pods': their route is the more specific one.
     assert_eq!(own(&["10.244.0.0/16", "fd44::/48", "172.30.0.128/25"], "172.30.0.11"), None);
     // What answers for a Service on the node itself.
-    sh(&node, "ip addr add 10.96.0.10/32 dev lo && ip addr add fd96::a/128 dev lo");
+    node.sh("ip addr add 10.96.0.10/32 dev lo && ip addr add fd96::a/128 dev lo");
     assert_eq!(look(&node, &question()), []);
     for (range, address, what) in [
         ("172.30.0.0/16", "172.30.0.11", "the node's own address 172.30.0.11"),
@@ -547,7 +533,7 @@ fn what_overlaps_pods_addresses_is_named() {
 #[test]
 fn a_node_without_an_agent_is_judged_as_far_as_it_can_be() {
     let node = node();
-    sh(&node, "ip link del midokube-node && ip route add 10.0.0.0/8 via 172.30.0.1");
+    node.sh("ip link del midokube-node && ip route add 10.0.0.0/8 via 172.30.0.1");
     let words: &[&str] = &["10.244.0.0/17", "ip route del 10.244.0.0/17"];
     breaks(
         &node,

@@ -1,10 +1,12 @@
-//! What tests share: namespaces that go with their test, and what must be there for a test to run.
+//! What tests share: network namespaces, packets, random numbers, and the programs that a test needs.
 //!
 //! Nothing here skips: a test that lacks root, a tool or a built program fails and says what to do.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod netns;
+pub mod packet;
+mod random;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,6 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub use netns::Namespace;
+pub use random::Random;
 
 /// Fails unless the test runs as root.
 ///
@@ -30,7 +33,7 @@ pub fn require_root() {
 /// It is not.
 pub fn require_tool(name: &str, remedy: &str) {
     let found = std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).is_file()));
+        .is_some_and(|path| std::env::split_paths(&path).any(|directory| directory.join(name).is_file()));
     assert!(found, "this test needs the program {name}: {remedy}");
 }
 
@@ -42,8 +45,10 @@ pub fn bin(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own file");
     // Tests lie in target/.../release/deps, programs in target/.../release, and what `make build` made
     // also in target/release.
-    let places =
-        test.ancestors().skip(1).flat_map(|folder| [folder.join(name), folder.join("release").join(name)]);
+    let places = test
+        .ancestors()
+        .skip(1)
+        .flat_map(|directory| [directory.join(name), directory.join("release").join(name)]);
     let found = places.into_iter().find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("{name} is not built beside {}: run make build first", test.display()))
 }

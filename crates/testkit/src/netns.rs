@@ -12,7 +12,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 pub struct Namespace {
     file: File,
     path: PathBuf,
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl Namespace {
@@ -22,9 +22,9 @@ impl Namespace {
     /// The test does not run as root, or the kernel refuses.
     pub fn new() -> Self {
         crate::require_root();
-        let folder = std::env::temp_dir().join(crate::unique("mk-netns-"));
-        std::fs::create_dir(&folder).expect("make a folder for a namespace");
-        let path = folder.join("net");
+        let directory = std::env::temp_dir().join(crate::unique("mk-netns-"));
+        std::fs::create_dir(&directory).expect("make a directory for a namespace");
+        let path = directory.join("net");
         File::create(&path).expect("make a file for a namespace");
         let file = std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
@@ -36,7 +36,7 @@ impl Namespace {
             });
             thread.join().expect("make a namespace")
         });
-        let namespace = Self { file, path, folder };
+        let namespace = Self { file, path, directory };
         crate::run(namespace.command("ip").args(["link", "set", "lo", "up"]));
         namespace
     }
@@ -71,6 +71,14 @@ impl Namespace {
         command
     }
 
+    /// Runs a line of shell inside it; it must succeed. Returns what it printed.
+    ///
+    /// # Panics
+    /// It does not.
+    pub fn sh(&self, line: &str) -> String {
+        crate::run(self.command("sh").args(["-c", line]))
+    }
+
     /// Runs `ip` with these words inside it; it must succeed.
     ///
     /// # Panics
@@ -97,6 +105,6 @@ impl Drop for Namespace {
         // Detached: a process of the test may still be inside, and the namespace ends with the last user.
         let _gone = umount2(&self.path, MntFlags::MNT_DETACH);
         let _gone = std::fs::remove_file(&self.path);
-        let _gone = std::fs::remove_dir(&self.folder);
+        let _gone = std::fs::remove_dir(&self.directory);
     }
 }

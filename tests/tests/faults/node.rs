@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use e2e::{DEADLINE, TestLab};
-use lab::{Family, Process, Target};
+use e2e::{DEADLINE, TestLab, node1, sh};
+use lab::{Family, Process};
 use plumbing::{Link, NetNs};
 use serde_json::{Value, json};
 
@@ -70,10 +70,6 @@ pub(crate) struct Node {
     plugins: String,
     root: PathBuf,
     before: BTreeMap<&'static str, String>,
-}
-
-fn node1() -> Target {
-    Target::Node("node1".into())
 }
 
 impl Fault {
@@ -139,7 +135,7 @@ impl Node {
     }
 
     pub(crate) fn sh(&self, line: &str) -> String {
-        self.lab.stdout(&node1(), "sh", &["-c", line]).unwrap()
+        sh(&self.lab, &node1(), line)
     }
 
     /// A file of the node, as this test sees it.

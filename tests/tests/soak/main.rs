@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::chaos::{Random, kill_and_restart};
-use e2e::{DEADLINE, TestLab};
+use e2e::chaos::kill_and_restart;
+use e2e::{DEADLINE, TestLab, node1, sh};
 use lab::{Family, Lab, Target};
 use model::Model;
+use testkit::Random;
 
 const CALLS: u64 = 10_000;
 
@@ -31,7 +32,7 @@ const PODS: usize = 200;
 fn ten_thousand_calls_leak_nothing_and_give_nothing_twice() {
     let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
     let init = lab.state().unwrap().node("node1").unwrap().init;
-    let list = sh(&lab, "cat /etc/cni/net.d/10-midonet.conflist");
+    let list = sh(&lab, &node1(), "cat /etc/cni/net.d/10-midonet.conflist");
     let inside = |work: &(dyn Fn(&Model) + Sync), model: &Model| {
         thread::scope(|scope| {
             let thread = scope.spawn(|| {
@@ -91,19 +92,11 @@ fn ten_thousand_calls_leak_nothing_and_give_nothing_twice() {
     agree(&lab, &nothing, &model);
     let leaked =
         "curl -sf -m30 http://127.0.0.1:9454/metrics | grep ^midonet_kube_node_leaks | grep -v ' 0$' || true";
-    assert_eq!(sh(&lab, leaked), "");
-}
-
-fn sh(lab: &Lab, line: &str) -> String {
-    let mut command = std::process::Command::new("sh");
-    command.args(["-c", line]).stdout(std::process::Stdio::piped());
-    let output = lab.enter(&Target::Node("node1".into()), &mut command).unwrap().wait_with_output().unwrap();
-    assert!(output.status.success(), "{line}: {}", output.status);
-    String::from_utf8(output.stdout).unwrap()
+    assert_eq!(sh(&lab, &node1(), leaked), "");
 }
 
 fn interfaces(lab: &Lab) -> BTreeSet<String> {
-    let names = sh(lab, "ip -o link | sed -E 's/^[0-9]+: ([^:@]+).*/\\1/'");
+    let names = sh(lab, &node1(), "ip -o link | sed -E 's/^[0-9]+: ([^:@]+).*/\\1/'");
     names.lines().map(str::to_owned).collect()
 }
 
@@ -121,11 +114,11 @@ struct Kernel {
 
 impl Kernel {
     fn look(lab: &Lab) -> Self {
-        let lines = |line: &str| sh(lab, line).lines().map(str::to_owned).collect();
+        let lines = |line: &str| sh(lab, &node1(), line).lines().map(str::to_owned).collect();
         let map = |name: &str| {
             let line = format!("bpftool -j map dump pinned $(ls /sys/fs/bpf/midonet-kube/*/maps/{name})");
             // Of each entry the bytes, which are strings; what they mean follows.
-            sh(lab, &line).matches("\"key\":[\"0x").count()
+            sh(lab, &node1(), &line).matches("\"key\":[\"0x").count()
         };
         Self {
             interfaces: interfaces(lab),

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
-use e2e::chaos::Random;
 use ipnet::IpNet;
 use naming::PodKey;
 use serde_json::{Value, json};
 
 use crate::runtime::{Call, Outcome, config, drop_netns, make_netns};
+use testkit::Random;
 
 /// Those with CHECK.
 const VERSIONS: [&str; 3] = ["0.4.0", "1.0.0", "1.1.0"];

@@ -8,8 +8,8 @@ use std::path::Path;
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use datapath::{Limits, NodeConfig, Port, Role};
 
-use super::packet::{Ip, ethernet, tcp, udp};
 use super::{GATEWAY_MAC, Node, families};
+use testkit::packet::{Ip, ethernet, tcp, udp};
 
 /// Runs of one measurement. A packet is changed in place from one to the next, and its hop limit is
 /// used up.

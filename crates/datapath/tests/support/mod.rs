@@ -4,7 +4,6 @@
 pub mod cost;
 pub mod hook;
 pub mod netns;
-pub mod packet;
 pub mod random;
 pub mod tunnel;
 
@@ -12,7 +11,6 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use datapath::{Datapath, Limits, NodeConfig, Options, Port, Role, Route};
@@ -30,17 +28,10 @@ pub const OVERLAY_MTU: u32 = 1400;
 pub const TC_ACT_SHOT: u32 = 2;
 pub const TC_ACT_REDIRECT: u32 = 7;
 
-static COUNTER: AtomicU32 = AtomicU32::new(0);
-
-/// A word that no other test uses, short enough for an interface.
-pub fn unique() -> String {
-    format!("{}.{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
-}
-
 /// Runs a test on a thread of its own in a new network and mount namespace, with a BPF file system
 /// at the path given. All of it is gone when the thread ends.
 pub fn sandbox<R: Send>(test: impl FnOnce(&Path) -> R + Send) -> R {
-    let directory = std::env::temp_dir().join(format!("datapath-{}", unique()));
+    let directory = std::env::temp_dir().join(testkit::unique("datapath-"));
     fs::create_dir(&directory).unwrap();
     let result = std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
@@ -58,12 +49,9 @@ pub fn sandbox<R: Send>(test: impl FnOnce(&Path) -> R + Send) -> R {
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Runs a program to its end; anything but success fails the test with what it said.
+/// Runs a program that must succeed, and returns what it printed.
 pub fn run(program: &str, args: &str) -> String {
-    let output = Command::new(program).args(args.split_whitespace()).output();
-    let output = output.unwrap_or_else(|error| panic!("{program}: {error}: install it"));
-    assert!(output.status.success(), "{program} {args}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    testkit::run(Command::new(program).args(args.split_whitespace()))
 }
 
 pub fn ifindex(name: &str) -> u32 {

@@ -1,56 +1,20 @@
-//! Pods as network namespaces, joined to the node's by veth pairs.
+//! Packets between network namespaces.
 
-use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
-use nix::sched::{CloneFlags, setns, unshare};
 use socket2::{Domain, Protocol, Socket, Type};
-
-use super::{packet, run};
+use testkit::{Namespace, packet};
 
 /// No answer within this time is none.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A network namespace that lives as long as this.
-pub struct NetNs(File);
-
-impl NetNs {
-    pub fn current() -> Self {
-        Self(File::open("/proc/thread-self/ns/net").unwrap())
-    }
-
-    pub fn new() -> Self {
-        let new = || {
-            unshare(CloneFlags::CLONE_NEWNET).unwrap();
-            run("ip", "link set lo up");
-            Self::current()
-        };
-        std::thread::scope(|scope| scope.spawn(new).join().unwrap())
-    }
-
-    /// Runs something in the namespace, on a thread of its own.
-    pub fn inside<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        let enter = || {
-            setns(&self.0, CloneFlags::CLONE_NEWNET).unwrap();
-            work()
-        };
-        let result = std::thread::scope(|scope| scope.spawn(enter).join());
-        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    }
-
-    /// A name by which `ip` finds it.
-    pub fn path(&self) -> String {
-        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
-    }
-}
-
 /// Sends `size` bytes over TCP from one namespace to another; they must arrive as they were.
-pub fn transfer(from: &NetNs, to: &NetNs, address: IpAddr, size: usize) {
+pub fn transfer(from: &Namespace, to: &Namespace, address: IpAddr, size: usize) {
     let data: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
-    let listener = to.inside(|| TcpListener::bind(SocketAddr::new(address, 0)).unwrap());
+    let listener = to.run(|| TcpListener::bind(SocketAddr::new(address, 0)).unwrap());
     let server = listener.local_addr().unwrap();
     let received = std::thread::scope(|scope| {
         let receiver = scope.spawn(|| {
@@ -60,7 +24,7 @@ pub fn transfer(from: &NetNs, to: &NetNs, address: IpAddr, size: usize) {
             stream.read_to_end(&mut received).unwrap();
             received
         });
-        from.inside(|| {
+        from.run(|| {
             let mut stream = TcpStream::connect_timeout(&server, PATIENCE).unwrap();
             stream.set_write_timeout(Some(PATIENCE)).unwrap();
             stream.write_all(&data).unwrap();
@@ -120,11 +84,11 @@ fn set_option(socket: &std::net::UdpSocket, level: i32, option: i32, value: i32)
 }
 
 /// Whether an IPv4 UDP packet of `size` bytes, whole but without "don't fragment", arrives.
-pub fn unfragmented(from: &NetNs, to: &NetNs, address: IpAddr, size: usize) -> bool {
-    let receiver = to.inside(|| std::net::UdpSocket::bind(SocketAddr::new(address, 0)).unwrap());
+pub fn unfragmented(from: &Namespace, to: &Namespace, address: IpAddr, size: usize) -> bool {
+    let receiver = to.run(|| std::net::UdpSocket::bind(SocketAddr::new(address, 0)).unwrap());
     receiver.set_read_timeout(Some(PATIENCE)).unwrap();
     let server = receiver.local_addr().unwrap();
-    from.inside(|| {
+    from.run(|| {
         let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
         set_option(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_INTERFACE);
         socket.send_to(&vec![0x55; size], server).unwrap();

@@ -7,8 +7,8 @@ use aya::maps::{Array, ProgramArray};
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
 use datapath::NodeConfig;
+use testkit::packet::{Ip, udp_to};
 
-use super::packet::{Ip, udp_to};
 use super::{Node, TUNNEL_PORT, Verdict, ifindex, run};
 
 pub const OWN: &str = "198.51.100.1";

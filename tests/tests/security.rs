@@ -1,6 +1,6 @@
-//! What may not pass: each attack is refused, and counted with its reason. Frame by frame, with every
-//! field forged in turn, the same is tested in `datapath/tests/{decisions,neighbours,overlay,uplink,mutations}.rs`;
-//! here it is real sockets, the real agent, and a victim who must not notice.
+//! Attacks: each is refused, and counted with its reason. The datapath's own tests forge every field in turn
+//! (`datapath/tests/{decisions,neighbours,overlay,uplink,mutations}.rs`); these use real sockets and the real agent,
+//! with a victim that must not notice.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -13,6 +13,7 @@ use lab::probe::ping;
 use lab::{Family, Pod, Target};
 use naming::GATEWAY_MAC;
 use plumbing::NetNs;
+use testkit::packet::{self, Ip, arp, ethernet, link_layer_option, neighbour, udp_to, vxlan};
 
 /// Where the victim listens.
 const PORT: u16 = 7009;
@@ -38,7 +39,7 @@ impl Scene {
 
     /// Sends frames out of the attacker's interface, as they are.
     fn send(&self, frames: &[Vec<u8>]) {
-        self.netns(&self.attacker).run(|| send_frames(frames)).unwrap();
+        self.netns(&self.attacker).run(|| packet::send("eth0", frames)).unwrap();
     }
 
     fn counted(&self, reason: &str) -> u64 {
@@ -63,87 +64,13 @@ impl Scene {
     }
 }
 
-fn send_frames(frames: &[Vec<u8>]) {
-    let index = nix::net::if_::if_nametoindex("eth0").unwrap();
-    let everything = i32::from(u16::to_be(0x0003));
-    let socket =
-        socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::RAW, Some(everything.into())).unwrap();
-    let to = libc::sockaddr_ll {
-        sll_family: u16::try_from(libc::AF_PACKET).unwrap(),
-        sll_protocol: 0,
-        sll_ifindex: i32::try_from(index).unwrap(),
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: 6,
-        sll_addr: [0; 8],
-    };
-    for frame in frames {
-        // SAFETY: the frame and the address are whole, and their lengths are theirs.
-        let sent = unsafe {
-            libc::sendto(
-                socket.as_raw_fd(),
-                frame.as_ptr().cast(),
-                frame.len(),
-                0,
-                std::ptr::from_ref(&to).cast(),
-                u32::try_from(size_of_val(&to)).unwrap(),
-            )
-        };
-        assert_eq!(usize::try_from(sent).unwrap(), frame.len());
-    }
-}
-
 fn mac(pod: &Pod) -> [u8; 6] {
     pod.mac.unwrap().0
 }
 
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6.octets().to_vec(),
-    }
-}
-
-fn sum(parts: &[&[u8]]) -> [u8; 2] {
-    let bytes = parts.concat();
-    let mut sum: u32 = bytes
-        .chunks(2)
-        .map(|pair| u32::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)])))
-        .sum();
-    while sum > 0xffff {
-        sum = (sum >> 16) + (sum & 0xffff);
-    }
-    (!u16::try_from(sum).unwrap()).to_be_bytes()
-}
-
-fn ethernet(to: [u8; 6], from: [u8; 6], kind: u16, payload: &[u8]) -> Vec<u8> {
-    [&to[..], &from, &kind.to_be_bytes(), payload].concat()
-}
-
-/// An IP packet of either family; `protocol` says what `payload` is.
-fn ip(from: IpAddr, to: IpAddr, protocol: u8, hops: u8, payload: &[u8]) -> (u16, Vec<u8>) {
-    let (source, destination) = (octets(from), octets(to));
-    if from.is_ipv4() {
-        let length = u16::try_from(20 + payload.len()).unwrap().to_be_bytes();
-        let head = [&[0x45, 0][..], &length, &[0, 1, 0, 0, hops, protocol]].concat();
-        let check = sum(&[&head, &[0, 0], &source, &destination]);
-        return (0x0800, [&head[..], &check, &source, &destination, payload].concat());
-    }
-    let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
-    (0x86dd, [&[0x60, 0, 0, 0][..], &length, &[protocol, hops], &source, &destination, payload].concat())
-}
-
-fn udp(from: IpAddr, to: IpAddr, port: u16, payload: &[u8]) -> (u16, Vec<u8>) {
-    let length = u16::try_from(8 + payload.len()).unwrap().to_be_bytes();
-    let ports = [40000u16.to_be_bytes(), port.to_be_bytes()].concat();
-    let pseudo = [octets(from), octets(to), vec![0, 17], length.to_vec()].concat();
-    let check = sum(&[&pseudo, &ports, &length, &[0, 0], payload]);
-    ip(from, to, 17, 64, &[&ports[..], &length, &check, payload].concat())
-}
-
 /// A frame to the gateway, as a Pod sends all of its own.
-fn to_gateway(from: [u8; 6], (kind, packet): (u16, Vec<u8>)) -> Vec<u8> {
-    ethernet(GATEWAY_MAC.0, from, kind, &packet)
+fn to_gateway(from: [u8; 6], packet: &Ip) -> Vec<u8> {
+    packet.frame(GATEWAY_MAC.0, from)
 }
 
 /// The socket's datagram, if one comes soon.
@@ -165,20 +92,20 @@ fn both<'a>(a: &'a Pod, b: &'a Pod) -> impl Iterator<Item = (IpAddr, IpAddr)> + 
 }
 
 #[test]
-fn honest_frames_of_the_same_make_do_arrive() {
+fn valid_frames_arrive() {
     let scene = Scene::new();
     let victim = scene.listen(&scene.victim);
     let own = mac(&scene.attacker);
     let frames: Vec<_> = both(&scene.attacker, &scene.victim)
-        .map(|(from, to)| to_gateway(own, udp(from, to, PORT, b"honest")))
+        .map(|(from, to)| to_gateway(own, &udp_to(from, to, PORT, b"valid")))
         .collect();
     scene.send(&frames);
     let mut arrived = Vec::new();
-    testkit::wait_until(DEADLINE, "honest frames arrive: else the other tests would prove nothing", || {
+    testkit::wait_until(DEADLINE, "valid frames arrive: else the other tests would prove nothing", || {
         arrived.extend(received(&victim));
         arrived.len() >= frames.len()
     });
-    assert_eq!(arrived, [b"honest", b"honest"]);
+    assert_eq!(arrived, [b"valid", b"valid"]);
 }
 
 #[test]
@@ -187,7 +114,7 @@ fn a_spoofed_source_mac_is_refused() {
     let victim = scene.listen(&scene.victim);
     for forged in [mac(&scene.victim), GATEWAY_MAC.0, [2, 0, 0, 0, 0, 9]] {
         let frames: Vec<_> = both(&scene.attacker, &scene.victim)
-            .map(|(from, to)| to_gateway(forged, udp(from, to, PORT, b"forged")))
+            .map(|(from, to)| to_gateway(forged, &udp_to(from, to, PORT, b"forged")))
             .collect();
         scene.refused("source_mac", &frames);
     }
@@ -200,7 +127,7 @@ fn a_spoofed_source_address_is_refused() {
     let own = mac(&scene.attacker);
     let (near, far) = (scene.listen(&scene.victim), scene.listen(&scene.far));
     for (target, forged) in [
-        // In the name of another Pod, of this node and of another one; of nobody; of the world.
+        // The address of a Pod of this node, of a Pod of another, of no Pod, of an outside host, of the node.
         (&scene.victim, scene.far.addresses()),
         (&scene.far, scene.victim.addresses()),
         (&scene.victim, ["10.244.1.77", "fd44:0:0:1::77"].map(|text| text.parse().unwrap()).to_vec()),
@@ -210,18 +137,11 @@ fn a_spoofed_source_address_is_refused() {
         let frames: Vec<_> = forged
             .into_iter()
             .zip(target.addresses())
-            .map(|(from, to)| to_gateway(own, udp(from, to, PORT, b"forged")))
+            .map(|(from, to)| to_gateway(own, &udp_to(from, to, PORT, b"forged")))
             .collect();
         scene.refused("source_ip", &frames);
     }
     assert_eq!((received(&near), received(&far)), (vec![], vec![]));
-}
-
-/// An ARP packet (RFC 826).
-fn arp(operation: u16, sender: ([u8; 6], &str), target: ([u8; 6], &str)) -> Vec<u8> {
-    let address = |text: &str| octets(text.parse().unwrap());
-    let head = [&[0, 1, 8, 0, 6, 4][..], &operation.to_be_bytes()].concat();
-    [&head[..], &sender.0, &address(sender.1), &target.0, &address(target.1)].concat()
 }
 
 #[test]
@@ -229,38 +149,27 @@ fn forged_arp_is_refused() {
     let scene = Scene::new();
     let own = mac(&scene.attacker);
     let broadcast = [0xff; 6];
-    let victim = scene.victim.addresses()[0].to_string();
+    let [attacker, victim] = [&scene.attacker, &scene.victim].map(|pod| pod.addresses()[0]);
+    let gateway: IpAddr = "10.244.1.1".parse().unwrap();
     let neighbours = || {
         let at = Target::Pod(scene.victim.key.clone());
         scene.lab.stdout(&at, "ip", &["-4", "neigh"]).unwrap()
     };
     ping(&scene.netns(&scene.victim), scene.far.addresses()[0], DEADLINE).unwrap();
     // A question in the victim's name; one with another MAC in it than the frame's.
-    let questions = [
-        arp(1, (own, &victim), ([0; 6], "10.244.1.1")),
-        arp(1, (mac(&scene.victim), &scene.attacker.addresses()[0].to_string()), ([0; 6], "10.244.1.1")),
-    ]
-    .map(|packet| ethernet(broadcast, own, 0x0806, &packet));
+    let questions =
+        [arp(1, own, victim, [0; 6], gateway), arp(1, mac(&scene.victim), attacker, [0; 6], gateway)]
+            .map(|packet| ethernet(broadcast, own, 0x0806, &packet));
     scene.refused("arp_forged", &questions);
     // "I am the gateway", to all and to the victim.
     let answers = [broadcast, mac(&scene.victim), GATEWAY_MAC.0]
-        .map(|to| ethernet(to, own, 0x0806, &arp(2, (own, "10.244.1.1"), (mac(&scene.victim), &victim))));
+        .map(|to| ethernet(to, own, 0x0806, &arp(2, own, gateway, mac(&scene.victim), victim)));
     let drops =
         || scene.counted("arp_forged") + scene.counted("arp_other") + scene.counted("destination_mac");
     let before = drops();
     scene.send(&answers);
     testkit::wait_until(DEADLINE, "the answers are dropped", || drops() >= before + 3);
     assert!(neighbours().contains(&GATEWAY_MAC.to_string()), "{}", neighbours());
-}
-
-/// A neighbour solicitation (135) or advertisement (136) with a link-layer address (RFC 4861).
-fn neighbour(kind: u8, from: IpAddr, to: IpAddr, target: IpAddr, link: [u8; 6]) -> (u16, Vec<u8>) {
-    let (flags, option) = if kind == 136 { (0x20, 2) } else { (0, 1) };
-    let body = [&[flags, 0, 0, 0][..], &octets(target), &[option, 1], &link].concat();
-    let length = u32::try_from(4 + body.len()).unwrap().to_be_bytes();
-    let pseudo = [octets(from), octets(to), length.to_vec(), vec![0, 0, 0, 58]].concat();
-    let check = sum(&[&pseudo, &[kind, 0, 0, 0], &body]);
-    ip(from, to, 58, 255, &[&[kind, 0][..], &check, &body].concat())
 }
 
 #[test]
@@ -270,10 +179,10 @@ fn forged_neighbour_discovery_is_refused() {
     let gateway: IpAddr = "fd44:0:0:1::1".parse().unwrap();
     let [mine, victims, far] = [&scene.attacker, &scene.victim, &scene.far].map(|pod| pod.addresses()[1]);
     ping(&scene.netns(&scene.victim), far, DEADLINE).unwrap();
-    let forged = [
-        to_gateway(own, neighbour(135, mine, gateway, gateway, mac(&scene.victim))),
-        to_gateway(own, neighbour(135, victims, gateway, gateway, own)),
-    ];
+    let solicitation = |from: IpAddr, link: [u8; 6]| {
+        to_gateway(own, &neighbour(135, 0, from, gateway, gateway, &link_layer_option(1, link)))
+    };
+    let forged = [solicitation(mine, mac(&scene.victim)), solicitation(victims, own)];
     let drops = || {
         ["ndp_forged", "ndp_other", "source_ip", "destination_mac"]
             .iter()
@@ -286,20 +195,13 @@ fn forged_neighbour_discovery_is_refused() {
     assert!(scene.counted("ndp_forged") >= 1);
     // "I am the gateway", to the victim.
     let before = drops();
-    let advertised = neighbour(136, mine, victims, gateway, own);
-    scene.send(&[
-        to_gateway(own, advertised.clone()),
-        ethernet(mac(&scene.victim), own, advertised.0, &advertised.1),
-    ]);
+    // The flag "override".
+    let advertised = neighbour(136, 0x2000_0000, mine, victims, gateway, &link_layer_option(2, own));
+    scene.send(&[to_gateway(own, &advertised), advertised.frame(mac(&scene.victim), own)]);
     testkit::wait_until(DEADLINE, "the advertisements are dropped", || drops() >= before + 2);
     let at = Target::Pod(scene.victim.key.clone());
     let neighbours = scene.lab.stdout(&at, "ip", &["-6", "neigh"]).unwrap();
     assert!(!neighbours.contains(&scene.attacker.mac.unwrap().to_string()), "{neighbours}");
-}
-
-/// A tunnel's payload: the VXLAN header (RFC 7348, section 5) and a frame to a node's overlay device.
-fn vxlan(vni: u32, frame: &[u8]) -> Vec<u8> {
-    [&[8, 0, 0, 0][..], &(vni << 8).to_be_bytes(), frame].concat()
 }
 
 /// Has a socket leave out the UDP checksum of what it sends, or not.
@@ -317,10 +219,7 @@ fn no_checksum(socket: &UdpSocket, value: i32) {
 fn tunnelled(scene: &Scene) -> Vec<Vec<u8>> {
     let mac = naming::OVERLAY_MAC.0;
     both(&scene.far, &scene.victim)
-        .map(|(from, to)| {
-            let (kind, packet) = udp(from, to, PORT, b"tunnel");
-            ethernet(mac, [2, 0x6d, 0x69, 0x64, 0x6f, 3], kind, &packet)
-        })
+        .map(|(from, to)| udp_to(from, to, PORT, b"tunnel").frame(mac, [2, 0x6d, 0x69, 0x64, 0x6f, 3]))
         .collect()
 }
 
@@ -336,14 +235,14 @@ fn overlay_drops(scene: &Scene) -> u64 {
 }
 
 #[test]
-fn a_strangers_tunnel_to_the_node_is_refused() {
+fn a_tunnel_from_an_unauthorized_peer_is_refused() {
     let scene = Scene::new();
     let victim = scene.listen(&scene.victim);
     let node: SocketAddr = "172.30.0.11:4789".parse().unwrap();
     for (from, vni) in [(Target::Fabric, 1), (Target::Fabric, 2), (Target::Outside, 1)] {
         let before = overlay_drops(&scene);
         let socket = scene.lab.netns(&from).unwrap().run(|| UdpSocket::bind("0.0.0.0:0")).unwrap().unwrap();
-        // Those without a checksum are judged at the uplink, the others after the kernel's VXLAN device.
+        // Packets without a checksum are handled at the uplink, the others behind the kernel's VXLAN device.
         for without_checksum in [0, 1] {
             no_checksum(&socket, without_checksum);
             for frame in tunnelled(&scene) {
@@ -366,12 +265,11 @@ fn a_pods_tunnel_to_a_nodes_port_is_refused() {
     let own = mac(&scene.attacker);
     let outside = |to: IpAddr, frame: &[u8]| {
         let from = scene.attacker.addresses()[usize::from(to.is_ipv6())];
-        to_gateway(own, udp(from, to, 4789, &vxlan(1, frame)))
+        to_gateway(own, &udp_to(from, to, 4789, &vxlan(1, frame)))
     };
     let in_its_name: Vec<_> = both(&scene.victim, &scene.far)
         .map(|(from, to)| {
-            let (kind, packet) = udp(from, to, PORT, b"in the name of a neighbour");
-            ethernet(naming::OVERLAY_MAC.0, GATEWAY_MAC.0, kind, &packet)
+            udp_to(from, to, PORT, b"in the name of a neighbour").frame(naming::OVERLAY_MAC.0, GATEWAY_MAC.0)
         })
         .collect();
     // To the other node, to its own node, and to anybody else.
@@ -380,7 +278,7 @@ fn a_pods_tunnel_to_a_nodes_port_is_refused() {
         let frames: Vec<_> = in_its_name.iter().map(|frame| outside(node, frame)).collect();
         scene.refused("tunnel_from_pod", &frames);
     }
-    // Its node's address in the Pod network is no way out: there it is a stranger's.
+    // Its node's address in the Pod network leads out of no tunnel: there it is that of an unauthorized peer.
     let before = overlay_drops(&scene);
     let frames: Vec<_> = tunnelled(&scene);
     scene.send(&frames.iter().map(|frame| outside("10.244.1.2".parse().unwrap(), frame)).collect::<Vec<_>>());
@@ -396,7 +294,7 @@ fn damaged_frames_are_refused() {
     let victim = scene.listen(&scene.victim);
     let own = mac(&scene.attacker);
     for (from, to) in both(&scene.attacker, &scene.victim) {
-        let whole = to_gateway(own, udp(from, to, PORT, b"damaged"));
+        let whole = to_gateway(own, &udp_to(from, to, PORT, b"damaged"));
         // Cut within the IP header; another version; an IPv4 header shorter than any.
         let mut frames = [15, 20, 33].map(|length| whole[..length].to_vec()).to_vec();
         let version = |byte: u8| {
@@ -411,7 +309,7 @@ fn damaged_frames_are_refused() {
         scene.refused("malformed", &frames);
     }
     assert_eq!(received(&victim), [b""; 0]);
-    // Whoever sends such things is not cut off.
+    // The sender is not cut off.
     ping(&scene.netns(&scene.attacker), scene.victim.addresses()[0], DEADLINE).unwrap();
 }
 
@@ -422,18 +320,18 @@ fn only_root_may_call_the_agent() {
     let sh = |line: &str| lab.output(&node, "sh", &["-c", line]).unwrap();
     let socket = "/run/midonet-kube-node/api";
     let call = format!("curl -s -m30 --http2-prior-knowledge --unix-socket {socket} http://agent/");
-    let stranger = format!("setpriv --reuid 65534 --regid 65534 --clear-groups {call}");
+    let unauthorized = format!("setpriv --reuid 65534 --regid 65534 --clear-groups {call}");
     assert!(sh(&call).status.success(), "root may");
-    assert!(!sh(&stranger).status.success(), "the file's mode does not let strangers in");
+    assert!(!sh(&unauthorized).status.success(), "the file's mode admits root alone");
     let refused = || {
         let page = String::from_utf8(sh("curl -sf http://127.0.0.1:9454/metrics").stdout).unwrap();
         let line = "midonet_kube_node_socket_refused_total{reason=\"not_root\"} ";
         page.lines().find_map(|l| l.strip_prefix(line)).unwrap().parse::<u64>().unwrap()
     };
-    // Where somebody opened the file to all, the agent asks the kernel who it is.
+    // Where the file is open to all, the agent asks the kernel for the peer's credentials.
     assert_eq!(refused(), 0);
     assert!(sh(&format!("chmod 755 /run/midonet-kube-node; chmod 666 {socket}")).status.success());
-    assert!(!sh(&stranger).status.success(), "a stranger was served");
+    assert!(!sh(&unauthorized).status.success(), "an unauthorized peer was served");
     testkit::wait_until(DEADLINE, "the refusal is counted", || refused() == 1);
     assert!(lab.status("node1").unwrap().agent.unwrap().ready);
 }
