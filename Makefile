@@ -6,7 +6,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help rust musl packages-build packages-lint packages-test build image demo test test-programs test-fuzz test-crates test-kernels fuzz bench cluster cluster-down lint fmt
 
+# What operators get; the image has these alone.
 PROGRAMS := midonet-kube-node midokube
+# What developers get besides: a cluster of namespaces on one machine.
+LAB := midokube-lab
 PLUGIN := midonet-kube-cni
 HOST = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 OUT = target/$(HOST)/release
@@ -16,7 +19,7 @@ HAS_MUSL = $(shell [ -d "$$(rustc --print sysroot)/lib/rustlib/$(MUSL)" ] && ech
 PLUGIN_TARGET = $(if $(HAS_MUSL),$(MUSL),$(HOST))
 
 # Every script, by its first line; what they source comes with them.
-SCRIPTS = $(shell git grep -lE '^\#!/bin/(ba)?sh' -- deploy fuzz tests)
+SCRIPTS = $(shell git grep -lE '^\#!/bin/(ba)?sh' -- .ci deploy fuzz tests)
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -33,29 +36,30 @@ packages-build: rust
 
 packages-lint: rust
 	@tests/cluster/packages install lint
+	@tests/cargo-deny --version >/dev/null
 
 packages-test: rust
 	@tests/cluster/packages install test
 
 build: packages-build musl ## Build the programs into target/release
-	cargo build --release --locked $(PROGRAMS:%=-p %)
+	cargo build --release --locked $(PROGRAMS:%=-p %) -p lab
 	cargo build --profile plugin --locked -p $(PLUGIN) --target $(PLUGIN_TARGET)
 	@mkdir -p target/release
-	@cp -f $(PROGRAMS:%="$(OUT)/%") "target/$(PLUGIN_TARGET)/plugin/$(PLUGIN)" target/release/
+	@cp -f $(PROGRAMS:%="$(OUT)/%") "$(OUT)/$(LAB)" "target/$(PLUGIN_TARGET)/plugin/$(PLUGIN)" target/release/
 	@cp -f target/release/midonet-kube-cni target/release/midonet-kube-ipam
 
 image: build ## Build the container image, target/midonet-kube.tar
 	deploy/image target/release target/midonet-kube.tar
 
 demo: packages-test build ## Three nodes on this machine, Pods, and every path between them (root)
-	target/release/midokube lab demo
+	target/release/midokube-lab demo
 
 test-programs: packages-test
 	tests/cluster/build
 
-# One failure hides nothing of the rest, and the machine is as it was.
-test: test-programs build image ## Everything, a real three-node Kubernetes included (root)
-	tests/host-unchanged $(MAKE) --no-print-directory --keep-going test-fuzz test-crates
+# All parts run, whatever fails, and the machine is as it was before.
+test: packages-lint test-programs build image ## Everything, a real three-node Kubernetes included (root)
+	tests/host-unchanged $(MAKE) --no-print-directory --keep-going lint test-fuzz test-crates
 
 test-fuzz:
 	fuzz/run all -seed=1 -runs=5000
@@ -79,14 +83,13 @@ cluster: test-programs image ## A real Kubernetes of three nodes with this netwo
 cluster-down: ## End it
 	tests/cluster/cluster down
 
-lint: packages-lint ## Format, lints, licences and advisories
+lint: packages-lint ## Formatting, lints, licences of dependencies
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	shellcheck --severity=warning --source-path=SCRIPTDIR $(SCRIPTS)
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	cargo clippy --release --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz -- -D warnings
-	cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
-	cargo deny --all-features check bans licenses sources
+	tests/cargo-deny --all-features check bans licenses sources
 
 fmt: rust ## Format the sources
 	cargo fmt --all

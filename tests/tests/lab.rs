@@ -6,24 +6,20 @@ use std::net::IpAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use e2e::{DEADLINE, TestLab};
+use e2e::{DEADLINE, TestLab, pod};
 use lab::probe::{EchoServer, ping, tcp_echo, udp_echo};
-use lab::{Family, Pod, Target};
-
-fn pod(pod: &Pod) -> Target {
-    Target::Pod(pod.key.clone())
-}
+use lab::{Family, Target};
 
 fn node(name: &str) -> Target {
     Target::Node(name.into())
 }
 
-/// `midokube lab demo` tries every path itself; here it has to say that each works.
+/// `midokube-lab demo` tries every path itself; here it has to say that each works.
 fn demo(family: &str) {
     testkit::require_root();
     let folder = tempfile::tempdir().unwrap();
-    let output = Command::new(testkit::bin("midokube"))
-        .args(["lab", "demo", "--family", family, "--dir"])
+    let output = Command::new(testkit::bin("midokube-lab"))
+        .args(["demo", "--family", family, "--dir"])
         .arg(folder.path().join("lab"))
         .env("CI", "true")
         .env_remove("KEEP")
@@ -58,13 +54,13 @@ fn every_path_works_with_ipv6_alone() {
     demo("6");
 }
 
-/// `midokube lab`, as it is typed.
+/// `midokube-lab`, as it is typed.
 #[test]
 fn commands_keep_to_the_namespace_that_is_named() {
     let lab = TestLab::up(1, Family::V4, &[]).unwrap();
     let run = |line: &str| {
-        let mut command = Command::new(testkit::bin("midokube"));
-        let output = command.arg("lab").arg("--dir").arg(lab.dir()).args(line.split(' ')).output().unwrap();
+        let mut command = Command::new(testkit::bin("midokube-lab"));
+        let output = command.arg("--dir").arg(lab.dir()).args(line.split(' ')).output().unwrap();
         let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         (output.status.success(), text)
     };

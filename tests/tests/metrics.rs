@@ -1,4 +1,4 @@
-//! The page for Prometheus: as docs/metrics.md has it, by the conventions of Prometheus and OpenMetrics, and where
+//! The page for Prometheus: as docs/monitoring.md has it, by the conventions of Prometheus and OpenMetrics, and where
 //! probes and Prometheus look for it.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
@@ -75,9 +75,9 @@ fn labels(series: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The table rows of docs/metrics.md: each metric's type and labels.
+/// The table rows of docs/monitoring.md: each metric's type and labels.
 fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/metrics.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/monitoring.md");
     let text = std::fs::read_to_string(path).unwrap();
     let rows = text
         .lines()
@@ -113,7 +113,7 @@ fn the_page_is_as_documented_and_complete_from_the_start() {
             (format!("{name}{suffix}"), (metric.kind.clone(), labels))
         })
         .collect();
-    assert_eq!(exposed, documented(), "docs/metrics.md and the page differ");
+    assert_eq!(exposed, documented(), "docs/monitoring.md and the page differ");
 
     for (name, metric) in &metrics {
         assert!(name.starts_with(PREFIX) && metric.has_help, "{name}: {metric:?}");

@@ -15,17 +15,21 @@ use plumbing::NetNs;
 use crate::enter::Namespaces;
 use crate::fabric;
 use crate::process::Process;
-use crate::state::{Lock, State};
+use crate::state::{self, Lock, State};
 
 /// Where a lab is unless it is told otherwise.
 pub const DEFAULT_DIR: &str = "/run/midokube-lab";
 
-/// What commands for the lab in `dir` begin with: hints are to work as they are printed.
+/// The program that has the commands of a lab.
+pub const PROGRAM: &str = "midokube-lab";
+
+/// How a command for the lab in `dir` begins: a hint can be typed as it is printed.
 pub fn command(dir: &Path) -> String {
     if dir == Path::new(DEFAULT_DIR) {
-        return "midokube lab".to_owned();
+        PROGRAM.to_owned()
+    } else {
+        format!("{PROGRAM} --dir {}", dir.display())
     }
-    format!("midokube lab --dir {}", dir.display())
 }
 
 /// How long a machine may take to end.
@@ -197,7 +201,10 @@ impl Lab {
         for part in [self.manifests(), self.logs()] {
             gone(fs::remove_dir_all(&part)).with_context(|| format!("cannot remove {}", part.display()))?;
         }
-        for part in ["lab.json", "lock"].map(|name| self.dir.join(name)) {
+        let record = state::file(&self.dir);
+        let unfinished =
+            atomic_file::leftovers(&record).with_context(|| format!("cannot read {}", self.dir.display()))?;
+        for part in unfinished.into_iter().chain([record, self.dir.join("lock")]) {
             gone(fs::remove_file(&part)).with_context(|| format!("cannot remove {}", part.display()))?;
         }
         drop(lock);

@@ -25,7 +25,7 @@ mod topology;
 mod up;
 mod wire;
 
-pub use lab::{DEFAULT_DIR, Guard, Lab, Target, command, pod_key};
+pub use lab::{DEFAULT_DIR, Guard, Lab, PROGRAM, Target, command, pod_key};
 pub use process::Process;
 pub use state::{Node, Pod, State};
 pub use topology::{Family, MAX_NODES, ParseFamilyError, addresses};

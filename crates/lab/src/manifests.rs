@@ -1,9 +1,9 @@
 //! The cluster's objects as files, which the agents read in an API server's place.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use atomic_file::Durability;
 use serde_json::{Value, json};
 
 use crate::state::{Node, Pod};
@@ -49,15 +49,15 @@ pub(crate) fn pod_file(dir: &Path, pod: &Pod) -> PathBuf {
 
 /// Writes an object in one step: a reader sees all of it or nothing.
 pub(crate) fn write(path: &Path, object: &Value) -> Result<()> {
-    let temporary = path.with_extension("tmp");
     let text = serde_yaml_ng::to_string(object)?;
-    fs::write(&temporary, text)
-        .and_then(|()| fs::rename(&temporary, path))
+    atomic_file::replace(path, text.as_bytes(), 0o644, Durability::Unsynced)
         .with_context(|| format!("cannot write manifest {}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::process::Process;
     use crate::topology::{Family, addresses};

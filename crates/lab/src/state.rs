@@ -1,11 +1,12 @@
 //! What a lab writes down about itself: `lab.json` in its directory. Whoever changes it holds the lock.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use atomic_file::Durability;
 use ipnet::IpNet;
 use naming::{Mac, PodKey};
 use nix::fcntl::{Flock, FlockArg};
@@ -170,7 +171,7 @@ impl State {
         let state: Self = serde_json::from_str(text)?;
         ensure!(
             state.format == FORMAT,
-            "format {} is not {FORMAT}: use the midokube that made the lab",
+            "format {} is not {FORMAT}: use the midokube-lab that made the lab",
             state.format
         );
         Ok(state)
@@ -179,13 +180,9 @@ impl State {
     /// Replaces the record in `dir` in one step. The caller holds the [`Lock`].
     pub(crate) fn store(&self, dir: &Path) -> Result<()> {
         let write = || -> Result<()> {
-            let mut temporary = tempfile::NamedTempFile::new_in(dir)?;
-            // In one piece: a file that every token is written to grows slow with many Pods.
             let mut text = serde_json::to_vec_pretty(self)?;
             text.push(b'\n');
-            temporary.write_all(&text)?;
-            temporary.persist(file(dir))?;
-            Ok(())
+            Ok(atomic_file::replace(&file(dir), &text, 0o600, Durability::Unsynced)?)
         };
         write().with_context(|| format!("cannot write {}", file(dir).display()))
     }
@@ -206,7 +203,8 @@ impl Lock {
     }
 }
 
-fn file(dir: &Path) -> PathBuf {
+/// The record's file.
+pub(crate) fn file(dir: &Path) -> PathBuf {
     dir.join("lab.json")
 }
 
@@ -249,7 +247,9 @@ mod tests {
     #[test]
     fn refuses_another_format_and_says_whose_it_is() {
         let text = serde_json::to_string(&State { format: 99, ..state() }).unwrap();
-        assert!(State::parse(&text).unwrap_err().to_string().contains("use the midokube that made the lab"));
+        assert!(
+            State::parse(&text).unwrap_err().to_string().contains("use the midokube-lab that made the lab")
+        );
     }
 
     #[test]

@@ -158,7 +158,7 @@ fn down_leaves_nothing_and_can_be_repeated() {
     }
     assert!(!lab.dir().exists());
     lab.down().unwrap();
-    let hint = format!("`midokube lab --dir {} up`", lab.dir().display());
+    let hint = format!("`midokube-lab --dir {} up`", lab.dir().display());
     let error = Lab::open(lab.dir()).unwrap_err().to_string();
     assert!(error.contains(&hint), "{error}");
 }
@@ -186,7 +186,7 @@ fn a_second_lab_in_the_same_place_is_refused_and_the_first_lives() {
     let options = options(1, Family::V4);
     let lab = Lab::up(&options, &mut |_| {}).unwrap().guarded();
     let error = Lab::up(&options, &mut |_| {}).unwrap_err().to_string();
-    let hint = format!("`midokube lab --dir {} down`", lab.dir().display());
+    let hint = format!("`midokube-lab --dir {} down`", lab.dir().display());
     assert!(error.contains("there is a lab") && error.contains(&hint), "{error}");
     assert_eq!(output(&lab, &node(1), "hostname", &[]), "node1\n");
 }

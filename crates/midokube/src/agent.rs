@@ -10,10 +10,10 @@ use anyhow::{Result, anyhow};
 use clap::Args;
 use nodeapi::v1::StatusRequest;
 use nodeapi::{Client, ConnectError, call};
+use terminal::units;
 use tonic::{Code, Status};
 
 use crate::status::Report;
-use crate::units;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -29,11 +29,6 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// The agent of a node of a lab.
-    pub(crate) fn at(socket: PathBuf) -> Self {
-        Self { socket, timeout: Duration::from_secs(5) }
-    }
-
     /// Asks for the agent's status.
     ///
     /// # Errors

@@ -4,14 +4,15 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use serde::Serialize;
+use terminal::table::{UNKNOWN, fields};
+use terminal::{Format, output};
 
+use crate::API_VERSION;
 use crate::agent::Agent;
-use crate::output::{self, API_VERSION, Format};
-use crate::table::{UNKNOWN, fields};
 
 pub(crate) const HELP: &str = "\
 Exit status: 0 when both versions are known, 1 when the agent cannot be asked; this program's
-is shown in any case. The fields of -o json and -o yaml are described in docs/status.md.
+is shown in any case. The fields of -o json and -o yaml are described in docs/reference.md.
 Example:
   midokube version -o json | jq -r .agent.version";
 

@@ -42,10 +42,10 @@ const COMMANDS: &[(Stage, &str)] = &[
     (Lab, "make image"),
     (Lab, "make demo"),
     (Lab, "KEEP=1 make demo"),
-    (Lab, "target/release/midokube lab status"),
-    (Lab, "target/release/midokube lab exec node1 midokube status"),
-    (Lab, "target/release/midokube lab exec default/pod1-1 ping -c1 10.244.2.3"),
-    (Lab, "target/release/midokube lab down"),
+    (Lab, "target/release/midokube-lab status"),
+    (Lab, "target/release/midokube-lab exec node1 midokube status"),
+    (Lab, "target/release/midokube-lab exec default/pod1-1 ping -c1 10.244.2.3"),
+    (Lab, "target/release/midokube-lab down"),
     (LabWith("ONLY=heal ROUNDS=1"), "make bench"),
     (Up, "make cluster"),
     (Kubectl, "kubectl apply -f deploy/midonet-kube.yaml"),
@@ -192,7 +192,7 @@ impl OwnRun {
 impl Drop for OwnRun {
     fn drop(&mut self) {
         // Success when there is no lab.
-        let _down = self.shell("target/release/midokube lab down").status();
+        let _down = self.shell("target/release/midokube-lab down").status();
         let _ended = self.0.kill().and_then(|()| self.0.wait());
     }
 }

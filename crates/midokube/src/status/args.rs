@@ -3,21 +3,19 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use terminal::{Format, units};
 
 use crate::agent::Agent;
-use crate::output::Format;
-use crate::units;
 
 pub(crate) const HELP: &str = "\
 Exit status: 0 when the node is ready, 3 when it is not, 1 when the agent cannot be asked,
 2 for a wrong command line. Ctrl-C ends --watch.
-The fields of -o json and -o yaml are described in docs/status.md of the project.
+The fields of -o json and -o yaml are described in docs/reference.md of the project.
 Examples:
   midokube status
   midokube status ports -n kube-system -o wide
   midokube status drops ignored --watch
-  midokube status peers -o json | jq -r '.peers[].node'
-  midokube lab exec node1 midokube status";
+  midokube status peers -o json | jq -r '.peers[].node'";
 
 /// What to show of an agent's answer, and how.
 #[derive(Debug, Args)]
@@ -28,7 +26,7 @@ pub(crate) struct StatusArgs {
     /// Only the ports of this namespace's Pods.
     #[arg(short, long)]
     pub(crate) namespace: Option<String>,
-    /// How to show it.
+    /// The output format.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
     /// Ask again and again: every 2 seconds, or every DURATION.

@@ -11,13 +11,12 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Error, Result};
+use terminal::table::wrap;
+use terminal::{Format, output};
 
-use crate::output::{self, Format};
-use crate::table::wrap;
 use args::Selection;
 pub(crate) use args::{HELP, StatusArgs};
-pub(crate) use report::{Counter, Report, Verdict};
-pub(crate) use text::counters_table;
+pub(crate) use report::Report;
 use view::View;
 
 /// Columns that every terminal has.
@@ -53,7 +52,7 @@ fn watch(period: Duration, format: Format, ask: impl Fn() -> Result<String>) -> 
             }
             Err(error) if redraws => output::redraw(&trouble(&error))?,
             Err(error) => {
-                output::complain(&output::explain(&error));
+                output::complain("midokube", &output::explain(&error));
                 true
             }
         };

@@ -12,7 +12,7 @@ pub(crate) struct Report {
     pub(super) peers: Vec<Peer>,
     pub(super) problems: Vec<Problem>,
     pub(super) leaks: Leaks,
-    pub(crate) counters: Vec<Counter>,
+    pub(super) counters: Vec<Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -118,20 +118,20 @@ pub(super) struct Leak {
 
 /// What happened to packets.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Counter {
-    pub(crate) name: String,
-    pub(crate) help: String,
+pub(super) struct Counter {
+    pub(super) name: String,
+    pub(super) help: String,
     /// Whether these packets were dropped, be it that they are ignored.
-    pub(crate) drop: bool,
-    pub(crate) packets: u64,
-    pub(crate) bytes: u64,
-    pub(crate) verdict: Verdict,
+    pub(super) drop: bool,
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+    pub(super) verdict: Verdict,
 }
 
 /// What is done with packets: the label of the agent's metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Verdict {
+pub(super) enum Verdict {
     /// They go on, or are answered.
     Forward,
     /// They are lost.

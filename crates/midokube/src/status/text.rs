@@ -1,10 +1,11 @@
 //! A report as text for people.
 
+use terminal::output::{BAD, GOOD, TITLE, paint};
+use terminal::table::{UNKNOWN, WIDTH, fields, join, known, table, wrap};
+use terminal::units::{bit_rate, bytes, seconds};
+
 use super::report::{Agent, Counter, Leaks, Network, Peer, Port, Problem, Traffic, Verdict};
 use super::view::View;
-use crate::output::{BAD, GOOD, TITLE, paint};
-use crate::table::{UNKNOWN, WIDTH, fields, join, known, table, wrap};
-use crate::units::{bit_rate, bytes, seconds};
 
 /// What reasons, packets and bytes leave of the narrow form.
 const MEANING: usize = 55;
@@ -52,10 +53,7 @@ pub(super) fn text(view: &View<'_>, wide: bool) -> String {
 }
 
 /// Counters with what they mean.
-pub(crate) fn counters_table<'a>(
-    counters: impl Iterator<Item = &'a Counter>,
-    width: Option<usize>,
-) -> String {
+fn counters_table<'a>(counters: impl Iterator<Item = &'a Counter>, width: Option<usize>) -> String {
     let meaning = width.map(|_| MEANING);
     let rows =
         counters.map(|c| [c.name.clone(), c.packets.to_string(), bytes(c.bytes), wrap(meaning, &c.help)]);

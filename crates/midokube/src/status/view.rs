@@ -1,10 +1,10 @@
-//! The wanted parts of a report, in the shape that programs get: see docs/status.md.
+//! The wanted parts of a report, in the shape that programs get: see docs/reference.md.
 
 use serde::Serialize;
 
 use super::args::{Part, Selection};
 use super::report::{Agent, Counter, Leaks, Network, Peer, Port, Problem, Report, Verdict};
-use crate::output::API_VERSION;
+use crate::API_VERSION;
 
 /// What is shown of a report. A part that is not wanted is absent.
 #[derive(Debug, Serialize)]

@@ -1,4 +1,4 @@
-//! docs/status.md describes exactly what programs get.
+//! docs/reference.md describes exactly what programs get.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::support::{FakeAgent, full, starting};
 
-const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/status.md"));
+const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference.md"));
 
 /// The fields with their types in the table below a heading.
 fn documented(heading: &str) -> BTreeMap<String, String> {
@@ -57,18 +57,18 @@ fn compare(heading: &str, documents: &[Value]) {
         seen("", document, &mut fields);
     }
     let names: Vec<_> = fields.keys().collect();
-    assert_eq!(documented.keys().collect::<Vec<_>>(), names, "docs/status.md, {heading}: other fields");
+    assert_eq!(documented.keys().collect::<Vec<_>>(), names, "docs/reference.md, {heading}: other fields");
     for (name, kinds) in &fields {
         let types = &documented[name];
         for kind in kinds {
             // An empty list has no elements to tell what they are.
             let fits = types.split(" or ").any(|known| known == *kind)
                 || *kind == "list of strings" && types == "list of objects";
-            assert!(fits, "docs/status.md, {heading}: {name} is documented as {types}, and is {kind}");
+            assert!(fits, "docs/reference.md, {heading}: {name} is documented as {types}, and is {kind}");
         }
         assert!(
             !types.ends_with("or null") || kinds.contains(&"null"),
-            "docs/status.md, {heading}: {name} is documented as {types}, and never null"
+            "docs/reference.md, {heading}: {name} is documented as {types}, and never null"
         );
     }
 }

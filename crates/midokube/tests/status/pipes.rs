@@ -1,49 +1,31 @@
 //! Whoever reads may stop, and a disk may be full: every command ends without a panic.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufReader, Read};
 use std::process::{Command, Stdio};
 
 use serde::Deserialize;
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use serde_json::Value;
 use tonic::Status;
 
 use super::support::{FakeAgent, full, midokube, starting, text};
 
-/// The record of a lab of which nothing runs.
-fn lab() -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    let record = json!({
-        "format": 1, "boot_id": "another", "family": "46", "cluster_cidrs": [], "binaries": "/", "agent_args": [],
-        "fabric": null, "outside": null, "pods": [],
-        "nodes": [{"name": "node1", "init": {"pid": 1, "start": 1}, "agent": null, "addresses": [], "pod_cidrs": []}],
-    });
-    fs::write(dir.path().join("lab.json"), record.to_string()).unwrap();
-    dir
-}
-
 /// Every command that prints something, with its exit status otherwise.
-fn commands(agent: &FakeAgent, lab: &TempDir) -> Vec<(Command, i32)> {
+fn commands(agent: &FakeAgent) -> Vec<(Command, i32)> {
     let mut commands = Vec::new();
     for format in ["table", "wide", "json", "yaml"] {
         commands.push((agent.command(&["status", "-o", format]), 0));
         commands.push((agent.command(&["version", "-o", format]), 0));
-        let mut status = midokube(&["lab", "status", "-o", format, "--dir"]);
-        status.arg(lab.path());
-        commands.push((status, 0));
     }
     for help in [
         &["--help"][..],
         &["--version"],
         &["help"],
-        &["help", "lab"],
+        &["help", "version"],
         &["status", "--help"],
-        &["lab", "demo", "--help"],
         &["completions", "bash"],
         &["completions", "zsh"],
         &["completions", "fish"],
-        &["lab", "--dir", "/nowhere", "down"],
     ] {
         commands.push((midokube(help), 0));
     }
@@ -52,9 +34,9 @@ fn commands(agent: &FakeAgent, lab: &TempDir) -> Vec<(Command, i32)> {
 
 #[test]
 fn a_closed_pipe_ends_every_command_quietly() {
-    let (agent, lab) = (FakeAgent::with(full()), lab());
+    let agent = FakeAgent::with(full());
     let not_ready = FakeAgent::with(starting());
-    let mut commands = commands(&agent, &lab);
+    let mut commands = commands(&agent);
     commands.push((not_ready.command(&["status"]), 3));
     commands.push((agent.command(&["status", "--watch=100ms"]), 0));
     for (mut command, code) in commands {
@@ -69,8 +51,8 @@ fn a_closed_pipe_ends_every_command_quietly() {
 
 #[test]
 fn a_full_disk_is_told() {
-    let (agent, lab) = (FakeAgent::with(full()), lab());
-    for (mut command, _) in commands(&agent, &lab) {
+    let agent = FakeAgent::with(full());
+    for (mut command, _) in commands(&agent) {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let output = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{command:?}");

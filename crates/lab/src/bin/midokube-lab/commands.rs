@@ -1,31 +1,31 @@
-//! `midokube lab`: the commands that make, use and end a lab.
+//! The commands that make, use and remove a lab.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, ensure};
 use lab::{Lab, Options, Process, State};
+use terminal::output;
+use terminal::table::{WIDTH, join, table};
 
-use crate::cli::{LabCommand, Namespace, PodCommand, Size};
+use crate::cli::{Command, Namespace, PodCommand, Size};
 use crate::demo::{self, Progress};
-use crate::output;
 use crate::signals;
-use crate::table::{WIDTH, join, table};
 
 /// Where a new Pod is when nobody says otherwise.
 const DEFAULT_NAMESPACE: &str = "default";
 
-pub(crate) fn run(dir: &Path, command: LabCommand) -> Result<ExitCode> {
+pub(crate) fn run(dir: &Path, command: Command) -> Result<ExitCode> {
     match command {
-        LabCommand::Up(size) => up(dir, &size)?,
-        LabCommand::Status { namespace, output } => {
+        Command::Up(size) => up(dir, &size)?,
+        Command::Status { namespace, output } => {
             output::write(&output.text(&state(dir, &namespace)?, show)?)?;
         }
-        LabCommand::Exec { namespace, place, command } => return exec(dir, &namespace, &place, &command),
-        LabCommand::Pod(PodCommand::Add { namespace, node, name }) => {
+        Command::Exec { namespace, place, command } => return exec(dir, &namespace, &place, &command),
+        Command::Pod(PodCommand::Add { namespace, node, name }) => {
             let mut key = lab::pod_key(&name, namespace.namespace.as_deref().unwrap_or_default())?;
             if key.namespace.is_empty() {
                 DEFAULT_NAMESPACE.clone_into(&mut key.namespace);
@@ -33,12 +33,12 @@ pub(crate) fn run(dir: &Path, command: LabCommand) -> Result<ExitCode> {
             let pod = Lab::open(dir)?.add_pod(&node, &key.namespace, &key.name)?;
             output::write(&format!("Pod {} on {}: {}\n", pod.key, pod.node, join(&pod.addresses())))?;
         }
-        LabCommand::Pod(PodCommand::Delete { namespace, name }) => {
+        Command::Pod(PodCommand::Delete { namespace, name }) => {
             let lab = Lab::open(dir)?;
             lab.delete_pod(&lab.find_pod(&name, namespace.namespace.as_deref())?)?;
         }
-        LabCommand::Down => down(dir)?,
-        LabCommand::Demo { size, keep } => return demo::run(dir, &size, keep),
+        Command::Down => down(dir)?,
+        Command::Demo { size, keep } => return demo::run(dir, &size, keep),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -104,7 +104,7 @@ fn exec(dir: &Path, namespace: &Namespace, place: &str, command: &[String]) -> R
     // A terminal's interrupt is for the program inside: this one waits for it.
     let _ignored = signals::interrupted()?;
     let path = std::env::var("PATH").unwrap_or_default();
-    let mut command = Command::new(program);
+    let mut command = process::Command::new(program);
     command.args(arguments).env("PATH", format!("{path}:{}", lab.state()?.binaries.display()));
     let status = lab.enter(&target, &mut command)?.wait()?;
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// A number of bytes with a unit.
 #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-pub(crate) fn bytes(bytes: u64) -> String {
+pub fn bytes(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "KiB", "MiB", "GiB"] {
         if value < 1024.0 {
@@ -17,7 +17,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
 
 /// Bits a second with a unit, as traffic control has them: in thousands.
 #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-pub(crate) fn bit_rate(bits: u64) -> String {
+pub fn bit_rate(bits: u64) -> String {
     let mut value = bits as f64;
     for unit in ["bit/s", "kbit/s", "Mbit/s", "Gbit/s"] {
         if value < 1000.0 {
@@ -29,7 +29,7 @@ pub(crate) fn bit_rate(bits: u64) -> String {
 }
 
 /// Seconds in the two largest units that they fill.
-pub(crate) fn seconds(seconds: u64) -> String {
+pub fn seconds(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds}s"),
@@ -40,7 +40,7 @@ pub(crate) fn seconds(seconds: u64) -> String {
 }
 
 /// A duration on the command line: a number with the unit ms, s, m or h; seconds without one.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let seconds = match unit {

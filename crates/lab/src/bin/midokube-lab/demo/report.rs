@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lab::{Pod, State, Target};
+use nodeapi::v1::Counter;
+use terminal::table::{UNKNOWN, WIDTH, join, table};
+use terminal::units::bytes;
 
 use super::check::Outcome;
 use super::paths::Kind;
-use crate::status::{Counter, Verdict};
-use crate::table::{UNKNOWN, WIDTH, join, table};
 
 /// The Pods with their addresses; without a limit to the width, with MAC addresses and port ids, too.
 pub(crate) fn pods(pods: &[Pod], width: Option<usize>) -> String {
@@ -106,7 +107,7 @@ pub(crate) fn failures(outcomes: &[Outcome]) -> String {
 /// The sum of what several nodes dropped, by reason.
 pub(crate) fn drops<'a>(counters: impl Iterator<Item = &'a Counter>) -> Vec<Counter> {
     let mut sums: BTreeMap<&str, Counter> = BTreeMap::new();
-    for counter in counters.filter(|c| c.verdict == Verdict::Drop && c.packets > 0) {
+    for counter in counters.filter(|c| c.verdict == "drop" && c.packets > 0) {
         match sums.get_mut(counter.name.as_str()) {
             Some(sum) => {
                 sum.packets += counter.packets;
@@ -118,6 +119,12 @@ pub(crate) fn drops<'a>(counters: impl Iterator<Item = &'a Counter>) -> Vec<Coun
         }
     }
     sums.into_values().collect()
+}
+
+/// Counters with what they mean.
+pub(crate) fn counters(counters: &[Counter]) -> String {
+    let row = |c: &Counter| [c.name.clone(), c.packets.to_string(), bytes(c.bytes), c.help.clone()];
+    table(None, ["REASON", "PACKETS", "BYTES", "MEANING"], counters.iter().map(row))
 }
 
 /// Least, middle and greatest of the times, in milliseconds.

@@ -1,4 +1,4 @@
-//! `midokube lab demo`: from nothing to a cluster on this machine, every path tried, all removed.
+//! `midokube-lab demo`: makes a cluster on this machine, tries every path, and removes it.
 
 mod check;
 mod paths;
@@ -16,21 +16,24 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lab::{Lab, State, Target, probe};
+use nodeapi::v1::{Counter, StatusRequest};
+use nodeapi::{Client, call};
+use terminal::output::{self, explain};
+use terminal::table::WIDTH;
+use terminal::units::bytes;
 
-use crate::agent::Agent;
 use crate::cli::Size;
-use crate::lab_commands::{add_pods, options};
-use crate::output::{self, explain};
+use crate::commands::{add_pods, options};
 use crate::signals;
-use crate::status::{self, Counter};
-use crate::table::WIDTH;
-use crate::units::bytes;
 use check::Outcome;
 pub(crate) use progress::Progress;
 pub(crate) use report::pods as pods_table;
 
 /// How long each connection sends when throughput is measured.
 const MEASURE: Duration = Duration::from_secs(1);
+
+/// How long an agent may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// A shell's exit status for a program ended by SIGINT.
 const INTERRUPTED: u8 = 130;
@@ -60,7 +63,10 @@ pub(crate) fn run(dir: &Path, size: &Size, keep: bool) -> Result<ExitCode> {
     });
     let elapsed = progress.finish();
     if cancelled.load(Ordering::Relaxed) {
-        output::complain(&format!("interrupted{}", if keep { "" } else { "; everything was removed" }));
+        output::complain(
+            "midokube-lab",
+            &format!("interrupted{}", if keep { "" } else { "; everything was removed" }),
+        );
         return Ok(ExitCode::from(INTERRUPTED));
     }
     let findings = result?;
@@ -88,11 +94,17 @@ fn explore(lab: &Lab, size: &Size, cancelled: &AtomicBool, progress: &Progress) 
     let throughput = throughput(lab, &state, cancelled)?;
     let mut counters = BTreeMap::new();
     for node in &state.nodes {
-        let agent = Agent::at(lab.socket(&node.name)?);
-        let report = agent.report().with_context(|| format!("node {}", node.name))?;
-        counters.insert(node.name.clone(), report.counters);
+        counters.insert(node.name.clone(), counters_of(lab, &node.name)?);
     }
     Ok(Findings { state, outcomes, throughput, counters })
+}
+
+/// The packet counters of a node, from its agent.
+fn counters_of(lab: &Lab, node: &str) -> Result<Vec<Counter>> {
+    let status = || -> Result<_> {
+        Ok(Client::connect(&lab.socket(node)?, ANSWER)?.call(&call::STATUS, &StatusRequest {})?)
+    };
+    Ok(status().with_context(|| format!("cannot get the status of {node}'s agent"))?.counters)
 }
 
 /// One path on a node and one across nodes, as far as there are such. A path that does not work is
@@ -153,13 +165,13 @@ fn drops<'a>(title: &str, counters: impl Iterator<Item = &'a Counter>) -> String
     if drops.is_empty() {
         return format!("{title}: none");
     }
-    format!("{title}\n{}", status::counters_table(drops.iter(), Some(WIDTH)))
+    format!("{title}\n{}", report::counters(&drops))
 }
 
 fn look_around(dir: &Path, state: &State) -> String {
     // As it was typed: it need not be in PATH.
-    let midokube = std::env::args().next().unwrap_or_else(|| "midokube".to_owned());
-    let lab = lab::command(dir).replacen("midokube", &midokube, 1);
+    let program = std::env::args().next().unwrap_or_else(|| lab::PROGRAM.to_owned());
+    let lab = lab::command(dir).replacen(lab::PROGRAM, &program, 1);
     let pod = state.pods.first().map_or("default/pod1-1".to_owned(), |pod| pod.key.to_string());
     format!(
         "The lab stays. Look around:\n  \

@@ -10,12 +10,9 @@ use clap::builder::styling::{AnsiColor, Style};
 use serde::Serialize;
 use terminal_size::{Height, terminal_size_of};
 
-/// What the documents for programs begin with. The number grows when a field goes or changes its meaning.
-pub(crate) const API_VERSION: &str = "midokube.midonet.org/v1";
-
 /// How to show a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(crate) enum Format {
+pub enum Format {
     /// For people; fits 100 columns.
     #[default]
     Table,
@@ -28,12 +25,11 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// `value` in this format; `text` makes the form for people, which is wide or not.
-    pub(crate) fn text<T: Serialize>(
-        self,
-        value: &T,
-        text: impl FnOnce(&T, bool) -> String,
-    ) -> Result<String> {
+    /// `value` in this format; `text` makes the form for people, given whether it is to be wide.
+    ///
+    /// # Errors
+    /// The value cannot be serialized.
+    pub fn text<T: Serialize>(self, value: &T, text: impl FnOnce(&T, bool) -> String) -> Result<String> {
         Ok(match self {
             Self::Table | Self::Wide => text(value, self == Self::Wide) + "\n",
             Self::Json => serde_json::to_string_pretty(value)? + "\n",
@@ -42,21 +38,20 @@ impl Format {
     }
 }
 
-/// Writes all of `text` to standard output, without its colours where they are not wanted: not to a
-/// terminal, or `NO_COLOR` is set. Returns whether somebody still reads: a closed pipe is no error, as
-/// with `ls | head`.
+/// Writes all of `text` to standard output, without its colours if that is no terminal or `NO_COLOR` is set.
+/// Returns whether the reader is still there: a closed pipe is no error, as with `ls | head`.
 ///
 /// # Errors
 /// It cannot be written, for example since the disk is full.
-pub(crate) fn write(text: &str) -> Result<bool> {
+pub fn write(text: &str) -> Result<bool> {
     if coloured() { write_raw(text) } else { write_raw(&strip_str(text).to_string()) }
 }
 
-/// Shows `text` on a terminal in the place of what was there, as much of it as there is room for.
+/// Replaces what a terminal shows by as much of `text` as fits on it. Returns as [`write`] does.
 ///
 /// # Errors
 /// It cannot be written.
-pub(crate) fn redraw(text: &str) -> Result<bool> {
+pub fn redraw(text: &str) -> Result<bool> {
     let height = terminal_size_of(io::stdout()).map_or(usize::MAX, |(_, Height(rows))| rows.into());
     let text = if coloured() { text.to_owned() } else { strip_str(text).to_string() };
     let lines: Vec<&str> = text.lines().take(height.saturating_sub(1)).collect();
@@ -72,9 +67,10 @@ fn write_raw(text: &str) -> Result<bool> {
     }
 }
 
-/// Tells what is wrong on standard error; if nobody can hear that, there is nobody to tell it to.
-pub(crate) fn complain(what: &str) {
-    let _ = writeln!(io::stderr(), "midokube: {what}");
+/// Reports what is wrong on standard error, after the program's name. If standard error cannot be written,
+/// there is nobody to tell.
+pub fn complain(program: &str, what: &str) {
+    let _ = writeln!(io::stderr(), "{program}: {what}");
 }
 
 /// Whether standard output gets colours: it is a terminal, and neither `NO_COLOR` nor `CLICOLOR` forbids
@@ -83,17 +79,20 @@ fn coloured() -> bool {
     AutoStream::choice(&io::stdout()) != ColorChoice::Never
 }
 
-/// Where the text for people has colours.
-pub(crate) const TITLE: Style = Style::new().bold();
-pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
-pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+/// The style of a title.
+pub const TITLE: Style = Style::new().bold();
+/// The style of a good state.
+pub const GOOD: Style = AnsiColor::Green.on_default();
+/// The style of a bad state.
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
 
-pub(crate) fn paint(style: Style, text: &str) -> String {
+/// `text` in a style, for a terminal; [`write`] removes it elsewhere.
+pub fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
 /// An error with its causes, without those that it names itself already.
-pub(crate) fn explain(error: &anyhow::Error) -> String {
+pub fn explain(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
         "" => cause,
         said if said.contains(&cause) => text,

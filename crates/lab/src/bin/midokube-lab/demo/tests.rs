@@ -5,7 +5,6 @@ use super::check::Outcome;
 use super::paths::{Kind, paths, servers};
 use super::report;
 use super::*;
-use crate::status::Verdict;
 
 /// Two nodes with two Pods each, over both families, of which nothing runs.
 fn state() -> State {
@@ -69,7 +68,7 @@ fn every_path_there_is_in_both_families() {
 }
 
 #[test]
-fn who_may_be_seen_depends_on_the_way() {
+fn the_source_that_may_be_seen_depends_on_the_path() {
     let paths = paths(&state()).unwrap();
     let sources = |kind, from: &str, v4: bool| {
         let path = paths
@@ -126,21 +125,21 @@ fn the_last_line_counts() {
 
 #[test]
 fn drops_add_up_and_what_is_normal_is_left_out() {
-    let counter = |name: &str, verdict, packets| Counter {
+    let counter = |name: &str, verdict: &str, packets| Counter {
         name: name.into(),
         help: String::new(),
-        drop: verdict != Verdict::Forward,
+        drop: verdict != "forward",
         packets,
         bytes: 10,
-        verdict,
+        verdict: verdict.into(),
     };
     let all = [
-        counter("b", Verdict::Drop, 2),
-        counter("a", Verdict::Drop, 1),
-        counter("b", Verdict::Drop, 3),
-        counter("c", Verdict::Drop, 0),
-        counter("d", Verdict::Forward, 9),
-        counter("e", Verdict::Ignore, 9),
+        counter("b", "drop", 2),
+        counter("a", "drop", 1),
+        counter("b", "drop", 3),
+        counter("c", "drop", 0),
+        counter("d", "forward", 9),
+        counter("e", "ignore", 9),
     ];
     let sums: Vec<_> = report::drops(all.iter()).into_iter().map(|c| (c.name, c.packets)).collect();
     assert_eq!(sums, [("a".to_owned(), 1), ("b".to_owned(), 5)]);

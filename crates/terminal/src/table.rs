@@ -1,16 +1,16 @@
 //! Columns of text, as kubectl has them: without lines, two spaces apart.
 
 /// No line of the narrow form is longer, as long as the names in it are not.
-pub(crate) const WIDTH: usize = 100;
+pub const WIDTH: usize = 100;
 
 /// What stands in the place of a value that is not known.
-pub(crate) const UNKNOWN: &str = "n/a";
+pub const UNKNOWN: &str = "n/a";
 
 const GAP: usize = 2;
 
 /// A table. A cell can have several lines. With a `width`, a first cell that would make the table wider
 /// stands on a line of its own, whole: names are there to be copied and searched for.
-pub(crate) fn table<const N: usize>(
+pub fn table<const N: usize>(
     width: Option<usize>,
     header: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
@@ -47,7 +47,7 @@ pub(crate) fn table<const N: usize>(
 }
 
 /// Names and values below a title's line. With a `width`, long values go on in further lines.
-pub(crate) fn fields(width: Option<usize>, fields: &[(&str, String)]) -> String {
+pub fn fields(width: Option<usize>, fields: &[(&str, String)]) -> String {
     let names = widest(fields.iter().map(|(name, _)| name));
     let indent = 1 + names + GAP;
     let field = |(name, value): &(&str, String)| {
@@ -58,7 +58,7 @@ pub(crate) fn fields(width: Option<usize>, fields: &[(&str, String)]) -> String 
 }
 
 /// Breaks a text between words, so that no line is longer than `width` unless a word is.
-pub(crate) fn wrap(width: Option<usize>, text: &str) -> String {
+pub fn wrap(width: Option<usize>, text: &str) -> String {
     let Some(width) = width else { return text.to_owned() };
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -74,12 +74,12 @@ pub(crate) fn wrap(width: Option<usize>, text: &str) -> String {
 }
 
 /// A list in one cell.
-pub(crate) fn join<T: ToString>(items: &[T]) -> String {
+pub fn join<T: ToString>(items: &[T]) -> String {
     known(&items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")).to_owned()
 }
 
 /// A text that may not be known.
-pub(crate) fn known(text: &str) -> &str {
+pub fn known(text: &str) -> &str {
     if text.is_empty() { UNKNOWN } else { text }
 }
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use lab::probe::{self, EchoServer};
 use lab::{Lab, State};
+use terminal::output::explain;
 
 use super::paths::{self, Path};
-use crate::output::explain;
 
 /// How long one protocol may take on one path. A working path takes milliseconds.
 const DEADLINE: Duration = Duration::from_secs(5);
