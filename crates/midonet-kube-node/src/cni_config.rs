@@ -2,12 +2,11 @@
 //! writes, since the runtime calls as soon as it is there.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::net::IpAddr;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
+use atomic_file::Durability;
 use ipam::json::Node;
 use ipam::{Range, RangeSet};
 use ipnet::IpNet;
@@ -65,7 +64,8 @@ impl CniConfig<'_> {
         if std::fs::read_to_string(path).is_ok_and(|now| now == contents) {
             return Ok(false);
         }
-        replace_file(path, contents.as_bytes(), 0o600)?;
+        atomic_file::replace(path, contents.as_bytes(), 0o600, Durability::Synced)
+            .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(true)
     }
 }
@@ -111,61 +111,10 @@ pub(crate) fn before(own: &Path) -> Vec<String> {
     before
 }
 
-/// Replaces a file in one step, durably: a reader sees the old or the new contents, never a part.
-///
-/// # Errors
-/// Names the file and the step that failed.
-pub fn replace_file(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("cannot create the folder {}", folder.display()))?;
-    let temporary = temporary(path);
-    let written = (|| {
-        // One that is left of a process that was killed may have another mode, or be a link.
-        if std::fs::symlink_metadata(&temporary).is_ok() {
-            std::fs::remove_file(&temporary)?;
-        }
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(mode).open(&temporary)?;
-        // Whatever the umask.
-        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-        file.write_all(contents)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)?;
-        std::fs::File::open(folder)?.sync_all()
-    })();
-    written.map_err(|error| {
-        let _ = std::fs::remove_file(&temporary);
-        anyhow::Error::new(error).context(format!("cannot write {}", path.display()))
-    })
-}
-
-/// Beside a file, where it is written before it gets its name. Runtimes read configurations that end in .conf,
-/// .conflist or .json (libcni, "ConfFiles"), and execute what a configuration names: neither is this.
-fn temporary(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}.new", std::process::id()))
-}
-
-/// What processes that were killed left there.
-pub(crate) fn unfinished(path: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let beginning = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
-    let is_temporary = |name: &str| {
-        let number = name.strip_prefix(&beginning).and_then(|rest| rest.strip_suffix(".new"));
-        number.is_some_and(|number| number.parse::<u32>().is_ok())
-    };
-    let entries = match std::fs::read_dir(path.parent().unwrap_or(Path::new("/"))) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
-    let is_ours = |path: &PathBuf| path.file_name().is_some_and(|name| is_temporary(&name.to_string_lossy()));
-    paths.filter(|path| path.as_ref().map_or(true, is_ours)).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn config(pod_cidrs: &[IpNet]) -> CniConfig<'_> {
@@ -214,43 +163,6 @@ mod tests {
         assert!(CniConfig { mtu: 1430, ..config(&cidrs) }.write(&path).unwrap());
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn what_is_half_written_is_no_configuration_and_no_plugin() {
-        for name in ["10-midonet.conflist", "midonet-kube-cni", "midonet-kube-ipam"] {
-            let temporary = temporary(&Path::new("/folder").join(name));
-            assert_eq!(temporary.parent(), Some(Path::new("/folder")));
-            assert!(temporary.extension().is_some_and(|end| end == "new"), "{}", temporary.display());
-            let text = temporary.file_name().unwrap().to_string_lossy().into_owned();
-            assert!(text.starts_with('.') && text != name, "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_unfinished_is_found_by_its_name() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        let names =
-            [".file.17.new", ".file.x.new", ".file.new", ".file2.17.new", "file.17.new", ".file.17.newer"];
-        for name in names {
-            std::fs::write(folder.path().join(name), "").unwrap();
-        }
-        assert_eq!(unfinished(&path).unwrap(), [folder.path().join(".file.17.new")]);
-        assert_eq!(unfinished(&folder.path().join("absent/file")).unwrap(), Vec::<PathBuf>::new());
-    }
-
-    #[test]
-    fn what_a_killed_process_left_is_not_written_through() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, other) = (folder.path().join("file"), folder.path().join("other"));
-        std::fs::write(&other, "another's").unwrap();
-        std::os::unix::fs::symlink(&other, temporary(&path)).unwrap();
-        replace_file(&path, b"new", 0o755).unwrap();
-        assert_eq!(std::fs::read_to_string(&other).unwrap(), "another's");
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
-        assert_eq!(std::fs::symlink_metadata(&path).unwrap().permissions().mode(), 0o100_755);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]

@@ -24,8 +24,8 @@ pub struct Config {
     #[arg(long, env = "MIDONETKUBE_SERVICECIDR", value_delimiter = ',')]
     pub service_cidr: Vec<IpNet>,
 
-    /// Which network carries the Pods' packets.
-    #[arg(long, env = "MIDONETKUBE_NETWORK", value_enum, default_value_t = NetworkKind::Embedded)]
+    /// Which network carries the Pods' packets. Hidden as long as there is one to choose.
+    #[arg(long, env = "MIDONETKUBE_NETWORK", value_enum, default_value_t = NetworkKind::Embedded, hide = true)]
     pub network: NetworkKind,
 
     /// A kubeconfig file; without it, and without --manifests, the Pod's service account is used.

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use atomic_file::Durability;
 
-use crate::cni_config::replace_file;
 use crate::stdout;
 
 const PLUGIN: &str = "midonet-kube-cni";
@@ -56,6 +56,7 @@ pub(crate) fn put(cni_bin_dir: &Path, name: &str) -> Result<bool> {
     {
         return Ok(false);
     }
-    replace_file(&target, &contents, 0o755)?;
+    atomic_file::replace(&target, &contents, 0o755, Durability::Synced)
+        .with_context(|| format!("cannot write {}", target.display()))?;
     Ok(true)
 }

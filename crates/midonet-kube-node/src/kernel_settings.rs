@@ -6,9 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use atomic_file::Durability;
 use plumbing::sysctl::{self, Before};
-
-use crate::cni_config::replace_file;
 
 /// Adds to the record what was changed; of a setting that is in it already the first value counts.
 ///
@@ -22,7 +21,9 @@ pub fn record(state_dir: &Path, changed: &[Before]) -> Result<()> {
     for before in changed {
         record.entry(before.setting.clone()).or_insert_with(|| before.value.clone());
     }
-    replace_file(&path(state_dir), &serde_json::to_vec(&record)?, 0o600)
+    let path = path(state_dir);
+    atomic_file::replace(&path, &serde_json::to_vec(&record)?, 0o600, Durability::Synced)
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Gives every setting in the record its former value. Returns which.

@@ -12,7 +12,7 @@ use naming::interface;
 
 use crate::backend::embedded::{live_ports, name_files, names_directory};
 use crate::config::Paths;
-use crate::{cni_config, install, kernel_settings, lock, stdout};
+use crate::{install, kernel_settings, lock, stdout};
 
 /// How many dead interfaces are deleted at once.
 const SLICE: usize = 32;
@@ -128,7 +128,7 @@ impl Work {
 
     /// Removes a file of ours, and what a process that was killed was writing in its place.
     fn file(&mut self, path: &Path) {
-        let unfinished = cni_config::unfinished(path).map_err(Into::into);
+        let unfinished = atomic_file::leftovers(path).map_err(Into::into);
         let removed = unfinished.and_then(|files| {
             files
                 .iter()

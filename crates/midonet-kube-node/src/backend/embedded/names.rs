@@ -7,12 +7,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use atomic_file::Durability;
 use naming::alias::PortAlias;
 use naming::{PodKey, interface, pod_host_interface};
 use serde_json::{Value, json};
 use tracing::warn;
-
-use crate::cni_config::replace_file;
 
 /// The directory in the agent's own.
 pub(crate) fn directory(state_dir: &Path) -> PathBuf {
@@ -68,12 +67,12 @@ impl Names {
             "namespace": pod.namespace, "name": pod.name, "uid": pod_uid, "containerID": container_id,
         });
         let path = self.directory.join(host_ifname);
-        match replace_file(&path, record.to_string().as_bytes(), 0o600) {
+        match atomic_file::replace(&path, record.to_string().as_bytes(), 0o600, Durability::Synced) {
             Ok(()) => {
                 self.kept.insert(host_ifname.to_owned(), Whole { container_id, pod, pod_uid });
             }
             Err(error) => warn!(
-                %pod, error = format!("{error:#}"),
+                %pod, file = %path.display(), %error,
                 "the Pod's name is too long for its interface's alias: an agent that starts will not know all of it"
             ),
         }
