@@ -114,7 +114,7 @@ mod tests {
     fn node(number: usize) -> Node {
         let (high, low) = (number / 250, number % 250);
         Node {
-            name: format!("n{number}").into(),
+            name: format!("n{number}").as_str().into(),
             uid: None,
             created: Some(number as i64),
             pod_cidrs: [format!("10.{}.{low}.0/24", 100 + high), format!("fd44:0:0:{number:x}::/64")]
