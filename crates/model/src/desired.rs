@@ -1,4 +1,3 @@
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -84,11 +83,6 @@ tables! {
 }
 
 impl Desired {
-    /// Both ends of every tunnel, this node's first.
-    pub fn tunnel_ends(&self) -> BTreeSet<(IpAddr, IpAddr)> {
-        self.tunnels.iter().map(|(end, own)| (*own, *end)).collect()
-    }
-
     /// All problems, by the Node's name.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.problems.values().flatten()
