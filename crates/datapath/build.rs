@@ -25,8 +25,6 @@ fn main() -> Result<()> {
     compile(&clang, Path::new("tests/bpf/tunnel.bpf.c"), &out.join("tunnel.bpf.o"))?;
     println!("cargo::rustc-env=DATAPATH_TUNNEL_OBJECT={}", out.join("tunnel.bpf.o").display());
 
-    let layout = fs::read_to_string("bpf/layout.h").context("bpf/layout.h")?;
-    println!("cargo::rustc-env=DATAPATH_LAYOUT={:016x}", hash(&without_comments(&layout)));
     let reasons = fs::read_to_string("bpf/reasons.def").context("bpf/reasons.def")?;
     fs::write(out.join("reasons.rs"), reasons_table(&reasons)?).context("reasons.rs")?;
     Ok(())
@@ -76,24 +74,6 @@ fn strip(clang: &str, object: &Path) {
             return;
         }
     }
-}
-
-/// The text with every comment gone and every run of white space as one space.
-fn without_comments(source: &str) -> String {
-    let mut code = String::new();
-    let mut rest = source;
-    while let Some((before, comment)) = rest.split_once("/*") {
-        code.push_str(before);
-        rest = comment.split_once("*/").map_or("", |(_, after)| after);
-    }
-    code.push_str(rest);
-    code.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// FNV-1a: the same everywhere and for ever, and nobody attacks it here.
-fn hash(text: &str) -> u64 {
-    text.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// The `REASON(name, fate, "help")` lines as the elements of an array of `Reason`.

@@ -227,7 +227,7 @@ fn limits_outlive_agents_and_meddling() {
 fn nothing_is_left_of_a_limited_pod() {
     let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
     let classes = || sh(&lab, &node1(), "tc class show dev midokube-shape");
-    let limits = "bpftool -j map dump pinned $(ls /sys/fs/bpf/midonet-kube/*/maps/limits)";
+    let limits = "bpftool -j map dump pinned $(ls /sys/fs/bpf/midonet-kube/maps/limits-v*)";
     let first = add(&lab, "node1", "first", &both()).unwrap();
     let second = add(&lab, "node1", "second", &both()).unwrap();
     assert_eq!(classes().matches("class htb").count(), 2);

@@ -1,5 +1,5 @@
 //! Nothing is lost, whoever is killed. That an agent's death and return leave Pods' addresses, MACs and
-//! ports as they were is tested in `lab.rs`; adoption of pins and layouts in `datapath/tests/adoption.rs`.
+//! ports as they were is tested in `lab.rs`; migration of maps in `datapath/tests/migration.rs`.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -201,7 +201,7 @@ fn tcp_stream(lab: &Lab, from: &Pod, to: &Pod, address: IpAddr, stop: &AtomicBoo
 /// Another build of the agent: other bytes in the same place, put there as an upgrade does.
 fn replace_build(programs: &Path) {
     let agent = programs.join("midonet-kube-node");
-    let mut bytes = fs::read(&agent).unwrap();
+    let mut bytes = fs::read(testkit::bin("midonet-kube-node")).unwrap();
     bytes.extend(b"another build");
     let new = programs.join("new");
     fs::write(&new, bytes).unwrap();
@@ -209,37 +209,33 @@ fn replace_build(programs: &Path) {
     fs::rename(&new, &agent).unwrap();
 }
 
-/// A build whose maps are of another layout: here by their sizes, which the layout's name has in it.
-fn replace_layout(programs: &Path) {
+/// A build some of whose maps are others: here by their sizes.
+fn replace_maps(programs: &Path) {
     let agent = programs.join("midonet-kube-node");
-    let build = programs.join("other-layout");
+    let build = programs.join("other-maps");
     fs::rename(&agent, &build).unwrap();
     let script = format!("#!/bin/sh\nexec {} --max-pods 2000 \"$@\"\n", build.display());
     fs::write(&agent, script).unwrap();
     fs::set_permissions(&agent, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// The layouts that are pinned on a node.
-fn layouts(lab: &Lab, node: &str) -> Vec<String> {
-    let init = lab.state().unwrap().node(node).unwrap().init;
-    let pins = fs::read_dir(format!("/proc/{}/root/sys/fs/bpf/midonet-kube", init.pid)).unwrap();
-    pins.map(|pin| pin.unwrap().file_name().into_string().unwrap()).collect()
-}
-
 #[test]
 fn no_probe_is_lost_while_agents_are_killed_and_replaced() {
-    no_probe_is_lost(&[], &[replace_build, replace_layout]);
+    no_probe_is_lost(&[], &[replace_build, replace_maps]);
 }
 
 #[test]
 fn no_probe_is_lost_without_tcx() {
-    no_probe_is_lost(&["--hook", "clsact"], &[replace_build, replace_layout]);
+    no_probe_is_lost(&["--hook", "clsact"], &[replace_build, replace_maps]);
 }
 
 fn no_probe_is_lost(agent_args: &[&str], replacements: &[fn(&Path)]) {
     let programs = tempfile::tempdir().unwrap();
     for name in ["midonet-kube-node", "midonet-kube-cni"] {
-        fs::copy(testkit::bin(name), programs.path().join(name)).unwrap();
+        // An upgrade from another build's agent, if there is one to test with.
+        let before = std::env::var_os("MIDOKUBE_AGENT_BEFORE").filter(|_| name == "midonet-kube-node");
+        let program = before.map_or_else(|| testkit::bin(name), PathBuf::from);
+        fs::copy(program, programs.path().join(name)).unwrap();
     }
     let lab = TestLab::with_programs(2, Family::Dual, agent_args, programs.path()).unwrap();
     let add = |node: &str, name: &str| lab.add_pod(node, "default", name).unwrap();
@@ -251,7 +247,8 @@ fn no_probe_is_lost(agent_args: &[&str], replacements: &[fn(&Path)]) {
     let icmp = [near4, far6].map(|address| (address, named("ICMP", address)));
     let udp = [(&near, near6), (&far, far4)].map(|(to, address)| (to, address, named("UDP", address)));
     thread::scope(|scope| {
-        let (lab, from, stop): (&Lab, _, _) = (&lab, &from, &stop);
+        let (test_lab, from, stop) = (&lab, &from, &stop);
+        let lab: &Lab = test_lab;
         for (address, stream) in &icmp {
             scope.spawn(move || icmp_stream(lab, from, *address, stream, stop));
         }
@@ -274,8 +271,11 @@ fn no_probe_is_lost(agent_args: &[&str], replacements: &[fn(&Path)]) {
                 }
             }
             for node in ["node1", "node2"] {
-                let [layout] = &layouts(lab, node)[..] else { panic!("more than one layout") };
-                assert!(layout.contains("-2001-"), "{layout}");
+                let pins =
+                    "cd /sys/fs/bpf/midonet-kube; ls new maps | wc -l; bpftool map show pinned maps/ports-v1";
+                let shown = test_lab.stdout(&Target::Node(node.into()), "sh", &["-c", pins]).unwrap();
+                // Two names of directories, an empty line between them, and ten maps.
+                assert!(shown.starts_with("13\n") && shown.contains("max_entries 2001"), "{shown}");
             }
             thread::sleep(Duration::from_millis(300));
         });
@@ -351,7 +351,7 @@ fn five_hundred_pods_come_and_go_while_everybody_is_killed_and_nothing_is_leaked
     let everything = || {
         let map = |name: &str| {
             let dump =
-                sh(&format!("bpftool -j map dump pinned $(ls /sys/fs/bpf/midonet-kube/*/maps/{name})"));
+                sh(&format!("bpftool -j map dump pinned $(ls /sys/fs/bpf/midonet-kube/maps/{name}-v*)"));
             dump.matches("\"key\"").count()
         };
         (

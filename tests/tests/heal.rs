@@ -148,7 +148,7 @@ fn overlay_and_programs_without_tcx() {
 /// device as long as its pin is there; bpftool before 7.3 shows none.
 fn program_at(device: &str) -> String {
     format!(
-        "ls /sys/fs/bpf/midonet-kube/*/links; tc filter show dev {device} ingress | grep -o 'from_[a-z]*' || true"
+        "ls /sys/fs/bpf/midonet-kube/links; tc filter show dev {device} ingress | grep -o 'from_[a-z]*' || true"
     )
 }
 
@@ -163,7 +163,7 @@ fn overlay_and_programs(scene: &Scene) {
     let filters = sh(&scene.lab, &node1(), shown).contains("from_overlay");
     let remove = |pin: &str, device: &str| match filters {
         true => format!("tc qdisc del dev {device} clsact"),
-        false => format!("rm /sys/fs/bpf/midonet-kube/*/links/{pin}"),
+        false => format!("rm /sys/fs/bpf/midonet-kube/links/{pin}"),
     };
     for (what, break_it, show) in [
         ("overlay", "ip link del midokube-vxlan", overlay),
@@ -179,9 +179,9 @@ fn overlay_and_programs(scene: &Scene) {
         ("program", "tc filter del block 28009", program),
         ("overlay_program", &remove("overlay", "midokube-vxlan"), over),
         ("uplink_program", &remove("uplink-*", "eth0"), uplink),
-        ("pin", "rm /sys/fs/bpf/midonet-kube/*/maps/routes", "ls /sys/fs/bpf/midonet-kube/*/*"),
-        ("pin", "rm /sys/fs/bpf/midonet-kube/*/programs/*", "ls /sys/fs/bpf/midonet-kube/*/*"),
-        ("pin", "rm -r /sys/fs/bpf/midonet-kube/*", "ls /sys/fs/bpf/midonet-kube/*/*"),
+        ("pin", "rm /sys/fs/bpf/midonet-kube/maps/routes-v*", "ls /sys/fs/bpf/midonet-kube/*"),
+        ("pin", "rm /sys/fs/bpf/midonet-kube/programs/*", "ls /sys/fs/bpf/midonet-kube/*"),
+        ("pin", "rm -r /sys/fs/bpf/midonet-kube/*", "ls /sys/fs/bpf/midonet-kube/*"),
     ] {
         scene.heals(what, break_it, show);
     }
@@ -196,12 +196,12 @@ fn the_datapaths_tables() {
     let scene = Scene::new();
     let map = |name: &str| {
         format!(
-            "bpftool -j map dump pinned $(ls /sys/fs/bpf/midonet-kube/*/maps/{name}) | tr ',' '\\n' | wc -l"
+            "bpftool -j map dump pinned $(ls /sys/fs/bpf/midonet-kube/maps/{name}-v*) | tr ',' '\\n' | wc -l"
         )
     };
     let clear = |name: &str| {
         format!(
-            "M=$(ls /sys/fs/bpf/midonet-kube/*/maps/{name}); bpftool -j map dump pinned $M | \
+            "M=$(ls /sys/fs/bpf/midonet-kube/maps/{name}-v*); bpftool -j map dump pinned $M | \
              grep -o '\"key\":\\[[^]]*\\]' | grep -o '0x..' | xargs -n KEYSIZE echo | \
              while read k; do bpftool map delete pinned $M key $k; done"
         )
@@ -211,15 +211,15 @@ fn the_datapaths_tables() {
     scene.heals("endpoint", &clear("endpoints").replace("KEYSIZE", "16"), &map("endpoints"));
     scene.heals("endpoint", &clear("ports").replace("KEYSIZE", "4"), &map("ports"));
     let size =
-        sh(&scene.lab, &node1(), "bpftool map show pinned $(ls /sys/fs/bpf/midonet-kube/*/maps/config)");
+        sh(&scene.lab, &node1(), "bpftool map show pinned $(ls /sys/fs/bpf/midonet-kube/maps/config-v*)");
     let size: usize = size.split("value ").nth(1).unwrap().split('B').next().unwrap().parse().unwrap();
     let zeros = vec!["0"; size].join(" ");
     scene.heals(
         "config",
         &format!(
-            "bpftool map update pinned $(ls /sys/fs/bpf/midonet-kube/*/maps/config) key 0 0 0 0 value {zeros}"
+            "bpftool map update pinned $(ls /sys/fs/bpf/midonet-kube/maps/config-v*) key 0 0 0 0 value {zeros}"
         ),
-        "bpftool map dump pinned $(ls /sys/fs/bpf/midonet-kube/*/maps/config)",
+        "bpftool map dump pinned $(ls /sys/fs/bpf/midonet-kube/maps/config-v*)",
     );
 }
 

@@ -64,14 +64,14 @@ const BREAKS: &[Break] = &[
     Break {
         case: "uplink program",
         what: "the pinned tcx link of from_uplink is removed",
-        line: "rm /sys/fs/bpf/midonet-kube/*/links/uplink-*",
-        show: "ls /sys/fs/bpf/midonet-kube/*/links",
+        line: "find /sys/fs/bpf/midonet-kube -name 'uplink-*' -delete",
+        show: "find /sys/fs/bpf/midonet-kube -name 'uplink-*'",
     },
     Break {
         case: "pin",
         what: "the pin of the routes map is removed",
-        line: "rm /sys/fs/bpf/midonet-kube/*/maps/routes",
-        show: "ls /sys/fs/bpf/midonet-kube/*/maps",
+        line: "find /sys/fs/bpf/midonet-kube -name 'routes*' -delete",
+        show: "find /sys/fs/bpf/midonet-kube -name 'routes*'",
     },
     Break {
         case: "nft table",

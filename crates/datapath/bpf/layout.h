@@ -3,13 +3,11 @@
  * The maps: what the agent writes and the programs read. src/layout.rs is the same in Rust, and a
  * test compares the two, member by member.
  *
- * The directory that holds the pins is named after a hash of this file without its comments, so
- * that programs never meet maps of another shape. Keys are multiples of four bytes and have no
- * hidden padding; addresses have 16 bytes, IPv4 as ::ffff:a.b.c.d; all in network order.
+ * Keys are multiples of four bytes and have no hidden padding; addresses have 16 bytes, IPv4 as ::ffff:a.b.c.d; all
+ * in network order.
  *
- * An agent with another layout takes over what an older one's maps hold. Who changes a key, or the values
- * of ports or routes, teaches src/takeover.rs to read the former shape. What the programs themselves write
- * (flows and flows_used) both layouts use at once until the new programs are attached.
+ * Who changes what a map's bytes are or mean gives the map its next version in src/maps.rs, and says there how entries
+ * of the former version become new ones: agents of both meet on one node in an upgrade.
  */
 #pragma once
 #include "kernel.h"
@@ -110,7 +108,7 @@ struct flow {
 	__u8 pad[3];
 };
 
-#define FLOW_ROOM 65536
+#define FLOWS_MAX 65536
 
 /* The node's network stack forwards it. */
 #define FLOW_VIA_NODE 0
@@ -132,10 +130,10 @@ struct answers {
 };
 
 /* The kernel takes the memory for all of them at once: about 350 KiB. */
-#define ANSWERS_ROOM 4096
+#define ANSWERS_MAX 4096
 
-/* Room for reasons, so that a new one changes no layout. */
-#define REASON_ROOM 128
+/* Space for reasons, so that a new one needs no new version of the map. */
+#define REASONS_MAX 128
 
 struct counter {
 	__u64 packets;
@@ -149,7 +147,7 @@ struct {
 	MAP_TYPE(value, struct config);
 } config SEC(".maps");
 
-/* The agent sets the sizes of the next five. */
+/* The agent's settings decide how many entries the next five can have. */
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_HASH);
 	MAP_UINT(max_entries, 1);
@@ -193,7 +191,7 @@ struct {
 
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
-	MAP_UINT(max_entries, FLOW_ROOM);
+	MAP_UINT(max_entries, FLOWS_MAX);
 	MAP_TYPE(key, struct flow);
 	MAP_TYPE(value, __u32); /* FLOW_VIA_NODE or FLOW_FROM_NODE */
 } flows SEC(".maps");
@@ -209,14 +207,14 @@ struct {
 /* By interface. An evicted entry is a full bucket again. */
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
-	MAP_UINT(max_entries, ANSWERS_ROOM);
+	MAP_UINT(max_entries, ANSWERS_MAX);
 	MAP_TYPE(key, __u32);
 	MAP_TYPE(value, struct answers);
 } answers SEC(".maps");
 
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	MAP_UINT(max_entries, REASON_ROOM);
+	MAP_UINT(max_entries, REASONS_MAX);
 	MAP_TYPE(key, __u32);
 	MAP_TYPE(value, struct counter);
 } counters SEC(".maps");

@@ -10,7 +10,7 @@ enum reason {
 	REASON_COUNT,
 };
 
-_Static_assert(REASON_COUNT <= REASON_ROOM, "make more room in layout.h");
+_Static_assert(REASON_COUNT <= REASONS_MAX, "raise REASONS_MAX in layout.h");
 
 INLINE void count(__u32 reason, __u32 bytes)
 {

@@ -37,10 +37,10 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
-    /// A pinned map is not of the shape that its directory's name promises.
+    /// A pinned map is not of the shape that its name and version promise.
     #[error(
         "pinned map {} has another shape ({found}) than this program's ({wanted}): it was not made by this \
-         program; stop the agent, remove the directory above it, and start the agent again",
+         program; stop the agent, remove the pin, and start the agent again",
         path.display()
     )]
     Shape {
@@ -51,15 +51,16 @@ pub enum Error {
         /// What it must be.
         wanted: String,
     },
-    /// An agent with another map layout left maps that this one cannot read.
+    /// A build of the agent other than this one left a map that this one cannot read.
     #[error(
-        "cannot take over what another version of the agent left in {}: {reason}; go back to that version, or          stop the agent, remove the directory and start it again: the Pods that run here now then have to be          made anew",
+        "cannot migrate the map that another version of the agent left at {}: {reason}; go back to that version, or \
+         stop the agent, remove the pin and start it again: the Pods that run here now then have to be made anew",
         path.display()
     )]
-    Takeover {
-        /// The other layout's directory.
+    Migrate {
+        /// The map's pin.
         path: PathBuf,
-        /// What is wrong with a map there.
+        /// What is wrong with it.
         reason: String,
     },
     /// The kernel does not take the object or one of its programs.
@@ -87,17 +88,17 @@ pub enum Error {
         source: io::Error,
     },
     /// Reading or writing a map.
-    #[error("cannot {action} map {map}: {source}")]
+    #[error("cannot {action} map {map}: {reason}")]
     Map {
         /// What was tried.
         action: &'static str,
         /// The map's name.
         map: &'static str,
-        /// Why it failed.
-        source: aya::maps::MapError,
+        /// The kernel's or the loader's words.
+        reason: String,
     },
-    /// A map has no room for another entry.
-    #[error("no room for {what}: all {limit} entries are in use; raise {setting} and restart the agent")]
+    /// A map has no space for another entry.
+    #[error("no space for {what}: all {limit} entries are in use; raise {setting} and restart the agent")]
     Full {
         /// What was to be added.
         what: String,
@@ -153,6 +154,12 @@ pub enum Error {
         /// The value, or its key.
         value: String,
     },
+}
+
+impl Error {
+    pub(crate) fn map(action: &'static str, map: &'static str, error: &dyn std::error::Error) -> Self {
+        Self::Map { action, map, reason: chain(error) }
+    }
 }
 
 /// The result of a datapath operation.

@@ -4,7 +4,6 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use aya::maps::MapType;
 use bytemuck::{Pod, Zeroable};
 use ipnet::IpNet;
 
@@ -119,8 +118,13 @@ pub(crate) struct Limit {
     pub(crate) pad: u32,
 }
 
-/// `struct route_key`, as aya wants it.
-pub(crate) type RouteKey = aya::maps::lpm_trie::Key<Address>;
+/// `struct route_key`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct RouteKey {
+    pub(crate) prefix_length: u32,
+    pub(crate) address: Address,
+}
 
 /// The key of a prefix.
 pub(crate) fn route_key(prefix: IpNet) -> RouteKey {
@@ -128,13 +132,13 @@ pub(crate) fn route_key(prefix: IpNet) -> RouteKey {
         IpNet::V4(v4) => Address::MAPPED_PREFIX + v4.prefix_len(),
         IpNet::V6(v6) => v6.prefix_len(),
     };
-    RouteKey::new(u32::from(length), prefix.network().into())
+    RouteKey { prefix_length: u32::from(length), address: prefix.network().into() }
 }
 
 /// The prefix of a key; `None` if its length is none that this family can have.
 pub(crate) fn route_prefix(key: &RouteKey) -> Option<IpNet> {
-    let address = IpAddr::from(key.data());
-    let length = u8::try_from(key.prefix_len()).ok()?;
+    let address = IpAddr::from(key.address);
+    let length = u8::try_from(key.prefix_length).ok()?;
     let length = if address.is_ipv4() { length.checked_sub(Address::MAPPED_PREFIX)? } else { length };
     IpNet::new(address, length).ok()
 }
@@ -174,8 +178,8 @@ pub(crate) struct Flow {
     pub(crate) pad: [u8; 3],
 }
 
-/// `FLOW_ROOM`.
-pub(crate) const FLOW_ROOM: u32 = 65_536;
+/// `FLOWS_MAX`.
+pub(crate) const FLOWS_MAX: u32 = 65_536;
 
 /// `FLOW_VIA_NODE`.
 #[cfg(test)]
@@ -195,69 +199,11 @@ pub(crate) struct Answers {
     pub(crate) due_too_big: u64,
 }
 
-/// `ANSWERS_ROOM`.
-pub(crate) const ANSWERS_ROOM: u32 = 4096;
+/// `ANSWERS_MAX`.
+pub(crate) const ANSWERS_MAX: u32 = 4096;
 
-/// The maps that only the programs write to, and that a change of the layout must not empty.
-pub(crate) const WRITTEN_BY_PROGRAMS: [&str; 2] = ["flows", "flows_used"];
-
-/// `REASON_ROOM`.
-pub(crate) const REASON_ROOM: u32 = 128;
-
-macro_rules! map_values {
-    ($($type:ty),+) => {
-        $(
-            // SAFETY: bytemuck's Pod, derived above, proves that every bit pattern is valid and that no
-            // byte is padding, which is all that aya asks.
-            unsafe impl aya::Pod for $type {}
-        )+
-    };
-}
-map_values!(Address, Config, Endpoint, Port, Limit, Route, Counter);
-
-/// A map takes memory entry by entry (`linux/bpf.h`).
-const BPF_F_NO_PREALLOC: u32 = 1;
-
-/// The shape of a map, as the kernel knows it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct MapShape {
-    pub(crate) name: &'static str,
-    pub(crate) kind: MapType,
-    pub(crate) key: usize,
-    pub(crate) value: usize,
-    pub(crate) max_entries: u32,
-    pub(crate) flags: u32,
-}
-
-/// How many entries the maps have.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sizes {
-    pub(crate) ports: u32,
-    pub(crate) endpoints: u32,
-    pub(crate) routes: u32,
-    /// Addresses of nodes.
-    pub(crate) nodes: u32,
-}
-
-/// Every map, with these sizes.
-pub(crate) fn map_shapes(sizes: &Sizes) -> [MapShape; 10] {
-    fn shape<K, V>(name: &'static str, kind: MapType, max_entries: u32, flags: u32) -> MapShape {
-        MapShape { name, kind, key: size_of::<K>(), value: size_of::<V>(), max_entries, flags }
-    }
-    let Sizes { ports, endpoints, routes, nodes } = *sizes;
-    [
-        shape::<u32, Config>("config", MapType::Array, 1, 0),
-        shape::<Address, Endpoint>("endpoints", MapType::Hash, endpoints, 0),
-        shape::<u32, Port>("ports", MapType::Hash, ports, 0),
-        shape::<u32, Limit>("limits", MapType::Hash, ports, 0),
-        shape::<RouteKey, Route>("routes", MapType::LpmTrie, routes, BPF_F_NO_PREALLOC),
-        shape::<Address, Address>("nodes", MapType::Hash, nodes, BPF_F_NO_PREALLOC),
-        shape::<Flow, u32>("flows", MapType::LruHash, FLOW_ROOM, 0),
-        shape::<u32, u32>("flows_used", MapType::Array, 1, 0),
-        shape::<u32, Answers>("answers", MapType::LruHash, ANSWERS_ROOM, 0),
-        shape::<u32, Counter>("counters", MapType::PerCpuArray, REASON_ROOM, 0),
-    ]
-}
+/// `REASONS_MAX`.
+pub(crate) const REASONS_MAX: u32 = 128;
 
 #[cfg(test)]
 mod tests;

@@ -279,14 +279,15 @@ impl From<Route> for layout::Route {
 }
 
 impl TryFrom<layout::Route> for Route {
-    type Error = Error;
+    /// What the value is that no route has.
+    type Error = String;
 
-    fn try_from(route: layout::Route) -> Result<Self> {
+    fn try_from(route: layout::Route) -> Result<Self, String> {
         match route.kind {
             layout::ROUTE_TUNNEL => Ok(Self::Tunnel(route.tunnel.into())),
             layout::ROUTE_LOCAL => Ok(Self::Local),
             layout::ROUTE_UNREACHABLE => Ok(Self::Unreachable),
-            kind => Err(Error::Foreign { map: "routes", value: format!("kind {kind}") }),
+            kind => Err(format!("kind {kind}")),
         }
     }
 }

@@ -1,31 +1,51 @@
-//! The directory of pins: one for each layout, so that programs never meet maps of another shape.
+//! The directory of pins: where each map, program and link is, and who owns the directory.
+//!
+//! ```text
+//! <base>/maps/<map>-v<version>   the maps at work
+//! <base>/new/<map>               maps that replace those of another version or size as soon as programs use them
+//! <base>/programs/<program>
+//! <base>/links/<link>
+//! ```
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use aya::maps::MapInfo;
 use aya::programs::SchedClassifier;
 
+use crate::attachment;
 use crate::error::{Error, Result, chain};
-use crate::layout::MapShape;
-use crate::links;
+use crate::legacy;
+use crate::maps::{ANY_SIZES, MapSpec, specs};
+use crate::programs::PROGRAMS;
 
-/// The directory of what was found without pins. No layout has this name: theirs are hexadecimal numbers.
-const RECOVERED: &str = "recovered";
+const MAPS: &str = "maps";
+const NEW: &str = "new";
+const PROGRAM_PINS: &str = "programs";
+const LINKS: &str = "links";
 
-/// The pins of one layout.
+/// What stands between a map's name and its version.
+const VERSION: &str = "-v";
+
+/// The pins below a directory.
+#[derive(Clone, Debug)]
 pub(crate) struct Pins {
     base: PathBuf,
-    layout: PathBuf,
+}
+
+/// A map that is pinned as one at work.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct MapPin {
+    pub(crate) version: u32,
+    pub(crate) path: PathBuf,
 }
 
 impl Pins {
     /// Makes the directories below `base`, which must be on a BPF file system and root's alone: who can put a map or a
     /// link there decides where Pods' packets go.
-    pub(crate) fn create(base: &Path, layout: &str) -> Result<Self> {
-        let pins = Self { base: base.to_owned(), layout: base.join(layout) };
+    pub(crate) fn create(base: &Path) -> Result<Self> {
+        let pins = Self { base: base.to_owned() };
         let existing = base.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
         let found = nix::sys::statfs::statfs(existing);
         let found = found.map_err(|source| file("look at", existing)(source.into()))?;
@@ -35,120 +55,90 @@ impl Pins {
         for path in base.ancestors().filter(|path| path.exists()) {
             check_owner(path, path == base)?;
         }
-        pins.make_folders()?;
+        pins.make_directories()?;
         Ok(pins)
     }
 
     /// Makes what is missing of the directories.
-    pub(crate) fn make_folders(&self) -> Result<()> {
-        make_folders(&self.layout)
-    }
-
-    /// A directory for what was found without pins, without anything in it.
-    pub(crate) fn make_recovered(&self) -> Result<PathBuf> {
-        let directory = self.base.join(RECOVERED);
-        match fs::remove_dir_all(&directory) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(file("remove", &directory)(error));
-            }
-            _ => make_folders(&directory)?,
+    pub(crate) fn make_directories(&self) -> Result<()> {
+        for kind in [MAPS, NEW, PROGRAM_PINS, LINKS] {
+            let directory = self.base.join(kind);
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(&directory)
+                .map_err(file("create", &directory))?;
         }
-        Ok(directory)
+        Ok(())
     }
 
-    /// The directory where the map with this number is pinned under its name.
-    pub(crate) fn with_map(&self, name: &str, id: u32) -> Result<Option<PathBuf>> {
-        let is_it = |layout: &PathBuf| {
-            MapInfo::from_pin(layout.join("maps").join(name)).is_ok_and(|found| found.id() == id)
-        };
-        Ok(layouts(&self.base)?.into_iter().find(is_it))
+    pub(crate) fn base(&self) -> &Path {
+        &self.base
     }
 
-    /// Whether a directory is this layout's.
-    pub(crate) fn is_own(&self, directory: &Path) -> bool {
-        directory == self.layout
+    /// Where a version of a map is pinned when it is at work.
+    pub(crate) fn map(&self, name: &str, version: u32) -> PathBuf {
+        self.base.join(MAPS).join(format!("{name}{VERSION}{version}"))
     }
 
-    /// Whether this layout's programs are the attached ones.
-    pub(crate) fn are_at_work(&self) -> bool {
-        self.link(links::OVERLAY).exists()
+    /// Where a map is pinned that programs do not use yet.
+    pub(crate) fn new_map(&self, name: &str) -> PathBuf {
+        self.base.join(NEW).join(name)
     }
 
     pub(crate) fn program(&self, name: &str) -> PathBuf {
-        self.layout.join("programs").join(name)
-    }
-
-    pub(crate) fn map(&self, name: &str) -> PathBuf {
-        self.layout.join("maps").join(name)
+        self.base.join(PROGRAM_PINS).join(name)
     }
 
     pub(crate) fn link(&self, name: &str) -> PathBuf {
-        self.layout.join("links").join(name)
+        self.base.join(LINKS).join(name)
     }
 
-    /// Another layout's directory whose programs are the attached ones, if these are not attached yet.
-    pub(crate) fn at_work_elsewhere(&self) -> Result<Option<PathBuf>> {
-        let link = self.find_link(links::OVERLAY)?.filter(|link| *link != self.link(links::OVERLAY));
-        Ok(link.and_then(|link| Some(link.parent()?.parent()?.to_owned())))
+    /// The directory of links.
+    pub(crate) fn links(&self) -> PathBuf {
+        self.base.join(LINKS)
     }
 
-    /// Where a link is pinned: here, or where an agent with another layout left it.
+    /// The versions of a map that are pinned as being at work, the latest first.
+    pub(crate) fn versions(&self, name: &str) -> Result<Vec<MapPin>> {
+        let mut found = Vec::new();
+        for path in list(&self.base.join(MAPS))? {
+            let version = map_of(&path).filter(|(of, _)| *of == name);
+            found.extend(version.map(|(_, version)| MapPin { version, path: path.clone() }));
+        }
+        found.sort_by_key(|pin| std::cmp::Reverse(pin.version));
+        Ok(found)
+    }
+
+    /// Where a link is pinned: here, or where a build before this one left it.
     pub(crate) fn find_link(&self, name: &str) -> Result<Option<PathBuf>> {
         let own = self.link(name);
         if own.exists() {
             return Ok(Some(own));
         }
-        let others = self.other_layouts()?;
-        Ok(others.into_iter().map(|layout| layout.join("links").join(name)).find(|link| link.exists()))
+        let legacy = legacy::directories(&self.base)?;
+        Ok(legacy.into_iter().map(|legacy| legacy.join(LINKS).join(name)).find(|link| link.exists()))
     }
 
-    /// Compares a pinned map, if there is one, with what it must be: aya adopts it by its name alone.
-    pub(crate) fn check_map(&self, wanted: &MapShape) -> Result<()> {
-        let path = self.map(wanted.name);
-        if !path.exists() {
-            return Ok(());
+    /// Leaves of a map only what this build uses: the new one, which takes its place among those at work, or the one
+    /// that is there.
+    pub(crate) fn retire_others(&self, spec: &MapSpec, is_new: bool) -> Result<()> {
+        let (new, own) = (self.new_map(spec.name), self.map(spec.name, spec.version));
+        // What was renamed before an error is there no more.
+        if is_new && new.exists() {
+            fs::rename(&new, &own).map_err(file("put the new map in the place of", &own))?;
         }
-        let error = |source| Error::Map { action: "open pinned", map: wanted.name, source };
-        let info = MapInfo::from_pin(&path).map_err(error)?;
-        let found = format!(
-            "{:?}, key {}, value {}, {} entries, flags {:#x}",
-            info.map_type().map_err(error)?,
-            info.key_size(),
-            info.value_size(),
-            info.max_entries(),
-            info.map_flags()
-        );
-        let MapShape { kind, key, value, max_entries, flags, .. } = wanted;
-        let wanted = format!("{kind:?}, key {key}, value {value}, {max_entries} entries, flags {flags:#x}");
-        if found == wanted { Ok(()) } else { Err(Error::Shape { path, found, wanted }) }
-    }
-
-    /// Removes every other layout's pins. What is still attached stays until it is replaced.
-    pub(crate) fn remove_other_layouts(&self) -> Result<()> {
-        for layout in self.other_layouts()? {
-            fs::remove_dir_all(&layout).map_err(file("remove", &layout))?;
-        }
-        Ok(())
-    }
-
-    fn other_layouts(&self) -> Result<Vec<PathBuf>> {
-        let mut others = layouts(&self.base)?;
-        others.retain(|path| *path != self.layout);
-        Ok(others)
+        remove_if_there(&new)?;
+        let others = self.versions(spec.name)?.into_iter().filter(|pin| pin.path != own);
+        others.into_iter().try_for_each(|pin| remove_if_there(&pin.path))
     }
 }
 
-/// The kinds of pins, each in a directory of its own.
-fn make_folders(layout: &Path) -> Result<()> {
-    for kind in ["maps", "programs", "links"] {
-        let directory = layout.join(kind);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(&directory)
-            .map_err(file("create", &directory))?;
-    }
-    Ok(())
+/// The name and the version that the name of a pin in the directory of maps says.
+fn map_of(path: &Path) -> Option<(&'static str, u32)> {
+    let (name, version) = path.file_name()?.to_str()?.rsplit_once(VERSION)?;
+    let spec = specs(&ANY_SIZES).into_iter().find(|spec| spec.name == name)?;
+    Some((spec.name, version.parse().ok()?))
 }
 
 /// Refuses a directory that somebody besides root owns or can write to. In one above the pins' that everybody can
@@ -168,8 +158,8 @@ fn check_owner(path: &Path, is_base: bool) -> Result<()> {
     Err(Error::NotRoots { path: path.to_owned(), reason })
 }
 
-/// Removes all pins of every layout below a pin directory, and the directory itself when nothing is left in
-/// it. What is attached by a pinned link goes with it; the shared block keeps its program as long as it is.
+/// Removes all pins below a pin directory, also those of builds before this one, and the directory itself when nothing
+/// is left in it. What is attached by a pinned link goes with it; the shared block keeps its program as long as it is.
 ///
 /// Returns whether there was anything.
 ///
@@ -182,48 +172,56 @@ pub fn remove_pins(pin_dir: &Path) -> Result<bool> {
     if !pin_dir.exists() || !nix::sys::statfs::statfs(pin_dir).is_ok_and(is_bpf) {
         return Ok(false);
     }
-    for layout in layouts(pin_dir)?.into_iter().filter(|layout| is_layouts_name(layout)) {
-        fs::remove_dir_all(&layout).map_err(file("remove", &layout))?;
+    legacy::remove(pin_dir)?;
+    // By their names: the directory is a setting, and others' pins may be below it. The maps last: by them the
+    // directories are known as ours, also after a removal that was cut short.
+    let maps =
+        list(&pin_dir.join(MAPS))?.into_iter().filter(|path| map_of(path).is_some()).collect::<Vec<_>>();
+    if !maps.is_empty() {
+        let names = specs(&ANY_SIZES).map(|spec| spec.name);
+        let programs = PROGRAMS.iter().flat_map(|name| [(*name).to_owned(), new_name(name)]);
+        let known = names.iter().map(|name| pin_dir.join(NEW).join(name));
+        let known = known.chain(programs.map(|name| pin_dir.join(PROGRAM_PINS).join(name)));
+        let links = list(&pin_dir.join(LINKS))?.into_iter().filter(|path| attachment::is_link(path));
+        known.chain(links).chain(maps).try_for_each(|path| remove_if_there(&path))?;
+        [NEW, PROGRAM_PINS, LINKS, MAPS].iter().try_for_each(|kind| remove_if_empty(&pin_dir.join(kind)))?;
     }
-    match fs::remove_dir(pin_dir) {
-        Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(file("remove", pin_dir)(error)),
-        _ => Ok(true),
-    }
+    remove_if_empty(pin_dir)?;
+    Ok(true)
 }
 
-fn layouts(base: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(base).map_err(file("list", base))?;
-    let mut layouts = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(file("list", base))?.path();
-        // Somebody else's pins in the same directory are none of ours.
-        if path.join("links").is_dir() && path.join("maps").is_dir() {
-            layouts.push(path);
+/// What is in a directory; nothing, if it is not there.
+pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(file("list", directory))?,
+    };
+    entries.map(|entry| Ok(entry.map_err(file("list", directory))?.path())).collect()
+}
+
+fn remove_if_empty(directory: &Path) -> Result<()> {
+    match fs::remove_dir(directory) {
+        Err(error)
+            if ![io::ErrorKind::DirectoryNotEmpty, io::ErrorKind::NotFound].contains(&error.kind()) =>
+        {
+            Err(file("remove", directory)(error))
         }
+        _ => Ok(()),
     }
-    Ok(layouts)
 }
 
-/// Whether a directory is named as the one of a layout: a hash and the sizes of two maps. The directory of pins is a
-/// setting, and others' may be below it.
-fn is_layouts_name(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let mut parts = name.split('-');
-    let hash = parts.next().is_some_and(|part| {
-        part.len() == env!("DATAPATH_LAYOUT").len() && part.bytes().all(|byte| byte.is_ascii_hexdigit())
-    });
-    let is_number = |part: &str| part.parse::<u32>().is_ok();
-    hash && parts.next().is_some_and(is_number)
-        && parts.next().is_some_and(is_number)
-        && parts.next().is_none()
+/// What is added to the name of a pin until it takes another one's place. No dot: the file system keeps such names for
+/// itself.
+pub(crate) const NEW_SUFFIX: &str = "-new";
+
+fn new_name(name: &str) -> String {
+    format!("{name}{NEW_SUFFIX}")
 }
 
 /// Pins a program in the place of what is pinned there, atomically.
 pub(crate) fn replace_pin(program: &mut SchedClassifier, path: &Path) -> Result<()> {
-    // No dot: the file system keeps such names for itself.
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push("-new");
-    let new = path.with_file_name(name);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let new = path.with_file_name(new_name(&name));
     remove_if_there(&new)?;
     program.pin(&new).map_err(|error| Error::Attach {
         action: format!("pin a program at {}", new.display()),

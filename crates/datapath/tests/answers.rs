@@ -72,8 +72,8 @@ fn a_flood_is_answered_in_measure_and_keeps_nobody_else_from_answers() {
 
 /// Has a port owe so many nanoseconds of answers and of path-MTU messages: a slow machine could not send them so fast.
 fn owe(node: &Node, ifindex: u32, answers: u64, too_big: u64) {
-    let layout = node.programs.parent().unwrap();
-    let map = aya::maps::MapData::from_pin(layout.join("maps/answers")).unwrap();
+    let maps = node.programs.with_file_name("maps");
+    let map = aya::maps::MapData::from_pin(maps.join("answers-v1")).unwrap();
     let mut map: aya::maps::HashMap<_, u32, [u64; 2]> = aya::maps::Map::LruHashMap(map).try_into().unwrap();
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).unwrap();
     let now = now.tv_sec().cast_unsigned() * 1_000_000_000 + now.tv_nsec().cast_unsigned();

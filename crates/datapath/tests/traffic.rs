@@ -58,8 +58,7 @@ impl RealNode {
             run("ip", &format!("link set mido address {GATEWAY} up"));
             run("ip", &format!("link set node address {} up", text(NODE_MAC)));
             let mut datapath = Datapath::open(&options).unwrap();
-            let program = std::fs::read_dir(&options.pin_dir).unwrap().next().unwrap().unwrap().path();
-            let program = program.join("programs/from_endpoint");
+            let program = options.pin_dir.join("programs/from_endpoint");
             run("tc", "qdisc add dev mido ingress_block 7 clsact");
             run("tc", &format!("filter add block 7 bpf direct-action object-pinned {}", program.display()));
             datapath.set_config(&Self::config(number)).unwrap();
@@ -222,25 +221,6 @@ fn a_frame_without_a_header_is_malformed() {
             }
         }
     });
-}
-
-/// Sends a frame as it is: the receiving end has judged it when this returns.
-fn send_frame(interface: &str, frame: &[u8]) {
-    use nix::sys::socket::{
-        AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike as _, sendto, socket,
-    };
-    use std::os::fd::AsRawFd as _;
-
-    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), None).unwrap();
-    // SAFETY: a structure of integers is valid as zeroes.
-    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    address.sll_family = libc::AF_PACKET as u16;
-    address.sll_ifindex = ifindex(interface).try_into().unwrap();
-    let pointer = (&raw const address).cast();
-    // SAFETY: the pointer is to a whole sockaddr_ll, and the length is its own.
-    let address =
-        unsafe { LinkAddr::from_raw(pointer, Some(size_of::<libc::sockaddr_ll>() as u32)) }.unwrap();
-    sendto(socket.as_raw_fd(), frame, &address, MsgFlags::empty()).unwrap();
 }
 
 /// Two nodes on one wire, each with one Pod, and each with the other's podCIDRs behind its tunnel.

@@ -303,7 +303,7 @@ impl Node {
 
     fn everything(&self) -> BTreeMap<&'static str, String> {
         let map = |name: &str| {
-            let dump = format!("bpftool -j map dump pinned $(ls /sys/fs/bpf/midonet-kube/*/maps/{name})");
+            let dump = format!("bpftool -j map dump pinned $(ls /sys/fs/bpf/midonet-kube/maps/{name}-v*)");
             self.sh(&dump).matches("\"key\"").count().to_string()
         };
         BTreeMap::from([

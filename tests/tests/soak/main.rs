@@ -116,7 +116,7 @@ impl Kernel {
     fn look(lab: &Lab) -> Self {
         let lines = |line: &str| sh(lab, &node1(), line).lines().map(str::to_owned).collect();
         let map = |name: &str| {
-            let line = format!("bpftool -j map dump pinned $(ls /sys/fs/bpf/midonet-kube/*/maps/{name})");
+            let line = format!("bpftool -j map dump pinned $(ls /sys/fs/bpf/midonet-kube/maps/{name}-v*)");
             // Of each entry the bytes, which are strings; what they mean follows.
             sh(lab, &node1(), &line).matches("\"key\":[\"0x").count()
         };

@@ -68,8 +68,7 @@ macro_rules! rust {
 
 #[test]
 fn both_languages_see_the_same_bytes() {
-    let c = structures(crate::datapath::OBJECT);
-    let route_key = BTreeMap::from([("prefix_length".to_owned(), 0), ("address".to_owned(), 4)]);
+    let c = structures(crate::programs::OBJECT);
     for (name, rust) in [
         ("address", rust!(Address { word })),
         (
@@ -99,7 +98,7 @@ fn both_languages_see_the_same_bytes() {
         ("port", rust!(Port { role, count, mac, pad, addresses })),
         ("limit", rust!(Limit { ingress_rate, ingress_burst, egress_rate, egress_burst, class, pad })),
         ("route", rust!(Route { kind, tunnel })),
-        ("route_key", (size_of::<RouteKey>(), route_key)),
+        ("route_key", rust!(RouteKey { prefix_length, address })),
         ("flow", rust!(Flow { lower, upper, lower_port, upper_port, protocol, pad })),
         ("answers", rust!(Answers { due, due_too_big })),
         ("counter", rust!(Counter { packets, bytes })),
@@ -127,20 +126,20 @@ fn both_languages_use_the_same_numbers() {
         ("ROUTE_TUNNEL", ROUTE_TUNNEL),
         ("ROUTE_LOCAL", ROUTE_LOCAL),
         ("ROUTE_UNREACHABLE", ROUTE_UNREACHABLE),
-        ("FLOW_ROOM", FLOW_ROOM),
+        ("FLOWS_MAX", FLOWS_MAX),
         ("FLOW_VIA_NODE", FLOW_VIA_NODE),
         ("FLOW_FROM_NODE", FLOW_FROM_NODE),
         ("FLOW_OUTSIDE", FLOW_OUTSIDE),
-        ("ANSWERS_ROOM", ANSWERS_ROOM),
-        ("REASON_ROOM", REASON_ROOM),
+        ("ANSWERS_MAX", ANSWERS_MAX),
+        ("REASONS_MAX", REASONS_MAX),
     ]);
     assert_eq!(defined, rust);
 }
 
 #[test]
 fn keys_are_whole_words() {
-    for shape in map_shapes(&Sizes { ports: 1, endpoints: 1, routes: 1, nodes: 1 }) {
-        assert_eq!(shape.key % 4, 0, "{}", shape.name);
+    for spec in crate::maps::specs(&crate::maps::ANY_SIZES) {
+        assert_eq!(spec.shape.key % 4, 0, "{}", spec.name);
     }
 }
 
@@ -166,7 +165,10 @@ fn prefixes_come_back_without_host_bits() {
         let key = route_key(text.parse().unwrap());
         assert_eq!(route_prefix(&key), Some(network.parse().unwrap()), "{text}");
     }
-    assert_eq!(route_key("10.0.0.0/8".parse().unwrap()).prefix_len(), 104);
-    assert_eq!(route_prefix(&RouteKey::new(8, IpAddr::from([10, 0, 0, 0]).into())), None);
-    assert_eq!(route_prefix(&RouteKey::new(129, Address::default())), None);
+    assert_eq!(route_key("10.0.0.0/8".parse().unwrap()).prefix_length, 104);
+    assert_eq!(
+        route_prefix(&RouteKey { prefix_length: 8, address: IpAddr::from([10, 0, 0, 0]).into() }),
+        None
+    );
+    assert_eq!(route_prefix(&RouteKey { prefix_length: 129, address: Address::default() }), None);
 }

@@ -7,11 +7,13 @@ pub mod netns;
 pub mod random;
 pub mod tunnel;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use aya::maps::MapInfo;
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use datapath::{Datapath, Limits, NodeConfig, Options, Port, Role, Route};
 use nix::mount::{MsFlags, mount};
@@ -104,6 +106,33 @@ pub fn options(pin_dir: &Path) -> Options {
     Options { pin_dir: pin_dir.join("midonet-kube"), max_endpoints: 16, max_routes: 16, at_work: None }
 }
 
+/// A Pod's port, with a MAC of its own.
+pub fn port(ifindex: u32, addresses: &[&str]) -> Port {
+    let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+    let mac = [2, 0, 0, 0, 0, ifindex as u8];
+    Port { ifindex, mac, addresses, role: Role::Pod, limits: Limits::default() }
+}
+
+/// The names of the pins in one of the directories of pins.
+pub fn pins(options: &Options, kind: &str) -> Vec<String> {
+    let entries = fs::read_dir(options.pin_dir.join(kind)).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// The kernel's id of each map at work, by the name of its pin.
+pub fn map_ids(options: &Options) -> BTreeMap<String, u32> {
+    let id = |pin: &String| MapInfo::from_pin(options.pin_dir.join("maps").join(pin)).unwrap().id();
+    pins(options, "maps").into_iter().map(|pin| (pin.clone(), id(&pin))).collect()
+}
+
+/// The kernel's id of a pinned program.
+pub fn program_id(options: &Options, name: &str) -> u32 {
+    let pin = options.pin_dir.join("programs").join(name);
+    SchedClassifier::from_pin(pin).unwrap().info().unwrap().id()
+}
+
 /// The datapath of one node with two Pods, on devices that are only there to have an index.
 pub struct Node {
     pub datapath: Datapath,
@@ -164,9 +193,8 @@ impl Node {
         ] {
             datapath.set_route(prefix.parse().unwrap(), route).unwrap();
         }
-        let layout = fs::read_dir(&options.pin_dir).unwrap().next().unwrap().unwrap().path();
         let (a, b, unbound) = (ifindex("pod-a"), ifindex("pod-b"), ifindex("unbound"));
-        Self { datapath, programs: layout.join("programs"), config, a, b, unbound }
+        Self { datapath, programs: options.pin_dir.join("programs"), config, a, b, unbound }
     }
 
     pub fn program(&self, name: &str) -> SchedClassifier {

@@ -96,3 +96,22 @@ pub fn unfragmented(from: &Namespace, to: &Namespace, address: IpAddr, size: usi
     let mut data = vec![0; 65_536];
     receiver.recv(&mut data).is_ok_and(|length| data[..length] == vec![0x55; size])
 }
+
+/// Sends a frame as it is: the program at the receiving end has run when this returns.
+pub fn send_frame(interface: &str, frame: &[u8]) {
+    use nix::sys::socket::{
+        AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike as _, sendto, socket,
+    };
+    use std::os::fd::AsRawFd as _;
+
+    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), None).unwrap();
+    // SAFETY: a structure of integers is valid as zeroes.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_ifindex = ifindex(interface).try_into().unwrap();
+    let pointer = (&raw const address).cast();
+    // SAFETY: the pointer is to a whole sockaddr_ll, and the length is its own.
+    let address =
+        unsafe { LinkAddr::from_raw(pointer, Some(size_of::<libc::sockaddr_ll>() as u32)) }.unwrap();
+    sendto(socket.as_raw_fd(), frame, &address, MsgFlags::empty()).unwrap();
+}

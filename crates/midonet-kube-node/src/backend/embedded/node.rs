@@ -35,7 +35,7 @@ impl Parts {
     /// Pins again what was removed. Before everything else: attaching needs the pins.
     pub(super) fn restore_pins(&self) -> Result<()> {
         let held = &mut self.tables.lock().datapath;
-        if !held.missing_pins()?.is_empty() {
+        if !held.missing_pins().is_empty() {
             held.restore_pins().context("cannot pin the datapath again")?;
         }
         Ok(())
@@ -130,7 +130,7 @@ impl Parts {
         self.hook
             .attach_overlay(&mut held.datapath, kept.overlay_ifindex)
             .context("cannot attach the datapath to the overlay device")?;
-        held.datapath.remove_other_layouts().context("cannot remove what an older datapath left")?;
+        held.datapath.retire_old_maps().context("cannot retire what an older datapath left")?;
         plumbing::set_up(interface::MIDO).context("cannot set the node's port up")?;
         info!(
             pod_cidrs = ?applied.local.pod_cidrs, uplink = applied.underlay.names(),

@@ -1,8 +1,8 @@
-//! Programs at the ingress of the node's fixed devices: they stay while no agent runs. A pin says of each device
-//! which layout's program is there: the pinned tcx link, or, where somebody else's classifier holds the program,
-//! the program itself.
+//! Programs at the ingress of the node's fixed devices: they stay while no agent runs. A pin says that a device has its
+//! program: the pinned tcx link, or, where a clsact filter holds the program, the program itself.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use aya::programs::ProgramError;
 use aya::programs::links::{FdLink, LinkOrder, LinkType, PinnedLink};
@@ -10,15 +10,23 @@ use aya::programs::tc::{SchedClassifier, SchedClassifierLink, TcAttachOptions, T
 use nix::errno::Errno;
 
 use crate::error::{Error, Result, chain};
-use crate::pins::{Pins, file, remove_if_there, replace_pin};
+use crate::pins::{NEW_SUFFIX, Pins, file, list, remove_if_there, replace_pin};
 
-/// The loopback interface has this number in every namespace.
+/// The index of the loopback interface in every namespace.
 const LOOPBACK: u32 = 1;
 
 /// The pin of the link of `midokube-vxlan`.
 pub(crate) const OVERLAY: &str = "overlay";
 /// What the pins of links of interfaces that carry tunnels begin with.
 const UPLINK: &str = "uplink";
+
+/// Whether a pin has the name of a link.
+pub(crate) fn is_link(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.strip_suffix(NEW_SUFFIX).unwrap_or(&name);
+    let of_uplink = |rest: &str| rest.strip_prefix('-').is_some_and(|ifindex| ifindex.parse::<u32>().is_ok());
+    name == OVERLAY || name == UPLINK || name.strip_prefix(UPLINK).is_some_and(of_uplink)
+}
 
 /// The pin of the link of an interface that carries tunnels.
 pub(crate) fn uplink(ifindex: u32) -> String {
@@ -46,8 +54,8 @@ pub fn has_tcx() -> Result<bool> {
 
 /// Makes `program` the one at the ingress of an interface.
 ///
-/// A link that is there already gets the new program in one step, also if an agent with another
-/// layout made it: no packet passes unjudged or twice.
+/// A link that is there already gets the new program in one step, whichever build made it: no packet passes without a
+/// program or through two.
 pub(crate) fn attach(program: &mut SchedClassifier, ifindex: u32, pins: &Pins, link: &str) -> Result<()> {
     let name = interface_name(ifindex)?;
     let failed = |action: &str, error: &dyn std::error::Error| Error::Attach {
@@ -56,7 +64,7 @@ pub(crate) fn attach(program: &mut SchedClassifier, ifindex: u32, pins: &Pins, l
     };
     let pin = pins.link(link);
     let found = match pins.find_link(link)? {
-        // A former version had one uplink, whose link had another name.
+        // A build before this one had one uplink, whose link had another name.
         None if link.starts_with(UPLINK) => pins.find_link(UPLINK)?,
         found => found,
     };
@@ -97,17 +105,14 @@ pub(crate) fn note(program: &mut SchedClassifier, pins: &Pins, link: &str) -> Re
     old.filter(|old| *old != pin).map_or(Ok(()), |old| remove_if_there(&old))
 }
 
-/// Takes the uplinks' program away from all interfaces but these; the kernel does so a moment later. What another
-/// layout left goes with its other pins.
+/// Takes the uplinks' program away from all interfaces but these; the kernel does so a moment later. What a build before
+/// this one left goes with its other pins.
 pub(crate) fn leave_other_uplinks(pins: &Pins, uplinks: &BTreeSet<u32>) -> Result<()> {
     let kept: Vec<String> = uplinks.iter().map(|ifindex| uplink(*ifindex)).collect();
-    let links = pins.link("");
-    for entry in std::fs::read_dir(&links).map_err(file("list", &links))? {
-        let entry = entry.map_err(file("list", &links))?;
-        let name = entry.file_name();
-        let is_uplink = name.to_str().is_some_and(|name| name.starts_with(UPLINK));
-        if is_uplink && !kept.iter().any(|kept| name == kept.as_str()) {
-            remove_if_there(&entry.path())?;
+    for pin in list(&pins.links())? {
+        let name = pin.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(UPLINK) && !kept.iter().any(|kept| name == kept.as_str()) {
+            remove_if_there(&pin)?;
         }
     }
     Ok(())

@@ -2,31 +2,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::PathBuf;
 
-use aya::maps::{Array, Map, MapData};
-use aya::programs::{ProgramError, SchedClassifier};
+use aya::maps::{Map, MapData};
 use aya::{Ebpf, EbpfLoader};
 use ipnet::IpNet;
 
+use crate::attachment;
 use crate::counters::Counters;
 use crate::error::{Error, Result, chain};
-use crate::layout::{self, Sizes};
-use crate::links;
+use crate::layout;
+use crate::legacy;
+use crate::maps::{self, MapSpec, Sizes};
+use crate::migration::{self, Migration};
 use crate::model::{Counter, NodeConfig, Options, Port, Route};
 use crate::nodes::Nodes;
 use crate::pins::{Pins, replace_pin};
 use crate::ports::Ports;
+use crate::programs::{
+    FROM_ENDPOINT, FROM_OVERLAY, FROM_UPLINK, OBJECT, PROGRAMS, Program, classifier, load, program_mut,
+};
 use crate::recovery;
 use crate::routes::Routes;
-use crate::takeover::{share, take_over};
-
-pub(crate) const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/midokube.bpf.o"));
-pub(crate) const FROM_ENDPOINT: &str = "from_endpoint";
-pub(crate) const FROM_OVERLAY: &str = "from_overlay";
-/// The name of the program that removes VXLAN headers at the uplink.
-pub const FROM_UPLINK: &str = "from_uplink";
-pub(crate) const PROGRAMS: [&str; 3] = [FROM_ENDPOINT, FROM_OVERLAY, FROM_UPLINK];
+use crate::table::Table;
 
 /// The network's programs and maps in the kernel.
 ///
@@ -35,9 +33,12 @@ pub(crate) const PROGRAMS: [&str; 3] = [FROM_ENDPOINT, FROM_OVERLAY, FROM_UPLINK
 pub struct Datapath {
     pub(crate) ebpf: Ebpf,
     pub(crate) pins: Pins,
+    pub(crate) specs: Vec<MapSpec>,
+    /// Of maps that take the place of others when the programs are attached.
+    migrations: Vec<Migration>,
     /// The interfaces with the uplinks' program.
     pub(crate) uplinks: BTreeSet<u32>,
-    pub(crate) config: Array<MapData, layout::Config>,
+    pub(crate) config: Table<u32, layout::Config>,
     ports: Ports,
     pub(crate) routes: Routes,
     pub(crate) nodes: Nodes,
@@ -45,70 +46,67 @@ pub struct Datapath {
 }
 
 impl Datapath {
-    /// Adopts the pinned maps of this layout with all that is in them, or creates them and takes over what
-    /// an agent with another layout left, or what is at work without any pin; then loads the programs and pins them in the place of the former
-    /// ones.
+    /// Uses the pinned maps with all that is in them, creates those that are missing or have another version or size
+    /// and fills them from what is at work, and loads the programs.
     ///
-    /// What is attached goes on with the former programs until
+    /// What is attached goes on with the programs and maps of before until
     /// [`endpoint_program`](Self::endpoint_program) is put into the block and
     /// [`attach_overlay`](Self::attach_overlay) is called.
     ///
     /// # Errors
     ///
-    /// If the directory is not on a BPF file system or not root's alone, a pinned map has another shape, another layout's maps
-    /// cannot be read or have more in them than fits, or the kernel refuses the maps or the programs.
+    /// If the directory is not on a BPF file system or not root's alone, a pinned map has another shape or an unknown
+    /// version, maps at work have more in them than fits, or the kernel refuses the maps or the programs.
     pub fn open(options: &Options) -> Result<Self> {
-        let sizes = sizes(options)?;
-        let shapes = layout::map_shapes(&sizes);
-        let pins = Pins::create(&options.pin_dir, &layout_name(&sizes))?;
-        let former = match (pins.at_work_elsewhere()?, options.at_work) {
-            (None, Some(program)) if !pins.are_at_work() => {
-                recovery::find(&pins, program)?.filter(|directory| !pins.is_own(directory))
-            }
-            (former, _) => former,
-        };
-        if let Some(former) = &former {
-            share(former, &pins)?;
+        Self::open_with(options, maps::specs(&sizes(options)?).to_vec())
+    }
+
+    pub(crate) fn open_with(options: &Options, specs: Vec<MapSpec>) -> Result<Self> {
+        let pins = Pins::create(&options.pin_dir)?;
+        legacy::import(&pins, &specs)?;
+        if let Some(program) = options.at_work {
+            recovery::restore(&pins, program, &specs)?;
         }
+        let plans = specs.iter().map(|spec| migration::plan(&pins, *spec)).collect::<Result<Vec<_>>>()?;
         let mut loader = EbpfLoader::new();
         // Nothing in the object is relocated against the kernel's own types.
         loader.btf(None);
-        for shape in &shapes {
-            pins.check_map(shape)?;
-            loader.map_max_entries(shape.name, shape.max_entries);
-            loader.map_pin_path(shape.name, pins.map(shape.name));
+        for plan in &plans {
+            loader.map_max_entries(plan.spec.name, plan.spec.max_entries);
+            loader.map_pin_path(plan.spec.name, &plan.pin);
         }
         let mut ebpf =
             loader.load(OBJECT).map_err(|error| Error::Load { what: "maps", reason: chain(&error) })?;
         for name in PROGRAMS {
-            let program = program(&mut ebpf, name)?;
-            load(program).map_err(|error| load_error(name, &error))?;
-            replace_pin(program, &pins.program(name))?;
+            replace_pin(load(&mut ebpf, name)?, &pins.program(name))?;
         }
-        let config = take(&mut ebpf, "config")?;
-        let config =
-            config.try_into().map_err(|source| Error::Map { action: "open", map: "config", source })?;
-        let (ports, endpoints) = (take(&mut ebpf, "ports")?, take(&mut ebpf, "endpoints")?);
-        let limits = take(&mut ebpf, "limits")?;
-        let mut ports = Ports::new(ports, endpoints, Some(limits), sizes.ports)?;
-        let mut routes = Routes::new(take(&mut ebpf, "routes")?, sizes.routes)?;
-        let mut nodes = Nodes::new(take(&mut ebpf, "nodes")?, sizes.nodes)?;
-        let mut counters = Counters::new(take(&mut ebpf, "counters")?)?;
-        if let Some(former) = &former {
-            take_over(former, &mut ports, &mut routes, &mut nodes, &mut counters)?;
+        let migrations = plans.iter().filter_map(|plan| Migration::new(plan).transpose());
+        let mut migrations = migrations.collect::<Result<Vec<_>>>()?;
+        migrations.iter_mut().try_for_each(Migration::fill)?;
+        let mut take = |name| take(&mut ebpf, &specs, name);
+        macro_rules! table {
+            ($name:literal) => {{
+                let (map, spec) = take($name)?;
+                Table::open(map, &spec)?
+            }};
         }
-        tracing::debug!(directory = %pins.map("").display(), "datapath is open");
-        Ok(Self { uplinks: BTreeSet::new(), config, ports, routes, nodes, counters, pins, ebpf })
+        let (config, routes, nodes) = (table!("config"), table!("routes"), table!("nodes"));
+        let ports =
+            Ports { ports: table!("ports"), endpoints: table!("endpoints"), limits: table!("limits") };
+        let counters = Counters::open(take("counters")?.0)?;
+        tracing::debug!(directory = %pins.base().display(), migrations = migrations.len(), "datapath is open");
+        let uplinks = BTreeSet::new();
+        Ok(Self { ebpf, pins, specs, migrations, uplinks, config, ports, routes, nodes, counters })
     }
 
-    /// The program for the shared ingress block of all Pods' outer ends and `midokube-mido`, to be
+    /// The program for the shared ingress block of the host sides of all Pods and `midokube-mido`, to be
     /// attached as a direct-action classifier.
     ///
     /// # Errors
     ///
-    /// If the kernel does not tell its number.
+    /// If the kernel does not tell its id.
     pub fn endpoint_program(&self) -> Result<Program<'_>> {
-        self.classifier(FROM_ENDPOINT)
+        classifier(&self.ebpf, FROM_ENDPOINT)
     }
 
     /// The program for the ingress of the VXLAN device, where there is no tcx: to be attached as a
@@ -116,26 +114,18 @@ impl Datapath {
     ///
     /// # Errors
     ///
-    /// If the kernel does not tell its number.
+    /// If the kernel does not tell its id.
     pub fn overlay_program(&self) -> Result<Program<'_>> {
-        self.classifier(FROM_OVERLAY)
+        classifier(&self.ebpf, FROM_OVERLAY)
     }
 
     /// The program that removes VXLAN headers, in the same way for the interfaces that carry the tunnels.
     ///
     /// # Errors
     ///
-    /// If the kernel does not tell its number.
+    /// If the kernel does not tell its id.
     pub fn uplink_program(&self) -> Result<Program<'_>> {
-        self.classifier(FROM_UPLINK)
-    }
-
-    fn classifier(&self, name: &'static str) -> Result<Program<'_>> {
-        let missing = || Error::Load { what: name, reason: "it is missing".into() };
-        let program = self.ebpf.program(name).ok_or_else(missing)?;
-        let program: &SchedClassifier = program.try_into().map_err(|error| load_error(name, &error))?;
-        let fd = program.fd().map_err(|error| load_error(name, &error))?.as_fd();
-        Ok(Program { name, id: self.info(name)?.id(), fd })
+        classifier(&self.ebpf, FROM_UPLINK)
     }
 
     /// Attaches the overlay's program to the ingress of the VXLAN device by a pinned tcx link, or
@@ -147,17 +137,21 @@ impl Datapath {
     ///
     /// If there is no such interface, or the kernel refuses the link: ask [`has_tcx`](crate::has_tcx) first.
     pub fn attach_overlay(&mut self, ifindex: u32) -> Result<()> {
-        links::attach(program(&mut self.ebpf, FROM_OVERLAY)?, ifindex, &self.pins, links::OVERLAY)
+        attachment::attach(
+            program_mut(&mut self.ebpf, FROM_OVERLAY)?,
+            ifindex,
+            &self.pins,
+            attachment::OVERLAY,
+        )
     }
 
-    /// Notes that [`overlay_program`](Self::overlay_program) is attached: from now on a datapath that is opened
-    /// with another layout takes over from this one. A tcx link that was there goes.
+    /// Notes that [`overlay_program`](Self::overlay_program) is attached. A tcx link that was there goes.
     ///
     /// # Errors
     ///
     /// If the pin cannot be made.
     pub fn note_overlay(&mut self) -> Result<()> {
-        links::note(program(&mut self.ebpf, FROM_OVERLAY)?, &self.pins, links::OVERLAY)
+        attachment::note(program_mut(&mut self.ebpf, FROM_OVERLAY)?, &self.pins, attachment::OVERLAY)
     }
 
     /// Attaches the program that removes VXLAN headers to the ingress of the interfaces that carry the tunnels by
@@ -169,11 +163,11 @@ impl Datapath {
     pub fn attach_uplinks(&mut self, ifindexes: &[u32]) -> Result<()> {
         self.uplinks.clear();
         for ifindex in ifindexes {
-            let program = program(&mut self.ebpf, FROM_UPLINK)?;
-            links::attach(program, *ifindex, &self.pins, &links::uplink(*ifindex))?;
+            let program = program_mut(&mut self.ebpf, FROM_UPLINK)?;
+            attachment::attach(program, *ifindex, &self.pins, &attachment::uplink(*ifindex))?;
             self.uplinks.insert(*ifindex);
         }
-        links::leave_other_uplinks(&self.pins, &self.uplinks)
+        attachment::leave_other_uplinks(&self.pins, &self.uplinks)
     }
 
     /// Notes where [`uplink_program`](Self::uplink_program) is attached. Tcx links that were there go.
@@ -184,21 +178,36 @@ impl Datapath {
     pub fn note_uplinks(&mut self, ifindexes: &[u32]) -> Result<()> {
         self.uplinks.clear();
         for ifindex in ifindexes {
-            links::note(program(&mut self.ebpf, FROM_UPLINK)?, &self.pins, &links::uplink(*ifindex))?;
+            attachment::note(
+                program_mut(&mut self.ebpf, FROM_UPLINK)?,
+                &self.pins,
+                &attachment::uplink(*ifindex),
+            )?;
             self.uplinks.insert(*ifindex);
         }
-        links::leave_other_uplinks(&self.pins, &self.uplinks)
+        attachment::leave_other_uplinks(&self.pins, &self.uplinks)
     }
 
-    /// Removes the pins that agents with other map layouts or sizes left in the pin directory.
+    /// Retires the maps that others replaced, and what builds before this one left in the pin directory.
     ///
-    /// To be called when both programs are attached: until then the old ones do the work.
+    /// To be called when all programs are attached: until then the old ones do the work. What they wrote to their maps
+    /// in the meantime is moved first.
     ///
     /// # Errors
     ///
-    /// If a pin cannot be removed.
-    pub fn remove_other_layouts(&self) -> Result<()> {
-        self.pins.remove_other_layouts()
+    /// If a map cannot be read or written, or a pin cannot be removed.
+    pub fn retire_old_maps(&mut self) -> Result<()> {
+        migration::finish(&mut self.migrations, &self.specs, &self.pins)?;
+        legacy::remove(self.pins.base())
+    }
+
+    /// Where each map is pinned now.
+    pub(crate) fn map_pins(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
+        self.specs.iter().map(|spec| {
+            let new = self.migrations.iter().find(|migration| migration.spec().name == spec.name);
+            let pin = new.map(|migration| migration.pin().to_owned());
+            (spec.name, pin.unwrap_or_else(|| self.pins.map(spec.name, spec.version)))
+        })
     }
 
     /// Tells the programs what this node is. Before the first time every packet is dropped.
@@ -208,7 +217,7 @@ impl Datapath {
     /// If the configuration cannot be right, or the map cannot be written.
     pub fn set_config(&mut self, config: &NodeConfig) -> Result<()> {
         let config = layout::Config::try_from(config)?;
-        self.config.set(0, config, 0).map_err(|source| Error::Map { action: "write", map: "config", source })
+        self.config.set(&CONFIG, &config)
     }
 
     /// Lets packets pass between an interface's addresses and the network.
@@ -218,11 +227,10 @@ impl Datapath {
     ///
     /// # Errors
     ///
-    /// If the port cannot be right, or there is no room: then everything is as before. If the kernel
+    /// If the port cannot be right, or there is no space: then everything is as before. If the kernel
     /// fails in between, the interface is left without any address.
     pub fn bind(&mut self, port: &Port) -> Result<()> {
-        let config = self.config.get(&0, 0);
-        let config = config.map_err(|source| Error::Map { action: "read", map: "config", source })?;
+        let config = self.config.get(&CONFIG)?.unwrap_or_default();
         if let Some(gateway) = port.addresses.iter().find(|address| config.is_gateway(**address)) {
             let reason = format!("{gateway} is the gateway's address, which no Pod can have");
             return Err(Error::Port { ifindex: port.ifindex, reason });
@@ -261,9 +269,14 @@ impl Datapath {
     ///
     /// # Errors
     ///
-    /// If the route cannot be right, there is no room, or the map cannot be written.
+    /// If the route cannot be right, there is no space, or the map cannot be written.
     pub fn set_route(&mut self, prefix: IpNet, route: Route) -> Result<()> {
-        self.routes.set(prefix, route)
+        self.routes.set(&prefix, &route)
+    }
+
+    /// Adds or replaces routes and removes others, each by itself. Returns those that could not be changed.
+    pub fn apply_routes(&mut self, upserts: &[(IpNet, Route)], removals: &[IpNet]) -> Vec<(IpNet, Error)> {
+        self.routes.apply(upserts, removals)
     }
 
     /// Removes the route of a prefix, if there is one.
@@ -272,7 +285,7 @@ impl Datapath {
     ///
     /// If the map cannot be written.
     pub fn remove_route(&mut self, prefix: IpNet) -> Result<()> {
-        self.routes.remove(prefix)
+        self.routes.remove(&prefix)
     }
 
     /// The addresses that are known as nodes' own, each with where tunnels to its node end; `None`: this node's.
@@ -290,9 +303,18 @@ impl Datapath {
     ///
     /// # Errors
     ///
-    /// If an address cannot be right, there is no room, or the map cannot be written.
+    /// If an address cannot be right, there is no space, or the map cannot be written.
     pub fn set_node(&mut self, address: IpAddr, end: Option<IpAddr>) -> Result<()> {
-        self.nodes.set(address, end)
+        self.nodes.set(&address, &end)
+    }
+
+    /// Makes addresses known as nodes' and others nobody's, each by itself. Returns those that could not be changed.
+    pub fn apply_nodes(
+        &mut self,
+        upserts: &[(IpAddr, Option<IpAddr>)],
+        removals: &[IpAddr],
+    ) -> Vec<(IpAddr, Error)> {
+        self.nodes.apply(upserts, removals)
     }
 
     /// Makes an address nobody's, if it was a node's.
@@ -301,7 +323,7 @@ impl Datapath {
     ///
     /// If the map cannot be written.
     pub fn remove_node(&mut self, address: IpAddr) -> Result<()> {
-        self.nodes.remove(address)
+        self.nodes.remove(&address)
     }
 
     /// What became of the packets so far, in the order of `bpf/reasons.def`, of all CPUs together.
@@ -314,16 +336,8 @@ impl Datapath {
     }
 }
 
-/// A program for a classifier.
-#[derive(Clone, Copy, Debug)]
-pub struct Program<'a> {
-    /// Its name.
-    pub name: &'static str,
-    /// The kernel's number of it, which a look at the classifier gives, too.
-    pub id: u32,
-    /// The program.
-    pub fd: BorrowedFd<'a>,
-}
+/// The index of the configuration in its map, an array of one.
+pub(crate) const CONFIG: u32 = 0;
 
 /// The most that [`Options::max_endpoints`] and [`Options::max_routes`] can be: far more than a node can run or a
 /// cluster can have, and no harm to the kernel's memory.
@@ -334,7 +348,7 @@ fn sizes(options: &Options) -> Result<Sizes> {
     if !(1..=MOST_ENTRIES).contains(&max_endpoints) || !(1..=MOST_ENTRIES).contains(&max_routes) {
         return Err(Error::Sizes { max_endpoints, max_routes, limit: "each must be between 1 and 65536" });
     }
-    // With room for every address of every port, only one map can ever be full.
+    // With space for every address of every port, only one map can ever be full.
     let addresses = u32::try_from(layout::PORT_ADDRESSES).unwrap_or(u32::MAX);
     Ok(Sizes {
         ports: max_endpoints,
@@ -345,44 +359,12 @@ fn sizes(options: &Options) -> Result<Sizes> {
     })
 }
 
-/// The name of the directory of maps of this shape and these sizes.
-fn layout_name(sizes: &Sizes) -> String {
-    format!("{}-{}-{}", env!("DATAPATH_LAYOUT"), sizes.ports, sizes.routes)
-}
-
-pub(crate) fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier> {
-    let program =
-        ebpf.program_mut(name).ok_or_else(|| Error::Load { what: name, reason: "it is missing".into() })?;
-    program.try_into().map_err(|error| load_error(name, &error))
-}
-
-/// How often a program is loaded whose verification a signal interrupted. As often as libbpf does.
-const LOADS: usize = 5;
-
-/// Loads a program. A signal in the middle of its verification makes the kernel give up (EAGAIN): it is asked again.
-fn load(program: &mut SchedClassifier) -> std::result::Result<(), ProgramError> {
-    for _ in 1..LOADS {
-        match program.load() {
-            Err(ProgramError::LoadError { io_error, .. })
-                if io_error.raw_os_error() == Some(libc::EAGAIN) => {}
-            loaded => return loaded,
-        }
-    }
-    program.load()
-}
-
-fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map> {
-    ebpf.take_map(name).ok_or_else(|| Error::Load { what: "maps", reason: format!("map {name} is missing") })
-}
-
-fn load_error(what: &'static str, error: &dyn std::error::Error) -> Error {
-    let reason = chain(error);
-    tracing::debug!(what, reason, "the kernel refused a program");
-    // The verifier's log is thousands of lines; what it stumbled over stands at the end.
-    let lines: Vec<_> = reason.lines().collect();
-    let reason = match lines.as_slice() {
-        [first, .., a, b, c, d, e, f] => [*first, "...", a, b, c, d, e, f].join("\n"),
-        _ => reason,
+fn take(ebpf: &mut Ebpf, specs: &[MapSpec], name: &str) -> Result<(MapData, MapSpec)> {
+    let spec = specs.iter().find(|spec| spec.name == name);
+    let map = match ebpf.take_map(name) {
+        Some(Map::Array(map) | Map::HashMap(map) | Map::LpmTrie(map) | Map::PerCpuArray(map)) => Some(map),
+        _ => None,
     };
-    Error::Load { what, reason }
+    let found = map.zip(spec.copied());
+    found.ok_or_else(|| Error::Load { what: "maps", reason: format!("map {name} is missing") })
 }

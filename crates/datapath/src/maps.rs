@@ -1,0 +1,122 @@
+//! The maps: what they are called, the versions of their shapes, and their sizes.
+//!
+//! A map is pinned under its name and version. Who changes what a map's bytes are or mean gives it the next version
+//! here, and [`former`](MapSpec::former) says how an entry of each version that may still be at work becomes one of
+//! the new version. Every other map is used on as it is. A version that keeps the sizes of keys and values changes the map's name, too:
+//! without pins a map at work is recognized by its name and sizes.
+//!
+//! How many entries a map can have is no part of its version: that is a setting, and a changed one migrates the map's
+//! entries as they are.
+
+use aya::maps::MapType;
+
+use crate::layout::{
+    ANSWERS_MAX, Address, Answers, Config, Counter, Endpoint, FLOWS_MAX, Flow, Limit, Port, REASONS_MAX,
+    Route, RouteKey,
+};
+use crate::sys::Bytes;
+
+/// A map takes memory entry by entry (`linux/bpf.h`).
+const BPF_F_NO_PREALLOC: u32 = 1;
+
+/// What the kernel knows of a map besides its size.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Shape {
+    pub(crate) kind: MapType,
+    /// Bytes of a key.
+    pub(crate) key: usize,
+    /// Bytes of a value; for a map with one for each CPU, of one of them.
+    pub(crate) value: usize,
+    pub(crate) flags: u32,
+}
+
+/// Who writes a map, which says how its entries get into another map while traffic runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writer {
+    /// The agent alone: the new map holds exactly what the old one does before programs use it.
+    Agent,
+    /// Programs add entries: those that the new map does not have are copied, and once more when no program uses the
+    /// old map any more.
+    Programs,
+    /// Programs set bits, never clear them: what the old map has set is set in the new one, in the same two steps.
+    Bits,
+    /// Programs count on each CPU: the new map begins with the old counts, and what is counted in the old map until
+    /// no program uses it is added. What is counted in the new map at that very moment is lost to the count.
+    Counters,
+}
+
+/// A version of a map that an agent before this one may have left at work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Former {
+    pub(crate) version: u32,
+    pub(crate) shape: Shape,
+    /// The entry of the present version; `None` if there is none any more.
+    pub(crate) migrate: fn(Bytes) -> Option<Bytes>,
+}
+
+/// A map as this build has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MapSpec {
+    pub(crate) name: &'static str,
+    pub(crate) version: u32,
+    pub(crate) shape: Shape,
+    pub(crate) max_entries: u32,
+    /// The agent's flag that sets `max_entries`, if one does.
+    pub(crate) setting: Option<&'static str>,
+    pub(crate) writer: Writer,
+    pub(crate) former: &'static [Former],
+}
+
+impl MapSpec {
+    /// How entries of a version become entries of this one; `None` if this build does not know that version.
+    pub(crate) fn migrate_from(&self, version: u32) -> Option<fn(Bytes) -> Option<Bytes>> {
+        if version == self.version {
+            return Some(Some);
+        }
+        self.former.iter().find(|former| former.version == version).map(|former| former.migrate)
+    }
+
+    /// The version of a map of this name by its shape.
+    pub(crate) fn version_of(&self, shape: Shape) -> Option<u32> {
+        if shape == self.shape {
+            return Some(self.version);
+        }
+        self.former.iter().find(|former| former.shape == shape).map(|former| former.version)
+    }
+}
+
+/// How many entries the maps can have whose size is a setting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) ports: u32,
+    pub(crate) endpoints: u32,
+    pub(crate) routes: u32,
+    /// Addresses of nodes.
+    pub(crate) nodes: u32,
+}
+
+/// For whom only the maps' names and shapes count.
+pub(crate) const ANY_SIZES: Sizes = Sizes { ports: 1, endpoints: 1, routes: 1, nodes: 1 };
+
+/// Every map.
+pub(crate) fn specs(sizes: &Sizes) -> [MapSpec; 10] {
+    fn map<K, V>(name: &'static str, kind: MapType, flags: u32, max_entries: u32, writer: Writer) -> MapSpec {
+        let shape = Shape { kind, key: size_of::<K>(), value: size_of::<V>(), flags };
+        MapSpec { name, version: 1, shape, max_entries, setting: None, writer, former: &[] }
+    }
+    let Sizes { ports, endpoints, routes, nodes } = *sizes;
+    let pods = |spec: MapSpec| MapSpec { setting: Some("--max-pods"), ..spec };
+    let peers = |spec: MapSpec| MapSpec { setting: Some("--max-nodes"), ..spec };
+    [
+        map::<u32, Config>("config", MapType::Array, 0, 1, Writer::Agent),
+        pods(map::<Address, Endpoint>("endpoints", MapType::Hash, 0, endpoints, Writer::Agent)),
+        pods(map::<u32, Port>("ports", MapType::Hash, 0, ports, Writer::Agent)),
+        pods(map::<u32, Limit>("limits", MapType::Hash, 0, ports, Writer::Agent)),
+        peers(map::<RouteKey, Route>("routes", MapType::LpmTrie, BPF_F_NO_PREALLOC, routes, Writer::Agent)),
+        peers(map::<Address, Address>("nodes", MapType::Hash, BPF_F_NO_PREALLOC, nodes, Writer::Agent)),
+        map::<Flow, u32>("flows", MapType::LruHash, 0, FLOWS_MAX, Writer::Programs),
+        map::<u32, u32>("flows_used", MapType::Array, 0, 1, Writer::Bits),
+        map::<u32, Answers>("answers", MapType::LruHash, 0, ANSWERS_MAX, Writer::Programs),
+        map::<u32, Counter>("counters", MapType::PerCpuArray, 0, REASONS_MAX, Writer::Counters),
+    ]
+}

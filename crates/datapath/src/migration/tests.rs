@@ -1,0 +1,227 @@
+//! A build in which one map has the next version, under load.
+
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use aya::maps::{HashMap, Map, MapData};
+
+use self::support::hook::{Hook, put};
+use self::support::packet::{Ip, tcp, udp};
+use self::support::*;
+use crate::Datapath;
+use crate::maps::{ANY_SIZES, Former, MapSpec, Sizes, specs};
+use crate::sys::Bytes;
+
+/// What a map's former version had at each key is the same by now.
+fn same(entry: Bytes) -> Option<Bytes> {
+    Some(entry)
+}
+
+/// A first version without routes to nowhere.
+fn without_unreachable((key, value): Bytes) -> Option<Bytes> {
+    (value[..4] != crate::layout::ROUTE_UNREACHABLE.to_ne_bytes()).then_some((key, value))
+}
+
+/// The maps of a build in which one has version 2.
+fn next_build(options: &datapath::Options, name: &str, migrate: fn(Bytes) -> Option<Bytes>) -> Vec<MapSpec> {
+    let (ports, routes) = (options.max_endpoints, options.max_routes);
+    let sizes = Sizes { ports, endpoints: ports * 4, routes, nodes: routes * 2 };
+    let mut specs = specs(&sizes).to_vec();
+    let spec = specs.iter_mut().find(|spec| spec.name == name).unwrap();
+    let former = Former { version: 1, shape: spec.shape, migrate };
+    (spec.version, spec.former) = (2, Box::leak(Box::new([former])));
+    specs
+}
+
+/// A node whose programs are attached: what a Pod sends to the other Pod, and to another node's.
+struct Scene {
+    node: Node,
+    options: datapath::Options,
+    hook: Hook,
+}
+
+impl Scene {
+    fn new(bpffs: &std::path::Path, hook: Hook) -> Self {
+        let mut node = Node::new(bpffs);
+        for name in ["pod-a", "pod-b", "vxlan"] {
+            // Nothing but what the test sends.
+            let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
+            run("ip", &format!("link set {name} up"));
+        }
+        Self::attach(bpffs, hook, &mut node.datapath);
+        Self { node, options: options(bpffs), hook }
+    }
+
+    fn attach(bpffs: &std::path::Path, hook: Hook, datapath: &mut Datapath) {
+        put(bpffs, datapath.endpoint_program().unwrap(), "pod-a");
+        hook.attach_overlay(bpffs, datapath, "vxlan").unwrap();
+    }
+
+    /// Packets that were counted, by reason.
+    fn counted(datapath: &Datapath) -> BTreeMap<&'static str, u64> {
+        let counters = datapath.counters().unwrap();
+        counters.into_iter().filter(|one| one.packets > 0).map(|one| (one.name, one.packets)).collect()
+    }
+}
+
+#[test]
+fn a_map_of_a_new_version_migrates_alone_while_traffic_runs() {
+    for hook in Hook::all() {
+        for name in
+            ["ports", "endpoints", "routes", "nodes", "limits", "config", "counters", "flows", "answers"]
+        {
+            sandbox(|bpffs| {
+                let mut scene = Scene::new(bpffs, hook);
+                let before = map_ids(&scene.options);
+                let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
+                thread::scope(|scope| {
+                    scope.spawn(|| {
+                        let [f, _] = families();
+                        let frames = [f.b, f.remote].map(|to| udp(f.a, to, b"x").frame(GATEWAY_MAC, A_MAC));
+                        while !stop.load(Ordering::Relaxed) {
+                            frames.iter().for_each(|frame| netns::send_frame("pod-b", frame));
+                            sent.fetch_add(1, Ordering::Relaxed);
+                        }
+                    });
+                    let some_more = || {
+                        let until = sent.load(Ordering::Relaxed) + 20;
+                        while sent.load(Ordering::Relaxed) < until {
+                            thread::sleep(Duration::from_millis(1));
+                        }
+                    };
+                    some_more();
+                    let specs = next_build(&scene.options, name, same);
+                    // An agent that is killed before its programs are attached costs nothing.
+                    drop(Datapath::open_with(&scene.options, specs.clone()).unwrap());
+                    let mut new = Datapath::open_with(&scene.options, specs).unwrap();
+                    assert_eq!(map_ids(&scene.options), before);
+                    some_more();
+                    Scene::attach(bpffs, scene.hook, &mut new);
+                    new.retire_old_maps().unwrap();
+                    some_more();
+                    scene.node.datapath = new;
+                    stop.store(true, Ordering::Relaxed);
+                });
+                // The last frame is counted when it was sent.
+                let sent = sent.into_inner();
+                let counted = Scene::counted(&scene.node.datapath);
+                assert_eq!(counted.keys().collect::<Vec<_>>(), [&"local", &"overlay_out"], "{name}");
+                // What is counted at the moment when the old counts are added is not.
+                let is_exact = |count: &u64| *count == sent || name == "counters" && *count < sent;
+                assert!(counted.values().all(is_exact), "{name}: {counted:?} of {sent}");
+                let after = map_ids(&scene.options);
+                let mut expected = before.clone();
+                expected.remove(&format!("{name}-v1"));
+                let (new, kept): (BTreeMap<_, _>, BTreeMap<_, _>) =
+                    after.into_iter().partition(|(pin, _)| *pin == format!("{name}-v2"));
+                assert_eq!((new.len(), kept), (1, expected), "{name}: the others are what they were");
+                assert_eq!(pins(&scene.options, "new"), [""; 0]);
+                assert_eq!(
+                    (scene.node.datapath.ports().unwrap().len(), 8),
+                    (3, scene.node.datapath.routes().unwrap().len())
+                );
+            });
+        }
+    }
+}
+
+/// What programs record in the old map until they are replaced, and count there.
+#[test]
+fn what_programs_write_meanwhile_is_moved() {
+    for name in ["flows", "flows_used", "answers", "counters"] {
+        sandbox(|bpffs| {
+            let hook = Hook::all()[0];
+            let mut scene = Scene::new(bpffs, hook);
+            let [f, _] = families();
+            let old = scene.node.program("from_endpoint");
+            let mido = scene.node.config.mido_ifindex;
+            let to_b = |port: u16| tcp(f.a, f.b, &port.to_be_bytes()).frame(GATEWAY_MAC, A_MAC);
+            let exceeded = Ip { hops: 1, ..udp(f.a, f.b, b"x") }.frame(GATEWAY_MAC, A_MAC);
+            scene.node.run(&old, mido, 0, &to_b(1));
+            let mut new =
+                Datapath::open_with(&scene.options, next_build(&scene.options, name, same)).unwrap();
+            // Old programs still run.
+            scene.node.run(&old, scene.node.a, 0, &exceeded);
+            scene.node.run(&old, mido, 0, &udp(f.b, f.a, b"y").frame(GATEWAY_MAC, A_MAC));
+            Scene::attach(bpffs, hook, &mut new);
+            let before = Scene::counted(&scene.node.datapath);
+            new.retire_old_maps().unwrap();
+            assert_eq!(Scene::counted(&new), before, "{name}");
+            scene.node.datapath = new;
+            let program = scene.node.program("from_endpoint");
+            let next = udp(f.b, f.a, b"z").frame(GATEWAY_MAC, B_MAC);
+            assert_eq!(scene.node.judge(&program, scene.node.b, 0, &next).reason, "via_node", "{name}");
+            let pin =
+                pins(&scene.options, "maps").into_iter().find(|pin| pin.starts_with("answers")).unwrap();
+            let map = MapData::from_pin(scene.options.pin_dir.join("maps").join(pin)).unwrap();
+            let map: HashMap<_, u32, [u64; 2]> = Map::LruHashMap(map).try_into().unwrap();
+            assert!(map.get(&scene.node.a, 0).unwrap()[0] > 0, "{name}: an answer is owed");
+        });
+    }
+}
+
+/// A killed agent whose programs were attached already: what they recorded in the new maps stays.
+#[test]
+fn an_agent_killed_before_old_maps_retire_loses_nothing() {
+    for name in ["flows", "counters", "ports"] {
+        sandbox(|bpffs| {
+            let hook = Hook::all()[0];
+            let mut scene = Scene::new(bpffs, hook);
+            let [f, _] = families();
+            let mido = scene.node.config.mido_ifindex;
+            let specs = next_build(&scene.options, name, same);
+            let mut killed = Datapath::open_with(&scene.options, specs.clone()).unwrap();
+            Scene::attach(bpffs, hook, &mut killed);
+            let at_work = Some(killed.endpoint_program().unwrap().id);
+            scene.node.datapath = killed;
+            let program = scene.node.program("from_endpoint");
+            scene.node.run(&program, mido, 0, &udp(f.b, f.a, b"y").frame(GATEWAY_MAC, A_MAC));
+            let options = datapath::Options { at_work, ..scene.options.clone() };
+            let mut new = Datapath::open_with(&options, specs).unwrap();
+            Scene::attach(bpffs, hook, &mut new);
+            new.retire_old_maps().unwrap();
+            assert_eq!(Scene::counted(&new), BTreeMap::from([("local", 1)]), "{name}");
+            scene.node.datapath = new;
+            let program = scene.node.program("from_endpoint");
+            let next = udp(f.b, f.a, b"z").frame(GATEWAY_MAC, B_MAC);
+            assert_eq!(scene.node.judge(&program, scene.node.b, 0, &next).reason, "via_node", "{name}");
+        });
+    }
+}
+
+#[test]
+fn entries_become_what_the_new_version_says() {
+    sandbox(|bpffs| {
+        let node = Node::new(bpffs);
+        let specs = next_build(&options(bpffs), "routes", without_unreachable);
+        let mut new = Datapath::open_with(&options(bpffs), specs.clone()).unwrap();
+        new.retire_old_maps().unwrap();
+        let mut expected = node.datapath.routes().unwrap();
+        expected.retain(|_, route| *route != crate::Route::Unreachable);
+        assert_eq!((new.routes().unwrap(), expected.len()), (expected, 6));
+        // Once more: its own version is not migrated again.
+        new.set_route("10.7.0.0/24".parse().unwrap(), crate::Route::Unreachable).unwrap();
+        let before = (map_ids(&options(bpffs)), new.routes().unwrap());
+        let new = Datapath::open_with(&options(bpffs), specs).unwrap();
+        assert_eq!((map_ids(&options(bpffs)), new.routes().unwrap()), before);
+    });
+}
+
+#[test]
+fn a_map_without_a_pin_has_the_version_of_its_shape() {
+    let former = |value| Former {
+        version: 1,
+        shape: crate::maps::Shape { value, ..specs(&ANY_SIZES)[1].shape },
+        migrate: same,
+    };
+    let spec = MapSpec { version: 2, former: Box::leak(Box::new([former(8)])), ..specs(&ANY_SIZES)[1] };
+    assert_eq!(spec.version_of(spec.shape), Some(2));
+    assert_eq!(spec.version_of(former(8).shape), Some(1));
+    assert_eq!(spec.version_of(former(12).shape), None);
+    assert!(spec.migrate_from(1).is_some() && spec.migrate_from(3).is_none());
+}
