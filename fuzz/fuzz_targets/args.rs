@@ -2,10 +2,8 @@
 
 #![no_main]
 
-use ipam::{Allocation, IpConfig};
+use cni::{CniResult, Environment, Ip, document};
 use libfuzzer_sys::fuzz_target;
-use midonet_kube_cni::config::document;
-use midonet_kube_cni::env::Environment;
 use midonet_kube_cni::plan::{Pair, Plan};
 use midonet_kube_cni::request::Request;
 use midonet_kube_fuzz::{CONFIGURATIONS, check_error};
@@ -43,8 +41,8 @@ fn check(request: &Request) {
         assert!(!word.is_empty() && !word.contains('/') && word != "..", "{word:?}");
     }
     assert!(env.ifname.len() <= 15, "{:?}", env.ifname);
-    let ips = vec![IpConfig { address: "10.0.0.3/29".parse().expect("an address"), gateway: None }];
-    let allocation = Allocation { ips, ..Allocation::default() };
+    let ips = vec![Ip { interface: None, address: "10.0.0.3/29".parse().expect("an address"), gateway: None }];
+    let allocation = CniResult { ips, ..CniResult::default() };
     if let Err(error) = Pair::new(request).and_then(|pair| Plan::new(request, pair, allocation)) {
         return check_error(&error);
     }

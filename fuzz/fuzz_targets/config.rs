@@ -2,9 +2,8 @@
 
 #![no_main]
 
-use ipam::{Allocation, IpConfig};
+use cni::{CniResult, Ip, NetworkConfig, document};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
-use midonet_kube_cni::config::{NetConf, document};
 use midonet_kube_cni::plan::Plan;
 use midonet_kube_cni::request::Request;
 use midonet_kube_fuzz::{check_error, check_plan, check_result, edit, environment};
@@ -20,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
     };
     for command in ["ADD", "DEL", "CHECK", "STATUS", "GC"] {
         let env = environment(command);
-        if let Err(error) = NetConf::parse_for_ipam(&configuration, env.command) {
+        if let Err(error) = NetworkConfig::parse(&configuration, env.command) {
             check_error(&error);
         }
         let request = match Request::read(env, configuration.clone()) {
@@ -36,9 +35,9 @@ fuzz_target!(|data: &[u8]| {
                 check_error(&error);
             }
         }
-        let ip = |text: &str| IpConfig { address: text.parse().expect("an address"), gateway: None };
+        let ip = |text: &str| Ip { interface: None, address: text.parse().expect("an address"), gateway: None };
         let ips = vec![ip("10.0.0.3/29"), ip("fd00::3/125")];
-        check_plan(&request, Allocation { ips, ..Allocation::default() });
+        check_plan(&request, CniResult { ips, ..CniResult::default() });
     }
     if let Err(error) = ipam::Config::read(&configuration, "") {
         check_error(&error.into());

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use ipam::json::Node;
-use ipam::{Allocation, Call, Ipam};
+use cni::json::Element;
+use cni::{Call, CniResult, document};
+use ipam::Ipam;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
-use midonet_kube_cni::config::document;
 use midonet_kube_cni::request::Request;
 use midonet_kube_fuzz::{CONFIGURATIONS, check_error, check_plan, edit, environment};
 
@@ -26,7 +26,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 fuzz_target!(|data: &[u8]| {
     let Some((how, answer)) = data.split_first() else { return };
     let value = serde_json::from_slice(answer);
-    let read = value.ok().and_then(|value| Allocation::read(&Node::root(&value)).ok());
+    let read = value.ok().and_then(|value| CniResult::read(&Element::root(&value)).ok());
     static COUNT: AtomicU32 = AtomicU32::new(0);
     if COUNT.fetch_add(1, Ordering::Relaxed).is_multiple_of(1000) {
         check_execution(*how == 0, answer, read.as_ref());
@@ -40,7 +40,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-fn check_execution(succeeds: bool, answer: &[u8], read: Option<&Allocation>) {
+fn check_execution(succeeds: bool, answer: &[u8], read: Option<&CniResult>) {
     let plugins = plugins();
     fs::write(plugins.join("answer"), answer).expect("write the answer");
     let name = if succeeds { "succeeds" } else { "fails" };

@@ -2,9 +2,9 @@
 
 #![no_main]
 
-use ipam::json::Node;
+use cni::CniResult;
+use cni::json::Element;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
-use midonet_kube_cni::result::CniResult;
 use midonet_kube_fuzz::{check_result, edit};
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
@@ -13,7 +13,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 
 fuzz_target!(|data: &[u8]| {
     let Ok(value) = serde_json::from_slice(data) else { return };
-    match CniResult::read(&Node::root(&value)) {
+    match CniResult::read(&Element::root(&value)) {
         Ok(result) => check_result(&result),
         Err(invalid) => assert!(!invalid.key.is_empty() && !invalid.what.is_empty(), "{invalid:?}"),
     }

@@ -10,10 +10,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use arbitrary::Arbitrary;
-use ipam::{Attachment, Config, Ipam};
+use cni::{Attachment, Environment, NetworkConfig};
+use ipam::{Config, Ipam};
 use libfuzzer_sys::fuzz_target;
-use midonet_kube_cni::config::{self, NetConf};
-use midonet_kube_cni::env::Environment;
 use midonet_kube_fuzz::edit::Edit;
 use midonet_kube_fuzz::sandbox::{self, Thing, everything};
 use midonet_kube_fuzz::{CONFIGURATIONS, check_error};
@@ -203,14 +202,14 @@ impl Call {
         for edit in self.edits.iter().take(MOST) {
             edit.apply(&mut document);
         }
-        let configuration = config::document(document.to_string().into()).expect("it is JSON");
+        let configuration = cni::document(document.to_string().into()).expect("it is JSON");
         let env = self.environment();
         // As the allocator's own program does it.
-        let conf = match NetConf::parse_for_ipam(&configuration, env.command) {
+        let conf = match NetworkConfig::parse(&configuration, env.command) {
             Ok(conf) => conf,
             Err(error) => return check_error(&error),
         };
-        let (call, valid) = (env.ipam_call(&configuration), &conf.valid_attachments);
+        let (call, valid) = (env.call(&configuration), &conf.valid_attachments);
         let config = Config::read(call.config, call.args);
         let folder = config.as_ref().map(|config| config.directory.clone()).unwrap_or_default();
         let (id, ifname) = pick(OWNERS, self.owner);

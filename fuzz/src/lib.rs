@@ -12,13 +12,9 @@
 pub mod edit;
 pub mod sandbox;
 
-use ipam::Allocation;
-use midonet_kube_cni::env::Environment;
-use midonet_kube_cni::error::{Error, code};
+use cni::{CniResult, Environment, Error, Version, code};
 use midonet_kube_cni::plan::{Pair, Plan};
 use midonet_kube_cni::request::Request;
-use midonet_kube_cni::result::CniResult;
-use midonet_kube_cni::version::Version;
 use naming::pod_host_interface;
 use serde_json::Value;
 
@@ -55,7 +51,7 @@ pub fn check_error(error: &Error) {
 }
 
 /// What becomes of an ADD that got these addresses: a plan whose parts fit, and a result in every version.
-pub fn check_plan(request: &Request, allocation: Allocation) {
+pub fn check_plan(request: &Request, allocation: CniResult) {
     let plan = match Pair::new(request).and_then(|pair| Plan::new(request, pair, allocation)) {
         Ok(plan) => plan,
         Err(error) => return check_error(&error),
@@ -82,7 +78,7 @@ pub fn check_result(result: &CniResult) {
         let written = result.to_json(version);
         let text = written.to_string();
         let read: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
-        let read = CniResult::read(&ipam::json::Node::root(&read));
+        let read = CniResult::read(&cni::json::Element::root(&read));
         let read = read.unwrap_or_else(|error| panic!("{text}: {error}"));
         if version >= Version::V1_0_0 {
             assert_eq!(read, *result, "{version}");

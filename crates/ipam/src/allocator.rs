@@ -3,21 +3,24 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
+use cni::{Attachment, Call, CniResult, Dns, Ip, code};
 use ipnet::IpNet;
 
-use crate::error::Refusal;
+use crate::config::Config;
+use crate::error::{Error, Refusal};
+use crate::range::{Range, RangeSet};
+use crate::resolv;
 use crate::store::{Pending, Store, key};
-use crate::{Allocation, Attachment, Call, Config, Dns, Error, IpConfig, Range, RangeSet, resolv};
 
 /// How many addresses are tried one by one before the folder is listed: a range that is nearly full may
 /// have tens of thousands in a row that are taken.
 const TRIES: usize = 1000;
 
-pub(crate) fn add(call: &Call<'_>) -> Result<Allocation, Error> {
+pub(crate) fn add(call: &Call<'_>) -> Result<CniResult, Error> {
     let config = Config::read(call.config, call.args)?;
     let dns = config.resolv_conf.as_deref().map_or_else(|| Ok(Dns::default()), resolv::read)?;
     let mut store = Store::open(&config.directory)?;
-    let owner = owner(call);
+    let owner = call.attachment();
     let held = store.held(&key(&owner))?;
     // What an old host-local reserved for the container counts, too.
     let old = store.held(owner.container_id.trim())?;
@@ -28,13 +31,13 @@ pub(crate) fn add(call: &Call<'_>) -> Result<Allocation, Error> {
     }
     let ips = result?;
     store.note(&owner, &held, &ips.iter().map(|ip| ip.address.addr()).collect::<Vec<_>>());
-    Ok(Allocation { ips, routes: config.routes, dns })
+    Ok(CniResult { interfaces: Vec::new(), ips, routes: config.routes, dns })
 }
 
 pub(crate) fn del(call: &Call<'_>) -> Result<(), Error> {
     let config = Config::read(call.config, call.args)?;
     let mut store = Store::open(&config.directory)?;
-    let owner = owner(call);
+    let owner = call.attachment();
     let mut held = store.held(&key(&owner))?;
     // The reference asks once for every range set, and when it finds nothing, for the container alone.
     if held.is_empty() || config.ranges.len() > 1 {
@@ -46,7 +49,7 @@ pub(crate) fn del(call: &Call<'_>) -> Result<(), Error> {
 pub(crate) fn check(call: &Call<'_>) -> Result<(), Error> {
     let config = Config::read(call.config, call.args)?;
     let mut store = Store::open(&config.directory)?;
-    let owner = owner(call);
+    let owner = call.attachment();
     if store.held(&key(&owner))?.is_empty() && store.held(owner.container_id.trim())?.is_empty() {
         let Attachment { container_id, ifname } = owner;
         return Err(Error::NotFound { directory: store.directory().to_owned(), container_id, ifname });
@@ -81,22 +84,13 @@ pub(crate) fn gc(call: &Call<'_>, valid: &[Attachment]) -> Result<(), Error> {
     Store::open(&config.directory)?.retain(|_, reservation| valid.contains(reservation.owner())).map(drop)
 }
 
-fn owner(call: &Call<'_>) -> Attachment {
-    Attachment { container_id: call.container_id.to_owned(), ifname: call.ifname.to_owned() }
-}
-
 /// Whether an address was refused that a crash may have left reserved for nobody.
 fn is_full(error: &Error) -> bool {
     matches!(error, Error::Range { reason: Refusal::Exhausted(_) | Refusal::Reserved { .. }, .. })
 }
 
 /// One address of every set, or none at all: what the attachment `held` before stays as it is.
-fn reserve(
-    store: &Store,
-    owner: &Attachment,
-    config: &Config,
-    held: &[IpAddr],
-) -> Result<Vec<IpConfig>, Error> {
+fn reserve(store: &Store, owner: &Attachment, config: &Config, held: &[IpAddr]) -> Result<Vec<Ip>, Error> {
     let mut ips = Vec::new();
     let result = reserve_each(store, owner, config, held, &mut ips);
     if result.is_err() {
@@ -110,7 +104,7 @@ fn reserve_each(
     owner: &Attachment,
     config: &Config,
     held: &[IpAddr],
-    ips: &mut Vec<IpConfig>,
+    ips: &mut Vec<Ip>,
 ) -> Result<(), Error> {
     let pending = store.prepare(owner)?;
     let mut requested = config.requested.clone();
@@ -136,8 +130,9 @@ fn reserve_each(
                 claim_next(store, &pending, set, last.address())?.ok_or_else(full)?
             }
         };
-        let net = IpNet::new(address, range.subnet.prefix_len()).map_err(|e| Error::Config(e.to_string()))?;
-        ips.push(IpConfig { address: net, gateway: Some(range.gateway) });
+        let net = IpNet::new(address, range.subnet.prefix_len())
+            .map_err(|e| cni::Error::new(code::CONFIG, e.to_string()))?;
+        ips.push(Ip { interface: None, address: net, gateway: Some(range.gateway) });
         last.set(address);
     }
     if requested.is_empty() { Ok(()) } else { Err(Error::Unused(requested)) }

@@ -2,21 +2,20 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use crate::json::Invalid;
-
-/// The CNI error code, of those left to plugins, for "no address".
-pub const ALLOCATION: u32 = 100;
+use cni::code;
+use cni::delegate::{self, Cause};
+use cni::json::Invalid;
 
 /// Why there is no address, or it could not be given back.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The configuration cannot work.
-    #[error("{0}")]
-    Config(String),
-    /// `CNI_ARGS`, `CNI_PATH` or another variable cannot work.
-    #[error("{0}")]
-    Args(String),
-    /// A file or folder of the allocator's, or one it reads.
+    /// The configuration, `CNI_ARGS` or another variable cannot work.
+    #[error("{}", .0.msg)]
+    Request(#[from] cni::Error),
+    /// The executed IPAM plugin failed.
+    #[error("IPAM {}{}", .0, if matches!(.0.cause, Cause::NotInstalled(_)) { " or change ipam.type" } else { "" })]
+    Delegate(#[from] delegate::Error),
+    /// A file or directory of the allocator's, or one it reads.
     #[error("cannot {action} {}: {source}{}", .path.display(), remedy(.source))]
     Io {
         /// What was tried.
@@ -61,36 +60,6 @@ pub enum Error {
     /// STATUS: a range set has no free address left.
     #[error("no IP addresses available in range set: {0}")]
     Exhausted(String),
-    /// The other IPAM plugin reported an error.
-    #[error("IPAM plugin {plugin}: {msg}")]
-    Delegate {
-        /// Its name.
-        plugin: String,
-        /// The error's code, as it came.
-        code: u32,
-        /// The error's message.
-        msg: String,
-        /// The error's details; may be empty.
-        details: String,
-    },
-    /// The other IPAM plugin could not be run, or answered nonsense.
-    #[error("IPAM plugin {plugin}: {what}")]
-    Exec {
-        /// Its name.
-        plugin: String,
-        /// What happened, and what to do.
-        what: String,
-    },
-    /// The other IPAM plugin did not answer.
-    #[error("IPAM plugin {plugin} did not finish {verb} within {seconds} seconds and was killed")]
-    Timeout {
-        /// Its name.
-        plugin: String,
-        /// What it was asked.
-        verb: &'static str,
-        /// The deadline.
-        seconds: u64,
-    },
 }
 
 /// Why a range set gave no address.
@@ -123,16 +92,15 @@ pub enum Refusal {
 }
 
 impl Error {
-    /// The code for the CNI error.
+    /// The CNI error code.
     pub fn code(&self) -> u32 {
         match self {
-            Self::Args(_) => 4,
-            Self::Io { .. } => 5,
-            Self::Config(_) => 7,
-            Self::Locked { .. } | Self::Timeout { .. } => 11,
-            Self::Exhausted(_) => 50,
-            Self::Range { .. } | Self::Unused(_) | Self::NotFound { .. } | Self::Exec { .. } => ALLOCATION,
-            Self::Delegate { code, .. } => *code,
+            Self::Request(error) => error.code,
+            Self::Delegate(error) => error.code(code::ALLOCATION),
+            Self::Io { .. } => code::IO,
+            Self::Locked { .. } => code::TRY_AGAIN,
+            Self::Exhausted(_) => code::UNAVAILABLE,
+            Self::Range { .. } | Self::Unused(_) | Self::NotFound { .. } => code::ALLOCATION,
         }
     }
 
@@ -142,9 +110,20 @@ impl Error {
     }
 }
 
+impl From<Error> for cni::Error {
+    fn from(error: Error) -> Self {
+        let details = match &error {
+            Error::Request(error) => &error.details,
+            Error::Delegate(error) => error.details(),
+            _ => "",
+        };
+        Self { code: error.code(), msg: error.to_string(), details: details.to_owned() }
+    }
+}
+
 impl From<Invalid> for Error {
     fn from(invalid: Invalid) -> Self {
-        Self::Config(invalid.to_string())
+        Self::Request(invalid.into())
     }
 }
 
@@ -152,7 +131,7 @@ fn remedy(source: &io::Error) -> &'static str {
     match (source.kind(), source.raw_os_error()) {
         (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _) => "; make room on that file system",
         (io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied, _) => {
-            "; set ipam.dataDir to a folder that can be written"
+            "; set ipam.dataDir to a directory that can be written"
         }
         (_, Some(libc::EMFILE | libc::ENFILE)) => {
             "; raise the number of files that the container runtime may open (LimitNOFILE)"

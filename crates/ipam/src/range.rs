@@ -3,10 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use cni::json::{Element, Invalid};
 use ipnet::IpNet;
-
-use crate::json::{Invalid, Node};
-use crate::types::address;
 
 /// A part of one subnet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,14 +29,14 @@ impl Range {
     ///
     /// # Errors
     /// What cannot work, in host-local's words.
-    pub fn read(node: &Node<'_>) -> Result<Self, Invalid> {
-        let subnet: IpNet = node.require("subnet")?.parse()?;
+    pub fn read(element: &Element<'_>) -> Result<Self, Invalid> {
+        let subnet: IpNet = element.require("subnet")?.parse()?;
         if subnet.prefix_len() + 2 > subnet.max_prefix_len() {
-            return Err(node.invalid(format!("Network {subnet} too small to allocate from")));
+            return Err(element.invalid(format!("Network {subnet} too small to allocate from")));
         }
         if subnet.addr() != subnet.network() {
             let (length, network) = (subnet.prefix_len(), subnet.network());
-            return Err(node.invalid(format!(
+            return Err(element.invalid(format!(
                 "Network has host bits set. For a subnet mask of length {length} the network address is {network}"
             )));
         }
@@ -47,19 +45,19 @@ impl Range {
             IpAddr::V4(last) => IpAddr::V4(Ipv4Addr::from_bits(last.to_bits().saturating_sub(1))),
             last @ IpAddr::V6(_) => last,
         };
-        let start = address(node, "rangeStart")?;
-        let end = address(node, "rangeEnd")?;
+        let start = element.address("rangeStart")?;
+        let end = element.address("rangeEnd")?;
         let outside = |ip: &IpAddr| !subnet.contains(ip);
         match (start, end) {
             (Some(start), end) if outside(&start) || end.is_some_and(|end| start > end) => {
-                return Err(node.invalid(format!("RangeStart {start} not in network {subnet}")));
+                return Err(element.invalid(format!("RangeStart {start} not in network {subnet}")));
             }
             (start, Some(end)) if outside(&end) || end < start.unwrap_or(first) => {
-                return Err(node.invalid(format!("RangeEnd {end} not in network {subnet}")));
+                return Err(element.invalid(format!("RangeEnd {end} not in network {subnet}")));
             }
             _ => {}
         }
-        let gateway = address(node, "gateway")?.unwrap_or(first);
+        let gateway = element.address("gateway")?.unwrap_or(first);
         Ok(Self { subnet, start: start.unwrap_or(first), end: end.unwrap_or(last), gateway })
     }
 

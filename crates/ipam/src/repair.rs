@@ -4,14 +4,13 @@
 use std::fs;
 use std::io;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
-use crate::store::{Reservation, Store, key};
-use crate::{Attachment, Error};
+use cni::Attachment;
 
-/// host-local's folder, unless the configuration has another.
-const DATA_DIR: &str = "/var/lib/cni/networks";
+use crate::error::Error;
+use crate::store::{Reservation, Store, key};
 
 /// A reservation, whoever made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,11 +23,6 @@ pub struct Reserved {
     pub container_id: String,
     /// When it was reserved.
     pub modified: SystemTime,
-}
-
-/// The folder of a network's reservations: in `ipam.dataDir`, or where host-local has them.
-pub fn directory(data_dir: Option<&Path>, network: &str) -> PathBuf {
-    data_dir.unwrap_or(Path::new(DATA_DIR)).join(network)
 }
 
 /// All reservations in a network's folder; none if there is no folder.

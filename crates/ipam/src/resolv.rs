@@ -5,7 +5,9 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use crate::{Dns, Error};
+use cni::Dns;
+
+use crate::error::Error;
 
 /// The longest file that is read.
 const LONGEST: u64 = 1 << 20;

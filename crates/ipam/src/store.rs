@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use cni::Attachment;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{Mode, fstat};
@@ -35,7 +36,7 @@ pub(crate) use index::place as index_directory;
 pub(crate) use pending::Pending;
 pub(crate) use scan::Reservation;
 
-use crate::{Attachment, Error};
+use crate::error::Error;
 use index::Index;
 use pending::{PENDING, SPARE};
 

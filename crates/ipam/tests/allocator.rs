@@ -7,8 +7,9 @@ mod common;
 use std::fs;
 use std::path::Path;
 
+use cni::Attachment;
 use common::{Network, ips};
-use ipam::{Attachment, Ipam};
+use ipam::Ipam;
 use serde_json::json;
 
 fn content(path: &Path) -> String {

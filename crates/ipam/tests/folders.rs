@@ -9,8 +9,9 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 
+use cni::Attachment;
 use common::{Network, ips};
-use ipam::{Attachment, Ipam};
+use ipam::Ipam;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::json;

@@ -129,7 +129,7 @@ fn a_read_only_file_system_is_told() {
             let told = |result: Result<(), Error>| {
                 let text = result.unwrap_err().to_string();
                 assert!(text.contains(": Read-only file system"), "{text}");
-                assert!(text.ends_with("; set ipam.dataDir to a folder that can be written"), "{text}");
+                assert!(text.ends_with("; set ipam.dataDir to a directory that can be written"), "{text}");
             };
             told(net.add("b").map(drop));
             told(fresh.add("b").map(drop));

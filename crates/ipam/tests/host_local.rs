@@ -9,9 +9,10 @@ use std::fs;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use cni::delegate::{self, Cause};
+use cni::{Call, Document};
 use common::files;
-use ipam::json::Document;
-use ipam::{Call, Error, Ipam, directory, reserved};
+use ipam::{Error, Ipam, directory, reserved};
 use serde_json::{Value, json};
 
 struct Both {
@@ -97,7 +98,12 @@ fn same(version: &str, ipam: &Value, more: &Value, steps: &[(&str, &str, &str)])
         match (one, other) {
             (Ok(one), Ok(other)) => assert_eq!(one, other, "{verb} {id}"),
             (Err(_), Err(_)) if *verb == "CHECK" => {}
-            (Err(one), Err(Error::Delegate { msg, .. })) => {
+            (
+                Err(one),
+                Err(Error::Delegate(delegate::Error {
+                    cause: Cause::Reported(cni::Error { msg, .. }), ..
+                })),
+            ) => {
                 assert!(one.to_string().starts_with(&msg), "{verb} {id}: {one} / {msg}");
             }
             (one, other) => panic!("{verb} {id}: {one:?} / {other:?}"),

@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use ipam::{Attachment, Reserved, directory, release, reserve, reserved};
+use cni::Attachment;
+use ipam::{Reserved, directory, release, reserve, reserved};
 
 fn owner(id: &str) -> Attachment {
     Attachment { container_id: id.into(), ifname: "eth0".into() }

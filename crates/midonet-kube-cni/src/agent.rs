@@ -4,14 +4,13 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use cni::{Error, code};
 use nodeapi::v1::{
     BindPortReply, BindPortRequest, CheckPortReply, ReadyReply, ReadyRequest, ReleasePortReply,
     ReleasePortRequest, StatusReply, StatusRequest,
 };
 use nodeapi::{Client, Message, Method, Pending, call};
 use tonic::{Code, Status};
-
-use crate::error::{Error, code};
 
 /// How long ADD waits for an agent that is absent or starting.
 const BIND_DEADLINE: Duration = Duration::from_secs(10);

@@ -2,14 +2,11 @@
 //! makes them, if it is installed beside this one: it is executed for the Pods that have such ports, and for no
 //! other. Without it the agent is told of the ports, and refuses what it cannot serve.
 
-use ipam::json::Document;
+use cni::{CniResult, Document, Error, Version, code, delegate};
 use nodeapi::v1::{BindPortRequest, PortMapping};
 use serde_json::{Value, json};
 
-use crate::error::{Error, code};
 use crate::request::Request;
-use crate::result::CniResult;
-use crate::version::Version;
 
 /// The plugin that is executed.
 const PORTMAP: &str = "portmap";
@@ -19,7 +16,7 @@ const VERSION: Version = Version::V1_0_0;
 
 /// Whether `portmap` serves the ports of this Pod; not if it has none.
 pub(crate) fn are_served(request: &Request) -> bool {
-    !request.conf.runtime.port_mappings().is_empty() && ipam::is_installed(PORTMAP, &request.env.path)
+    !request.conf.runtime.port_mappings().is_empty() && delegate::is_installed(PORTMAP, &request.env.path)
 }
 
 /// What the agent is told of a port, without what `portmap` serves.
@@ -39,10 +36,10 @@ pub(crate) fn run(verb: &'static str, request: &Request, result: Option<&CniResu
     if !are_served(request) {
         return Ok(());
     }
-    let config = config(&request.conf.network, request.conf.runtime.port_mappings(), result);
+    let config = config(&request.conf.net.network, request.conf.runtime.port_mappings(), result);
     let document = Document::parse(config.to_string().into_bytes());
     let document = document.map_err(|error| Error::new(code::INTERNAL, format!("{PORTMAP}: {error}")))?;
-    ipam::execute(PORTMAP, verb, &request.env.ipam_call(&document)).map(drop).map_err(error_of)
+    delegate::run(PORTMAP, verb, &request.env.call(&document)).map(drop).map_err(|error| error_of(&error))
 }
 
 fn config(network: &str, ports: &[PortMapping], result: Option<&CniResult>) -> Value {
@@ -68,12 +65,11 @@ fn config(network: &str, ports: &[PortMapping], result: Option<&CniResult>) -> V
     config
 }
 
-fn error_of(error: ipam::Error) -> Error {
-    let what = |said: &str| format!("runtimeConfig.portMappings: the plugin {PORTMAP} failed: {said}");
-    match error {
-        ipam::Error::Delegate { code, msg, details, .. } => Error { code, msg: what(&msg), details },
-        ipam::Error::Exec { what: said, .. } => Error::new(code::PLUMBING, what(&said)),
-        other => Error::new(other.code(), what(&other.to_string())),
+fn error_of(error: &delegate::Error) -> Error {
+    Error {
+        code: error.code(code::PLUMBING),
+        msg: format!("runtimeConfig.portMappings: the plugin {PORTMAP} failed: {}", error.cause),
+        details: error.details().to_owned(),
     }
 }
 
@@ -102,14 +98,11 @@ mod tests {
     }
 
     #[test]
-    fn portmap_has_its_say() {
-        let said = ipam::Error::Delegate {
-            plugin: PORTMAP.into(),
-            code: 999,
-            msg: "neither iptables nor nft".into(),
-            details: "install one".into(),
-        };
-        let error = error_of(said);
+    fn what_portmap_reports_is_passed_on() {
+        let reported =
+            Error { code: 999, msg: "neither iptables nor nft".into(), details: "install one".into() };
+        let error =
+            error_of(&delegate::Error { plugin: PORTMAP.into(), cause: delegate::Cause::Reported(reported) });
         assert_eq!((error.code, error.details.as_str()), (999, "install one"));
         assert!(
             error.msg.starts_with("runtimeConfig.portMappings: ")

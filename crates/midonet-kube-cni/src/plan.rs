@@ -2,16 +2,14 @@
 
 use std::net::IpAddr;
 
-use ipam::{Allocation, Dns, Route};
+use cni::{CniResult, Dns, Error, Interface, Ip, Route, code};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use naming::alias::{MAX_LEN, PortAlias};
 use naming::{GATEWAY_MAC, Mac, attachment_mac, pod_host_interface, subnet};
 use nodeapi::v1::{BindPortRequest, ReleasePortRequest};
 use plumbing::NetNs;
 
-use crate::error::{Error, code};
 use crate::request::Request;
-use crate::result::{CniResult, Interface, Ip};
 
 /// The smallest MTU of a link with IPv6 (RFC 8200, section 5).
 const IPV6_MTU: u32 = 1280;
@@ -102,7 +100,7 @@ impl Plan {
     ///
     /// # Errors
     /// The addresses or routes cannot be used.
-    pub fn new(request: &Request, pair: Pair, allocation: Allocation) -> Result<Self, Error> {
+    pub fn new(request: &Request, pair: Pair, allocation: CniResult) -> Result<Self, Error> {
         let ips: Vec<_> = allocation
             .ips
             .into_iter()

@@ -1,14 +1,10 @@
 //! A call of the plugin, read and checked as a whole. Pure.
 
-use ipam::Call;
-use ipam::args::Args;
-use ipam::json::Document;
+use cni::{Args, Call, Command, Document, Environment, Error, Problems, code};
 use naming::alias::{CLUSTER_NETWORK, PortAlias};
 use naming::{Mac, PodKey};
 
-use crate::config::{NetConf, check_mac};
-use crate::env::{Command, Environment};
-use crate::error::{Error, Problems, code};
+use crate::config::{PluginConfig, check_mac};
 
 /// The namespace of what is no Pod, since the runtime named none.
 const NO_NAMESPACE: &str = "cni";
@@ -19,7 +15,7 @@ pub struct Request {
     /// The environment.
     pub env: Environment,
     /// The configuration.
-    pub conf: NetConf,
+    pub conf: PluginConfig,
     /// The Pod; what is attached without Kubernetes goes by its container id.
     pub pod: PodKey,
     /// The Pod's UID, if the runtime told it.
@@ -63,7 +59,7 @@ impl Request {
             mac.map_err(|what| Error::new(code::ENVIRONMENT, format!("CNI_ARGS: MAC: {what}")))
         });
         let from_args = from_args.and_then(|mac| problems.take(mac));
-        let conf = problems.take(NetConf::parse(&document, env.command));
+        let conf = problems.take(PluginConfig::parse(&document, env.command));
         problems.into_result()?;
         let conf = conf.ok_or_else(|| Error::new(code::CONFIG, "the configuration cannot be read"))?;
         let mac = conf.mac.or(from_args);
@@ -72,12 +68,12 @@ impl Request {
 
     /// The same call, for IPAM.
     pub fn ipam_call(&self) -> Call<'_> {
-        self.env.ipam_call(&self.document)
+        self.env.call(&self.document)
     }
 
     /// The network, unless it is the cluster's own.
     pub fn network(&self) -> Option<&str> {
-        Some(self.conf.network.as_str()).filter(|name| *name != CLUSTER_NETWORK)
+        Some(self.conf.net.network.as_str()).filter(|name| *name != CLUSTER_NETWORK)
     }
 
     /// What the host interface says about whose it is.

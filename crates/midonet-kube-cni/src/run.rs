@@ -6,15 +6,12 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use cni::{Command, Environment, Error, Version, code, document, stdin, version, version_of};
 use nix::time::{ClockId, clock_gettime};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::config::{document, version_of};
-use crate::env::{Command, Environment};
-use crate::error::{Error, code};
 use crate::request::Request;
-use crate::version::Version;
-use crate::{ipam_plugin, stdin, verbs};
+use crate::{ipam_plugin, verbs};
 
 /// A runtime writes the configuration at once.
 const STDIN_DEADLINE: Duration = Duration::from_secs(30);
@@ -89,7 +86,7 @@ fn answer(
     if env.command == Command::Version {
         // What did not come does not matter.
         let _ = stdin::read(VERSION_DEADLINE, &mut config);
-        return Ok(Answer::Value(versions(&config)));
+        return Ok(Answer::Value(version::answer(&config)));
     }
     stdin::read(STDIN_DEADLINE, &mut config).map_err(|error| {
         Error::new(code::IO, format!("cannot read the network configuration on stdin: {error}"))
@@ -107,14 +104,6 @@ fn answer(
 fn monotonic() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from);
     now.map_or(0, |now| now.as_nanos().try_into().unwrap_or(u64::MAX))
-}
-
-/// The answer to VERSION, in the version of the question.
-fn versions(config: &[u8]) -> Value {
-    let asked: Option<Value> = serde_json::from_slice(config).ok();
-    let asked = asked.as_ref().and_then(|config| config.get("cniVersion")?.as_str());
-    let version = asked.unwrap_or(Version::NEWEST.as_str());
-    json!({"cniVersion": version, "supportedVersions": Version::ALL.map(Version::as_str)})
 }
 
 fn about(role: Role) -> String {
@@ -145,6 +134,8 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -157,17 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_that_was_asked_in_is_answered_in() {
-        assert_eq!(versions(br#"{"cniVersion": "0.4.0"}"#)["cniVersion"], "0.4.0");
-        assert_eq!(versions(b"")["cniVersion"], "1.1.0");
-        assert_eq!(
-            versions(b"{}")["supportedVersions"],
-            json!(["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"])
-        );
-    }
-
-    #[test]
-    fn the_program_name_is_the_role() {
+    fn the_program_name_decides_the_role() {
         for (path, role) in [
             (Some("/opt/cni/bin/midonet-kube-ipam"), Role::Ipam),
             (Some("/opt/cni/bin/midonet-kube-cni"), Role::Network),
@@ -178,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_called_a_plugin() {
+    fn without_a_command_the_plugin_says_what_it_is() {
         let output = run(Role::Network, |_| None);
         assert!(!output.failed && output.stdout.is_empty());
         assert!(output.stderr.starts_with("CNI plugin midonet-kube-cni 0."), "{}", output.stderr);

@@ -4,10 +4,9 @@
 
 use std::net::IpAddr;
 
-use ipam::json::{Invalid, Node};
+use cni::json::{Element, Invalid};
+use cni::{Error, Problems, code};
 use nodeapi::v1::{Bandwidth, BindPortRequest, PortMapping};
-
-use crate::error::{Error, Problems, code};
 
 /// Bits a second, as Kubernetes bounds its annotations: 1k to 1P.
 const RATES: std::ops::RangeInclusive<u64> = 1_000..=1_000_000_000_000_000;
@@ -26,18 +25,18 @@ impl RuntimeConfig {
     ///
     /// # Errors
     /// Code 7, with everything that is wrong.
-    pub fn read(root: &Node<'_>) -> Result<Self, Error> {
+    pub fn read(root: &Element<'_>) -> Result<Self, Error> {
         let Some(runtime) = root.get("runtimeConfig")? else { return Ok(Self::default()) };
         let mut problems = Problems::default();
         let bandwidth = problems.take(runtime.get("bandwidth")).flatten();
-        let bandwidth = bandwidth.map(|node| Bandwidth {
-            ingress_rate: problems.take(amount(&node, "ingressRate")).unwrap_or_default(),
-            ingress_burst: problems.take(amount(&node, "ingressBurst")).unwrap_or_default(),
-            egress_rate: problems.take(amount(&node, "egressRate")).unwrap_or_default(),
-            egress_burst: problems.take(amount(&node, "egressBurst")).unwrap_or_default(),
+        let bandwidth = bandwidth.map(|element| Bandwidth {
+            ingress_rate: problems.take(amount(&element, "ingressRate")).unwrap_or_default(),
+            ingress_burst: problems.take(amount(&element, "ingressBurst")).unwrap_or_default(),
+            egress_rate: problems.take(amount(&element, "egressRate")).unwrap_or_default(),
+            egress_burst: problems.take(amount(&element, "egressBurst")).unwrap_or_default(),
         });
         let ports = problems.take(runtime.list("portMappings")).unwrap_or_default();
-        let port_mappings = ports.iter().filter_map(|node| problems.take(port_mapping(node))).collect();
+        let port_mappings = ports.iter().filter_map(|element| problems.take(port_mapping(element))).collect();
         problems.into_result()?;
         let bandwidth = bandwidth.filter(|bandwidth| *bandwidth != Bandwidth::default());
         if let Some(bandwidth) = &bandwidth {
@@ -59,10 +58,10 @@ impl RuntimeConfig {
 }
 
 /// Bits, or bits a second; 0 if it is absent.
-fn amount(node: &Node<'_>, key: &str) -> Result<u64, Invalid> {
-    let Some(node) = node.get(key)? else { return Ok(0) };
-    let number: i64 = node.number()?;
-    u64::try_from(number).map_err(|_| node.invalid(format!("{number}: must not be negative")))
+fn amount(element: &Element<'_>, key: &str) -> Result<u64, Invalid> {
+    let Some(element) = element.get(key)? else { return Ok(0) };
+    let number: i64 = element.number()?;
+    u64::try_from(number).map_err(|_| element.invalid(format!("{number}: must not be negative")))
 }
 
 fn check(bandwidth: &Bandwidth) -> Result<(), Error> {
@@ -86,20 +85,20 @@ fn check(bandwidth: &Bandwidth) -> Result<(), Error> {
     problems.into_result()
 }
 
-fn port_mapping(node: &Node<'_>) -> Result<PortMapping, Invalid> {
+fn port_mapping(element: &Element<'_>) -> Result<PortMapping, Invalid> {
     let port = |key: &str| {
-        let node = node.require(key)?;
-        let number: i64 = node.number()?;
+        let element = element.require(key)?;
+        let number: i64 = element.number()?;
         let port = u16::try_from(number).ok().filter(|port| *port != 0);
-        port.map(u32::from).ok_or_else(|| node.invalid(format!("{number}: must be 1 to 65535")))
+        port.map(u32::from).ok_or_else(|| element.invalid(format!("{number}: must be 1 to 65535")))
     };
-    let protocol = node.require("protocol")?;
+    let protocol = element.require("protocol")?;
     let name = protocol.text()?.to_ascii_lowercase();
     if !PROTOCOLS.contains(&name.as_str()) {
         return Err(protocol.invalid(format!("\"{name}\": must be one of {}", PROTOCOLS.join(", "))));
     }
-    let host_ip = match node.word("hostIP")? {
-        Some(_) => node.require("hostIP")?.parse::<IpAddr>()?.to_string(),
+    let host_ip = match element.word("hostIP")? {
+        Some(_) => element.require("hostIP")?.parse::<IpAddr>()?.to_string(),
         None => String::new(),
     };
     Ok(PortMapping {
@@ -117,12 +116,12 @@ mod tests {
     use super::*;
 
     fn read(runtime: &Value) -> Result<RuntimeConfig, Error> {
-        RuntimeConfig::read(&Node::root(&json!({"name": "net", "runtimeConfig": runtime})))
+        RuntimeConfig::read(&Element::root(&json!({"name": "net", "runtimeConfig": runtime})))
     }
 
     #[test]
     fn nothing_is_asked_for() {
-        assert_eq!(RuntimeConfig::read(&Node::root(&json!({}))).unwrap(), RuntimeConfig::default());
+        assert_eq!(RuntimeConfig::read(&Element::root(&json!({}))).unwrap(), RuntimeConfig::default());
         for nothing in [
             json!(null),
             json!({}),

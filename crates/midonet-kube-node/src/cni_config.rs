@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use atomic_file::Durability;
-use ipam::json::Node;
+use cni::json::Element;
 use ipam::{Range, RangeSet};
 use ipnet::IpNet;
 use naming::alias::CLUSTER_NETWORK;
@@ -76,7 +76,7 @@ impl CniConfig<'_> {
 /// A podCIDR without room for a Pod.
 pub fn capacity(pod_cidr: &IpNet) -> Result<u128> {
     let set = range(pod_cidr)?;
-    let ranges = Node::root(&set).items()?.iter().map(Range::read).collect::<Result<Vec<_>, _>>()?;
+    let ranges = Element::root(&set).items()?.iter().map(Range::read).collect::<Result<Vec<_>, _>>()?;
     Ok(RangeSet::new(ranges).map_err(anyhow::Error::msg)?.capacity())
 }
 

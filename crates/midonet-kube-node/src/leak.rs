@@ -1,6 +1,6 @@
 //! What may leak: addresses, interfaces and ports that belong together and are not all there. Pure.
 
-use ipam::Attachment;
+use cni::Attachment;
 use naming::alias::PortAlias;
 use nodeapi::v1;
 use tracing::warn;

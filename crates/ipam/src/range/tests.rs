@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 
 fn range(value: &Value) -> Result<Range, Invalid> {
-    Range::read(&Node::root(value))
+    Range::read(&Element::root(value))
 }
 
 fn set(values: &[Value]) -> RangeSet {

@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use cni::Attachment;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::stat::fstat;
 use nix::unistd::linkat;
 
 use super::{Store, index, key};
-use crate::{Attachment, Error};
+use crate::error::Error;
 
 /// The file that is kept for the next reservation, beside the index. It has no other name.
 pub(super) const SPARE: &str = "spare";

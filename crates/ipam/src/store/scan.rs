@@ -15,7 +15,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstatat};
 
 use super::Store;
-use crate::Error;
+use crate::error::Error;
 
 /// The longest content that is looked at; an owner's name is much shorter.
 const LONGEST: usize = 1024;

@@ -7,8 +7,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use ipam::json::Document;
-use ipam::{Allocation, Call, Error, Ipam};
+use cni::{Call, CniResult, Document};
+use ipam::{Error, Ipam};
 use serde_json::{Value, json};
 
 /// A network's folder, and the configuration that names it.
@@ -42,7 +42,7 @@ impl Network {
         Call { container_id, netns: None, ifname, args, path: "", config: &self.config }
     }
 
-    pub(crate) fn add(&self, id: &str) -> Result<Allocation, Error> {
+    pub(crate) fn add(&self, id: &str) -> Result<CniResult, Error> {
         Ipam::InProcess.add(&self.call(id, "eth0", ""))
     }
 
@@ -65,7 +65,7 @@ impl Network {
     }
 }
 
-pub(crate) fn ips(allocation: &Allocation) -> Vec<String> {
+pub(crate) fn ips(allocation: &CniResult) -> Vec<String> {
     allocation.ips.iter().map(|ip| ip.address.to_string()).collect()
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipam::Attachment;
+use cni::Attachment;
 use serde_json::{Value, json};
 
 /// A range as it is configured, in numbers.

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use allocator::{Model, Range, plus};
-use ipam::json::Document;
-use ipam::{Attachment, Call, Error, Ipam};
+use cni::{Attachment, Call, Document};
+use ipam::{Error, Ipam};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -1,8 +1,7 @@
-use ipam::IpConfig;
+use cni::{Command, Environment};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::env::{Command, Environment};
 
 fn request(config: &Value) -> Request {
     let mut whole = json!({"cniVersion": "1.1.0", "name": "n", "mtu": 1450, "ipam": {"type": "x"}});
@@ -18,15 +17,16 @@ fn request(config: &Value) -> Request {
         path: String::new(),
         netns_override: false,
     };
-    Request::read(env, crate::config::document(whole.to_string().into()).unwrap()).ok().unwrap()
+    Request::read(env, cni::document(whole.to_string().into()).unwrap()).ok().unwrap()
 }
 
-fn allocation(ips: &[(&str, &str)], routes: Vec<Route>) -> Allocation {
-    let ip = |(address, gateway): &(&str, &str)| IpConfig {
+fn allocation(ips: &[(&str, &str)], routes: Vec<Route>) -> CniResult {
+    let ip = |(address, gateway): &(&str, &str)| Ip {
+        interface: None,
         address: address.parse().unwrap(),
         gateway: gateway.parse().ok(),
     };
-    Allocation { ips: ips.iter().map(ip).collect(), routes, dns: Dns::default() }
+    CniResult { ips: ips.iter().map(ip).collect(), routes, ..CniResult::default() }
 }
 
 fn net(text: &str) -> IpNet {
@@ -39,7 +39,7 @@ fn attachment<'a>(plan: &Plan, netns: &'a NetNs) -> plumbing::Attachment<'a> {
 
 const DUAL: [(&str, &str); 2] = [("10.244.1.5/24", "10.244.1.1"), ("fd44:0:0:1::5/64", "")];
 
-fn plan(request: &Request, allocation: Allocation) -> Result<Plan, Error> {
+fn plan(request: &Request, allocation: CniResult) -> Result<Plan, Error> {
     Plan::new(request, Pair::new(request)?, allocation)
 }
 

@@ -1,7 +1,6 @@
 use serde_json::json;
 
 use super::*;
-use crate::env::Command;
 
 fn read(args: &str, runtime: &serde_json::Value) -> Result<Request, Error> {
     let env = Environment {
@@ -14,7 +13,7 @@ fn read(args: &str, runtime: &serde_json::Value) -> Result<Request, Error> {
         netns_override: false,
     };
     let config = json!({"cniVersion": "1.0.0", "name": CLUSTER_NETWORK, "ipam": {"type": "x"}, "runtimeConfig": runtime});
-    Request::read(env, crate::config::document(config.to_string().into()).unwrap())
+    Request::read(env, cni::document(config.to_string().into()).unwrap())
 }
 
 fn pod(args: &str) -> String {
@@ -29,7 +28,8 @@ fn the_pod_and_what_goes_without_one() {
     let request = read(args, &json!({})).ok().unwrap();
     assert_eq!((request.pod.to_string().as_str(), request.pod_uid.as_deref()), ("ns/web-0", Some("u")));
     assert_eq!(request.alias().encode(), "ns/web-0 c1 eth0 u");
-    let conf = NetConf { network: "other".into(), ..request.conf.clone() };
+    let mut conf = request.conf.clone();
+    conf.net.network = "other".into();
     assert_eq!(Request { conf, ..request }.alias().encode(), "ns/web-0 c1 eth0 u other");
 }
 

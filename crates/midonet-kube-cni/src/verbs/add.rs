@@ -1,10 +1,11 @@
+use cni::{Error, code};
 use ipam::Ipam;
 use naming::pod_host_interface;
 use plumbing::Sides;
 use serde_json::Value;
 
 use super::{open_netns, owner, refuse_own, warn};
-use crate::error::{Error, code};
+use crate::error::kernel;
 use crate::plan::{Pair, Plan, release_request};
 use crate::request::Request;
 use crate::undo::Undo;
@@ -14,10 +15,10 @@ use crate::{agent, host_ports};
 /// anything fails, everything is taken back.
 pub(super) fn add(request: &Request, began: u64) -> Result<Value, Error> {
     let netns = open_netns(request)?;
-    let mut sides = Sides::open(Some(&netns))?;
-    refuse_own(request, sides.are_one()?)?;
+    let mut sides = Sides::open(Some(&netns)).map_err(kernel)?;
+    refuse_own(request, sides.are_one().map_err(kernel)?)?;
     make_room(request, &mut sides)?;
-    let (pair, ipam) = (Pair::new(request)?, Ipam::of_type(&request.conf.ipam_type));
+    let (pair, ipam) = (Pair::new(request)?, Ipam::of_type(&request.conf.net.ipam_type));
     let release = release_request(&request.alias(), &pair.outer);
     let mut undo = Undo::default();
 
@@ -39,7 +40,7 @@ pub(super) fn add(request: &Request, began: u64) -> Result<Value, Error> {
             deleted.unwrap_or_else(|error| warn("cannot undo the attachment", &error));
         });
     }
-    let (allocation, ends) = (allocation?, made?);
+    let (allocation, ends) = (allocation?, made.map_err(kernel)?);
     let plan = Plan::new(request, pair, allocation)?;
     let attachment = plan.attachment(&netns);
 
@@ -53,28 +54,28 @@ pub(super) fn add(request: &Request, began: u64) -> Result<Value, Error> {
     port.began_monotonic_ns = began;
     let mut bind = agent::bind(&request.conf.socket);
     bind.start(&port);
-    sides.configure(&attachment, ends)?;
+    sides.configure(&attachment, ends).map_err(kernel)?;
     let sandbox = request.env.netns.as_deref().unwrap_or_default();
     let result = plan.result(sandbox, request.conf.prev_result.as_ref());
     bind.finish_or_retry(&port)?;
 
-    sides.set_up(ends.outer_ifindex, &attachment.outer)?;
+    sides.set_up(ends.outer_ifindex, &attachment.outer).map_err(kernel)?;
     undo.push(|| {
         let unmapped = host_ports::run("DEL", request, None);
         unmapped.unwrap_or_else(|error| warn("cannot take the ports of the node back", &error));
     });
     host_ports::run("ADD", request, Some(&result))?;
     undo.keep();
-    Ok(result.to_json(request.conf.version))
+    Ok(result.to_json(request.conf.net.version))
 }
 
 /// Takes what an older sandbox of the Pod left out of the way, and refuses what would harm a living
 /// attachment, before anything is reserved.
 fn make_room(request: &Request, sides: &mut Sides<'_>) -> Result<(), Error> {
     let (ifname, container_id) = (&request.env.ifname, &request.env.container_id);
-    let exists = sides.inner(ifname)?.is_some();
+    let exists = sides.inner(ifname).map_err(kernel)?.is_some();
     let attached = |what: String| Err(Error::new(code::ATTACHED, what));
-    let Some(link) = sides.outer(&pod_host_interface(&request.pod))? else {
+    let Some(link) = sides.outer(&pod_host_interface(&request.pod)).map_err(kernel)? else {
         return if exists {
             attached(format!("interface {ifname} exists in the container already: delete it or name another"))
         } else {
@@ -90,6 +91,6 @@ fn make_room(request: &Request, sides: &mut Sides<'_>) -> Result<(), Error> {
         _ if exists => attached(format!(
             "interface {ifname} exists in the container already: send DEL for container {container_id} first"
         )),
-        _ => Ok(sides.clear(&link)?),
+        _ => sides.clear(&link).map_err(kernel),
     }
 }

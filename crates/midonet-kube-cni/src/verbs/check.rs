@@ -1,9 +1,10 @@
+use cni::{Error, Problems, code};
 use ipam::Ipam;
 use naming::pod_host_interface;
 use plumbing::{Part, Sides};
 
 use super::{is_ours, open_netns, refuse_own};
-use crate::error::{Error, Problems, code};
+use crate::error::kernel;
 use crate::plan::Plan;
 use crate::request::Request;
 use crate::{agent, host_ports};
@@ -13,8 +14,10 @@ use crate::{agent, host_ports};
 pub(super) fn check(request: &Request) -> Result<(), Error> {
     let missing = || Error::new(code::CONFIG, "prevResult: missing: CHECK compares with it");
     let result = request.conf.prev_result.as_ref().ok_or_else(missing)?;
-    let outer = plumbing::find_port(&pod_host_interface(&request.pod))?.filter(|link| is_ours(link, request));
-    let reserved = Ipam::of_type(&request.conf.ipam_type).check(&request.ipam_call());
+    let outer = plumbing::find_port(&pod_host_interface(&request.pod))
+        .map_err(kernel)?
+        .filter(|link| is_ours(link, request));
+    let reserved = Ipam::of_type(&request.conf.net.ipam_type).check(&request.ipam_call());
     if let (None, Err(ipam::Error::NotFound { .. })) = (&outer, &reserved) {
         let (id, name) = (&request.env.container_id, &request.env.ifname);
         let what =
@@ -22,11 +25,11 @@ pub(super) fn check(request: &Request) -> Result<(), Error> {
         return Err(Error::new(code::UNKNOWN_CONTAINER, what));
     }
     let netns = open_netns(request)?;
-    refuse_own(request, Sides::open(Some(&netns))?.are_one()?)?;
+    refuse_own(request, Sides::open(Some(&netns)).and_then(|sides| sides.are_one()).map_err(kernel)?)?;
     let plan = Plan::of_result(request, result)?;
 
     let mut problems = Problems::default();
-    let differences = plumbing::check(&plan.attachment(&netns))?;
+    let differences = plumbing::check(&plan.attachment(&netns)).map_err(kernel)?;
     let list: Vec<String> = differences
         .iter()
         // A later plugin may have lowered the MTU: everything still passes.

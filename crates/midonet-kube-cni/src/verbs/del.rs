@@ -1,10 +1,11 @@
+use cni::{Error, Problems};
 use ipam::Ipam;
 use naming::pod_host_interface;
 use nodeapi::v1::ReleasePortRequest;
 use plumbing::{Link, NetNs, Sides};
 
 use super::{is_ours, owner, refuse_own, warn};
-use crate::error::{Error, Problems};
+use crate::error::kernel;
 use crate::plan::release_request;
 use crate::request::Request;
 use crate::{agent, host_ports};
@@ -27,36 +28,37 @@ pub(super) fn del(request: &Request, began: u64) -> Result<(), Error> {
     // The addresses last: who gets them next must not meet a port, an interface or a port of the
     // node that passes the old ones.
     if unmapped && (detached || released.is_ok()) {
-        problems.take(Ipam::of_type(&request.conf.ipam_type).del(&request.ipam_call()));
+        problems.take(Ipam::of_type(&request.conf.net.ipam_type).del(&request.ipam_call()));
     }
     problems.into_result()
 }
 
 fn detach(request: &Request, outer: &str) -> Result<(), Error> {
     let netns = netns(request)?;
-    let mut sides = Sides::open(netns.as_ref())?;
+    let mut sides = Sides::open(netns.as_ref()).map_err(kernel)?;
     let Some(link) = find(&mut sides, outer, request)? else { return Ok(()) };
-    let inner = refuse_own(request, sides.are_one()?).ok().map(|()| request.env.ifname.as_str());
-    sides.detach(&link, inner)?;
+    let inner =
+        refuse_own(request, sides.are_one().map_err(kernel)?).ok().map(|()| request.env.ifname.as_str());
+    sides.detach(&link, inner).map_err(kernel)?;
     if link.name == outer {
         return Ok(());
     }
     // Dead interfaces are known by their names, too.
-    Ok(sides.clear(&link)?)
+    sides.clear(&link).map_err(kernel)
 }
 
 /// The attachment's host interface: by its name and alias, or, where somebody changed these, by the pair's other end.
 fn find(sides: &mut Sides<'_>, outer: &str, request: &Request) -> Result<Option<Link>, Error> {
     let ifname = &request.env.ifname;
-    if let Some(link) = sides.outer(outer)?
+    if let Some(link) = sides.outer(outer).map_err(kernel)?
         && (is_ours(&link, request) || is_half_made(sides, &link, ifname)?)
     {
         return Ok(Some(link));
     }
-    let Some(link) = sides.outer_of(ifname)? else { return Ok(None) };
+    let Some(link) = sides.outer_of(ifname).map_err(kernel)? else { return Ok(None) };
     // Another network's interface is not in the datapath's block.
     let ours = is_ours(&link, request) || owner(&link).is_none();
-    Ok(if ours && plumbing::tc::in_block(link.ifindex)? { Some(link) } else { None })
+    Ok(if ours && plumbing::tc::in_block(link.ifindex).map_err(kernel)? { Some(link) } else { None })
 }
 
 /// The container's namespace; one that is gone, or never was one, has no interface.
@@ -67,7 +69,7 @@ fn netns(request: &Request) -> Result<Option<NetNs>, Error> {
         Err(error)
             if matches!(error.errno(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EIO)) =>
         {
-            Err(error.into())
+            Err(kernel(error))
         }
         opened => Ok(opened.ok()),
     }
@@ -78,5 +80,5 @@ fn is_half_made(sides: &mut Sides<'_>, outer: &Link, ifname: &str) -> Result<boo
     if !outer.alias.is_empty() {
         return Ok(false);
     }
-    Ok(sides.inner(ifname)?.is_some_and(|end| end.is_other_end_of(outer)))
+    Ok(sides.inner(ifname).map_err(kernel)?.is_some_and(|end| end.is_other_end_of(outer)))
 }

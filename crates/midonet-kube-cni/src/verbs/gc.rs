@@ -1,20 +1,21 @@
-use ipam::{Attachment, Call, Ipam};
+use cni::{Attachment, Call, Error, Problems, code};
+use ipam::Ipam;
 use naming::alias::PortAlias;
 use plumbing::{Link, Sides};
 
 use super::{owner, warn};
 use crate::agent;
-use crate::error::{Error, Problems, code};
+use crate::error::kernel;
 use crate::plan::release_request;
 use crate::request::Request;
 
 /// Releases whatever belongs to no valid attachment. Goes on past errors and tells them all.
 pub(super) fn gc(request: &Request) -> Result<(), Error> {
-    let ipam = Ipam::of_type(&request.conf.ipam_type);
+    let ipam = Ipam::of_type(&request.conf.net.ipam_type);
     let mut problems = Problems::default();
     let released = release_stale(request, &ipam, &mut problems);
-    problems.take(released);
-    problems.take(ipam.gc(&request.ipam_call(), &request.conf.valid_attachments));
+    problems.take(released.map_err(kernel));
+    problems.take(ipam.gc(&request.ipam_call(), &request.conf.net.valid_attachments));
     problems.into_result()
 }
 
@@ -23,7 +24,7 @@ fn release_stale(request: &Request, ipam: &Ipam, problems: &mut Problems) -> plu
     let mut sides = Sides::open(None)?;
     let links = plumbing::list_ports()?;
     let mut agent_is_there = true;
-    for (link, owner) in stale(links, request.network(), &request.conf.valid_attachments) {
+    for (link, owner) in stale(links, request.network(), &request.conf.net.valid_attachments) {
         if agent_is_there {
             match agent::release(&request.conf.socket).ask(&release_request(&owner, &link.name)) {
                 Err(error) if error.code == code::TRY_AGAIN => {
@@ -36,7 +37,7 @@ fn release_stale(request: &Request, ipam: &Ipam, problems: &mut Problems) -> plu
             }
         }
         // By its number: the name may be a newer sandbox's by now.
-        problems.take(sides.detach(&link, None));
+        problems.take(sides.detach(&link, None).map_err(kernel));
         // One by one, too: an IPAM plugin need not know GC (host-local does not).
         let call = Call { container_id: &owner.container_id, ifname: &owner.ifname, ..request.ipam_call() };
         problems.take(ipam.del(&call));

@@ -6,12 +6,11 @@ mod del;
 mod gc;
 mod status;
 
+use cni::{Command, Error, code};
 use naming::alias::PortAlias;
 use plumbing::{Link, NetNs};
 use serde_json::Value;
 
-use crate::env::Command;
-use crate::error::{Error, code};
 use crate::request::Request;
 
 /// Does what the request says, `began` (CLOCK_MONOTONIC, nanoseconds) being when this program started; ADD has a

@@ -1,8 +1,8 @@
+use cni::{Error, Problems, code};
 use ipam::Ipam;
 use nodeapi::v1::ReadyReply;
 
 use crate::agent;
-use crate::error::{Error, Problems, code};
 use crate::request::Request;
 
 /// Whether an ADD would work now: the agent is ready and IPAM has addresses.
@@ -15,7 +15,7 @@ pub(super) fn status(request: &Request) -> Result<(), Error> {
         .map_err(|error| Error::new(code::UNAVAILABLE, error.to_string()))
         .and_then(|reply| judge(&reply));
     problems.take(reply);
-    let ipam = Ipam::of_type(&request.conf.ipam_type).status(&request.ipam_call());
+    let ipam = Ipam::of_type(&request.conf.net.ipam_type).status(&request.ipam_call());
     problems.take(ipam.map_err(|error| match Error::from(error) {
         known @ Error { code: code::UNAVAILABLE | code::LIMITED, .. } => known,
         other => Error { code: code::UNAVAILABLE, ..other },

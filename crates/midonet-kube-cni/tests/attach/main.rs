@@ -273,17 +273,17 @@ fn under_its_other_name_it_is_the_allocator_alone() {
     let plugin = node.folder.path().join("midonet-kube-ipam");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_midonet-kube-cni"), &plugin).unwrap();
     let path = node.folder.path().to_str().unwrap();
-    let call = ipam::Call {
+    let call = cni::Call {
         container_id: "c1",
         netns: None,
         ifname: "eth0",
         args: "",
         path,
-        config: &ipam::json::Document::parse(node.config.to_string().into()).unwrap(),
+        config: &cni::Document::parse(node.config.to_string().into()).unwrap(),
     };
     // As another network plugin would run it.
     let delegate = ipam::Ipam::Delegate("midonet-kube-ipam".into());
-    let call = ipam::Call { netns: Some("/nonexistent/netns"), ..call };
+    let call = cni::Call { netns: Some("/nonexistent/netns"), ..call };
     let allocation = delegate.add(&call).unwrap();
     assert_eq!(allocation.ips[0].address.to_string(), "10.244.1.3/24");
     assert_eq!(allocation.routes.len(), 2);

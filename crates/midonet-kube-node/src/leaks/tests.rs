@@ -1,8 +1,9 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use cni::Attachment;
 use datapath::Limits;
-use ipam::{Attachment, Reserved};
+use ipam::Reserved;
 use naming::alias::PortAlias;
 use naming::{Mac, PodKey, pod_host_interface};
 use proptest::prelude::*;

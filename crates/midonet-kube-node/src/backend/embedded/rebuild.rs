@@ -175,8 +175,8 @@ mod tests {
     }
 
     fn reserved(address: &str, container_id: &str, ifname: Option<&str>) -> Reserved {
-        let owner = ifname
-            .map(|ifname| ipam::Attachment { container_id: container_id.into(), ifname: ifname.into() });
+        let owner =
+            ifname.map(|ifname| cni::Attachment { container_id: container_id.into(), ifname: ifname.into() });
         let address = address.parse().unwrap();
         Reserved { address, owner, container_id: container_id.into(), modified: SystemTime::UNIX_EPOCH }
     }

@@ -1,16 +1,17 @@
-//! Results of ADD, in every version's shape. Pure.
+//! Results of ADD, in every version's form.
 
 use std::net::IpAddr;
 
-use ipam::json::{Invalid, Node};
-use ipam::{Dns, Route};
 use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::dns::Dns;
+use crate::json::{Element, Invalid};
+use crate::route::Route;
 use crate::version::Version;
 
-/// What an ADD made, alone or with the plugins before it in the chain.
+/// What an ADD made, alone or with the plugins before it in the chain. An IPAM plugin's has no interfaces.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CniResult {
     /// Interfaces, of the host and of the container.
@@ -62,24 +63,25 @@ impl CniResult {
     ///
     /// # Errors
     /// [`Invalid`] names the place.
-    pub fn read(node: &Node<'_>) -> Result<Self, Invalid> {
-        let allocation = ipam::Allocation::read(node)?;
-        let mut indexes = Vec::new();
-        for node in node.list("ips")? {
-            let index = node.get("interface")?.map(|n| n.number::<i64>()).transpose()?;
-            // The reference implementation writes -1 for "none".
-            indexes.push(index.and_then(|n| usize::try_from(n).ok()));
+    pub fn read(element: &Element<'_>) -> Result<Self, Invalid> {
+        let mut result = Self {
+            interfaces: each(element, "interfaces", Interface::read)?,
+            ips: each(element, "ips", Ip::read)?,
+            routes: each(element, "routes", Route::read)?,
+            dns: element.get("dns")?.map_or_else(|| Ok(Dns::default()), |dns| Dns::read(&dns))?,
+        };
+        // Before 0.3.0 there is one address of each family, with the family's routes.
+        for key in ["ip4", "ip6"] {
+            if let Some(family) = element.get(key)? {
+                let (address, gateway) = (family.require("ip")?.parse()?, family.address("gateway")?);
+                result.ips.push(Ip { interface: None, address, gateway });
+                result.routes.extend(each(&family, "routes", Route::read)?);
+            }
         }
-        // Before 0.3.0 there are no interfaces to point to.
-        let indexes = indexes.into_iter().chain(std::iter::repeat(None));
-        let ips = allocation.ips.into_iter().zip(indexes);
-        let ips = ips.map(|(ip, interface)| Ip { interface, address: ip.address, gateway: ip.gateway });
-        let ips = ips.collect();
-        let interfaces = node.list("interfaces")?.iter().map(Interface::read).collect::<Result<_, _>>()?;
-        Ok(Self { interfaces, ips, routes: allocation.routes, dns: allocation.dns })
+        Ok(result)
     }
 
-    /// As that version writes it: since 0.3.0 everything; before, the first address of each family.
+    /// The JSON of that version: since 0.3.0 everything; before, the first address of each family.
     pub fn to_json(&self, version: Version) -> Value {
         if version < Version::V0_3_0 {
             return self.to_json_of_one_address(version);
@@ -104,7 +106,7 @@ impl CniResult {
         Value::Object(object)
     }
 
-    /// The shape of 0.1.0 and 0.2.0: `ip4` and `ip6`, each with the routes of its family.
+    /// The form of 0.1.0 and 0.2.0: `ip4` and `ip6`, each with the routes of its family.
     fn to_json_of_one_address(&self, version: Version) -> Value {
         let mut object = Map::new();
         object.insert("cniVersion".into(), json!(version.as_str()));
@@ -128,13 +130,21 @@ impl CniResult {
     }
 }
 
+fn each<T>(
+    element: &Element<'_>,
+    list: &str,
+    read: impl Fn(&Element<'_>) -> Result<T, Invalid>,
+) -> Result<Vec<T>, Invalid> {
+    element.list(list)?.iter().map(read).collect()
+}
+
 impl Interface {
-    fn read(node: &Node<'_>) -> Result<Self, Invalid> {
-        let text = |name| node.word(name).map(|text| text.unwrap_or_default().to_owned());
+    fn read(element: &Element<'_>) -> Result<Self, Invalid> {
+        let text = |name| element.word(name).map(|text| text.unwrap_or_default().to_owned());
         Ok(Self {
             name: text("name")?,
             mac: text("mac")?,
-            mtu: node.get("mtu")?.map(|n| n.number()).transpose()?.filter(|n| *n != 0),
+            mtu: element.optional_number("mtu")?.filter(|n| *n != 0),
             sandbox: text("sandbox")?,
             socket_path: text("socketPath")?,
             pci_id: text("pciID")?,
@@ -148,6 +158,16 @@ impl Interface {
 }
 
 impl Ip {
+    fn read(element: &Element<'_>) -> Result<Self, Invalid> {
+        let interface: Option<i64> = element.optional_number("interface")?;
+        Ok(Self {
+            // The reference implementation writes -1 for "none".
+            interface: interface.and_then(|index| usize::try_from(index).ok()),
+            address: element.require("address")?.parse()?,
+            gateway: element.address("gateway")?,
+        })
+    }
+
     fn to_json(&self, old: bool) -> Value {
         let mut ip = Map::new();
         if old {

@@ -7,8 +7,8 @@ use super::*;
 use crate::json::Document;
 
 /// A plugin that is a shell script.
-fn plugin(folder: &Path, name: &str, script: &str) {
-    let path = folder.join(name);
+fn plugin(directory: &Path, name: &str, script: &str) {
+    let path = directory.join(name);
     std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
 }
@@ -17,8 +17,8 @@ fn call<'a>(path: &'a str, config: &'a Document) -> Call<'a> {
     Call { container_id: "c1", netns: None, ifname: "eth0", args: "IP=10.0.0.9", path, config }
 }
 
-fn add(plugin: &str, call: &Call<'_>) -> Result<Allocation, Error> {
-    finish_add(start(plugin, "ADD", call)?)
+fn add(plugin: &str, call: &Call<'_>) -> Result<CniResult, Error> {
+    start(plugin, "ADD", call)?.finish_add()
 }
 
 fn nothing() -> Document {
@@ -27,10 +27,10 @@ fn nothing() -> Document {
 
 #[test]
 fn gets_the_callers_configuration_and_environment() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = format!("/nonexistent::{}", folder.path().display());
+    let directory = tempfile::tempdir().unwrap();
+    let path = format!("/nonexistent::{}", directory.path().display());
     plugin(
-        folder.path(),
+        directory.path(),
         "echoing",
         r#"echo "$CNI_COMMAND $CNI_CONTAINERID $CNI_IFNAME $CNI_ARGS ${CNI_NETNS-none} $CNI_PATH $(cat)""#,
     );
@@ -44,16 +44,16 @@ fn gets_the_callers_configuration_and_environment() {
 
 #[test]
 fn reads_results_of_every_version() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().to_str().unwrap().to_owned();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap().to_owned();
     plugin(
-        folder.path(),
+        directory.path(),
         "old",
         r#"echo '{"cniVersion":"0.4.0","ips":[{"version":"4","address":"10.0.0.5/24","gateway":"10.0.0.1"}],
             "routes":null,"dns":{}}'"#,
     );
     plugin(
-        folder.path(),
+        directory.path(),
         "new",
         r#"echo '{"ips":[{"address":"fd00::5/64"}],"routes":[{"dst":"::/0","mtu":1400}],"dns":{"domain":"x"}}'"#,
     );
@@ -66,52 +66,50 @@ fn reads_results_of_every_version() {
 
 #[test]
 fn errors_are_passed_on_and_nonsense_is_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().to_str().unwrap().to_owned();
-    std::fs::create_dir(folder.path().join("folder")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap().to_owned();
+    std::fs::create_dir(directory.path().join("directory")).unwrap();
     let error = r#"{"cniVersion":"1.0.0","code":123,"msg":"full","details":"of water"}"#;
-    plugin(folder.path(), "failing", &format!("echo '{error}'; exit 1"));
-    plugin(folder.path(), "mute", "exit 3");
-    plugin(folder.path(), "talking", "echo oh no >&2; exit 1");
-    plugin(folder.path(), "garbage", "echo all is well");
-    plugin(folder.path(), "empty", "echo '{\"ips\":[]}'");
-    plugin(folder.path(), "killed", "kill -9 $$");
+    plugin(directory.path(), "failing", &format!("echo '{error}'; exit 1"));
+    plugin(directory.path(), "mute", "exit 3");
+    plugin(directory.path(), "talking", "echo oh no >&2; exit 1");
+    plugin(directory.path(), "garbage", "echo all is well");
+    plugin(directory.path(), "killed", "kill -9 $$");
     for (name, code, want) in [
-        ("failing", 123, "IPAM plugin failing: full"),
+        ("failing", 123, "plugin failing: full"),
         ("mute", 100, "it failed without a message (exit status: 3)"),
         ("talking", 100, "reported no CNI error, but: oh no"),
         ("garbage", 100, "its answer to ADD is no CNI result"),
-        ("empty", 100, "it has no ips"),
         ("killed", 100, "signal: 9"),
         ("absent", 100, "there is no such file in CNI_PATH"),
-        ("folder", 100, "there is no such file in CNI_PATH"),
+        ("directory", 100, "there is no such file in CNI_PATH"),
         ("../failing", 7, "is no plugin's name"),
     ] {
         let error = add(name, &call(&path, &nothing())).unwrap_err();
-        assert_eq!(error.code(), code, "{name}: {error}");
+        assert_eq!(error.code(100), code, "{name}: {error}");
         assert!(error.to_string().contains(want), "{name}: {error}");
     }
-    assert_eq!(add("failing", &call("", &nothing())).unwrap_err().code(), 4);
+    assert_eq!(add("failing", &call("", &nothing())).unwrap_err().code(100), 4);
 }
 
 #[test]
 fn a_hung_plugin_is_killed_with_its_children() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().to_str().unwrap().to_owned();
-    plugin(folder.path(), "hung", &format!("sleep 1000 & echo $! > {path}/pid; wait"));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap().to_owned();
+    plugin(directory.path(), "hung", &format!("sleep 1000 & echo $! > {path}/pid; wait"));
     let deadline = Instant::now() + Duration::from_secs(60);
     let running = start("hung", "ADD", &call(&path, &nothing())).unwrap();
-    let pid = || std::fs::read_to_string(folder.path().join("pid")).unwrap_or_default();
+    let pid = || std::fs::read_to_string(directory.path().join("pid")).unwrap_or_default();
     while !pid().ends_with('\n') {
         assert!(Instant::now() < deadline, "the plugin does not start");
         thread::sleep(Duration::from_millis(10));
     }
-    let error = running.finish(Duration::from_millis(500)).unwrap_err();
-    assert_eq!(error.code(), 11, "{error}");
+    let error = running.finish_within(Duration::from_millis(500)).unwrap_err();
+    assert_eq!(error.code(100), 11, "{error}");
     let pid = pid();
     let gone = || match std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())) {
         Err(_) => true,
-        // Nobody reaps an orphan in a container without an init: dead is enough.
+        // Nobody waits for an orphan in a container without an init: dead is enough.
         Ok(stat) => stat.contains(") Z "),
     };
     while !gone() {
@@ -122,10 +120,10 @@ fn a_hung_plugin_is_killed_with_its_children() {
 
 #[test]
 fn waits_for_a_file_that_is_being_written() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().to_str().unwrap().to_owned();
-    plugin(folder.path(), "busy", "true");
-    let writer = std::fs::OpenOptions::new().append(true).open(folder.path().join("busy")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap().to_owned();
+    plugin(directory.path(), "busy", "true");
+    let writer = std::fs::OpenOptions::new().append(true).open(directory.path().join("busy")).unwrap();
     let closer = thread::spawn(move || {
         thread::sleep(Duration::from_millis(300));
         drop(writer);

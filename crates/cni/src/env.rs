@@ -1,21 +1,23 @@
-//! The environment variables of a call. Pure.
+//! The environment variables of a call.
 
+use crate::call::Call;
 use crate::error::{Error, Problems, code};
+use crate::json::Document;
 
-/// What the runtime wants.
+/// `CNI_COMMAND`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
-    /// Attach a container.
+    /// Attach a container to the network.
     Add,
-    /// Detach it.
+    /// Delete the attachment.
     Del,
-    /// See whether it is still attached as it was.
+    /// Compare the attachment with the result of its ADD.
     Check,
-    /// See whether ADD would work.
+    /// Tell whether ADD would work.
     Status,
     /// Release what belongs to no valid attachment.
     Gc,
-    /// Tell which versions are spoken.
+    /// List the supported versions.
     Version,
 }
 
@@ -60,7 +62,7 @@ impl Command {
         }
     }
 
-    /// Whether it is about one attachment.
+    /// Whether the call is about one attachment.
     pub fn has_attachment(self) -> bool {
         matches!(self, Self::Add | Self::Del | Self::Check)
     }
@@ -113,9 +115,9 @@ impl Environment {
         }))
     }
 
-    /// The same call, for IPAM.
-    pub fn ipam_call<'a>(&'a self, config: &'a ipam::json::Document) -> ipam::Call<'a> {
-        ipam::Call {
+    /// The same call with this configuration, for another plugin.
+    pub fn call<'a>(&'a self, config: &'a Document) -> Call<'a> {
+        Call {
             container_id: &self.container_id,
             netns: self.netns.as_deref(),
             ifname: &self.ifname,

@@ -2,9 +2,12 @@
 //! several equal keys counts. Errors name the place.
 
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde_json::Value;
+
+use crate::error::{Error, code};
 
 /// A value that is not what it has to be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,8 +19,14 @@ pub struct Invalid {
     pub what: String,
 }
 
-/// A network configuration: as it came, for the plugins that get it next, and what it says. It has no `Debug`: it may
-/// hold secrets.
+impl From<Invalid> for Error {
+    fn from(invalid: Invalid) -> Self {
+        Self::new(code::CONFIG, invalid.to_string())
+    }
+}
+
+/// A network configuration: the text as it came, for the plugins that get it next, and the value. It has no `Debug`: it
+/// may hold secrets.
 #[derive(Clone)]
 pub struct Document {
     text: Vec<u8>,
@@ -39,20 +48,20 @@ impl Document {
         &self.text
     }
 
-    /// What it says.
-    pub fn root(&self) -> Node<'_> {
-        Node::root(&self.value)
+    /// The value.
+    pub fn root(&self) -> Element<'_> {
+        Element::root(&self.value)
     }
 }
 
-/// A value, and where in the document it stands.
+/// A value, and its place in the document.
 #[derive(Debug, Clone)]
-pub struct Node<'a> {
+pub struct Element<'a> {
     key: String,
     value: &'a Value,
 }
 
-impl<'a> Node<'a> {
+impl<'a> Element<'a> {
     /// A whole document.
     pub fn root(value: &'a Value) -> Self {
         Self { key: String::new(), value }
@@ -94,8 +103,8 @@ impl<'a> Node<'a> {
     /// If this is no list.
     pub fn items(&self) -> Result<Vec<Self>, Invalid> {
         let list = self.value.as_array().ok_or_else(|| self.expected("a list"))?;
-        let node = |(i, value)| Self { key: format!("{}[{i}]", self.key), value };
-        Ok(list.iter().enumerate().map(node).collect())
+        let element = |(i, value)| Self { key: format!("{}[{i}]", self.key), value };
+        Ok(list.iter().enumerate().map(element).collect())
     }
 
     /// The elements of the list of this name; empty if it is absent.
@@ -111,7 +120,7 @@ impl<'a> Node<'a> {
     /// # Errors
     /// If this is no object, or the member no list of texts.
     pub fn texts(&self, name: &str) -> Result<Vec<String>, Invalid> {
-        self.list(name)?.iter().map(|node| node.text().map(str::to_owned)).collect()
+        self.list(name)?.iter().map(|element| element.text().map(str::to_owned)).collect()
     }
 
     /// A text.
@@ -127,7 +136,7 @@ impl<'a> Node<'a> {
     /// # Errors
     /// If this is no object, or the member no text.
     pub fn word(&self, name: &str) -> Result<Option<&'a str>, Invalid> {
-        Ok(self.get(name)?.map(|node| node.text()).transpose()?.filter(|text| !text.is_empty()))
+        Ok(self.get(name)?.map(|element| element.text()).transpose()?.filter(|text| !text.is_empty()))
     }
 
     /// A text that means something.
@@ -146,6 +155,25 @@ impl<'a> Node<'a> {
     pub fn number<T: TryFrom<i64>>(&self) -> Result<T, Invalid> {
         let number = self.value.as_i64().and_then(|n| T::try_from(n).ok());
         number.ok_or_else(|| self.expected("a whole number in range"))
+    }
+
+    /// The whole number of this name in the range of `T`; `None` if it is absent.
+    ///
+    /// # Errors
+    /// If this is no object, or the member no such number.
+    pub fn optional_number<T: TryFrom<i64>>(&self, name: &str) -> Result<Option<T>, Invalid> {
+        self.get(name)?.map(|element| element.number()).transpose()
+    }
+
+    /// The address of this name; `None` if it is absent or an empty text, as the reference implementation reads it.
+    ///
+    /// # Errors
+    /// If this is no object, or the member no address.
+    pub fn address(&self, name: &str) -> Result<Option<IpAddr>, Invalid> {
+        match self.get(name)? {
+            Some(text) if !text.text()?.is_empty() => text.parse().map(|ip: IpAddr| Some(ip.to_canonical())),
+            _ => Ok(None),
+        }
     }
 
     /// An error at this place.
@@ -180,7 +208,7 @@ mod tests {
     #[test]
     fn reads_like_the_reference() {
         let value = serde_json::from_str(r#"{"A": null, "rangestart": "x", "l": 1, "l": [1, "y"]}"#).unwrap();
-        let root = Node::root(&value);
+        let root = Element::root(&value);
         assert!(root.get("a").unwrap().is_none());
         assert_eq!(root.require("rangeStart").unwrap().text(), Ok("x"));
         assert_eq!(root.list("none").unwrap().len(), 0);
@@ -191,15 +219,19 @@ mod tests {
     #[test]
     fn errors_name_the_place() {
         let value = json!({"ipam": {"mtu": -1, "x": "10.0.0.300"}});
-        let ipam = Node::root(&value).require("ipam").unwrap();
+        let ipam = Element::root(&value).require("ipam").unwrap();
         let mtu = ipam.require("mtu").unwrap().number::<u16>().unwrap_err();
         assert_eq!(mtu.to_string(), "ipam.mtu: must be a whole number in range, is a number");
-        let x = ipam.require("x").unwrap().parse::<std::net::IpAddr>().unwrap_err();
+        let x = ipam.require("x").unwrap().parse::<IpAddr>().unwrap_err();
         assert_eq!(x.to_string(), "ipam.x: \"10.0.0.300\": invalid IP address syntax");
         assert_eq!(ipam.require("y").unwrap_err().to_string(), "ipam.y: missing");
         let list = json!([]);
         assert!(
-            Node::root(&list).get("a").unwrap_err().to_string().starts_with("configuration: must be an obj")
+            Element::root(&list)
+                .get("a")
+                .unwrap_err()
+                .to_string()
+                .starts_with("configuration: must be an obj")
         );
     }
 }

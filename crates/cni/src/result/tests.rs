@@ -69,7 +69,7 @@ fn the_shape_of_every_version() {
         want["cniVersion"] = json!(version.as_str());
         let got = result().to_json(version);
         assert_eq!(got, want, "{version}");
-        let mut back = CniResult::read(&Node::root(&got)).unwrap();
+        let mut back = CniResult::read(&Element::root(&got)).unwrap();
         back.interfaces.iter_mut().for_each(|i| i.mtu = Some(1450));
         assert_eq!(back, result(), "{version}");
     }
@@ -98,7 +98,7 @@ fn before_0_3_0_there_is_one_address_of_each_family() {
         };
         back.ips.truncate(2);
         back.ips.iter_mut().for_each(|ip| ip.interface = None);
-        assert_eq!(CniResult::read(&Node::root(&got)), Ok(back));
+        assert_eq!(CniResult::read(&Element::root(&got)), Ok(back));
     }
     result.ips.remove(0);
     result.ips.truncate(1);
@@ -115,7 +115,7 @@ fn since_0_3_0_routes_keep_all_they_have() {
     for version in Version::ALL.into_iter().filter(|version| *version >= Version::V0_3_0) {
         let got = result.to_json(version);
         assert_eq!(got["routes"], want, "{version}");
-        assert_eq!(CniResult::read(&Node::root(&got)).unwrap().routes, result.routes);
+        assert_eq!(CniResult::read(&Element::root(&got)).unwrap().routes, result.routes);
     }
 }
 
@@ -135,4 +135,33 @@ fn an_ipam_result_has_no_interfaces() {
             "dns": {"nameservers": ["10.0.0.53"]},
         })
     );
+}
+
+#[test]
+fn the_two_forms_of_a_result_mean_the_same() {
+    let dns = json!({"nameservers": ["10.0.0.53"]});
+    let old = json!({
+        "cniVersion": "0.2.0",
+        "ip4": {"ip": "10.0.0.2/24", "gateway": "10.0.0.1", "routes": [{"dst": "0.0.0.0/0"}]},
+        "ip6": {"ip": "fd00::2/64", "routes": [{"dst": "fd01::/64", "gw": "fd00::9"}]},
+        "dns": dns,
+    });
+    let new = json!({
+        "cniVersion": "1.0.0",
+        "ips": [{"address": "10.0.0.2/24", "gateway": "10.0.0.1"}, {"address": "fd00::2/64"}],
+        "routes": [{"dst": "0.0.0.0/0"}, {"dst": "fd01::/64", "gw": "fd00::9"}],
+        "dns": dns,
+    });
+    let read = |value: &Value| CniResult::read(&Element::root(value));
+    assert_eq!(read(&old), read(&new));
+    assert_eq!(read(&old).unwrap().ips.len(), 2);
+    assert_eq!(read(&json!({"ip6": null, "ip4": null})), Ok(CniResult::default()));
+    for (value, want) in [
+        (json!({"ip4": {"gateway": "10.0.0.1"}}), "ip4.ip: missing"),
+        (json!({"ip6": {"ip": "fd00::2/129"}}), "ip6.ip: \"fd00::2/129\""),
+        (json!({"ips": [{"address": 1}]}), "ips[0].address: must be a string"),
+    ] {
+        let error = read(&value).unwrap_err().to_string();
+        assert!(error.starts_with(want), "{error}");
+    }
 }

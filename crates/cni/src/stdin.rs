@@ -1,4 +1,4 @@
-//! Reading stdin without waiting for ever.
+//! Reading stdin with a deadline.
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// No configuration is this large.
-const LONGEST: usize = 16 << 20;
+/// The largest configuration, in bytes.
+const LARGEST: usize = 16 << 20;
 
-/// Reads to the end. [`io::ErrorKind::TimedOut`] after the deadline; `content` has what came until then.
-pub(crate) fn read(deadline: Duration, content: &mut Vec<u8>) -> io::Result<()> {
+/// Reads stdin to its end. `content` has what came until an error.
+///
+/// # Errors
+/// [`io::ErrorKind::TimedOut`] after `deadline`, [`io::ErrorKind::FileTooLarge`], or what the kernel says.
+pub fn read(deadline: Duration, content: &mut Vec<u8>) -> io::Result<()> {
     let start = Instant::now();
     let mut stdin = io::stdin().lock();
     let mut chunk = [0; 4 << 10];
@@ -29,7 +32,7 @@ pub(crate) fn read(deadline: Duration, content: &mut Vec<u8>) -> io::Result<()> 
             return Ok(());
         }
         content.extend_from_slice(chunk.get(..length).unwrap_or_default());
-        if content.len() > LONGEST {
+        if content.len() > LARGEST {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is too large"));
         }
     }

@@ -1,6 +1,6 @@
 //! `CNI_ARGS`: pairs of key and value that a runtime passes beside the configuration.
 
-use crate::Error;
+use crate::error::{Error, code};
 
 /// The keys that the plugins of this project know.
 const KNOWN: [&str; 7] = [
@@ -21,7 +21,7 @@ impl Args {
     /// Reads `KEY=value;KEY=value`.
     ///
     /// # Errors
-    /// [`Error::Args`] for a pair without exactly one `=`, and for an unknown key unless
+    /// Code 4 for a pair without exactly one `=`, and for an unknown key unless
     /// `IgnoreUnknown` is `1` or `true`.
     pub fn parse(text: &str) -> Result<Self, Error> {
         if text.is_empty() {
@@ -33,7 +33,7 @@ impl Args {
                 Some((key, value)) if !value.contains('=') => pairs.push((key.to_owned(), value.to_owned())),
                 _ => {
                     let what = format!("CNI_ARGS: invalid pair \"{pair}\": write KEY=value;KEY=value");
-                    return Err(Error::Args(what));
+                    return Err(Error::new(code::ENVIRONMENT, what));
                 }
             }
         }
@@ -42,9 +42,8 @@ impl Args {
             args.0.iter().map(|(key, _)| key.as_str()).filter(|key| !KNOWN.contains(key)).collect();
         if !args.ignores_unknown()? && !unknown.is_empty() {
             let list = unknown.join(", ");
-            return Err(Error::Args(format!(
-                "CNI_ARGS: unknown args {list}: leave them out or set IgnoreUnknown=1"
-            )));
+            let what = format!("CNI_ARGS: unknown args {list}: leave them out or set IgnoreUnknown=1");
+            return Err(Error::new(code::ENVIRONMENT, what));
         }
         Ok(args)
     }
@@ -58,7 +57,7 @@ impl Args {
         match self.get("IgnoreUnknown").map(str::to_lowercase).as_deref() {
             None | Some("0" | "false") => Ok(false),
             Some("1" | "true") => Ok(true),
-            Some(_) => Err(Error::Args("CNI_ARGS: IgnoreUnknown: write 1 or 0".into())),
+            Some(_) => Err(Error::new(code::ENVIRONMENT, "CNI_ARGS: IgnoreUnknown: write 1 or 0")),
         }
     }
 }
@@ -87,7 +86,7 @@ mod tests {
             ("IgnoreUnknown=maybe", "write 1 or 0"),
         ] {
             let error = Args::parse(text).unwrap_err();
-            assert_eq!(error.code(), 4);
+            assert_eq!(error.code, 4);
             assert!(error.to_string().contains(want), "{text}: {error}");
         }
     }
