@@ -4,7 +4,7 @@
 
 use cni::{CniResult, Environment, Ip, document};
 use libfuzzer_sys::fuzz_target;
-use midonet_kube_cni::plan::{Pair, Plan};
+use midonet_kube_cni::plan::{Plan, veth_pair};
 use midonet_kube_cni::request::Request;
 use midonet_kube_fuzz::{CONFIGURATIONS, check_error};
 use naming::alias::PortAlias;
@@ -43,7 +43,7 @@ fn check(request: &Request) {
     assert!(env.ifname.len() <= 15, "{:?}", env.ifname);
     let ips = vec![Ip { interface: None, address: "10.0.0.3/29".parse().expect("an address"), gateway: None }];
     let allocation = CniResult { ips, ..CniResult::default() };
-    if let Err(error) = Pair::new(request).and_then(|pair| Plan::new(request, pair, allocation)) {
+    if let Err(error) = veth_pair(request).and_then(|pair| Plan::new(request, pair, allocation)) {
         return check_error(&error);
     }
     let (alias, text) = (request.alias(), request.alias().encode());

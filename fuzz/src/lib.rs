@@ -13,7 +13,7 @@ pub mod edit;
 pub mod sandbox;
 
 use cni::{CniResult, Environment, Error, Version, code};
-use midonet_kube_cni::plan::{Pair, Plan};
+use midonet_kube_cni::plan::{Plan, veth_pair};
 use midonet_kube_cni::request::Request;
 use naming::pod_host_interface;
 use serde_json::Value;
@@ -52,7 +52,7 @@ pub fn check_error(error: &Error) {
 
 /// What becomes of an ADD that got these addresses: a plan whose parts fit, and a result in every version.
 pub fn check_plan(request: &Request, allocation: CniResult) {
-    let plan = match Pair::new(request).and_then(|pair| Plan::new(request, pair, allocation)) {
+    let plan = match veth_pair(request).and_then(|pair| Plan::new(request, pair, allocation)) {
         Ok(plan) => plan,
         Err(error) => return check_error(&error),
     };

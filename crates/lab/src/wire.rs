@@ -26,7 +26,7 @@ const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
 /// Sets the loopback interface of this thread's namespace up.
 pub(crate) fn loopback_up() -> Result<()> {
-    Ok(plumbing::set_up("lo")?)
+    Ok(plumbing::link::set_up("lo")?)
 }
 
 /// Makes a namespace a router.
@@ -85,7 +85,7 @@ pub(crate) fn configure(netns: &NetNs, name: &str, nets: &[IpNet], gateways: &[I
 }
 
 fn index(netns: &NetNs, name: &str) -> Result<u32> {
-    let found = netns.run(|| plumbing::find_port(name))??;
+    let found = netns.run(|| plumbing::link::find(name))??;
     Ok(found.with_context(|| format!("there is no interface {name}"))?.ifindex)
 }
 

@@ -7,7 +7,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use naming::alias::{MAX_LEN, PortAlias};
 use naming::{GATEWAY_MAC, Mac, attachment_mac, pod_host_interface, subnet};
 use nodeapi::v1::{BindPortRequest, ReleasePortRequest};
-use plumbing::NetNs;
+use plumbing::KernelRoute;
+use plumbing::veth::VethPair;
 
 use crate::request::Request;
 
@@ -17,104 +18,74 @@ const IPV6_MTU: u32 = 1280;
 /// The scope of what is reached without a gateway (RT_SCOPE_LINK).
 const SCOPE_LINK: u8 = 253;
 
-/// The interfaces of an attachment: what of it needs no addresses, and can be made before there are any.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pair {
-    inner: String,
-    /// The interface on the host.
-    pub outer: String,
-    mac: Mac,
-    alias: String,
-    mtu: u32,
-    forwarding: Option<bool>,
-}
-
-/// An attachment.
+/// An attachment: the veth pair, whose it is, and what of its result the kernel does not have.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    pair: Pair,
+    /// For the kernel.
+    pub pair: VethPair,
+    owner: PortAlias,
     ips: Vec<(IpNet, IpAddr)>,
     routes: Vec<Route>,
     dns: Dns,
-    bind: BindPortRequest,
 }
 
-impl Pair {
-    /// What ADD makes.
-    ///
-    /// # Errors
-    /// The configuration lacks the MTU, or nobody could tell whose the pair is.
-    pub fn new(request: &Request) -> Result<Self, Error> {
-        let mac =
-            request.mac.unwrap_or_else(|| attachment_mac(&request.env.container_id, &request.env.ifname));
-        Self::of_mac(request, mac)
-    }
+/// The veth pair of ADD, without addresses and routes: it can be created before there are any.
+///
+/// # Errors
+/// The configuration lacks the MTU, or the owner does not fit into the alias.
+pub fn veth_pair(request: &Request) -> Result<VethPair, Error> {
+    let mac = request.mac.unwrap_or_else(|| attachment_mac(&request.env.container_id, &request.env.ifname));
+    veth_pair_with(request, mac)
+}
 
-    fn of_mac(request: &Request, mac: Mac) -> Result<Self, Error> {
-        let mtu = request.conf.mtu.ok_or_else(|| {
-            Error::new(
-                code::CONFIG,
-                "mtu: missing: midonet-kube-node writes it; use the configuration that it wrote",
-            )
-        })?;
-        let alias = request.alias().encode();
-        // What has no room for the Pod's namespace could not be read back, and DEL would not know its own.
-        if alias.len() > MAX_LEN || PortAlias::parse(&alias).is_none() {
-            let network = request.network();
-            let what = if network.is_some() { "CNI_CONTAINERID and name" } else { "CNI_CONTAINERID" };
-            let length = request.env.container_id.len() + network.map_or(0, str::len);
-            return Err(Error::new(code::ENVIRONMENT, format!("{what}: {length} characters are too many")));
-        }
-        Ok(Self {
-            inner: request.env.ifname.clone(),
-            outer: pod_host_interface(&request.pod),
-            mac,
-            alias,
-            mtu,
-            // Whether the node forwards, if that is where the Pod's end is to be, is none of our business.
-            forwarding: (!request.env.netns_override).then_some(false),
-        })
+fn veth_pair_with(request: &Request, mac: Mac) -> Result<VethPair, Error> {
+    let mtu = request.conf.mtu.ok_or_else(|| {
+        Error::new(
+            code::CONFIG,
+            "mtu: missing: midonet-kube-node writes it; use the configuration that it wrote",
+        )
+    })?;
+    let alias = request.alias().encode();
+    // An alias that lacks the Pod's namespace could not be parsed, and DEL would not know its own interface.
+    if alias.len() > MAX_LEN || PortAlias::parse(&alias).is_none() {
+        let network = request.network();
+        let what = if network.is_some() { "CNI_CONTAINERID and name" } else { "CNI_CONTAINERID" };
+        let length = request.env.container_id.len() + network.map_or(0, str::len);
+        return Err(Error::new(code::ENVIRONMENT, format!("{what}: {length} characters are too many")));
     }
-
-    /// For the kernel, without addresses.
-    pub fn attachment<'a>(&self, netns: &'a NetNs) -> plumbing::Attachment<'a> {
-        plumbing::Attachment {
-            netns: Some(netns),
-            inner: self.inner.clone(),
-            inner_mac: self.mac.0,
-            outer: self.outer.clone(),
-            outer_mac: GATEWAY_MAC.0,
-            alias: self.alias.clone(),
-            mtu: self.mtu,
-            addresses: Vec::new(),
-            gateways: Vec::new(),
-            routes: Vec::new(),
-            forwarding: self.forwarding,
-            replace_stale: false,
-        }
-    }
+    Ok(VethPair {
+        ifname: request.env.ifname.clone(),
+        mac: mac.0,
+        host_ifname: pod_host_interface(&request.pod),
+        host_mac: GATEWAY_MAC.0,
+        alias,
+        mtu,
+        addresses: Vec::new(),
+        gateways: Vec::new(),
+        routes: Vec::new(),
+        // If the container's namespace is the node's own, its forwarding is left as it is.
+        forwarding: (!request.env.netns_override).then_some(false),
+        replace_stale: false,
+    })
 }
 
 impl Plan {
-    /// What ADD makes.
+    /// The attachment of ADD, with the result of IPAM.
     ///
     /// # Errors
     /// The addresses or routes cannot be used.
-    pub fn new(request: &Request, pair: Pair, allocation: CniResult) -> Result<Self, Error> {
-        let ips: Vec<_> = allocation
-            .ips
-            .into_iter()
-            .map(|ip| with_gateway(ip.address, ip.gateway))
-            .collect::<Result<_, _>>()?;
-        let mut routes = allocation.routes;
+    pub fn new(request: &Request, pair: VethPair, ipam: CniResult) -> Result<Self, Error> {
+        let ips: Vec<_> =
+            ipam.ips.into_iter().map(|ip| with_gateway(ip.address, ip.gateway)).collect::<Result<_, _>>()?;
+        let mut routes = ipam.routes;
         if routes.is_empty() {
             routes = default_routes(&ips);
         }
-        let dns = request.conf.dns.over(allocation.dns);
+        let dns = request.conf.dns.over(ipam.dns);
         Self::build(request, pair, ips, &routes, dns)
     }
 
-    /// What CHECK expects: the chain's result as it came, and what this plugin adds to it.
+    /// The attachment that CHECK expects: the chain's result, and what this plugin adds to it.
     ///
     /// # Errors
     /// The result does not know the interface.
@@ -139,12 +110,12 @@ impl Plan {
         // Routes through other next hops are other plugins'.
         let ours = |route: &&Route| route.gw.is_some_and(|gw| ips.iter().any(|(_, gateway)| *gateway == gw));
         let routes: Vec<Route> = result.routes.iter().filter(ours).cloned().collect();
-        Self::build(request, Pair::of_mac(request, mac)?, ips, &routes, result.dns.clone())
+        Self::build(request, veth_pair_with(request, mac)?, ips, &routes, result.dns.clone())
     }
 
     fn build(
         request: &Request,
-        pair: Pair,
+        mut pair: VethPair,
         ips: Vec<(IpNet, IpAddr)>,
         routes: &[Route],
         dns: Dns,
@@ -159,58 +130,46 @@ impl Plan {
         if ips.is_empty() {
             return Err(Error::new(code::ADDRESSES, "there is no address for the interface"));
         }
-        let routes = routes.iter().map(|route| through_gateway(route, &ips)).collect::<Result<_, _>>()?;
-        let bind = BindPortRequest {
-            namespace: request.pod.namespace.clone(),
-            name: request.pod.name.clone(),
-            pod_uid: request.pod_uid.clone().unwrap_or_default(),
-            container_id: request.env.container_id.clone(),
-            ifname: request.env.ifname.clone(),
-            host_ifname: pair.outer.clone(),
-            host_ifindex: 0,
-            mac: pair.mac.to_string(),
-            addresses: ips.iter().map(|(net, _)| net.addr().to_string()).collect(),
-            ..BindPortRequest::default()
-        };
-        Ok(Self { pair, ips, routes, dns, bind })
+        let routes: Vec<Route> =
+            routes.iter().map(|route| through_gateway(route, &ips)).collect::<Result<_, _>>()?;
+        pair.addresses = ips.iter().map(|(net, _)| *net).collect();
+        pair.gateways = ips.iter().map(|(_, gateway)| *gateway).collect();
+        pair.gateways.sort();
+        pair.gateways.dedup();
+        pair.routes = routes.iter().map(kernel_route).collect();
+        Ok(Self { pair, owner: request.alias(), ips, routes, dns })
     }
 
-    /// For the kernel.
-    pub fn attachment<'a>(&self, netns: &'a NetNs) -> plumbing::Attachment<'a> {
-        let mut gateways: Vec<IpAddr> = self.ips.iter().map(|(_, gateway)| *gateway).collect();
-        gateways.sort();
-        gateways.dedup();
-        let route = |r: &Route| plumbing::Route {
-            dst: r.dst,
-            via: r.gw,
-            mtu: r.mtu,
-            advmss: r.advmss,
-            priority: r.priority,
-            table: r.table,
-            scope: r.scope,
-        };
-        plumbing::Attachment {
-            addresses: self.ips.iter().map(|(net, _)| *net).collect(),
-            gateways,
-            routes: self.routes.iter().map(route).collect(),
-            ..self.pair.attachment(netns)
+    /// For the agent, with the host side's ifindex.
+    pub fn bind_request(&self, host_ifindex: u32) -> BindPortRequest {
+        let PortAlias { pod, container_id, ifname, pod_uid, .. } = self.owner.clone();
+        BindPortRequest {
+            namespace: pod.namespace,
+            name: pod.name,
+            pod_uid: pod_uid.unwrap_or_default(),
+            container_id,
+            ifname,
+            host_ifname: self.pair.host_ifname.clone(),
+            host_ifindex,
+            mac: Mac(self.pair.mac).to_string(),
+            addresses: self.pair.addresses.iter().map(|net| net.addr().to_string()).collect(),
+            ..BindPortRequest::default()
         }
     }
 
-    /// For the agent, with the host interface's index.
-    pub fn bind_request(&self, host_ifindex: u32) -> BindPortRequest {
-        BindPortRequest { host_ifindex, ..self.bind.clone() }
-    }
-
-    /// For the runtime: after what the plugins before made, if any.
+    /// For the runtime: appended to the result of the plugins before, if any.
     pub fn result(&self, sandbox: &str, before: Option<&CniResult>) -> CniResult {
         let mut result = before.cloned().unwrap_or_default();
-        let Pair { inner, outer, mac, mtu, .. } = &self.pair;
-        let mtu = Some(*mtu);
-        let host =
-            Interface { name: outer.clone(), mac: GATEWAY_MAC.to_string(), mtu, ..Interface::default() };
-        let (name, mac) = (inner.clone(), mac.to_string());
-        let container = Interface { name, mac, mtu, sandbox: sandbox.to_owned(), ..Interface::default() };
+        let VethPair { ifname, mac, host_ifname, host_mac, mtu, .. } = &self.pair;
+        let interface = |name: &str, mac: &[u8; 6], sandbox: &str| Interface {
+            name: name.to_owned(),
+            mac: Mac(*mac).to_string(),
+            mtu: Some(*mtu),
+            sandbox: sandbox.to_owned(),
+            ..Interface::default()
+        };
+        let host = interface(host_ifname, host_mac, "");
+        let container = interface(ifname, mac, sandbox);
         let index = result.interfaces.len() + 1;
         result.interfaces.extend([host, container]);
         let ip = |(address, gateway): &(IpNet, IpAddr)| Ip {
@@ -227,13 +186,13 @@ impl Plan {
     }
 }
 
-/// How the agent knows the attachment that is to be released.
-pub fn release_request(alias: &PortAlias, outer: &str) -> ReleasePortRequest {
+/// The request to the agent to release an attachment.
+pub fn release_request(owner: &PortAlias, host_ifname: &str) -> ReleasePortRequest {
     ReleasePortRequest {
-        namespace: alias.pod.namespace.clone(),
-        name: alias.pod.name.clone(),
-        container_id: alias.container_id.clone(),
-        host_ifname: outer.to_owned(),
+        namespace: owner.pod.namespace.clone(),
+        name: owner.pod.name.clone(),
+        container_id: owner.container_id.clone(),
+        host_ifname: host_ifname.to_owned(),
         ..ReleasePortRequest::default()
     }
 }
@@ -276,6 +235,18 @@ fn with_gateway(net: IpNet, gateway: Option<IpAddr>) -> Result<(IpNet, IpAddr), 
 fn names_the_subnet(net: IpNet) -> bool {
     let hosts = net.max_prefix_len() - net.prefix_len();
     hosts > 1 && (net.addr() == net.network() || (net.addr().is_ipv4() && net.addr() == net.broadcast()))
+}
+
+fn kernel_route(route: &Route) -> KernelRoute {
+    KernelRoute {
+        dst: route.dst,
+        via: route.gw,
+        mtu: route.mtu,
+        advmss: route.advmss,
+        priority: route.priority,
+        table: route.table,
+        scope: route.scope,
+    }
 }
 
 fn default_routes(ips: &[(IpNet, IpAddr)]) -> Vec<Route> {

@@ -66,7 +66,7 @@ pub fn kernel(args: &Config) -> Vec<Finding> {
 /// # Errors
 /// Something is invalid or missing, or the findings cannot be printed.
 pub fn check(run: &Config, output: Output, unknown: Vec<config::Problem>) -> Result<()> {
-    plumbing::sysctl::look_in(&run.paths.sysctl_dir);
+    plumbing::sysctl::set_root(&run.paths.sysctl_dir);
     let mut findings = quickly(run, unknown);
     findings.extend(ipam_plugin(run));
     findings.push(ports::http(run.http_listen));

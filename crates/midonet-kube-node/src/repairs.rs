@@ -74,7 +74,7 @@ mod tests {
 
     use super::*;
 
-    /// The kinds that the sources name: `Drift::new("kind", ...)` and the parts of a pair, `Part::Name => "kind"`.
+    /// The kinds that the sources name: `Drift::new("kind", ...)` and the parts of a pair, `DifferenceKind::Name => "kind"`.
     fn named(directory: &Path, found: &mut BTreeMap<String, u64>) {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
@@ -84,7 +84,7 @@ mod tests {
             }
             let text = fs::read_to_string(&path).unwrap();
             let code = text.split("#[cfg(test)]").next().unwrap();
-            for (marker, is_part) in [("Drift::new(", false), ("Part::", true)] {
+            for (marker, is_part) in [("Drift::new(", false), ("DifferenceKind::", true)] {
                 for rest in code.split(marker).skip(1) {
                     let rest =
                         if is_part { rest.split_once("=> ").map_or("", |(_, rest)| rest) } else { rest };

@@ -41,7 +41,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub async fn run(args: Config) -> Result<()> {
     info!(version = env!("CARGO_PKG_VERSION"), node = args.node_name, "starting");
     let lock = lock::take(&args.paths.state_dir)?;
-    plumbing::sysctl::look_in(&args.paths.sysctl_dir);
+    plumbing::sysctl::set_root(&args.paths.sysctl_dir);
     let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -135,7 +135,7 @@ async fn sweep(agent: &Agent, events: &Events) {
     let mut links = events.links();
     loop {
         agent.sweep();
-        let reaped = tokio::task::spawn_blocking(|| plumbing::reap_dead(SWEEP_SLICE)).await;
+        let reaped = tokio::task::spawn_blocking(|| plumbing::link::delete_retired(SWEEP_SLICE)).await;
         let reaped = reaped.map_err(anyhow::Error::from).and_then(|reaped| Ok(reaped?));
         let count = reaped.unwrap_or_else(|error| {
             warn!(error = format!("{error:#}"), "cannot delete dead interfaces");

@@ -46,7 +46,7 @@ pub struct Options {
 /// # Errors
 /// An agent runs, Pods still have interfaces and `force` is not given, or some of it cannot be removed.
 pub fn uninstall(args: &Options) -> Result<()> {
-    plumbing::sysctl::look_in(&args.paths.sysctl_dir);
+    plumbing::sysctl::set_root(&args.paths.sysctl_dir);
     let _lock = lock::take(&args.paths.state_dir)?;
     let pods = live_ports()?;
     ensure!(
@@ -64,13 +64,13 @@ pub fn uninstall(args: &Options) -> Result<()> {
     }
     for (link, alias) in &pods {
         let what = format!("the interface of Pod {}", alias.pod);
-        work.step(&what, plumbing::remove(&link.name).map(|()| true).map_err(Into::into));
+        work.step(&what, plumbing::link::delete_by_name(&link.name).map(|()| true).map_err(Into::into));
     }
     work.step("dead interfaces", reap());
-    let links = plumbing::list_ports().unwrap_or_default();
+    let links = plumbing::link::list().unwrap_or_default();
     for name in [interface::MIDO, interface::OVERLAY, interface::SHAPER] {
         let there = links.iter().any(|link| link.name == name);
-        work.step(name, plumbing::remove(name).map(|()| there).map_err(Into::into));
+        work.step(name, plumbing::link::delete_by_name(name).map(|()| there).map_err(Into::into));
     }
     let detached = plumbing::tc::detach_ingress(datapath::FROM_UPLINK, &[]);
     work.step("the program at the uplink", detached.map(|had| !had.is_empty()).map_err(Into::into));
@@ -190,17 +190,17 @@ fn remove_socket(path: &Path) -> Result<bool> {
 
 fn reap() -> Result<bool> {
     let mut some = false;
-    while plumbing::reap_dead(SLICE)? > 0 {
+    while plumbing::link::delete_retired(SLICE)? > 0 {
         some = true;
     }
     Ok(some)
 }
 
 fn remove_table() -> Result<bool> {
-    if plumbing::nft::look()?.is_none() {
+    if plumbing::nft::find()?.is_none() {
         return Ok(false);
     }
-    plumbing::nft::remove()?;
+    plumbing::nft::delete()?;
     Ok(true)
 }
 

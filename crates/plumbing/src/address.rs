@@ -5,8 +5,9 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use crate::netlink::Request;
-use crate::{Netlink, Result};
+use crate::error::Result;
+use crate::link;
+use crate::netlink::{Netlink, Request};
 
 pub(crate) fn family(address: std::net::IpAddr) -> AddressFamily {
     if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
@@ -32,7 +33,7 @@ pub(crate) fn add(ifindex: u32, ifname: &str, address: IpNet) -> Request {
     }
 }
 
-/// Takes an address away from a link.
+/// Deletes an address of a link.
 pub(crate) fn delete(ifindex: u32, ifname: &str, address: IpNet) -> Request {
     let mut message = AddressMessage::default();
     message.header.family = family(address.addr());
@@ -40,13 +41,13 @@ pub(crate) fn delete(ifindex: u32, ifname: &str, address: IpNet) -> Request {
     message.header.index = ifindex;
     message.attributes = vec![AddressAttribute::Local(address.addr())];
     Request {
-        what: format!("take the address {address} away from {ifname}"),
+        what: format!("delete the address {address} of {ifname}"),
         message: RouteNetlinkMessage::DelAddress(message),
         flags: 0,
     }
 }
 
-/// Every address of the namespace, with its link's number.
+/// Every address of the namespace, with its link's ifindex.
 pub(crate) fn list(netlink: &mut Netlink) -> Result<Vec<(u32, IpNet)>> {
     let all = RouteNetlinkMessage::GetAddress(AddressMessage::default());
     Ok(netlink.dump("list addresses", &all)?.into_iter().filter_map(read).collect())
@@ -66,4 +67,19 @@ fn read(message: RouteNetlinkMessage) -> Option<(u32, IpNet)> {
         })
     })?;
     Some((message.header.index, IpNet::new(address, message.header.prefix_len).ok()?))
+}
+
+/// Deletes all addresses of an interface but these, and returns those. Link-local addresses stay.
+///
+/// # Errors
+/// There is no such interface, or the kernel refuses.
+pub fn delete_other_addresses(ifname: &str, keep: &[IpNet]) -> Result<Vec<IpNet>> {
+    let mut netlink = Netlink::here()?;
+    let index = link::require(&mut netlink, ifname)?.ifindex;
+    let of_link = |address: &IpNet| matches!(address, IpNet::V6(v6) if v6.addr().is_unicast_link_local());
+    let mut others = list(&mut netlink)?;
+    others.retain(|(owner, address)| *owner == index && !keep.contains(address) && !of_link(address));
+    let others: Vec<IpNet> = others.into_iter().map(|(_, address)| address).collect();
+    netlink.requests(others.iter().map(|address| delete(index, ifname, *address)).collect())?;
+    Ok(others)
 }

@@ -1,16 +1,16 @@
 use std::fmt;
 use std::io;
 
-/// Something that the kernel, or a look at it, refused: what was tried, on what, and why not.
+/// An operation that failed: what was tried, on what object, and why it failed.
 #[derive(Debug)]
 pub struct Error {
     what: String,
     source: io::Error,
-    /// The kernel's own words (NLMSGERR_ATTR_MSG), where it had any.
+    /// The kernel's explanation (NLMSGERR_ATTR_MSG), if there was one.
     hint: Option<String>,
 }
 
-/// What this crate's functions give.
+/// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
@@ -26,7 +26,7 @@ impl Error {
         Self::new(what, io::Error::other(why.into()))
     }
 
-    /// Which error the kernel gave, for those who treat some as success.
+    /// The kernel's error number, for callers that treat some errors as success.
     pub fn errno(&self) -> Option<i32> {
         self.source.raw_os_error()
     }
@@ -35,17 +35,17 @@ impl Error {
         self.errno() == Some(errno)
     }
 
-    /// Whether what was asked for, or after, exists already.
+    /// Whether the object exists already.
     pub fn is_exists(&self) -> bool {
         self.is(libc::EEXIST)
     }
 
-    /// Whether what was asked for cannot be done in the state that the object is in.
+    /// Whether the object's state does not allow the operation.
     pub fn is_busy(&self) -> bool {
         self.is(libc::EBUSY)
     }
 
-    /// Whether what was asked for does not exist.
+    /// Whether the object does not exist.
     pub fn is_missing(&self) -> bool {
         self.is(libc::ENODEV) || self.is(libc::ENOENT) || self.is(libc::ESRCH)
     }

@@ -1,4 +1,4 @@
-//! Whether the host protects packets with IPsec: what passes its network stack by would pass that by, too.
+//! Whether the host protects packets with IPsec: packets that bypass its network stack would bypass IPsec, too.
 
 use std::io;
 
@@ -6,7 +6,8 @@ use netlink_packet_core::{NLM_F_REQUEST, NLMSG_ERROR, NetlinkBuffer, NlasIterato
 use netlink_sys::constants::NETLINK_XFRM;
 use netlink_sys::{Socket, SocketAddr};
 
-use crate::{Error, Result, netlink};
+use crate::error::{Error, Result};
+use crate::netlink;
 
 /// XFRM_MSG_GETSPDINFO (linux/xfrm.h); its answer is XFRM_MSG_NEWSPDINFO.
 const GET_POLICY_INFO: u16 = 0x25;

@@ -1,4 +1,4 @@
-//! Hearing of changes: what somebody did to this namespace's links, addresses, routes, rules, forwarding settings,
+//! Notifications of changes: of this namespace's links, addresses, routes, rules, forwarding settings,
 //! queueing disciplines, nftables and IPsec policies. What it was is not told: who hears of a change looks.
 
 use std::io;
@@ -11,8 +11,8 @@ use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::error::{Error, Result};
 use crate::netlink::is_echo;
-use crate::{Error, Result};
 
 /// RTNLGRP_LINK, _IPV4_IFADDR, _IPV6_IFADDR, _IPV4_ROUTE, _IPV6_ROUTE, _IPV4_RULE, _IPV6_RULE, _TC, _IPV4_NETCONF,
 /// _IPV6_NETCONF (linux/rtnetlink.h). The last two tell of forwarding and rp_filter, of each interface and of all.
@@ -89,7 +89,7 @@ fn listen(protocol: isize, groups: &[u32]) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Reads what is there. A lost event (ENOBUFS) is one more reason to look, and nothing else.
+/// Reads all notifications. A lost one (ENOBUFS) counts as a change of links.
 fn drain(socket: &Socket, heard: &mut Heard) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(BUFFER);
     loop {
@@ -106,7 +106,7 @@ fn drain(socket: &Socket, heard: &mut Heard) -> io::Result<()> {
     }
 }
 
-/// Notes what one datagram tells. An echo is what somebody looked at, and no change.
+/// Notes the notifications of one datagram. An echo answers a request and is no change.
 fn note(mut datagram: &[u8], heard: &mut Heard) {
     while let Ok(message) = NetlinkBuffer::new_checked(datagram) {
         if !is_echo(message.message_type(), message.sequence_number()) {

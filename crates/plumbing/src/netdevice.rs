@@ -1,22 +1,22 @@
-//! What one question tells of a link that is there (netdevice(7)). It is asked on the socket of a conversation, about
-//! the namespace of that, and costs far less than a message. Not for names that may be nobody's: for such a name the
-//! kernel looks for a module.
+//! Properties of an existing link by ioctl(2) (netdevice(7)) on a netlink socket, about that socket's namespace. This is
+//! far cheaper than a message. It is not for names of links that may not exist: for such a name the kernel would try to
+//! load a module.
 
 use std::io;
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
-/// The number of the link of that name.
+/// The ifindex of the link of this name.
 pub(crate) fn index(socket: &impl AsRawFd, name: &str) -> Result<u32> {
-    let answer = ask(socket, libc::SIOCGIFINDEX, "number", name)?;
+    let answer = ask(socket, libc::SIOCGIFINDEX, "index", name)?;
     // SAFETY: the kernel has written this member.
     Ok(unsafe { answer.ifr_ifru.ifru_ifindex }.cast_unsigned())
 }
 
-/// The MAC address of the Ethernet link of that name.
+/// The MAC address of the Ethernet link of this name.
 pub(crate) fn mac(socket: &impl AsRawFd, name: &str) -> Result<[u8; 6]> {
     let answer = ask(socket, libc::SIOCGIFHWADDR, "MAC address", name)?;
     // SAFETY: the kernel has written this member.
@@ -26,7 +26,7 @@ pub(crate) fn mac(socket: &impl AsRawFd, name: &str) -> Result<[u8; 6]> {
 }
 
 fn ask(socket: &impl AsRawFd, request: libc::c_ulong, part: &str, name: &str) -> Result<libc::ifreq> {
-    let fail = |source| Error::new(format!("look up the {part} of interface {name}"), source);
+    let fail = |source| Error::new(format!("read the {part} of interface {name}"), source);
     // SAFETY: all zero is a value of each of its members.
     let mut question: libc::ifreq = unsafe { std::mem::zeroed() };
     if name.len() >= question.ifr_name.len() {

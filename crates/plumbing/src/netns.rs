@@ -1,4 +1,4 @@
-//! Network namespaces: opened by path, entered for as long as a piece of work takes.
+//! Network namespaces: opened by path, entered for the duration of a function.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
@@ -9,7 +9,7 @@ use std::process;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// ioctl(2) on a namespace's file: which type of namespace it is (ioctl_ns(2)).
 const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
@@ -25,14 +25,14 @@ pub struct NetNs {
 }
 
 impl NetNs {
-    /// Opens the namespace that a file stands for, as `CNI_NETNS` names it.
+    /// Opens the namespace of a file, as in `CNI_NETNS`.
     ///
     /// # Errors
     /// There is no such file, or it is no network namespace.
     pub fn open(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
         let what = || format!("open the network namespace {name}");
-        // Non-blocking: the path is somebody's word, and a FIFO would wait for its writer.
+        // Non-blocking: the path is not trusted, and opening a FIFO would wait for its writer.
         let mut options = File::options();
         let file = options.read(true).custom_flags(libc::O_NONBLOCK).open(path);
         let file = file.map_err(|error| Error::new(what(), error))?;
@@ -52,7 +52,7 @@ impl NetNs {
         Self::open(Path::new("/proc/thread-self/ns/net"))
     }
 
-    /// The namespace that a socket is in. Far cheaper than to look into /proc.
+    /// The namespace that a socket is in. Far cheaper than a look-up in /proc.
     ///
     /// # Errors
     /// This process may not administer networks.
@@ -78,12 +78,14 @@ impl NetNs {
     /// # Errors
     /// The file system does not answer.
     pub fn identity(&self) -> Result<(u64, u64)> {
-        let meta =
-            self.file.metadata().map_err(|error| Error::new(format!("look at {}", self.name), error))?;
+        let meta = self
+            .file
+            .metadata()
+            .map_err(|error| Error::new(format!("read the identity of {}", self.name), error))?;
         Ok((meta.dev(), meta.ino()))
     }
 
-    /// Does something inside the namespace. This thread is there meanwhile, and back afterwards.
+    /// Runs `work` in the namespace: this thread enters it, and returns afterwards.
     ///
     /// # Errors
     /// The namespace cannot be entered.
@@ -110,7 +112,7 @@ struct Home<'a>(&'a NetNs);
 impl Drop for Home<'_> {
     fn drop(&mut self) {
         if let Err(error) = self.0.enter() {
-            // Whatever this thread did next, it would do to the wrong namespace.
+            // Everything that this thread did next would affect the wrong namespace.
             eprintln!("{error}: cannot go on");
             process::abort();
         }

@@ -1,19 +1,22 @@
-//! nftables: one small table of our own, replaced as a whole in one transaction.
+//! nftables: the table of this project, which is replaced as a whole in one transaction; and reading everybody's rules.
 
+mod ask;
+mod batch;
+mod encode;
 mod expression;
 mod legacy;
-mod look;
-mod message;
+pub(crate) mod read;
 pub(crate) mod ruleset;
 pub(crate) mod step;
+mod table;
 
 use ipnet::IpNet;
 
-use crate::Result;
+use crate::error::Result;
+use batch::Batch;
 use expression::Expression;
-use message::Batch;
 
-pub use look::Table;
+pub use table::Table;
 
 /// The table's name, in the family inet (`nft list table inet midonet-kube`).
 pub const TABLE: &str = "midonet-kube";
@@ -21,17 +24,17 @@ pub const TABLE: &str = "midonet-kube";
 /// The chain in it.
 const CHAIN: &str = "postrouting";
 
-/// Pods' packets to the world leave with the node's own address.
+/// Packets of Pods to the outside get the node's own address as their source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Masquerade {
-    /// Whose packets.
+    /// The addresses of these Pods.
     pub pod_cidrs: Vec<IpNet>,
-    /// The interface that leads to Pods: what leaves there stays in the cluster and is left alone.
+    /// The interface that leads to Pods: packets that leave there are not masqueraded.
     pub inside: String,
 }
 
 impl Masquerade {
-    /// Makes the table say this, and only this: whatever it said before goes in the same transaction.
+    /// Creates the table, or replaces it in one transaction.
     ///
     /// # Errors
     /// The kernel refuses; it may lack nf_tables or its NAT.
@@ -55,21 +58,21 @@ impl Masquerade {
     }
 }
 
-/// The table as the kernel has it now; `None` if it is not there. Equal as long as nobody changed it.
+/// The table as the kernel has it; `None` if there is none. Equal as long as nobody changed it.
 ///
 /// # Errors
 /// The kernel does not tell.
-pub fn look() -> Result<Option<Table>> {
-    look::read(TABLE, CHAIN)
+pub fn find() -> Result<Option<Table>> {
+    table::read(TABLE, CHAIN)
 }
 
-/// Removes the table; none is success.
+/// Deletes the table; none is success.
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn remove() -> Result<()> {
+pub fn delete() -> Result<()> {
     let mut batch = Batch::default();
     batch.add_table(TABLE);
     batch.delete_table(TABLE);
-    batch.commit("remove the nftables table inet midonet-kube")
+    batch.commit("delete the nftables table inet midonet-kube")
 }

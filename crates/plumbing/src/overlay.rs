@@ -1,12 +1,14 @@
-//! The flow-based VXLAN device: one for all tunnels, the datapath says for each packet where to.
+//! The flow-based VXLAN device: one for all tunnels, for which the datapath sets the tunnel of each packet.
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkInfo, LinkMessage};
 
-use crate::{Netlink, Result, link};
+use crate::error::{Error, Result};
+use crate::link::request;
+use crate::netlink::Netlink;
 
-/// Makes the device what it should be, and returns its number. One of another kind or with another port
-/// is replaced; one that fits stays, with what is attached to it.
+/// Creates or repairs the device, and returns its ifindex. One of another kind or with another port is replaced; one
+/// that fits stays, with the programs that are attached to it.
 ///
 /// # Errors
 /// The kernel refuses; most often another device has the UDP port.
@@ -15,7 +17,7 @@ pub fn ensure(name: &str, mac: [u8; 6], mtu: u32, port: u16) -> Result<u32> {
     if let Some(existing) = netlink.find(name)?
         && !fits(&mut netlink, existing.ifindex, port)?
     {
-        netlink.request(link::delete(existing.ifindex, name))?;
+        netlink.request(request::delete(existing.ifindex, name))?;
     }
     let device = match netlink.find(name)? {
         Some(device) => device,
@@ -25,16 +27,16 @@ pub fn ensure(name: &str, mac: [u8; 6], mtu: u32, port: u16) -> Result<u32> {
                 LinkAttribute::Mtu(mtu),
                 LinkAttribute::LinkInfo(info(port)),
             ];
-            netlink.request(link::create(name, attributes))?;
-            netlink.find(name)?.ok_or_else(|| crate::Error::other(format!("create {name}"), "it has gone"))?
+            netlink.request(request::create(name, attributes))?;
+            netlink.find(name)?.ok_or_else(|| Error::other(format!("create {name}"), "it has gone"))?
         }
     };
     let attributes = [LinkAttribute::Address(mac.to_vec()), LinkAttribute::Mtu(mtu)];
-    let mut requests = vec![link::change(device.ifindex, &format!("set up {name}"), attributes)];
+    let mut requests = vec![request::change(device.ifindex, &format!("set up {name}"), attributes)];
     // Behind the MTU, which decides whether the interface has IPv6.
     let what = format!("keep {name} without a link-local address");
-    requests.extend(link::no_link_local(mtu).map(|mode| link::change(device.ifindex, &what, [mode])));
-    requests.push(link::switch(device.ifindex, true, &format!("set {name} up"), []));
+    requests.extend(request::no_link_local(mtu).map(|mode| request::change(device.ifindex, &what, [mode])));
+    requests.push(request::switch(device.ifindex, true, &format!("set {name} up"), []));
     netlink.requests(requests)?;
     Ok(device.ifindex)
 }
@@ -67,7 +69,7 @@ fn info(port: u16) -> Vec<LinkInfo> {
 fn fits(netlink: &mut Netlink, ifindex: u32, port: u16) -> Result<bool> {
     let mut message = LinkMessage::default();
     message.header.index = ifindex;
-    let answer = netlink.get("look at the overlay device", RouteNetlinkMessage::GetLink(message))?;
+    let answer = netlink.get("read the overlay device", RouteNetlinkMessage::GetLink(message))?;
     let RouteNetlinkMessage::NewLink(device) = answer else { return Ok(false) };
     let data = device.attributes.into_iter().find_map(|attribute| match attribute {
         LinkAttribute::LinkInfo(info) => info.into_iter().find_map(|info| match info {

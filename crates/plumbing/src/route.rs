@@ -1,4 +1,4 @@
-//! Kernel routes.
+//! Routes of the kernel that this project makes, out of one link.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,28 +7,29 @@ use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
-    RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
+    RouteType,
 };
 
 use crate::address::family;
+use crate::error::Result;
+use crate::netlink::Netlink;
 use crate::netlink::Request;
-use crate::{Error, Netlink, Result};
 
-/// Whose our routes are (`ip route` shows `proto 109`): no daemon takes them for its own or flushes them.
-const PROTOCOL: RouteProtocol = RouteProtocol::Other(109);
+/// The protocol of this project's routes (`ip route` shows `proto 109`): no daemon takes them for its own or flushes them.
+pub(crate) const PROTOCOL: RouteProtocol = RouteProtocol::Other(109);
 
-/// The main table's number.
+/// The main table.
 const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
 
-/// A route out of a link.
+/// A kernel route out of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Route {
-    /// Where to.
+pub struct KernelRoute {
+    /// The destination.
     pub dst: IpNet,
-    /// Through whom; `None`: the destination is on the link itself.
+    /// The next hop; `None`: the destination is on the link itself.
     pub via: Option<IpAddr>,
-    /// Bytes of the largest packet along the path.
+    /// The path MTU, in bytes.
     pub mtu: Option<u32>,
     /// The TCP segment size to announce, in bytes.
     pub advmss: Option<u32>,
@@ -36,22 +37,22 @@ pub struct Route {
     pub priority: Option<u32>,
     /// The routing table; `None` and 0: the main one.
     pub table: Option<u32>,
-    /// How far away the destination is (rtnetlink(7)); by default as far as `via` says. IPv6 has none.
+    /// The scope (rtnetlink(7)); by default that of `via`. IPv6 has none.
     pub scope: Option<u8>,
 }
 
-impl Route {
-    /// A route to `dst` through `via` that has nothing special.
+impl KernelRoute {
+    /// A route to `dst` through `via` without metrics.
     pub fn new(dst: IpNet, via: Option<IpAddr>) -> Self {
         Self { dst, via, mtu: None, advmss: None, priority: None, table: None, scope: None }
     }
 
-    /// A route to what `via`, a neighbour, can reach.
+    /// A route to `dst` through a next hop.
     pub fn through(dst: IpNet, via: IpAddr) -> Self {
         Self::new(dst, Some(via))
     }
 
-    /// Whether this route, as the kernel shows it, is what was asked for.
+    /// Whether this route, as the kernel has it, is the wanted one.
     pub(crate) fn satisfies(&self, wanted: &Self) -> bool {
         let same = |wanted: Option<u32>, is: Option<u32>| wanted.is_none() || wanted == is;
         let has_scope = self.dst.addr().is_ipv4() && wanted.scope.is_some();
@@ -67,7 +68,7 @@ impl Route {
     }
 }
 
-impl fmt::Display for Route {
+impl fmt::Display for KernelRoute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.dst)?;
         if let Some(via) = self.via {
@@ -89,11 +90,11 @@ impl fmt::Display for Route {
 }
 
 /// The route to a neighbour on the link.
-pub(crate) fn to_neighbour(neighbour: IpAddr) -> Route {
-    Route::new(IpNet::from(neighbour), None)
+pub(crate) fn to_neighbour(neighbour: IpAddr) -> KernelRoute {
+    KernelRoute::new(IpNet::from(neighbour), None)
 }
 
-pub(crate) fn add(ifindex: u32, ifname: &str, route: &Route) -> Request {
+pub(crate) fn add(ifindex: u32, ifname: &str, route: &KernelRoute) -> Request {
     Request {
         what: format!("route {route} on {ifname}"),
         message: RouteNetlinkMessage::NewRoute(message(ifindex, route)),
@@ -101,12 +102,12 @@ pub(crate) fn add(ifindex: u32, ifname: &str, route: &Route) -> Request {
     }
 }
 
-/// Makes a route ours that somebody made lead elsewhere.
+/// Replaces a route to the same destination, if there is one.
 pub(crate) fn replacing(request: Request) -> Request {
     Request { flags: NLM_F_CREATE | NLM_F_REPLACE, ..request }
 }
 
-fn message(ifindex: u32, route: &Route) -> RouteMessage {
+fn message(ifindex: u32, route: &KernelRoute) -> RouteMessage {
     let mut message = RouteMessage::default();
     let default_scope = if route.via.is_some() { RouteScope::Universe } else { RouteScope::Link };
     message.header.address_family = family(route.dst.addr());
@@ -133,13 +134,13 @@ fn message(ifindex: u32, route: &Route) -> RouteMessage {
 }
 
 /// The routes out of a link, of all tables.
-pub(crate) fn list(netlink: &mut Netlink, ifindex: u32) -> Result<Vec<Route>> {
+pub(crate) fn list(netlink: &mut Netlink, ifindex: u32) -> Result<Vec<KernelRoute>> {
     let all = RouteNetlinkMessage::GetRoute(RouteMessage::default());
     let messages = netlink.dump("list routes", &all)?;
     Ok(messages.into_iter().filter_map(|message| read(message, ifindex)).collect())
 }
 
-fn read(message: RouteNetlinkMessage, ifindex: u32) -> Option<Route> {
+fn read(message: RouteNetlinkMessage, ifindex: u32) -> Option<KernelRoute> {
     let RouteNetlinkMessage::NewRoute(message) = message else { return None };
     if !message.attributes.contains(&RouteAttribute::Oif(ifindex)) {
         return None;
@@ -148,7 +149,8 @@ fn read(message: RouteNetlinkMessage, ifindex: u32) -> Option<Route> {
         netlink_packet_route::AddressFamily::Inet => Ipv4Addr::UNSPECIFIED.into(),
         _ => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let mut route = Route::new(IpNet::new(unspecified, message.header.destination_prefix_length).ok()?, None);
+    let mut route =
+        KernelRoute::new(IpNet::new(unspecified, message.header.destination_prefix_length).ok()?, None);
     route.table = Some(message.header.table.into());
     route.scope = Some(message.header.scope.into());
     for attribute in message.attributes {
@@ -174,92 +176,10 @@ fn read(message: RouteNetlinkMessage, ifindex: u32) -> Option<Route> {
     Some(route)
 }
 
-fn ip(address: &RouteAddress) -> Option<IpAddr> {
+pub(crate) fn ip(address: &RouteAddress) -> Option<IpAddr> {
     match address {
         RouteAddress::Inet(address) => Some((*address).into()),
         RouteAddress::Inet6(address) => Some((*address).into()),
         _ => None,
     }
-}
-
-/// A route of any link and kind, as the kernel has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Found {
-    /// The network that it is for.
-    pub(crate) dst: IpNet,
-    /// Its table.
-    pub(crate) table: u32,
-    /// The link that it leads out of; 0 if it leads nowhere, or out of several.
-    pub(crate) ifindex: u32,
-    /// What happens to packets (rtm_type).
-    pub(crate) kind: RouteType,
-    /// Whether it is of this project.
-    pub(crate) is_own: bool,
-    /// Who made it (rtm_protocol).
-    pub(crate) protocol: RouteProtocol,
-}
-
-/// Every route of all tables.
-pub(crate) fn all(netlink: &mut Netlink) -> Result<Vec<Found>> {
-    let messages = netlink.dump("list routes", &RouteNetlinkMessage::GetRoute(RouteMessage::default()))?;
-    Ok(messages.into_iter().filter_map(found).collect())
-}
-
-/// Which route the kernel takes to an address: for a packet of the node's own, or for one that comes in by a link
-/// from somebody.
-///
-/// # Errors
-/// There is none (ENETUNREACH), it leads nowhere (EINVAL: blackhole, EHOSTUNREACH: unreachable or not forwarded,
-/// EACCES: prohibited), or the packet's source does not fit the link (EXDEV: rp_filter).
-pub(crate) fn lookup(netlink: &mut Netlink, to: IpAddr, from: Option<(IpAddr, u32)>) -> Result<Found> {
-    let mut message = RouteMessage::default();
-    let bits = if to.is_ipv4() { 32 } else { 128 };
-    message.header.address_family = family(to);
-    message.header.destination_prefix_length = bits;
-    message.header.flags = RouteFlags::FibMatch;
-    if to.is_ipv4() {
-        message.header.flags |= RouteFlags::LookupTable; // IPv6 tells the table anyway, and refuses to be asked
-    }
-    message.attributes.push(RouteAttribute::Destination(to.into()));
-    let mut what = format!("look up the route to {to}");
-    if let Some((source, ifindex)) = from {
-        message.header.source_prefix_length = bits;
-        message.attributes.push(RouteAttribute::Source(source.into()));
-        message.attributes.push(RouteAttribute::Iif(ifindex));
-        what = format!("{what} from {source}");
-    }
-    let answer = netlink.get(&what, RouteNetlinkMessage::GetRoute(message))?;
-    found(answer).ok_or_else(|| Error::other(what, "the kernel's answer is no route"))
-}
-
-fn found(message: RouteNetlinkMessage) -> Option<Found> {
-    let RouteNetlinkMessage::NewRoute(message) = message else { return None };
-    let header = message.header;
-    let unspecified: IpAddr = match header.address_family {
-        netlink_packet_route::AddressFamily::Inet => Ipv4Addr::UNSPECIFIED.into(),
-        netlink_packet_route::AddressFamily::Inet6 => Ipv6Addr::UNSPECIFIED.into(),
-        _ => return None,
-    };
-    let mut found = Found {
-        dst: IpNet::new(unspecified, header.destination_prefix_length).ok()?,
-        table: header.table.into(),
-        ifindex: 0,
-        kind: header.kind,
-        is_own: header.protocol == PROTOCOL,
-        protocol: header.protocol,
-    };
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Destination(address) => {
-                found.dst = IpNet::new(ip(address)?, header.destination_prefix_length).ok()?;
-            }
-            RouteAttribute::Oif(ifindex) => found.ifindex = *ifindex,
-            RouteAttribute::Table(table) => found.table = *table,
-            RouteAttribute::MultiPath(hops) if found.ifindex == 0 => {
-                found.ifindex = hops.first().map_or(0, |hop| hop.interface_index);
-            }
-            _ => {}
-        }
-    }
-    Some(found)
 }

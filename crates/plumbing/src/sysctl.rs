@@ -8,24 +8,24 @@ use std::sync::OnceLock;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
-use crate::{Error, Family, Result};
+use crate::error::{Error, Result};
+use crate::family::Family;
 
 const ROOT: &str = "/proc/sys/net";
 
-static ELSEWHERE: OnceLock<PathBuf> = OnceLock::new();
+static ROOT_OVERRIDE: OnceLock<PathBuf> = OnceLock::new();
 
-/// Has this process find the settings under another path from now on; only the first call counts. A
-/// container without privileges has /proc/sys read-only, but may have /proc/sys/net mounted elsewhere.
-pub fn look_in(root: &Path) {
-    let _first = ELSEWHERE.set(root.to_owned());
+/// Sets the path of the settings for this process; only the first call counts. A container without privileges has
+/// /proc/sys read-only, but may have /proc/sys/net mounted elsewhere.
+pub fn set_root(root: &Path) {
+    let _first = ROOT_OVERRIDE.set(root.to_owned());
 }
 
 fn path(setting: &str) -> PathBuf {
-    ELSEWHERE.get().map_or(Path::new(ROOT), PathBuf::as_path).join(setting)
+    ROOT_OVERRIDE.get().map_or(Path::new(ROOT), PathBuf::as_path).join(setting)
 }
 
-/// Makes a setting have a value. Nothing is written when it has it already: where the settings can only
-/// be read, that is often enough.
+/// Sets a setting. Nothing is written if it has the value already, so that read-only settings may be enough.
 ///
 /// # Errors
 /// There is no such setting, or it cannot be written.
@@ -33,8 +33,8 @@ pub fn set(setting: &str, value: &str) -> Result<()> {
     change(setting, value).map(|_| ())
 }
 
-/// The same for several. The kernel keeps the trees of all namespaces under one name, and each look-up from the
-/// top takes longer the more of them there are: so there is but one.
+/// Sets several settings. In the kernel, the trees of all namespaces have one name, and each look-up from the
+/// top takes longer the more namespaces there are: so there is only one.
 pub(crate) fn set_all(settings: &[(String, &str)]) -> Result<()> {
     if settings.is_empty() {
         return Ok(());
@@ -55,7 +55,7 @@ pub(crate) fn set_all(settings: &[(String, &str)]) -> Result<()> {
     Ok(())
 }
 
-/// What a setting was before it was changed.
+/// A setting before it was changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Before {
     /// Its path below /proc/sys/net.
@@ -64,7 +64,7 @@ pub struct Before {
     pub value: String,
 }
 
-/// The same, and tells how it was; `None` if nothing was to be changed.
+/// Sets a setting, and returns what it was; `None` if it had the value already.
 ///
 /// # Errors
 /// See [`set`].
@@ -80,16 +80,16 @@ pub fn change(setting: &str, value: &str) -> Result<Option<Before>> {
 }
 
 /// Whether the kernel has IPv6: not if it was built without, or booted with ipv6.disable=1, and then it refuses
-/// whatever names IPv6. One look-up outside of /proc/sys/net, whose look-ups take long.
+/// every request about IPv6. One look-up outside of /proc/sys/net, where look-ups are slow.
 pub fn has_ipv6() -> bool {
     static HAS: OnceLock<bool> = OnceLock::new();
     *HAS.get_or_init(|| Path::new("/proc/net/if_inet6").exists())
 }
 
-/// Makes this namespace a router.
+/// Enables forwarding in this namespace.
 ///
-/// An interface that learns its IPv6 routes from router advertisements would stop to when the node
-/// becomes a router itself: where it does (accept_ra = 1), it is told to go on (2).
+/// An interface that learns IPv6 routes from router advertisements (accept_ra = 1) ignores them once the node
+/// forwards IPv6: it is set to accept them all the same (2).
 ///
 /// Returns what was changed, and how it was.
 ///
@@ -115,7 +115,7 @@ pub fn enable_forwarding(families: &[Family]) -> Result<Vec<Before>> {
     Ok(changed)
 }
 
-/// Whether this namespace is a router of that family.
+/// Whether this namespace forwards packets of that family.
 pub fn forwards(family: Family) -> bool {
     match family {
         Family::V4 => is("ipv4/ip_forward", "1"),
@@ -123,13 +123,13 @@ pub fn forwards(family: Family) -> bool {
     }
 }
 
-/// What sysctl(8) calls a setting: it writes a dot of an interface's name as a slash.
+/// A setting's name for sysctl(8), which writes a dot in an interface's name as a slash.
 pub(crate) fn name(setting: &str) -> String {
     let parts = setting.split('/').map(|part| part.replace('.', "/"));
     ["net".to_owned()].into_iter().chain(parts).collect::<Vec<_>>().join(".")
 }
 
-/// Whether an interface takes IPv4 packets only from where the way back to their sender leads out of it (rp_filter = 1;
+/// Whether an interface accepts IPv4 packets only if the route to their source leads out of it (rp_filter = 1;
 /// the larger of the setting of all interfaces and its own counts).
 pub fn filters_strictly(interface: &str) -> bool {
     let value = |interface: &str| {
@@ -147,7 +147,7 @@ fn interfaces() -> Result<Vec<String>> {
     Ok(real.filter_map(|entry| entry.file_name().into_string().ok()).collect())
 }
 
-/// Whether a setting is there and has that value.
+/// Whether a setting exists and has that value.
 pub(crate) fn is(setting: &str, value: &str) -> bool {
     fs::read_to_string(path(setting)).is_ok_and(|now| now.trim() == value)
 }

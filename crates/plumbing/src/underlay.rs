@@ -9,14 +9,16 @@ use netlink_packet_route::route::{
 };
 
 use crate::address::family;
-use crate::{Error, Netlink, Result, address, link};
+use crate::error::{Error, Result};
+use crate::netlink::Netlink;
+use crate::{address, link};
 
 /// An interface that carries tunnels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uplink {
     /// Its name.
     pub ifname: String,
-    /// Its number.
+    /// Its ifindex.
     pub ifindex: u32,
     /// In bytes.
     pub mtu: u32,
@@ -29,7 +31,7 @@ pub struct Uplink {
 /// Where the kernel's routes send what is for another node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {
-    /// The numbers of the interfaces, ascending; several if the route has several next hops.
+    /// The ifindexes, ascending; several if the route has several next hops.
     pub ifindexes: Vec<u32>,
     /// The route's own MTU in bytes, if it has one (`ip route add ... mtu`).
     pub mtu: Option<u32>,
@@ -47,7 +49,7 @@ pub fn holder(local: IpAddr) -> Result<Uplink> {
     uplink(&mut netlink, ifindex)?.ok_or_else(|| Error::other(what(), "it has just gone"))
 }
 
-/// The interface of that number, if there is one.
+/// The interface with this ifindex, if there is one.
 ///
 /// # Errors
 /// The kernel does not tell.

@@ -79,12 +79,12 @@ fn a_path_leads_out_of_the_interfaces_of_the_route() {
     node.ip("link set lo up");
     node.ip("addr add 198.51.100.1/32 dev lo");
     node.ip("addr add 2001:db8:9::1/128 dev lo");
-    let index = |name: &str| node.run(|| plumbing::find_port(name)).unwrap().unwrap().ifindex;
+    let index = |name: &str| node.run(|| plumbing::link::find(name)).unwrap().unwrap().ifindex;
     let (up0, up1) = (index("up0"), index("up1"));
     let path = |from: &str, to: &str| {
-        let look =
+        let find =
             || underlay::path(&mut plumbing::Netlink::here()?, from.parse().unwrap(), to.parse().unwrap());
-        node.run(look).unwrap().map(|path| (path.ifindexes, path.mtu))
+        node.run(find).unwrap().map(|path| (path.ifindexes, path.mtu))
     };
     let own = [("198.51.100.1", "198.51.100"), ("2001:db8:9::1", "2001:db8:8:")];
     for (from, net) in own {
@@ -195,7 +195,7 @@ fn what_leaves_the_cluster_is_masqueraded() {
     ] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
-    node.run(nft::remove).unwrap();
-    node.run(nft::remove).unwrap();
+    node.run(nft::delete).unwrap();
+    node.run(nft::delete).unwrap();
     assert!(!ping(&pod, "192.0.2.9"));
 }

@@ -42,7 +42,7 @@ impl Node {
     fn new() -> Self {
         let netns = Namespace::new();
         netns.ip("link add up0 type veth peer name other");
-        let up = netns.run(|| plumbing::find_port("up0")).unwrap().unwrap().ifindex;
+        let up = netns.run(|| plumbing::link::find("up0")).unwrap().unwrap().ifindex;
         Self { netns, up }
     }
 

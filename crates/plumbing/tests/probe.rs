@@ -43,8 +43,8 @@ fn question() -> Question {
     }
 }
 
-fn look(node: &Namespace, question: &Question) -> Vec<Fault> {
-    let faults = node.run(|| Probe::default().look(question)).unwrap();
+fn faults(node: &Namespace, question: &Question) -> Vec<Fault> {
+    let faults = node.run(|| Probe::default().faults(question)).unwrap();
     assert!(faults.iter().all(|fault| KINDS.contains(&fault.what)), "{faults:?}");
     faults
 }
@@ -54,9 +54,9 @@ type Wrong<'a> = (&'a str, &'a [&'a str]);
 
 /// Breaks the node, sees that exactly these faults are named, mends it, and sees that none is left.
 fn breaks(node: &Namespace, question: &Question, break_it: &str, mend: &str, wrong: &[Wrong<'_>]) {
-    assert_eq!(look(node, question), [], "before {break_it}");
+    assert_eq!(faults(node, question), [], "before {break_it}");
     node.sh(break_it);
-    let found = look(node, question);
+    let found = faults(node, question);
     for (what, words) in wrong {
         let told =
             |fault: &&Fault| fault.what == *what && words.iter().all(|word| fault.to_string().contains(word));
@@ -64,7 +64,7 @@ fn breaks(node: &Namespace, question: &Question, break_it: &str, mend: &str, wro
     }
     assert_eq!(found.len(), wrong.len(), "{break_it}: {found:#?}");
     node.sh(mend);
-    assert_eq!(look(node, question), [], "after {mend}");
+    assert_eq!(faults(node, question), [], "after {mend}");
 }
 
 /// Writes what is said to be right to the settings that are wrong: these.
@@ -187,13 +187,13 @@ fn rules_of_the_former_iptables_are_read_too() {
         let sh = |lines: &[&str]| {
             lines.iter().for_each(|line| drop(node.sh(&format!("{iptables} {line}"))));
         };
-        assert_eq!(look(&node, &device), [], "before {iptables}");
+        assert_eq!(faults(&node, &device), [], "before {iptables}");
         sh(&[
             "-P FORWARD DROP",
             "-A FORWARD -i docker0 -j ACCEPT",
             "-A FORWARD ! -o eth+ -m conntrack --ctstate INVALID -j ACCEPT",
         ]);
-        let found = look(&node, &device);
+        let found = faults(&node, &device);
         let [fault] = found.as_slice() else { panic!("{iptables}: {found:#?}") };
         let said = fault.to_string();
         for word in [
@@ -224,9 +224,9 @@ fn rules_of_the_former_iptables_are_read_too() {
             vec!["-N GO", "-A GO -j ACCEPT", "-A FORWARD -p tcp -g GO"],
         ] {
             sh(&accept);
-            assert_eq!(look(&node, &device), [], "{iptables} {accept:?}");
+            assert_eq!(faults(&node, &device), [], "{iptables} {accept:?}");
             sh(&["-F FORWARD"]);
-            assert_eq!(look(&node, &device).len(), 1, "{iptables} -F FORWARD");
+            assert_eq!(faults(&node, &device).len(), 1, "{iptables} -F FORWARD");
         }
         sh(&[
             "-P FORWARD ACCEPT",
@@ -234,7 +234,7 @@ fn rules_of_the_former_iptables_are_read_too() {
             "-A INPUT -i lo -j ACCEPT",
             "-A INPUT -p tcp -j REJECT",
         ]);
-        let found = look(&node, &device);
+        let found = faults(&node, &device);
         let words = ["packets of Pods to their own node", "by one of its rules"];
         assert!(
             found.len() == 1
@@ -268,7 +268,7 @@ fn rules_that_accept_pods_raise_no_alarm() {
                  chain c {{ type filter hook {hook} priority 0; policy {policy}; {rules} {tail} }}; }}'"
             );
             node.sh(&line);
-            assert_eq!(look(&node, &device), [], "{line}");
+            assert_eq!(faults(&node, &device), [], "{line}");
             node.sh(FLUSH);
         }
     }
@@ -300,10 +300,10 @@ fn the_usual_tables_of_a_node_raise_no_alarm() {
          iptables -A DOCKER-USER -o midokube-node -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
     ] {
         node.sh(&line.replace("iptables ", "iptables-nft "));
-        assert_eq!(look(&node, &device), [], "{line}");
+        assert_eq!(faults(&node, &device), [], "{line}");
     }
     node.sh("iptables-nft -D DOCKER-USER -i midokube-node -j ACCEPT");
-    let found = look(&node, &device);
+    let found = faults(&node, &device);
     assert!(
         found.iter().any(|fault| fault.what == "forward_dropped"),
         "kube-proxy's rules hide nothing: {found:#?}"
@@ -381,9 +381,9 @@ fn routes_that_lead_pods_addresses_elsewhere_are_named() {
             ["tailscale0", "ip -6 rule add to"],
         ),
     ] {
-        assert_eq!(look(&node, &question()), [], "before {break_it}");
+        assert_eq!(faults(&node, &question()), [], "before {break_it}");
         node.sh(break_it);
-        let found = look(&node, &question());
+        let found = faults(&node, &question());
         let told = |fault: &Fault| {
             fault.what == "foreign_route"
                 && fault.object.contains(object)
@@ -395,13 +395,13 @@ fn routes_that_lead_pods_addresses_elsewhere_are_named() {
             "{break_it}: {found:#?}"
         );
         node.sh(mend);
-        assert_eq!(look(&node, &question()), [], "after {mend}");
+        assert_eq!(faults(&node, &question()), [], "after {mend}");
     }
     // Table 52 with the networks of others harms nobody.
     node.sh("ip route add 100.64.0.0/10 dev tailscale0 table 52 && ip rule add lookup 52 priority 5270");
     // Nor does a table that no rule leads to.
     node.sh("ip route add 10.244.3.0/24 dev tailscale0 table 77");
-    assert_eq!(look(&node, &question()), []);
+    assert_eq!(faults(&node, &question()), []);
 }
 
 #[test]
@@ -421,7 +421,7 @@ fn settings_that_stop_packets_are_named_and_can_be_put_right() {
     let node = node();
     // What has learned nothing from router advertisements loses nothing.
     node.sh("sysctl -qw net.ipv6.conf.eth0.accept_ra=1");
-    assert_eq!(look(&node, &question()), []);
+    assert_eq!(faults(&node, &question()), []);
     node.sh("sysctl -qw net.ipv6.conf.eth0.accept_ra=2 && ip -6 route add 2001:db8:7::/64 dev eth0 proto ra");
     for (break_it, what, path) in [
         ("net.ipv4.conf.eth0.forwarding=0", "forwarding", "ipv4/conf/eth0/forwarding"),
@@ -429,12 +429,12 @@ fn settings_that_stop_packets_are_named_and_can_be_put_right() {
         ("net.ipv6.conf.eth0.accept_ra=1", "accept_ra", "ipv6/conf/eth0/accept_ra"),
     ] {
         node.sh(&format!("sysctl -qw {break_it}"));
-        let found = look(&node, &question());
+        let found = faults(&node, &question());
         let [fault] = found.as_slice() else { panic!("{break_it}: {found:#?}") };
         let setting = path.replace('/', ".");
         assert!(fault.what == what && fault.remedy.contains(&format!("sysctl -w net.{setting}=")), "{fault}");
         put_right(&node, &[path]);
-        assert_eq!(look(&node, &question()), [], "{break_it}");
+        assert_eq!(faults(&node, &question()), [], "{break_it}");
     }
     let off = "sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1";
     let on = "sysctl -qw net.ipv6.conf.eth0.disable_ipv6=0 && ip addr add fd30::11/64 dev eth0 nodad && \
@@ -445,7 +445,7 @@ fn settings_that_stop_packets_are_named_and_can_be_put_right() {
     node.sh("sysctl -qw net.ipv4.conf.lo.forwarding=0 net.ipv4.conf.wire.forwarding=0 net.ipv6.conf.eth0.forwarding=0",
     );
     node.sh("sysctl -qw net.ipv6.conf.wire.accept_ra=1 net.ipv6.conf.wire.forwarding=1");
-    assert_eq!(look(&node, &question()), []);
+    assert_eq!(faults(&node, &question()), []);
 }
 
 #[test]
@@ -459,10 +459,14 @@ fn a_strict_rp_filter_is_told_and_loosened() {
     ] {
         node.sh(break_it);
         assert_eq!(node.run(|| plumbing::sysctl::filters_strictly("midokube-node")), is, "{break_it}");
-        assert_eq!(look(&node, &question()).iter().any(|fault| fault.what == "rp_filter"), is, "{break_it}");
+        assert_eq!(
+            faults(&node, &question()).iter().any(|fault| fault.what == "rp_filter"),
+            is,
+            "{break_it}"
+        );
         if is {
             put_right(&node, &["ipv4/conf/midokube-node/rp_filter"]);
-            assert_eq!(look(&node, &question()), [], "{break_it}");
+            assert_eq!(faults(&node, &question()), [], "{break_it}");
         }
     }
     // The way back to the world leads out of another interface, for packets that come in by the uplink.
@@ -501,15 +505,15 @@ fn what_overlaps_pods_addresses_is_named() {
             ["docker0", "10.96.0.0/12", "ip address del"],
         ),
     ] {
-        assert_eq!(look(&node, &question()), [], "before {break_it}");
+        assert_eq!(faults(&node, &question()), [], "before {break_it}");
         node.sh(break_it);
-        let found = look(&node, &question());
+        let found = faults(&node, &question());
         let told = |fault: &Fault| {
             fault.what == "overlap" && words.iter().all(|word| fault.to_string().contains(word))
         };
         assert!(found.iter().any(told), "{break_it}: {found:#?}");
         node.sh(mend);
-        assert_eq!(look(&node, &question()), [], "after {mend}");
+        assert_eq!(faults(&node, &question()), [], "after {mend}");
     }
     let own = |ranges: &[&str], address: &str| {
         let (ranges, address) = (nets(ranges), address.parse().unwrap());
@@ -519,7 +523,7 @@ fn what_overlaps_pods_addresses_is_named() {
     assert_eq!(own(&["10.244.0.0/16", "fd44::/48", "172.30.0.128/25"], "172.30.0.11"), None);
     // What answers for a Service on the node itself.
     node.sh("ip addr add 10.96.0.10/32 dev lo && ip addr add fd96::a/128 dev lo");
-    assert_eq!(look(&node, &question()), []);
+    assert_eq!(faults(&node, &question()), []);
     for (range, address, what) in [
         ("172.30.0.0/16", "172.30.0.11", "the node's own address 172.30.0.11"),
         ("fd30::/32", "fd30::11", "the node's own address fd30::11"),

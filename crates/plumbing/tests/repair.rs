@@ -1,26 +1,27 @@
-//! Hearing of what others do to a pair, and putting it right in place.
+//! Notifications of changes, and repairs of a pair in place.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 
+use plumbing::link::set_up;
 use plumbing::nft::{self, Masquerade};
-use plumbing::{Attachment, Monitor, NetNs, Part, Route, attach, check, find, repair, set_up, tc};
+use plumbing::veth::{self, DifferenceKind as Kind, VethPair};
+use plumbing::{KernelRoute, Monitor, NetNs, tc};
 use testkit::Namespace;
 
-fn pair(netns: &NetNs) -> Attachment<'_> {
-    Attachment {
-        netns: Some(netns),
-        inner: "eth0".into(),
-        inner_mac: [2, 0, 0, 0, 0, 3],
-        outer: "midoa".into(),
-        outer_mac: [2, 0, 0, 0, 0, 1],
+fn pair() -> VethPair {
+    VethPair {
+        ifname: "eth0".into(),
+        mac: [2, 0, 0, 0, 0, 3],
+        host_ifname: "midoa".into(),
+        host_mac: [2, 0, 0, 0, 0, 1],
         alias: "whose".into(),
         mtu: 1430,
         addresses: ["10.244.1.3/24", "fd44::3/64"].map(|text| text.parse().unwrap()).to_vec(),
         gateways: ["10.244.1.1", "fd44::1"].map(|text| text.parse().unwrap()).to_vec(),
         routes: [("0.0.0.0/0", "10.244.1.1"), ("::/0", "fd44::1")]
-            .map(|(dst, via)| Route::through(dst.parse().unwrap(), via.parse().unwrap()))
+            .map(|(dst, via)| KernelRoute::through(dst.parse().unwrap(), via.parse().unwrap()))
             .to_vec(),
         forwarding: None,
         replace_stale: false,
@@ -28,58 +29,58 @@ fn pair(netns: &NetNs) -> Attachment<'_> {
 }
 
 #[test]
-fn each_part_is_named_and_put_right_in_place() {
+fn each_difference_is_named_and_repaired_in_place() {
     let (node, inside) = (Namespace::new(), Namespace::new());
     let netns = NetNs::open(inside.path()).unwrap();
-    let pair = pair(&netns);
-    let made = node.run(|| attach(&pair)).unwrap();
+    let pair = pair();
+    let made = node.run(|| veth::create(Some(&netns), &pair)).unwrap();
     node.run(|| set_up("midoa")).unwrap();
-    for (place, words, part) in [
-        (&inside, "addr del 10.244.1.3/24 dev eth0", Part::Address),
-        (&inside, "-6 addr del fd44::3/64 dev eth0", Part::Address),
-        (&inside, "route del default", Part::Route),
-        (&inside, "route replace default dev lo", Part::Route),
-        (&inside, "link set eth0 down", Part::Setting),
-        (&inside, "link set eth0 mtu 1400", Part::SmallerMtu),
-        (&node, "link set midoa down", Part::Setting),
-        (&node, "link set midoa address 02:00:00:00:00:09", Part::Setting),
-        (&node, "link set midoa alias other", Part::Setting),
+    for (place, words, kind) in [
+        (&inside, "addr del 10.244.1.3/24 dev eth0", Kind::Address),
+        (&inside, "-6 addr del fd44::3/64 dev eth0", Kind::Address),
+        (&inside, "route del default", Kind::Route),
+        (&inside, "route replace default dev lo", Kind::Route),
+        (&inside, "link set eth0 down", Kind::Setting),
+        (&inside, "link set eth0 mtu 1400", Kind::SmallerMtu),
+        (&node, "link set midoa down", Kind::Setting),
+        (&node, "link set midoa address 02:00:00:00:00:09", Kind::Setting),
+        (&node, "link set midoa alias other", Kind::Setting),
     ] {
         place.ip(words);
-        let found = node.run(|| check(&pair)).unwrap();
-        assert!(found.iter().any(|difference| difference.part == part), "{words}: {found:?}");
-        node.run(|| repair(&pair)).unwrap();
-        assert_eq!(node.run(|| check(&pair)).unwrap(), [], "{words}");
+        let found = node.run(|| veth::check(Some(&netns), &pair)).unwrap();
+        assert!(found.iter().any(|difference| difference.kind == kind), "{words}: {found:?}");
+        node.run(|| veth::repair(Some(&netns), &pair)).unwrap();
+        assert_eq!(node.run(|| veth::check(Some(&netns), &pair)).unwrap(), [], "{words}");
     }
     for setting in ["disable_ipv6", "accept_dad", "accept_ra"] {
         let path = format!("/proc/sys/net/ipv6/conf/eth0/{setting}");
         inside.run(|| std::fs::write(&path, "1")).unwrap();
-        let found = node.run(|| check(&pair)).unwrap();
+        let found = node.run(|| veth::check(Some(&netns), &pair)).unwrap();
         assert!(found.iter().any(|difference| difference.to_string().contains(setting)), "{found:?}");
-        node.run(|| repair(&pair)).unwrap();
-        assert_eq!(node.run(|| check(&pair)).unwrap(), [], "{setting}");
+        node.run(|| veth::repair(Some(&netns), &pair)).unwrap();
+        assert_eq!(node.run(|| veth::check(Some(&netns), &pair)).unwrap(), [], "{setting}");
     }
     testkit::run(node.command("tc").args(["qdisc", "del", "dev", "midoa", "clsact"]));
     let in_block = || {
-        let listed = node.run(tc::block_members).unwrap().contains(&made.outer_ifindex);
-        assert_eq!(node.run(|| tc::in_block(made.outer_ifindex)).unwrap(), listed);
+        let listed = node.run(tc::block_members).unwrap().contains(&made.host_ifindex);
+        assert_eq!(node.run(|| tc::in_block(made.host_ifindex)).unwrap(), listed);
         listed
     };
     assert!(!in_block());
-    node.run(|| repair(&pair)).unwrap();
+    node.run(|| veth::repair(Some(&netns), &pair)).unwrap();
     assert!(in_block());
     // Somebody's own in its place, none at all, and no interface.
     testkit::run(node.command("tc").args(["qdisc", "del", "dev", "midoa", "clsact"]));
     testkit::run(node.command("tc").args(["qdisc", "add", "dev", "midoa", "clsact"]));
     assert!(!in_block());
-    node.run(|| repair(&pair)).unwrap();
+    node.run(|| veth::repair(Some(&netns), &pair)).unwrap();
     assert!(in_block());
     for other in [1, 999_999] {
         assert!(!node.run(|| tc::in_block(other)).unwrap());
     }
-    assert_eq!(node.run(|| find(&pair)).unwrap(), made, "the pair was made anew");
+    assert_eq!(node.run(|| veth::find(Some(&netns), &pair)).unwrap(), made, "the pair was made anew");
     node.ip("link del midoa");
-    assert!(node.run(|| repair(&pair)).unwrap_err().to_string().contains("midoa"));
+    assert!(node.run(|| veth::repair(Some(&netns), &pair)).unwrap_err().to_string().contains("midoa"));
 }
 
 #[test]
@@ -117,7 +118,7 @@ fn every_kind_of_change_is_heard() {
 }
 
 #[test]
-fn a_change_of_a_link_is_told_from_others_and_a_look_is_no_change() {
+fn a_change_of_a_link_is_told_from_others_and_a_request_is_no_change() {
     let node = Namespace::new();
     node.ip("link add midoa type veth peer name midob");
     node.ip("link set midoa up");
@@ -132,8 +133,8 @@ fn a_change_of_a_link_is_told_from_others_and_a_look_is_no_change() {
     node.ip("link set midoa group 7021");
     assert!(heard(60_000).links);
     while heard(100).any {}
-    // Each look at the qdisc may be told to all who listen to changes: it must not be the reason for the next look.
-    let index = node.run(|| plumbing::find_port("midoa")).unwrap().unwrap().ifindex;
+    // Each request for a qdisc may be answered by a notification to all listeners: it must not cause the next request.
+    let index = node.run(|| plumbing::link::find("midoa")).unwrap().unwrap().ifindex;
     for _ in 0..5 {
         assert!(!node.run(|| tc::in_block(index)).unwrap());
         let _programs =
@@ -145,14 +146,14 @@ fn a_change_of_a_link_is_told_from_others_and_a_look_is_no_change() {
 #[test]
 fn a_changed_table_is_told_from_one_that_only_counted() {
     let node = Namespace::new();
-    let look = || node.run(nft::look).unwrap();
-    assert_eq!(look(), None);
+    let find = || node.run(nft::find).unwrap();
+    assert_eq!(find(), None);
     let ours = Masquerade { pod_cidrs: vec!["10.244.1.0/24".parse().unwrap()], inside: "midob".into() };
     node.run(|| ours.apply()).unwrap();
-    let made = look();
+    let made = find();
     assert!(made.is_some());
     node.run(|| ours.apply()).unwrap();
-    assert_eq!(look(), made, "other handles are no difference");
+    assert_eq!(find(), made, "other handles are no difference");
     let nft = |words: &str| testkit::run(node.command("nft").arg(words));
     // A packet that the rule counts.
     node.ip("link add midoa type veth peer name midob");
@@ -162,7 +163,7 @@ fn a_changed_table_is_told_from_one_that_only_counted() {
     node.ip("neigh add 10.244.1.8 lladdr 02:00:00:00:00:08 dev midoa");
     let _lost = node.command("ping").args(["-c1", "-W1", "10.244.1.8"]).output().unwrap();
     assert!(!nft("list table inet midonet-kube").contains("packets 0"));
-    assert_eq!(look(), made);
+    assert_eq!(find(), made);
     nft("add rule inet midonet-kube postrouting accept");
-    assert_ne!(look(), made);
+    assert_ne!(find(), made);
 }

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use plumbing::shape::{self, Bucket, Shaper};
-use plumbing::{find_port, tc};
+use plumbing::{link, tc};
 use testkit::Namespace;
 
 const ENTRY: &str = "midokube-shape";
@@ -27,7 +27,7 @@ fn buckets() -> [Bucket; 4] {
 fn an_interface_is_limited_changed_and_freed() {
     let node = Namespace::new();
     node.ip("link add name a type veth peer name b");
-    let a = node.run(|| find_port("a")).unwrap().unwrap().ifindex;
+    let a = node.run(|| link::find("a")).unwrap().unwrap().ifindex;
     let limited = || node.run(shape::limited).unwrap();
     assert!(limited().is_empty());
     for bucket in buckets().into_iter().chain(buckets()) {
@@ -83,7 +83,7 @@ fn the_shaper_is_made_kept_and_repaired() {
         "{shown}"
     );
     for _ in 0..2 {
-        node.run(|| shaper.remove_class(4)).unwrap();
+        node.run(|| shaper.delete_class(4)).unwrap();
         assert_eq!(classes().len(), 3);
     }
     assert_eq!(

@@ -254,7 +254,7 @@ impl Node {
         let inner = NetNs::open(&sandbox.netns.outside).unwrap();
         // It may go with its host side, which the agent deletes a moment later.
         testkit::wait_until(DEADLINE, &format!("eth0 is gone after {when:?}"), || {
-            let left = inner.run(plumbing::list_ports).unwrap().unwrap();
+            let left = inner.run(plumbing::link::list).unwrap().unwrap();
             !left.iter().any(|link| link.name == "eth0")
         });
     }
@@ -298,7 +298,7 @@ impl Node {
     }
 
     fn links(&self) -> Vec<Link> {
-        self.lab.netns(&node1()).unwrap().run(plumbing::list_ports).unwrap().unwrap()
+        self.lab.netns(&node1()).unwrap().run(plumbing::link::list).unwrap().unwrap()
     }
 
     fn everything(&self) -> BTreeMap<&'static str, String> {
@@ -348,7 +348,7 @@ impl Answer {
 
 /// What is down for good and waits for the agent to delete it.
 fn is_dead(link: &Link) -> bool {
-    link.is_dead() && !link.up
+    link.is_retired() && !link.up
 }
 
 fn name(path: &Path) -> String {

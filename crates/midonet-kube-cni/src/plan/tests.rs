@@ -33,29 +33,24 @@ fn net(text: &str) -> IpNet {
     text.parse().unwrap()
 }
 
-fn attachment<'a>(plan: &Plan, netns: &'a NetNs) -> plumbing::Attachment<'a> {
-    plan.attachment(netns)
-}
-
 const DUAL: [(&str, &str); 2] = [("10.244.1.5/24", "10.244.1.1"), ("fd44:0:0:1::5/64", "")];
 
 fn plan(request: &Request, allocation: CniResult) -> Result<Plan, Error> {
-    Plan::new(request, Pair::new(request)?, allocation)
+    Plan::new(request, veth_pair(request)?, allocation)
 }
 
 #[test]
 fn a_dual_stack_attachment() {
     let plan = plan(&request(&json!({})), allocation(&DUAL, vec![])).unwrap();
-    let own = NetNs::current().unwrap();
-    let got = attachment(&plan, &own);
-    assert_eq!((got.inner.as_str(), got.outer.as_str(), got.mtu), ("eth0", "mido24d07f86e30", 1450));
-    assert_eq!(got.outer_mac, GATEWAY_MAC.0);
-    assert_eq!(got.inner_mac, attachment_mac("c1", "eth0").0);
+    let got = &plan.pair;
+    assert_eq!((got.ifname.as_str(), got.host_ifname.as_str(), got.mtu), ("eth0", "mido24d07f86e30", 1450));
+    assert_eq!(got.host_mac, GATEWAY_MAC.0);
+    assert_eq!(got.mac, attachment_mac("c1", "eth0").0);
     assert_eq!(got.alias, "default/web-0 c1 eth0 - n");
     assert_eq!(got.addresses, [net("10.244.1.5/24"), net("fd44:0:0:1::5/64")]);
     let (v4, v6): (IpAddr, IpAddr) = ("10.244.1.1".parse().unwrap(), "fd44:0:0:1::1".parse().unwrap());
     assert_eq!(got.gateways, [v4, v6]);
-    let route = |dst, via| plumbing::Route::through(net(dst), via);
+    let route = |dst, via| KernelRoute::through(net(dst), via);
     assert_eq!(got.routes, [route("0.0.0.0/0", v4), route("::/0", v6)]);
 
     let bind = plan.bind_request(7);
@@ -64,7 +59,7 @@ fn a_dual_stack_attachment() {
 }
 
 #[test]
-fn a_container_id_leaves_room_for_the_pod() {
+fn a_container_id_leaves_space_for_the_pod() {
     for (length, fits) in [(64, true), (230, true), (241, false), (255, false), (1000, false)] {
         let mut request = request(&json!({}));
         request.env.container_id = "c".repeat(length);
@@ -83,8 +78,7 @@ fn routes_of_ipam_replace_the_default() {
     own_hop.gw = Some("fd44:0:0:1::9".parse().unwrap());
     let plan =
         plan(&request(&json!({})), allocation(&DUAL, vec![Route::to(net("10.0.0.0/8")), own_hop])).unwrap();
-    let own = NetNs::current().unwrap();
-    let routes: Vec<String> = attachment(&plan, &own).routes.iter().map(ToString::to_string).collect();
+    let routes: Vec<String> = plan.pair.routes.iter().map(ToString::to_string).collect();
     assert_eq!(routes, ["10.0.0.0/8 via 10.244.1.1", "fd01::/64 via fd44:0:0:1::9"]);
 }
 
@@ -101,8 +95,7 @@ fn routes_keep_what_ipam_says_of_them() {
     let routes =
         vec![special("0.0.0.0/0", Some(0)), special("::/0", None), special("10.9.0.0/16", Some(253))];
     let plan = plan(&request(&json!({})), allocation(&DUAL, routes)).unwrap();
-    let own = NetNs::current().unwrap();
-    let routes: Vec<String> = attachment(&plan, &own).routes.iter().map(ToString::to_string).collect();
+    let routes: Vec<String> = plan.pair.routes.iter().map(ToString::to_string).collect();
     let rest = "mtu 1400 advmss 1360 metric 7 table 100";
     let want = [
         format!("0.0.0.0/0 via 10.244.1.1 {rest} scope 0"),
@@ -114,7 +107,7 @@ fn routes_keep_what_ipam_says_of_them() {
 }
 
 #[test]
-fn the_result_names_both_ends_after_what_was_before() {
+fn the_result_names_both_sides_after_what_was_before() {
     let request = request(
         &json!({"dns": {"nameservers": ["10.96.0.10"]}, "runtimeConfig": {"mac": "02:00:00:00:00:07"}}),
     );
@@ -149,7 +142,7 @@ fn check_expects_what_add_made() {
     result.interfaces[1].mac = "02:00:00:00:00:09".into();
     result.routes.remove(0);
     let changed = Plan::of_result(&request, &result).unwrap();
-    assert_eq!((changed.pair.mac.to_string().as_str(), changed.routes.len()), ("02:00:00:00:00:09", 1));
+    assert_eq!((Mac(changed.pair.mac).to_string().as_str(), changed.routes.len()), ("02:00:00:00:00:09", 1));
     result.interfaces.truncate(1);
     assert!(Plan::of_result(&request, &result).unwrap_err().msg.contains("no interface eth0 in a sandbox"));
 }

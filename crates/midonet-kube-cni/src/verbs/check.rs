@@ -1,7 +1,8 @@
 use cni::{Error, Problems, code};
 use ipam::Ipam;
 use naming::pod_host_interface;
-use plumbing::{Part, Sides};
+use plumbing::link;
+use plumbing::veth::{self, DifferenceKind, Namespaces};
 
 use super::{is_ours, open_netns, refuse_own};
 use crate::error::kernel;
@@ -9,31 +10,32 @@ use crate::plan::Plan;
 use crate::request::Request;
 use crate::{agent, host_ports};
 
-/// Compares the attachment with what ADD made: in the kernel, at IPAM and at the agent. Tells everything that
-/// differs.
+/// Compares the attachment with the result of ADD: in the kernel, at IPAM and at the agent. Reports all differences.
 pub(super) fn check(request: &Request) -> Result<(), Error> {
     let missing = || Error::new(code::CONFIG, "prevResult: missing: CHECK compares with it");
     let result = request.conf.prev_result.as_ref().ok_or_else(missing)?;
-    let outer = plumbing::find_port(&pod_host_interface(&request.pod))
-        .map_err(kernel)?
-        .filter(|link| is_ours(link, request));
+    let host_side =
+        link::find(&pod_host_interface(&request.pod)).map_err(kernel)?.filter(|link| is_ours(link, request));
     let reserved = Ipam::of_type(&request.conf.net.ipam_type).check(&request.ipam_call());
-    if let (None, Err(ipam::Error::NotFound { .. })) = (&outer, &reserved) {
+    if let (None, Err(ipam::Error::NotFound { .. })) = (&host_side, &reserved) {
         let (id, name) = (&request.env.container_id, &request.env.ifname);
         let what =
             format!("container {id} is unknown here: nobody added its interface {name}, or DEL was sent");
         return Err(Error::new(code::UNKNOWN_CONTAINER, what));
     }
     let netns = open_netns(request)?;
-    refuse_own(request, Sides::open(Some(&netns)).and_then(|sides| sides.are_one()).map_err(kernel)?)?;
+    refuse_own(
+        request,
+        Namespaces::open(Some(&netns)).and_then(|namespaces| namespaces.is_one()).map_err(kernel)?,
+    )?;
     let plan = Plan::of_result(request, result)?;
 
     let mut problems = Problems::default();
-    let differences = plumbing::check(&plan.attachment(&netns)).map_err(kernel)?;
+    let differences = veth::check(Some(&netns), &plan.pair).map_err(kernel)?;
     let list: Vec<String> = differences
         .iter()
-        // A later plugin may have lowered the MTU: everything still passes.
-        .filter(|difference| difference.part != Part::SmallerMtu)
+        // A later plugin may have lowered the MTU.
+        .filter(|difference| difference.kind != DifferenceKind::SmallerMtu)
         .map(ToString::to_string)
         .collect();
     if !list.is_empty() {
@@ -41,10 +43,10 @@ pub(super) fn check(request: &Request) -> Result<(), Error> {
         problems.add(code::PLUMBING, what);
     }
     problems.take(reserved);
-    if let Some(outer) = outer {
+    if let Some(host_side) = host_side {
         problems.take(agent::check(
             &request.conf.socket,
-            &host_ports::complete(request, plan.bind_request(outer.ifindex)),
+            &host_ports::complete(request, plan.bind_request(host_side.ifindex)),
         ));
     }
     problems.take(host_ports::run("CHECK", request, Some(result)));

@@ -1,7 +1,8 @@
 use cni::{Attachment, Call, Error, Problems, code};
 use ipam::Ipam;
 use naming::alias::PortAlias;
-use plumbing::{Link, Sides};
+use plumbing::Link;
+use plumbing::veth::Namespaces;
 
 use super::{owner, warn};
 use crate::agent;
@@ -9,7 +10,7 @@ use crate::error::kernel;
 use crate::plan::release_request;
 use crate::request::Request;
 
-/// Releases whatever belongs to no valid attachment. Goes on past errors and tells them all.
+/// Releases whatever belongs to no valid attachment. Goes on after errors and reports them all.
 pub(super) fn gc(request: &Request) -> Result<(), Error> {
     let ipam = Ipam::of_type(&request.conf.net.ipam_type);
     let mut problems = Problems::default();
@@ -19,10 +20,10 @@ pub(super) fn gc(request: &Request) -> Result<(), Error> {
     problems.into_result()
 }
 
-/// Takes stale interfaces out of the network, each with its port and its addresses.
+/// Retires stale interfaces, and releases their ports and addresses.
 fn release_stale(request: &Request, ipam: &Ipam, problems: &mut Problems) -> plumbing::Result<()> {
-    let mut sides = Sides::open(None)?;
-    let links = plumbing::list_ports()?;
+    let mut namespaces = Namespaces::open(None)?;
+    let links = plumbing::link::list()?;
     let mut agent_is_there = true;
     for (link, owner) in stale(links, request.network(), &request.conf.net.valid_attachments) {
         if agent_is_there {
@@ -36,8 +37,8 @@ fn release_stale(request: &Request, ipam: &Ipam, problems: &mut Problems) -> plu
                 }
             }
         }
-        // By its number: the name may be a newer sandbox's by now.
-        problems.take(sides.detach(&link, None).map_err(kernel));
+        // By ifindex: a newer sandbox may have the name by now.
+        problems.take(namespaces.retire(&link, None).map_err(kernel));
         // One by one, too: an IPAM plugin need not know GC (host-local does not).
         let call = Call { container_id: &owner.container_id, ifname: &owner.ifname, ..request.ipam_call() };
         problems.take(ipam.del(&call));
@@ -45,13 +46,13 @@ fn release_stale(request: &Request, ipam: &Ipam, problems: &mut Problems) -> plu
     Ok(())
 }
 
-/// The host interfaces of Pods that are attached to that network no more.
+/// The host sides of Pods that are not attached to that network any more.
 fn stale(links: Vec<Link>, network: Option<&str>, valid: &[Attachment]) -> Vec<(Link, PortAlias)> {
     let is_valid = |owner: &PortAlias| {
         valid.iter().any(|v| v.container_id == owner.container_id && v.ifname == owner.ifname)
     };
-    let living = links.into_iter().filter(|link| !link.is_dead());
-    let owned = living.filter_map(|link| owner(&link).map(|owner| (link, owner)));
+    let in_use = links.into_iter().filter(|link| !link.is_retired());
+    let owned = in_use.filter_map(|link| owner(&link).map(|owner| (link, owner)));
     owned.filter(|(_, owner)| owner.network.as_deref() == network && !is_valid(owner)).collect()
 }
 
@@ -73,12 +74,12 @@ mod tests {
     }
 
     #[test]
-    fn only_this_networks_that_are_alive_and_not_valid() {
+    fn only_this_networks_that_are_in_use_and_not_valid() {
         let links = vec![
             port("valid", "a", 0, None),
             port("stale", "b", 0, None),
             port("elsewhere", "d", 0, Some("other")),
-            port("dead", "c", plumbing::DEAD_GROUP, None),
+            port("retired", "c", plumbing::link::RETIRED_GROUP, None),
             Link { name: "eth0".into(), alias: "uplink".into(), ..Link::default() },
             Link { name: "lo".into(), ..Link::default() },
         ];

@@ -1,4 +1,4 @@
-//! What each command does. Thin: decisions are made in the pure modules.
+//! The commands. Decisions are made in the pure modules.
 
 mod add;
 mod check;
@@ -13,11 +13,10 @@ use serde_json::Value;
 
 use crate::request::Request;
 
-/// Does what the request says, `began` (CLOCK_MONOTONIC, nanoseconds) being when this program started; ADD has a
-/// result.
+/// Carries out the request; ADD has a result. `began` is when this program started (CLOCK_MONOTONIC, nanoseconds).
 ///
 /// # Errors
-/// What the runtime is to be told.
+/// The error to report to the runtime.
 pub(crate) fn run(request: &Request, began: u64) -> Result<Option<Value>, Error> {
     match request.env.command {
         Command::Add => add::add(request, began).map(Some),
@@ -45,19 +44,19 @@ fn refuse_own(request: &Request, own: bool) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whose a host interface is.
+/// The owner of a host interface.
 fn owner(link: &Link) -> Option<PortAlias> {
     PortAlias::parse(&link.alias)
 }
 
-/// Whether a host interface is of the attachment that the request is about.
+/// Whether a host interface belongs to the request's attachment.
 fn is_ours(link: &Link, request: &Request) -> bool {
     owner(link).is_some_and(|owner| {
         owner.container_id == request.env.container_id && owner.ifname == request.env.ifname
     })
 }
 
-/// For what is no failure of the call: stderr goes to the runtime's log.
+/// Reports what is no failure of the call: stderr goes to the runtime's log.
 fn warn(what: &str, error: &dyn std::fmt::Display) {
     eprintln!("midonet-kube-cni: {what}: {error}");
 }

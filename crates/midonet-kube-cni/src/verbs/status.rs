@@ -13,7 +13,7 @@ pub(super) fn status(request: &Request) -> Result<(), Error> {
     // Without an agent packets go on as they did.
     let reply = agent::ready(&request.conf.socket)
         .map_err(|error| Error::new(code::UNAVAILABLE, error.to_string()))
-        .and_then(|reply| judge(&reply));
+        .and_then(|reply| check(&reply));
     problems.take(reply);
     let ipam = Ipam::of_type(&request.conf.net.ipam_type).status(&request.ipam_call());
     problems.take(ipam.map_err(|error| match Error::from(error) {
@@ -23,7 +23,7 @@ pub(super) fn status(request: &Request) -> Result<(), Error> {
     problems.into_result()
 }
 
-fn judge(reply: &ReadyReply) -> Result<(), Error> {
+fn check(reply: &ReadyReply) -> Result<(), Error> {
     if reply.ready {
         return Ok(());
     }
@@ -41,7 +41,7 @@ mod tests {
             [(true, true, None), (true, false, None), (false, true, Some(50)), (false, false, Some(51))]
         {
             let reply = ReadyReply { ready, serves, reason: "no podCIDR".into() };
-            assert_eq!(judge(&reply).err().map(|error| error.code), want, "{reply:?}");
+            assert_eq!(check(&reply).err().map(|error| error.code), want, "{reply:?}");
         }
     }
 }

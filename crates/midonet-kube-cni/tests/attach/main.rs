@@ -119,7 +119,7 @@ fn an_agent_that_refuses_leaves_nothing() {
         assert!(code == 102 && msg.contains("raise --max-endpoints"), "{code} {msg}");
         assert_eq!(agent.calls(), ["bind default/web-0 c1", "release default/web-0 c1"]);
         node.assert_clean(&pod);
-        assert_eq!(node.host.run(plumbing::list_ports).unwrap().len(), 1, "not even a dead interface");
+        assert_eq!(node.host.run(plumbing::link::list).unwrap().len(), 1, "not even a dead interface");
 
         agent.refuse(None);
         node.add(&pod).result();

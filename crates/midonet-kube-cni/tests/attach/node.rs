@@ -100,8 +100,8 @@ impl Node {
 
     /// The host's interfaces but its loopback and what only waits to be deleted.
     pub(crate) fn interfaces(&self) -> Vec<plumbing::Link> {
-        let links = self.host.run(plumbing::list_ports).unwrap();
-        links.into_iter().filter(|l| l.name != "lo" && !l.is_dead()).collect()
+        let links = self.host.run(plumbing::link::list).unwrap();
+        links.into_iter().filter(|l| l.name != "lo" && !l.is_retired()).collect()
     }
 
     /// Whether nothing of any attachment is left.
@@ -124,7 +124,7 @@ impl Sandbox {
     }
 
     pub(crate) fn has_interface(&self) -> bool {
-        self.netns.run(|| plumbing::find_port("eth0")).unwrap().is_some()
+        self.netns.run(|| plumbing::link::find("eth0")).unwrap().is_some()
     }
 }
 

@@ -62,7 +62,7 @@ fn the_nearest_to_the_runtime_says_the_mac() {
         }
         let call = |verb| node.call(verb, &pod, &whole, &[("CNI_ARGS", &args)]);
         assert_eq!(call("ADD").result()["interfaces"][1]["mac"], want);
-        let inner = pod.netns.run(|| plumbing::find_port("eth0")).unwrap().unwrap();
+        let inner = pod.netns.run(|| plumbing::link::find("eth0")).unwrap().unwrap();
         assert_eq!(
             (inner.mac.map(|byte| format!("{byte:02x}")).join(":").as_str(), agent.last_bind().mac.as_str()),
             (want, want)

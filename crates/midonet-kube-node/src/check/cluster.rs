@@ -122,7 +122,7 @@ fn look_at_packets(args: &Config, desired: &Desired) -> Result<Vec<Finding>> {
     let direct = direct.transpose()?.unwrap_or(false);
     let peers = desired.peers.iter().map(|(name, peer)| (name.to_string(), peer.tunnel_address)).collect();
     let question = embedded::question(cluster_cidr, service_cidr, local, args.tunnel_port, direct, peers);
-    let faults = Probe::default().look(&question)?.into_iter();
+    let faults = Probe::default().faults(&question)?.into_iter();
     Ok(faults
         .map(|Fault { object, problem, remedy, .. }| Finding::warning(object, problem, remedy))
         .collect())

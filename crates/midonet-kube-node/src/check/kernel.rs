@@ -7,7 +7,8 @@ use datapath::Datapath;
 use naming::{GATEWAY_MAC, OVERLAY_MAC, interface};
 use nix::sched::{CloneFlags, unshare};
 use plumbing::nft::Masquerade;
-use plumbing::{Attachment, tc};
+use plumbing::tc;
+use plumbing::veth::VethPair;
 
 use super::Finding;
 use crate::backend::embedded::Hook;
@@ -33,7 +34,7 @@ struct Trial {
 
 impl Trial {
     fn run(mut self, args: &Config) -> Vec<Finding> {
-        let _loopback = plumbing::set_up("lo");
+        let _loopback = plumbing::link::set_up("lo");
         let ipv6 = plumbing::sysctl::has_ipv6();
         self.findings.push(if ipv6 { Finding::good("IPv6") } else { without_ipv6(args) });
         let pair = self.step(
@@ -138,12 +139,11 @@ fn make_pair(ipv6: bool) -> Result<()> {
     let count = if ipv6 { 2 } else { 1 };
     let addresses = ["192.0.2.2/24".parse()?, "2001:db8::2/64".parse()?].into_iter().take(count);
     let gateways = ["192.0.2.1".parse()?, "2001:db8::1".parse()?].into_iter().take(count);
-    plumbing::attach(&Attachment {
-        netns: None,
-        inner: interface::NODE.into(),
-        inner_mac: naming::attachment_mac("check", interface::NODE).0,
-        outer: interface::MIDO.into(),
-        outer_mac: GATEWAY_MAC.0,
+    let pair = VethPair {
+        ifname: interface::NODE.into(),
+        mac: naming::attachment_mac("check", interface::NODE).0,
+        host_ifname: interface::MIDO.into(),
+        host_mac: GATEWAY_MAC.0,
         alias: "check".into(),
         mtu: 1450,
         addresses: addresses.collect(),
@@ -151,6 +151,7 @@ fn make_pair(ipv6: bool) -> Result<()> {
         routes: Vec::new(),
         forwarding: Some(true),
         replace_stale: false,
-    })?;
+    };
+    plumbing::veth::create(None, &pair)?;
     Ok(())
 }

@@ -17,7 +17,7 @@ const PAGE: u64 = 64 * 1024;
 /// Another VXLAN network, most of all.
 pub(super) fn overlay(port: u16) -> Finding {
     let what = format!("UDP port {port}");
-    if plumbing::find_port(interface::OVERLAY).is_ok_and(|link| link.is_some()) {
+    if plumbing::link::find(interface::OVERLAY).is_ok_and(|link| link.is_some()) {
         return Finding::good(what); // our own device has it
     }
     let both: [SocketAddr; 2] = [(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()];

@@ -68,7 +68,7 @@ impl Prober {
 fn ask(agent: &Agent, probe: &mut Probe) -> Result<Vec<Fault>> {
     let peers = agent.peers().into_iter().map(|(name, peer)| (name.to_string(), peer.tunnel_address));
     match agent.backend().question(peers.collect()) {
-        Some(question) => Ok(probe.look(&question)?),
+        Some(question) => Ok(probe.faults(&question)?),
         None => Ok(Vec::new()),
     }
 }

@@ -68,7 +68,7 @@ impl Search {
     /// In the order that [`classify`] presumes.
     fn snapshot(&mut self, agent: &Agent) -> Result<Snapshot> {
         let reserved = self.directory.as_ref().ok().map(|directory| read(directory)).transpose()?;
-        let links = plumbing::list_ports().context("cannot list the node's interfaces")?;
+        let links = plumbing::link::list().context("cannot list the node's interfaces")?;
         let ports = ports(agent);
         let committed: BTreeSet<u32> = ports.iter().map(|port| port.host_ifindex).collect();
         let mut interfaces: Vec<Interface> = links.iter().filter_map(|link| of_a_pod(link, &ports)).collect();
@@ -90,7 +90,7 @@ fn of_a_pod(link: &Link, ports: &[PortRecord]) -> Option<Interface> {
     let port = ports.iter().find(|port| port.host_ifindex == link.ifindex);
     let owner = PortAlias::parse(&link.alias).or_else(|| port.map(|port| port.alias.clone()));
     let ours = interface::is_pods(&link.name) && link.mac == GATEWAY_MAC.0;
-    (!link.is_dead() && (owner.is_some() || ours)).then(|| Interface {
+    (!link.is_retired() && (owner.is_some() || ours)).then(|| Interface {
         name: link.name.clone(),
         ifindex: link.ifindex,
         up: link.up,
@@ -109,7 +109,7 @@ fn read(directory: &Path) -> Result<Vec<Reserved>> {
 
 fn take_away(interface: &Interface, agent: &Agent) -> Result<()> {
     let Interface { name, ifindex, owner, .. } = interface;
-    plumbing::bury(*ifindex, name).context("cannot remove what is left of an ADD")?;
+    plumbing::link::retire(*ifindex, name).context("cannot remove what is left of an ADD")?;
     agent.repairs().count(Kind::InterfaceWithoutPort.name());
     let pod = owner.as_ref().map(|owner| owner.pod.to_string());
     warn!(interface = name, pod, "an ADD that nobody finished left this interface: removed");

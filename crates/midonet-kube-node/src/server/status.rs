@@ -96,9 +96,9 @@ fn network_message(status: backend::Status, node_name: &str) -> v1::Network {
 
 fn port_messages(ports: &[PortRecord]) -> Result<Vec<v1::Port>> {
     let links: HashMap<u32, plumbing::Link> =
-        plumbing::list_ports()?.into_iter().map(|link| (link.ifindex, link)).collect();
+        plumbing::link::list()?.into_iter().map(|link| (link.ifindex, link)).collect();
     let outer: Vec<_> = ports.iter().filter_map(|port| links.get(&port.host_ifindex)).collect();
-    let inner = plumbing::peers(outer.iter().copied())?;
+    let inner = plumbing::link::peers(outer.iter().copied())?;
     let inner: HashMap<u32, plumbing::Stats> =
         outer.iter().zip(inner).filter_map(|(outer, inner)| Some((outer.ifindex, inner?.stats))).collect();
     Ok(ports.iter().map(|port| port_message(port, inner.get(&port.host_ifindex).copied())).collect())

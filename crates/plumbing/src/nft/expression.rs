@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::message::{nested, text, word};
+use super::encode::{attribute, nested, text, word};
 
 /// The one register used: NFT_REG_1, 16 bytes wide.
 const REGISTER: u32 = 1;
@@ -96,5 +96,5 @@ fn octets(address: IpAddr) -> Vec<u8> {
 }
 
 fn value(kind: u16, bytes: &[u8]) -> Vec<u8> {
-    nested(kind, &super::message::attribute(NFTA_DATA_VALUE, bytes))
+    nested(kind, &attribute(NFTA_DATA_VALUE, bytes))
 }

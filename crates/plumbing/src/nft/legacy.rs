@@ -12,7 +12,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use super::ruleset::{Base, Ruleset, Table};
 use super::step::{Comparison, Key, Step, Verdict};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// IPT_SO_GET_INFO and _ENTRIES; IP6T_SO_* are the same.
 const GET_INFO: libc::c_int = 64;
@@ -89,12 +89,12 @@ const LAYOUTS: [Layout; 2] = [
     },
 ];
 
-/// Whether there is anything.
+/// Whether there is such a table.
 pub(super) fn is_there() -> bool {
     LAYOUTS.iter().any(Layout::is_there)
 }
 
-/// Adds what there is.
+/// Adds the rules of these tables.
 pub(super) fn read(ruleset: &mut Ruleset, hooks: &[u32]) -> Result<()> {
     for layout in LAYOUTS.iter().filter(|layout| layout.is_there()) {
         let what = || format!("read the table filter of {}", layout.family);
@@ -134,7 +134,7 @@ fn ask(socket: &OwnedFd, level: libc::c_int, option: libc::c_int, buffer: &mut [
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The hooks of the table, by their numbers.
+/// The hooks of the table (NF_INET_*).
 const HOOKS: [(u32, &str); 3] = [(1, "INPUT"), (2, "FORWARD"), (3, "OUTPUT")];
 
 impl Layout {

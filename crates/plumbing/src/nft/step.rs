@@ -1,4 +1,4 @@
-//! What the expressions of anybody's rules do, as far as judging them needs it (linux/netfilter/nf_tables.h).
+//! The expressions of rules, as far as the probe has to know them (linux/netfilter/nf_tables.h).
 
 use netlink_packet_core::{NLA_HEADER_SIZE, NLA_TYPE_MASK};
 

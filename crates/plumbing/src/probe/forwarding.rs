@@ -1,12 +1,18 @@
-//! Settings of interfaces that packets meet on their way between Pods, their node and the outside.
+//! Settings of the interfaces between Pods, their node and the outside.
 
 use std::net::IpAddr;
 
 use netlink_packet_route::route::RouteProtocol;
 
-use super::{Fault, Question, Uplink, uplinks};
-use crate::route::Found;
-use crate::{Family, Link, Netlink, Result, link, sysctl};
+use super::fault::Fault;
+use super::question::Question;
+use super::uplink::{Uplink, uplinks};
+use crate::error::Result;
+use crate::family::Family;
+use crate::fib::FibRoute;
+use crate::link::{self, Link};
+use crate::netlink::Netlink;
+use crate::sysctl;
 
 /// A setting with a value that keeps packets from passing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,12 +41,17 @@ pub fn wrong_settings(
     families: &[Family],
 ) -> Result<Vec<WrongSetting>> {
     let mut netlink = Netlink::here()?;
-    let links = link::list(&mut netlink)?;
+    let links = link::list_in(&mut netlink)?;
     let uplinks = uplinks(&mut netlink, inside, tunnel_address, &[], families, &links)?;
     Ok(wrong(inside, families, &uplinks, &links))
 }
 
-pub(super) fn look(question: &Question, uplinks: &[Uplink], links: &[Link], routes: &[Found]) -> Vec<Fault> {
+pub(super) fn faults(
+    question: &Question,
+    uplinks: &[Uplink],
+    links: &[Link],
+    routes: &[FibRoute],
+) -> Vec<Fault> {
     let wrong = wrong(&question.inside, &question.families(), uplinks, links).into_iter();
     // Where no route was learned by router advertisements, none is lost: most nodes' interfaces have accept_ra=1.
     let learned = |interface: &str| {

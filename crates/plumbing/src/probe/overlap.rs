@@ -1,11 +1,15 @@
-//! Whether the ranges of Pods' and Services' addresses hold what is somebody else's.
+//! Whether the ranges of Pods' and Services' addresses overlap others.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Fault, Question};
-use crate::{Link, Netlink, Result, address};
+use super::fault::Fault;
+use super::question::Question;
+use crate::address;
+use crate::error::Result;
+use crate::link::Link;
+use crate::netlink::Netlink;
 
 /// Which of these ranges hold addresses of the node's own network: that address itself, or a network that the
 /// interface which holds it is connected to. Such a network takes its part of the range away. A range that is a part of
@@ -29,7 +33,7 @@ pub fn overlaps(ranges: &[IpNet], tunnel_address: IpAddr) -> Result<Option<(IpNe
 }
 
 /// Addresses and connected networks of other interfaces: left by another Pod network, or a network of their own.
-pub(super) fn look(netlink: &mut Netlink, question: &Question, links: &[Link]) -> Result<Vec<Fault>> {
+pub(super) fn faults(netlink: &mut Netlink, question: &Question, links: &[Link]) -> Result<Vec<Fault>> {
     let mut faults = Vec::new();
     let ranges: Vec<_> = question.cluster_cidrs.iter().chain(&question.service_cidrs).collect();
     for (ifindex, net) in address::list(netlink)? {

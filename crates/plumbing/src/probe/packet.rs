@@ -1,8 +1,8 @@
-//! The packets that are asked about.
+//! Packets of which not everything is known.
 
 use std::net::IpAddr;
 
-use crate::Family;
+use crate::family::Family;
 
 /// TCP and UDP (IANA protocol numbers).
 pub(super) const TCP: u8 = 6;

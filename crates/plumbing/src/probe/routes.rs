@@ -5,48 +5,53 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use netlink_packet_route::route::{RouteProtocol, RouteType};
 
+use super::fault::Fault;
 use super::overlap::is_left_over;
-use super::{Fault, Question, Uplink, outside};
-use crate::route::{Found, lookup};
+use super::question::{Question, outside};
+use super::uplink::Uplink;
+use crate::error::Error;
+use crate::family::Family;
+use crate::fib::{FibRoute, lookup};
+use crate::link::Link;
+use crate::netlink::Netlink;
 use crate::sysctl::{filters_strictly, forwards, is};
-use crate::{Error, Family, Link, Netlink};
 
 /// The tables that the kernel has rules for itself: RT_TABLE_LOCAL, _MAIN, _DEFAULT (linux/rtnetlink.h).
 const LOCAL: u32 = libc::RT_TABLE_LOCAL as u32;
 const MAIN: u32 = libc::RT_TABLE_MAIN as u32;
 const DEFAULT: u32 = libc::RT_TABLE_DEFAULT as u32;
 
-/// So many nodes are asked about in one look.
+/// The most peers that are looked up each time.
 const MOST_PEERS: usize = 256;
 
-pub(super) fn look(
+pub(super) fn faults(
     netlink: &mut Netlink,
     question: &Question,
     links: &[Link],
     uplinks: &[Uplink],
-    routes: &[Found],
+    routes: &[FibRoute],
 ) -> Vec<Fault> {
-    let mut look = Look { netlink, question, links, inside: None, faults: Vec::new() };
+    let mut probe = Probe { netlink, question, links, inside: None, faults: Vec::new() };
     let inside = links.iter().find(|link| link.name == question.inside && link.up);
-    look.inside = inside.map(|link| link.ifindex);
-    look.inside_the_ranges(routes);
-    look.ranges();
-    look.peers();
-    look.faults.extend(uplinks.iter().filter_map(|uplink| in_vrf(uplink, links)));
-    look.forwarded(uplinks);
-    look.faults
+    probe.inside = inside.map(|link| link.ifindex);
+    probe.inside_the_ranges(routes);
+    probe.ranges();
+    probe.peers();
+    probe.faults.extend(uplinks.iter().filter_map(|uplink| in_vrf(uplink, links)));
+    probe.forwarded(uplinks);
+    probe.faults
 }
 
-struct Look<'a> {
+struct Probe<'a> {
     netlink: &'a mut Netlink,
     question: &'a Question,
     links: &'a [Link],
-    /// The number of the interface towards Pods; `None`: it is not there yet, and so its routes are not.
+    /// The ifindex of the interface towards Pods; `None`: it does not exist yet, nor do its routes.
     inside: Option<u32>,
     faults: Vec<Fault>,
 }
 
-impl Look<'_> {
+impl Probe<'_> {
     fn ranges_of_addresses(&self) -> Vec<IpNet> {
         let families = self.question.families();
         let all = self.question.cluster_cidrs.iter().chain(&self.question.service_cidrs);
@@ -58,7 +63,7 @@ impl Look<'_> {
     }
 
     /// Routes within our ranges that somebody else made, if packets take them.
-    fn inside_the_ranges(&mut self, routes: &[Found]) {
+    fn inside_the_ranges(&mut self, routes: &[FibRoute]) {
         let ranges = self.ranges_of_addresses();
         for found in routes {
             let Some(range) = ranges.iter().find(|range| range.contains(&found.dst)) else { continue };
@@ -98,11 +103,11 @@ impl Look<'_> {
         }
     }
 
-    fn comes_before_ours(&self, found: &Found, range: &IpNet) -> bool {
+    fn comes_before_ours(&self, found: &FibRoute, range: &IpNet) -> bool {
         !matches!(found.table, LOCAL | MAIN | DEFAULT) || range.contains(&found.dst)
     }
 
-    fn foreign(&mut self, range: IpNet, found: &Found) {
+    fn foreign(&mut self, range: IpNet, found: &FibRoute) {
         let (dst, table, name) = (found.dst, found.table, self.name(found.ifindex).to_owned());
         let leads = match found.kind {
             RouteType::BlackHole | RouteType::Unreachable | RouteType::Prohibit | RouteType::Throw => {
@@ -140,7 +145,7 @@ impl Look<'_> {
             return;
         }
         let ip = if range.addr().is_ipv4() { "ip" } else { "ip -6" };
-        let problem = format!("the node has no way to its Pods and Services ({error})");
+        let problem = format!("the node has no route to its Pods and Services ({error})");
         let remedy = format!("look with `{ip} rule` and `{ip} route get {}`", sample(&range));
         self.add("foreign_route", range.to_string(), problem, remedy);
     }
@@ -154,7 +159,7 @@ impl Look<'_> {
                     format!("its address {address} leads to Pods, by the route to {}", found.dst)
                 }
                 Ok(_) => continue,
-                Err(error) => format!("there is no way to its address {address} ({error})"),
+                Err(error) => format!("there is no route to its address {address} ({error})"),
             };
             let problem = format!("{problem}: its Pods are not reached");
             let remedy = format!("look with `{ip} route get {address}`");
@@ -207,7 +212,7 @@ impl Look<'_> {
         let (why, remedy) = if refused && strict {
             let setting = format!("net.ipv4.conf.{}.rp_filter", interface.replace('.', "/"));
             (
-                format!("its rp_filter refuses {whose}: the way back leads out of another interface"),
+                format!("its rp_filter refuses {whose}: the reverse path leads out of another interface"),
                 format!("sysctl -w {setting}=2"),
             )
         } else {

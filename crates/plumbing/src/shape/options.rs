@@ -3,7 +3,7 @@
 use netlink_packet_core::{DefaultNla, Emitable as _, Nla as _, NlasIterator, Parseable as _};
 use netlink_packet_route::tc::{TcAttribute, TcMessage, TcOption};
 
-use super::{Bucket, Queue};
+use super::bucket::{Bucket, Queue};
 
 /// Of every discipline and class.
 pub(super) const TCA_OPTIONS: u16 = 2;
@@ -152,7 +152,7 @@ fn find(options: &[DefaultNla], kind: u16) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shape::LARGEST_PACKET;
+    use crate::shape::bucket::LARGEST_PACKET;
 
     #[test]
     fn structures_have_the_kernels_sizes() {

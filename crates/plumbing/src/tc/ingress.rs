@@ -10,9 +10,11 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption};
 
-use super::{ALL_PROTOCOLS, bpf_options, clsact, ingress_qdisc, is_of_block};
-use crate::netlink::Request;
-use crate::{Netlink, Result, link};
+use super::block::is_of_block;
+use super::clsact::{ALL_PROTOCOLS, bpf_options, clsact, delete_clsact, ingress_qdisc, program_id};
+use crate::error::Result;
+use crate::link::{self, request};
+use crate::netlink::{Netlink, Request};
 
 /// The filter's handle below a qdisc that was there ("mi" in ASCII), and below one that was made for it.
 const GUEST: u32 = 0x6d69;
@@ -88,13 +90,13 @@ pub fn ingress_program(ifindex: u32, name: &str) -> Result<Option<u32>> {
 pub fn detach_ingress(name: &str, except: &[u32]) -> Result<Vec<String>> {
     let mut netlink = Netlink::here()?;
     let mut had = Vec::new();
-    for link in link::list(&mut netlink)?.into_iter().filter(|link| !except.contains(&link.ifindex)) {
+    for link in link::list_in(&mut netlink)?.into_iter().filter(|link| !except.contains(&link.ifindex)) {
         // Pods' interfaces share a block, and have no filters of their own.
         if ingress_qdisc(&mut netlink, link.ifindex)?.is_none_or(|qdisc| is_of_block(&qdisc)) {
             continue;
         }
         let Some(found) = find(&mut netlink, link.ifindex, name)? else { continue };
-        link::ignore_missing(netlink.request(Request {
+        request::ignore_missing(netlink.request(Request {
             what: format!("take the program {name} away from {}", link.name),
             message: RouteNetlinkMessage::DelTrafficFilter(filter(
                 link.ifindex,
@@ -104,7 +106,7 @@ pub fn detach_ingress(name: &str, except: &[u32]) -> Result<Vec<String>> {
             flags: 0,
         }))?;
         if found.handle == OWNER && !has_filters(&mut netlink, link.ifindex) {
-            link::ignore_missing(netlink.request(super::remove_clsact(link.ifindex, &link.name)))?;
+            request::ignore_missing(netlink.request(delete_clsact(link.ifindex, &link.name)))?;
         }
         had.push(link.name);
     }
@@ -118,7 +120,7 @@ fn find(netlink: &mut Netlink, ifindex: u32, name: &str) -> Result<Option<Found>
             let message = RouteNetlinkMessage::GetTrafficFilter(filter(ifindex, priority, handle));
             match netlink.get(&what, message) {
                 Ok(RouteNetlinkMessage::NewTrafficFilter(found)) if is_named(&found, name) => {
-                    let program = super::program_id(&found);
+                    let program = program_id(&found);
                     return Ok(Some(Found { priority, handle, program }));
                 }
                 Ok(_) => {}

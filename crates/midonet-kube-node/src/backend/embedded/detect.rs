@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use naming::{OVERLAY_MAC, interface};
-use plumbing::{Part, tc};
+use plumbing::tc;
+use plumbing::veth::DifferenceKind;
 
 use super::node::{Kept, is_direct};
 use super::parts::Parts;
@@ -114,17 +115,18 @@ impl Expected<'_> {
     fn kernel(&self, settled: &mut Settled) -> Result<Vec<Drift>> {
         let mut found = Vec::new();
         self.underlay(settled, &mut found)?;
-        for difference in plumbing::check(&self.parts.node_pair(&self.applied.local, self.applied.mtu))? {
-            let what = match difference.part {
-                Part::Link => "link",
-                Part::Setting | Part::SmallerMtu => "setting",
-                Part::Block => "block",
-                Part::Address => "address",
-                Part::Route => "route",
+        let pair = self.parts.node_pair(&self.applied.local, self.applied.mtu);
+        for difference in plumbing::veth::check(None, &pair)? {
+            let what = match difference.kind {
+                DifferenceKind::Link => "link",
+                DifferenceKind::Setting | DifferenceKind::SmallerMtu => "setting",
+                DifferenceKind::Block => "block",
+                DifferenceKind::Address => "address",
+                DifferenceKind::Route => "route",
             };
             found.push(Drift::new(what, difference.to_string()));
         }
-        let links = plumbing::list_ports()?;
+        let links = plumbing::link::list()?;
         let by_index: BTreeMap<u32, &plumbing::Link> =
             links.iter().map(|link| (link.ifindex, link)).collect();
         let overlay = links.iter().find(|link| link.name == interface::OVERLAY);
@@ -133,7 +135,7 @@ impl Expected<'_> {
         settled.up.retain(|ifindex, _| by_index.contains_key(ifindex));
         let ports: Vec<PortRecord> = self.parts.ports().records.values().cloned().collect();
         for port in &ports {
-            let Some(link) = by_index.get(&port.host_ifindex).filter(|link| !link.is_dead()) else {
+            let Some(link) = by_index.get(&port.host_ifindex).filter(|link| !link.is_retired()) else {
                 continue;
             };
             let down = settled.is_broken(link);
@@ -145,7 +147,7 @@ impl Expected<'_> {
             found.push(Drift::new("program", "the datapath's program is not in its block"));
         }
         // One that was gone before it was looked at is not how it should be.
-        let table = plumbing::nft::look()?;
+        let table = plumbing::nft::find()?;
         if table.is_none() || table != self.kept.masquerade {
             found.push(Drift::new("masquerade", "the nftables table inet midonet-kube is gone or changed"));
         }

@@ -61,7 +61,7 @@ impl Ports {
     /// Removes the class of a port that is gone; what else kept to its limits goes with its interface.
     pub(super) fn unlimit(&self, port: Option<&PortRecord>, tables: &Tables) -> Result<()> {
         match (shaper(tables), port.map(|port| port.limits.class)) {
-            (Some(shaper), Some(class)) if class != 0 => Ok(shaper.remove_class(Shaper::class(class))?),
+            (Some(shaper), Some(class)) if class != 0 => Ok(shaper.delete_class(Shaper::class(class))?),
             _ => Ok(()),
         }
     }
@@ -101,7 +101,7 @@ impl Ports {
         if limited.is_empty() {
             return Ok(Vec::new());
         }
-        let links = plumbing::list_ports()?;
+        let links = plumbing::link::list()?;
         let links: BTreeMap<u32, &plumbing::Link> = links.iter().map(|link| (link.ifindex, link)).collect();
         let (outer, shaper) = (shape::limited()?, shaper(tables));
         let classes = shaper.map(Shaper::classes).transpose()?.unwrap_or_default();
@@ -112,7 +112,7 @@ impl Ports {
         let mut found = Vec::new();
         for port in limited {
             // The interface of a Pod that is just going took its queue along.
-            if links.get(&port.host_ifindex).is_none_or(|link| link.is_dead()) {
+            if links.get(&port.host_ifindex).is_none_or(|link| link.is_retired()) {
                 continue;
             }
             let Limits { ingress, egress, class } = port.limits;
@@ -142,7 +142,7 @@ impl Ports {
         let used: BTreeSet<u16> =
             self.records.values().map(|port| Shaper::class(port.limits.class)).collect();
         let all = shaper.classes()?.into_keys();
-        all.filter(|class| !used.contains(class)).try_for_each(|class| shaper.remove_class(class))?;
+        all.filter(|class| !used.contains(class)).try_for_each(|class| shaper.delete_class(class))?;
         Ok(())
     }
 

@@ -7,7 +7,8 @@ use datapath::{Limits, NodeConfig, Port, Role};
 use ipnet::IpNet;
 use model::Local;
 use naming::{GATEWAY_MAC, OVERLAY_MAC, interface};
-use plumbing::{Attachment, tc};
+use plumbing::tc;
+use plumbing::veth::VethPair;
 use tracing::{info, warn};
 
 use super::parts::Parts;
@@ -59,7 +60,7 @@ impl Parts {
             .apply()
             .context("cannot set up masquerading of what leaves the cluster")?;
         // At once: what somebody does to the table from now on is noticed.
-        let masquerade = plumbing::nft::look()?;
+        let masquerade = plumbing::nft::find()?;
 
         let port = self.settings.tunnel_port;
         let overlay_ifindex = plumbing::overlay::ensure(interface::OVERLAY, OVERLAY_MAC.0, mtu, port)
@@ -67,7 +68,7 @@ impl Parts {
         let node = self.ensure_pair(local, mtu)?;
         self.put_settings_right(local)?;
         // Of a former podCIDR, which may be another node's by now.
-        let former = plumbing::keep_addresses(interface::NODE, &local.node_addresses)
+        let former = plumbing::delete_other_addresses(interface::NODE, &local.node_addresses)
             .context("cannot remove former addresses of the node")?;
         if !former.is_empty() {
             info!(addresses = ?former, interface = interface::NODE, "removed addresses of a former podCIDR");
@@ -84,9 +85,9 @@ impl Parts {
             gateways: local.gateways.clone(),
             gateway_mac: GATEWAY_MAC.0,
             overlay_mac: OVERLAY_MAC.0,
-            node_ifindex: node.inner_ifindex,
+            node_ifindex: node.ifindex,
             node_mac: self.node_mac().0,
-            mido_ifindex: node.outer_ifindex,
+            mido_ifindex: node.host_ifindex,
             overlay_ifindex,
             vni: self.settings.vni,
             overlay_mtu: mtu,
@@ -105,7 +106,7 @@ impl Parts {
         };
         self.tables.lock().set_config(config)?;
         let node_port = Port {
-            ifindex: node.outer_ifindex,
+            ifindex: node.host_ifindex,
             mac: self.node_mac().0,
             addresses: local.node_addresses.iter().map(IpNet::addr).collect(),
             role: Role::Node,
@@ -131,7 +132,7 @@ impl Parts {
             .attach_overlay(&mut held.datapath, kept.overlay_ifindex)
             .context("cannot attach the datapath to the overlay device")?;
         held.datapath.retire_old_maps().context("cannot retire what an older datapath left")?;
-        plumbing::set_up(interface::MIDO).context("cannot set the node's port up")?;
+        plumbing::link::set_up(interface::MIDO).context("cannot set the node's port up")?;
         info!(
             pod_cidrs = ?applied.local.pod_cidrs, uplink = applied.underlay.names(),
             tunnel_address = %applied.local.tunnel_address, direct = applied.direct,
@@ -141,18 +142,17 @@ impl Parts {
     }
 
     /// The node's veth pair.
-    pub(super) fn node_pair(&self, local: &Local, mtu: u32) -> Attachment<'static> {
+    pub(super) fn node_pair(&self, local: &Local, mtu: u32) -> VethPair {
         let inside = self.settings.cluster_cidrs.iter().chain(&self.settings.service_cidrs);
         let routes = inside.filter_map(|cidr| {
             let gateway = local.gateways.iter().find(|gateway| gateway.is_ipv4() == cidr.addr().is_ipv4())?;
-            Some(plumbing::Route::through(*cidr, *gateway))
+            Some(plumbing::KernelRoute::through(*cidr, *gateway))
         });
-        Attachment {
-            netns: None,
-            inner: interface::NODE.into(),
-            inner_mac: self.node_mac().0,
-            outer: interface::MIDO.into(),
-            outer_mac: GATEWAY_MAC.0,
+        VethPair {
+            ifname: interface::NODE.into(),
+            mac: self.node_mac().0,
+            host_ifname: interface::MIDO.into(),
+            host_mac: GATEWAY_MAC.0,
             alias: format!("node {}", self.settings.node_name),
             mtu,
             addresses: local.node_addresses.clone(),
@@ -164,22 +164,22 @@ impl Parts {
     }
 
     /// Makes the node's veth pair, or repairs what is wrong with it: connections over it live on.
-    fn ensure_pair(&self, local: &Local, mtu: u32) -> Result<plumbing::Attached> {
+    fn ensure_pair(&self, local: &Local, mtu: u32) -> Result<plumbing::veth::VethIndexes> {
         let pair = self.node_pair(local, mtu);
-        let differences = plumbing::check(&pair).context("cannot look at the node's pair")?;
+        let differences = plumbing::veth::check(None, &pair).context("cannot look at the node's pair")?;
         if differences.is_empty() {
-            return plumbing::find(&pair).context("cannot look at the node's pair");
+            return plumbing::veth::find(None, &pair).context("cannot look at the node's pair");
         }
-        if let Ok(found) = plumbing::find(&pair) {
-            let repaired = plumbing::repair(&pair);
-            if repaired.is_ok() && plumbing::check(&pair).is_ok_and(|left| left.is_empty()) {
+        if let Ok(found) = plumbing::veth::find(None, &pair) {
+            let repaired = plumbing::veth::repair(None, &pair);
+            if repaired.is_ok() && plumbing::veth::check(None, &pair).is_ok_and(|left| left.is_empty()) {
                 info!(?differences, "repaired the node's pair");
                 return Ok(found);
             }
             warn!(?differences, ?repaired, "the node's pair cannot be repaired: making it anew");
         }
-        plumbing::remove(interface::MIDO).context("cannot remove the node's old pair")?;
-        plumbing::attach(&pair).context("cannot make the node's pair")
+        plumbing::link::delete_by_name(interface::MIDO).context("cannot remove the node's old pair")?;
+        plumbing::veth::create(None, &pair).context("cannot make the node's pair")
     }
 }
 

@@ -180,7 +180,7 @@ impl Ports {
         let name = &request.host_ifname;
         let link = self.netlink.find(name).context("cannot find the interface")?;
         // A call that was overtaken by its DEL is about one that is dead.
-        let Some(link) = link.filter(|link| !link.is_dead()) else {
+        let Some(link) = link.filter(|link| !link.is_retired()) else {
             return Err(BindError::Precondition(format!("there is no interface {name} on this node")));
         };
         let owner = PortAlias::parse(&link.alias);

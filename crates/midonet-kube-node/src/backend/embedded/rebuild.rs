@@ -30,9 +30,9 @@ impl Ports {
         repairs: &Repairs,
     ) -> Result<()> {
         let committed = tables.lock().datapath.ports().context("cannot read the datapath's ports")?;
-        let links = plumbing::list_ports().context("cannot list the node's interfaces")?;
+        let links = plumbing::link::list().context("cannot list the node's interfaces")?;
         let alive: BTreeMap<u32, &Link> =
-            links.iter().filter(|link| !link.is_dead()).map(|link| (link.ifindex, link)).collect();
+            links.iter().filter(|link| !link.is_retired()).map(|link| (link.ifindex, link)).collect();
         let reserved = reservations.and_then(reserved);
         for port in committed.into_iter().filter(|port| port.role != Role::Node) {
             let Some(link) = alive.get(&port.ifindex) else {
@@ -66,13 +66,13 @@ impl Ports {
         let is_pods = |link: &Link| interface::is_pods(&link.name) || members.contains(&link.ifindex);
         let lost: Vec<(&Link, PortAlias)> = links
             .iter()
-            .filter(|link| link.up && !link.is_dead() && is_pods(link) && !is_committed(link))
+            .filter(|link| link.up && !link.is_retired() && is_pods(link) && !is_committed(link))
             .filter_map(|link| Some((link, self.names.complete(PortAlias::parse(&link.alias)?))))
             .collect();
         if lost.is_empty() {
             return Ok(());
         }
-        let container_sides = plumbing::peers(lost.iter().map(|(link, _)| *link))?;
+        let container_sides = plumbing::link::peers(lost.iter().map(|(link, _)| *link))?;
         let limited = shape::limited()?;
         for ((link, alias), container_side) in lost.into_iter().zip(container_sides) {
             let object = format!("{} of Pod {}", link.name, alias.pod);

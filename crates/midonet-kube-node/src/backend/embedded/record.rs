@@ -102,10 +102,11 @@ pub(super) fn same(a: &Port, b: &Port) -> bool {
 
 /// The host interfaces of Pods that are alive, also under another name as long as they are in the datapath's block.
 pub(crate) fn live_ports() -> Result<Vec<(Link, PortAlias)>> {
-    let links = plumbing::list_ports().context("cannot list the node's interfaces")?;
+    let links = plumbing::link::list().context("cannot list the node's interfaces")?;
     let members = tc::block_members()?;
     let is_port = |link: &Link| {
-        !link.is_dead() && (link.name.starts_with(interface::POD_PREFIX) || members.contains(&link.ifindex))
+        !link.is_retired()
+            && (link.name.starts_with(interface::POD_PREFIX) || members.contains(&link.ifindex))
     };
     Ok(links
         .into_iter()

@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use ipnet::IpNet;
 use model::Problem;
 use naming::GATEWAY_MAC;
-use plumbing::{Link, Outer, tc};
+use plumbing::veth::HostSide;
+use plumbing::{Link, tc};
 use tracing::warn;
 
 use super::parts::Parts;
@@ -23,22 +24,22 @@ impl Parts {
         self.rebind(&records, pod_cidrs)?;
         let members = tc::block_members()?;
         let links: BTreeMap<u32, Link> =
-            plumbing::list_ports()?.into_iter().map(|link| (link.ifindex, link)).collect();
+            plumbing::link::list()?.into_iter().map(|link| (link.ifindex, link)).collect();
         free_names(&records, &links);
         for port in &records {
-            let Some(link) = links.get(&port.host_ifindex).filter(|link| !link.is_dead()) else {
+            let Some(link) = links.get(&port.host_ifindex).filter(|link| !link.is_retired()) else {
                 continue;
             };
             // One that is down may be in the middle of its ADD.
             let left = all && (!link.up || !members.contains(&link.ifindex));
             if left || changed(port, link).next().is_some() {
-                let wanted = Outer {
+                let wanted = HostSide {
                     ifindex: link.ifindex,
                     name: port.host_ifname.clone(),
                     mac: GATEWAY_MAC.0,
                     alias: lost_alias(port, link).then(|| port.alias.encode()),
                 };
-                self.one(port, || plumbing::repair_outer(&wanted).map_err(Into::into));
+                self.one(port, || plumbing::veth::repair_host_side(&wanted).map_err(Into::into));
             }
         }
         self.tell_mtu(&records, &links, mtu)?;
@@ -76,11 +77,11 @@ impl Parts {
             return Ok(());
         }
         let other = |port: &&PortRecord| {
-            links.get(&port.host_ifindex).is_some_and(|link| !link.is_dead() && link.mtu != mtu)
+            links.get(&port.host_ifindex).is_some_and(|link| !link.is_retired() && link.mtu != mtu)
         };
         let others: Vec<&PortRecord> = records.iter().filter(other).collect();
         let sides: Vec<(u32, [u8; 6])> = others.iter().map(|port| (port.host_ifindex, port.mac.0)).collect();
-        let set = plumbing::set_mtus(&sides, mtu).inspect_err(|_| self.ports().mtu = before)?;
+        let set = plumbing::veth::set_mtus(&sides, mtu).inspect_err(|_| self.ports().mtu = before)?;
         for (port, set) in others.into_iter().zip(set) {
             match set {
                 Ok(true) => {}
@@ -106,7 +107,7 @@ fn free_names(records: &[PortRecord], links: &BTreeMap<u32, Link>) {
             .is_some_and(|owner| *owner != link.ifindex && links.contains_key(owner))
     };
     for link in links.values().filter(takes) {
-        if let Err(error) = plumbing::free_name(link.ifindex) {
+        if let Err(error) = plumbing::link::free_name(link.ifindex) {
             warn!(%error, interface = link.name, "it has the name of a Pod's interface, and keeps it");
         }
     }

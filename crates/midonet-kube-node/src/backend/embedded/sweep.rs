@@ -29,9 +29,9 @@ impl Parts {
         // The ports first: the interface of each was there before it was committed.
         let records: Vec<PortRecord> = self.ports().records.values().cloned().collect();
         // An interface that has lost its name or its alias is not gone.
-        let links = plumbing::list_ports().context("cannot list the node's interfaces")?;
+        let links = plumbing::link::list().context("cannot list the node's interfaces")?;
         let live: BTreeMap<u32, &Link> =
-            links.iter().filter(|link| !link.is_dead()).map(|link| (link.ifindex, link)).collect();
+            links.iter().filter(|link| !link.is_retired()).map(|link| (link.ifindex, link)).collect();
         let mut ports = self.ports();
         let is_wrong = |port: &PortRecord| {
             let link = live.get(&port.host_ifindex);

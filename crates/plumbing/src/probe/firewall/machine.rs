@@ -1,32 +1,23 @@
-//! What rules do with a packet of which not everything is known: a small nf_tables machine. Pure.
+//! Executes rules on a packet of which not everything is known: a small nf_tables machine. Pure.
 //!
-//! Its word "dropped" is certain: whatever it does not know of a packet, or of a rule, may have accepted it.
+//! "Dropped" is certain: whatever is not known of a packet, or of a rule, may have accepted it.
 
 use std::collections::BTreeSet;
 
+use super::registers::{Match, compare, find, load, mark};
 use super::xtables::{Effect, effect, matches};
-use crate::Family;
-use crate::nft::ruleset::{Base, Element, Ruleset, Set, Table};
-use crate::nft::step::{Comparison, Key, Step, Verdict};
-use crate::probe::packet::{Bits, Packet, Port};
+use crate::nft::ruleset::{Base, Ruleset, Table};
+use crate::nft::step::{Step, Verdict};
+use crate::probe::packet::{Bits, Packet};
 
-/// How deep chains lead into each other: the kernel's own limit (NFT_JUMP_STACK_SIZE).
+/// The most nested jumps: the kernel's limit (NFT_JUMP_STACK_SIZE).
 const DEPTH: usize = 16;
 
-/// So many rules are looked at for one packet.
+/// The most rules that are executed for one packet.
 const MOST: usize = 100_000;
 
 /// All data registers, in bytes.
 const REGISTERS: usize = 64;
-
-/// IFNAMSIZ.
-const NAME: usize = 16;
-
-/// What kube-proxy marks packets with that shall be masqueraded or dropped: no such packet is asked about.
-const KUBE_PROXY_MARKS: u32 = 0xc000;
-
-/// IPS_DST_NAT.
-const TRANSLATED: u32 = 1 << 5;
 
 /// What a base chain does with a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +45,7 @@ pub(super) enum End {
     Policy,
 }
 
-/// Sends a packet through a base chain; `None`: the chain is for another family.
+/// Executes a base chain on a packet; `None`: the chain is for another family.
 pub(super) fn run(ruleset: &Ruleset, base: &Base, packet: &Packet) -> Option<Outcome> {
     if !base.is_for(packet.family) {
         return None;
@@ -93,24 +84,6 @@ struct Machine<'a> {
     marked: bool,
     may_pass: bool,
     rules: usize,
-}
-
-/// Whether a rule matches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Match {
-    Yes,
-    Maybe,
-    No,
-}
-
-impl From<Option<bool>> for Match {
-    fn from(known: Option<bool>) -> Self {
-        match known {
-            Some(true) => Self::Yes,
-            Some(false) => Self::No,
-            None => Self::Maybe,
-        }
-    }
 }
 
 impl Machine<'_> {
@@ -155,7 +128,7 @@ impl Machine<'_> {
         Walk::Return
     }
 
-    /// Whether a rule matches, and what it says then; several verdicts if it is not known which.
+    /// Whether a rule matches, and its verdict; several if it is not known which.
     fn rule(&mut self, steps: &[Step]) -> (Match, Vec<Verdict>) {
         let mut all = Match::Yes;
         for step in steps {
@@ -188,7 +161,7 @@ impl Machine<'_> {
     fn step(&mut self, step: &Step) -> Match {
         match step {
             Step::Load { to, key } => {
-                let loaded = self.load(*key);
+                let loaded = load(self.packet, self.marked, *key);
                 self.registers.put(*to, &loaded);
             }
             Step::Payload { to, base, offset, length } => {
@@ -219,7 +192,7 @@ impl Machine<'_> {
                 return if bits.is_known() { Some(is == *inside).into() } else { Match::Maybe };
             }
             Step::Match { name, revision, info } => {
-                return matches(self.packet, &self.mark_bits(), name, *revision, info).into();
+                return matches(self.packet, &mark(self.marked), name, *revision, info).into();
             }
             Step::SetMark => return self.mark(),
             Step::Unknown => {
@@ -236,39 +209,7 @@ impl Machine<'_> {
         Match::Yes
     }
 
-    fn mark_bits(&self) -> Bits {
-        let known = if self.marked { 0 } else { KUBE_PROXY_MARKS };
-        Bits { value: vec![0; 4], known: known.to_ne_bytes().to_vec() }
-    }
-
-    fn load(&self, key: Key) -> Bits {
-        let packet = self.packet;
-        match key {
-            Key::Mark => self.mark_bits(),
-            Key::InputIndex => index(packet.input.as_ref()),
-            Key::OutputIndex => index(packet.output.as_ref()),
-            Key::InputName => name(packet.input.as_ref()),
-            Key::OutputName => name(packet.output.as_ref()),
-            Key::Family => Bits::known(&[if packet.family == Family::V4 { 2 } else { 10 }, 0, 0, 0]),
-            Key::Ethertype => Bits::known(match packet.family {
-                Family::V4 => &[0x08, 0x00, 0, 0],
-                Family::V6 => &[0x86, 0xdd, 0, 0],
-            }),
-            Key::Protocol => Bits::known(&[packet.protocol, 0, 0, 0]),
-            Key::ConnectionState => {
-                let state: u32 = if packet.established { 2 } else { 8 };
-                Bits::known(&state.to_ne_bytes())
-            }
-            Key::ConnectionStatus => {
-                let status = if packet.translated { TRANSLATED } else { 0 };
-                let (value, known) = (status.to_ne_bytes().to_vec(), TRANSLATED.to_ne_bytes().to_vec());
-                Bits { value, known }
-            }
-            Key::Other => Bits::unknown(NAME),
-        }
-    }
-
-    /// Whether a set has what is in a register; `Err`: the verdicts of a map.
+    /// Whether a set has the value of a register; `Err`: the verdicts of a map.
     fn lookup(
         &mut self,
         set: &str,
@@ -291,7 +232,7 @@ impl Machine<'_> {
         };
         if set.elements.values().all(|element| element.verdict.is_none()) {
             let value = element.and_then(|element| element.value.as_deref());
-            self.registers.put(*to, &value.map_or_else(|| Bits::unknown(NAME), Bits::known));
+            self.registers.put(*to, &value.map_or_else(|| Bits::unknown(REGISTERS), Bits::known));
             return Ok(found);
         }
         match (found, element.and_then(|element| element.verdict.clone())) {
@@ -304,57 +245,6 @@ impl Machine<'_> {
             }
         }
     }
-}
-
-/// Whether a set has what is in a register, and which element that is.
-fn find<'a>(set: &'a Set, registers: &Bits, from: usize) -> (Match, Option<&'a Element>) {
-    let absent = if set.partial { Match::Maybe } else { Match::No };
-    let Some(length) = set.elements.keys().map(Vec::len).next() else { return (absent, None) };
-    let bits = registers.part(from, length);
-    if set.interval {
-        if !bits.is_known() {
-            return (Match::Maybe, None);
-        }
-        // An interval that reaches to the end of all keys has no end.
-        return match set.elements.range(..=bits.value).next_back() {
-            Some((_, element)) if !element.end => (Match::Yes, Some(element)),
-            _ => (absent, None),
-        };
-    }
-    if bits.is_known() {
-        return set.elements.get(&bits.value).map_or((absent, None), |found| (Match::Yes, Some(found)));
-    }
-    let possible = set.elements.keys().any(|key| bits.equals(key) != Some(false));
-    (if possible { Match::Maybe } else { absent }, None)
-}
-
-fn compare(bits: &Bits, how: Comparison, value: &[u8]) -> Match {
-    let is = bits.value.as_slice();
-    let known = match how {
-        Comparison::Equal => bits.equals(value),
-        Comparison::NotEqual => bits.equals(value).map(|equal| !equal),
-        _ if !bits.is_known() => None,
-        Comparison::Less => Some(is < value),
-        Comparison::LessOrEqual => Some(is <= value),
-        Comparison::Greater => Some(is > value),
-        Comparison::GreaterOrEqual => Some(is >= value),
-    };
-    known.into()
-}
-
-/// The kernel has 0 and an empty name where there is no interface.
-fn index(port: Option<&Port>) -> Bits {
-    match port {
-        None => Bits::known(&0u32.to_ne_bytes()),
-        Some(Port { ifindex: Some(ifindex), .. }) => Bits::known(&ifindex.to_ne_bytes()),
-        Some(Port { ifindex: None, .. }) => Bits::unknown(4),
-    }
-}
-
-fn name(port: Option<&Port>) -> Bits {
-    let mut padded = port.map(|port| port.name.as_bytes().to_vec()).unwrap_or_default();
-    padded.resize(NAME, 0);
-    Bits::known(&padded)
 }
 
 #[cfg(test)]

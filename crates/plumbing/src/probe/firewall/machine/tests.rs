@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 
 use super::*;
+use crate::family::Family;
+use crate::nft::ruleset::{Element, Set};
+use crate::nft::step::Comparison;
 use crate::probe::packet::UDP;
 
 /// What a rule asks of a packet.

@@ -1,10 +1,12 @@
-//! Both rows of the table, in namespaces.
+//! Pods' pairs and the node's own, in namespaces.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 
-use plumbing::{Attachment, NetNs, Route, Sides, attach, check, find_port, list_ports, reap_dead, set_up};
+use plumbing::link::{self, delete_retired, set_up};
+use plumbing::veth::{self, Namespaces, VethPair};
+use plumbing::{KernelRoute, NetNs};
 use testkit::Namespace;
 
 const GATEWAY_MAC: [u8; 6] = [2, 0x6d, 0x69, 0x64, 0x6f, 1];
@@ -13,8 +15,8 @@ fn texts<T: std::str::FromStr<Err: std::fmt::Debug>>(all: &[&str]) -> Vec<T> {
     all.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-/// A Pod's row; `families` is "4", "6" or "46".
-fn pod<'a>(netns: &'a NetNs, outer: &str, families: &str) -> Attachment<'a> {
+/// A Pod's pair; `families` is "4", "6" or "46".
+fn pod(host_ifname: &str, families: &str) -> VethPair {
     let (mut addresses, mut gateways, mut routes) = (vec![], vec![], vec![]);
     for (family, address, gateway, all) in [
         ("4", "10.244.1.3/24", "10.244.1.1", "0.0.0.0/0"),
@@ -23,15 +25,14 @@ fn pod<'a>(netns: &'a NetNs, outer: &str, families: &str) -> Attachment<'a> {
         if families.contains(family) {
             addresses.push(address.parse().unwrap());
             gateways.push(gateway.parse().unwrap());
-            routes.push(Route::through(all.parse().unwrap(), gateway.parse().unwrap()));
+            routes.push(KernelRoute::through(all.parse().unwrap(), gateway.parse().unwrap()));
         }
     }
-    Attachment {
-        netns: Some(netns),
-        inner: "eth0".into(),
-        inner_mac: [2, 0, 0, 0, 0, 3],
-        outer: outer.into(),
-        outer_mac: GATEWAY_MAC,
+    VethPair {
+        ifname: "eth0".into(),
+        mac: [2, 0, 0, 0, 0, 3],
+        host_ifname: host_ifname.into(),
+        host_mac: GATEWAY_MAC,
         alias: "default/a container eth0 uid".into(),
         mtu: 1430,
         addresses,
@@ -55,14 +56,14 @@ fn a_pod_gets_what_it_should_in_every_family() {
         let (node, inside, netns) = pair();
         // As a namespace starts on a node that is a router.
         inside.run(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")).unwrap();
-        let row = pod(&netns, "midoa", families);
-        let made = node.run(|| attach(&row)).unwrap();
-        let outer = node.run(|| find_port("midoa")).unwrap().unwrap();
-        assert_eq!(outer.ifindex, made.outer_ifindex);
+        let wanted = pod("midoa", families);
+        let made = node.run(|| veth::create(Some(&netns), &wanted)).unwrap();
+        let outer = node.run(|| link::find("midoa")).unwrap().unwrap();
+        assert_eq!(outer.ifindex, made.host_ifindex);
         assert!(!outer.up, "nothing may pass before the port is committed");
         assert_eq!(outer.alias, "default/a container eth0 uid");
         node.run(|| set_up("midoa")).unwrap();
-        assert_eq!(node.run(|| check(&row)).unwrap(), []);
+        assert_eq!(node.run(|| veth::check(Some(&netns), &wanted)).unwrap(), []);
         for link in [inside.ip("-d link show dev eth0"), node.ip("-d link show dev midoa")] {
             assert!(link.contains("numtxqueues 1 ") && link.contains("numrxqueues 1 "), "{link}");
         }
@@ -104,9 +105,9 @@ fn a_pod_gets_what_it_should_in_every_family() {
 #[test]
 fn routes_have_what_was_asked_for() {
     let (node, inside, netns) = pair();
-    let mut row = pod(&netns, "midoa", "46");
-    for route in &mut row.routes {
-        *route = Route {
+    let mut wanted = pod("midoa", "46");
+    for route in &mut wanted.routes {
+        *route = KernelRoute {
             mtu: Some(1400),
             advmss: Some(1300),
             priority: Some(7),
@@ -115,10 +116,14 @@ fn routes_have_what_was_asked_for() {
             ..*route
         };
     }
-    row.routes.push(Route { scope: Some(253), ..Route::new("10.9.0.0/16".parse().unwrap(), None) });
-    row.routes.push(Route { table: Some(0), ..Route::new("fd09::/64".parse().unwrap(), None) });
-    node.run(|| attach(&row).and_then(|_| set_up("midoa"))).unwrap();
-    assert_eq!(node.run(|| check(&row)).unwrap(), []);
+    wanted
+        .routes
+        .push(KernelRoute { scope: Some(253), ..KernelRoute::new("10.9.0.0/16".parse().unwrap(), None) });
+    wanted
+        .routes
+        .push(KernelRoute { table: Some(0), ..KernelRoute::new("fd09::/64".parse().unwrap(), None) });
+    node.run(|| veth::create(Some(&netns), &wanted).and_then(|_| set_up("midoa"))).unwrap();
+    assert_eq!(node.run(|| veth::check(Some(&netns), &wanted)).unwrap(), []);
     for (family, gateway) in [("-4", "10.244.1.1"), ("-6", "fd44:0:0:1::1")] {
         let routes = inside.ip(&format!("{family} route show table 1000"));
         let want = format!("default via {gateway} dev eth0 proto 109 metric 7 mtu 1400 advmss 1300");
@@ -130,33 +135,32 @@ fn routes_have_what_was_asked_for() {
     inside.ip(
         "route replace default via 10.244.1.1 dev eth0 metric 7 table 1000 mtu 1300 advmss 1300 proto 109",
     );
-    let found = node.run(|| check(&row)).unwrap();
+    let found = node.run(|| veth::check(Some(&netns), &wanted)).unwrap();
     let missing =
         "the route to 0.0.0.0/0 via 10.244.1.1 mtu 1400 advmss 1300 metric 7 table 1000 scope 0 on eth0";
     assert!(found.len() == 1 && found[0].to_string().contains(missing), "{found:?}");
-    node.run(|| plumbing::repair(&row)).unwrap();
-    assert_eq!(node.run(|| check(&row)).unwrap(), []);
+    node.run(|| veth::repair(Some(&netns), &wanted)).unwrap();
+    assert_eq!(node.run(|| veth::check(Some(&netns), &wanted)).unwrap(), []);
 }
 
 #[test]
-fn a_node_is_the_other_row() {
+fn the_nodes_own_pair() {
     let node = Namespace::new();
-    let row = Attachment {
-        netns: None,
-        inner: "midokube-node".into(),
-        outer: "midokube-mido".into(),
+    let wanted = VethPair {
+        ifname: "midokube-node".into(),
+        host_ifname: "midokube-mido".into(),
         alias: "node node1".into(),
         addresses: texts(&["10.244.1.2/24", "fd44:0:0:1::2/64"]),
         gateways: texts(&["10.244.1.1", "fd44:0:0:1::1"]),
         routes: vec![
-            Route::through("10.244.0.0/16".parse().unwrap(), "10.244.1.1".parse().unwrap()),
-            Route::through("fd44::/48".parse().unwrap(), "fd44:0:0:1::1".parse().unwrap()),
+            KernelRoute::through("10.244.0.0/16".parse().unwrap(), "10.244.1.1".parse().unwrap()),
+            KernelRoute::through("fd44::/48".parse().unwrap(), "fd44:0:0:1::1".parse().unwrap()),
         ],
         forwarding: Some(true),
-        ..pod(&node.run(NetNs::current).unwrap(), "", "")
+        ..pod("", "")
     };
-    node.run(|| attach(&row).and_then(|_| set_up("midokube-mido"))).unwrap();
-    assert_eq!(node.run(|| check(&row)).unwrap(), []);
+    node.run(|| veth::create(None, &wanted).and_then(|_| set_up("midokube-mido"))).unwrap();
+    assert_eq!(node.run(|| veth::check(None, &wanted)).unwrap(), []);
     assert!(node.ip("-4 route").contains("10.244.0.0/16 via 10.244.1.1 dev midokube-node proto 109"));
     assert!(node.ip("-6 route").contains("fd44::/48 via fd44:0:0:1::1 dev midokube-node proto 109"));
     let forwards = node.run(|| std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward")).unwrap();
@@ -166,42 +170,47 @@ fn a_node_is_the_other_row() {
 #[test]
 fn a_failure_leaves_nothing() {
     let (node, inside, netns) = pair();
-    // The inner name is taken.
+    // The name of the container side is taken.
     inside.ip("link add eth0 type veth peer name other");
-    let error = node.run(|| attach(&pod(&netns, "midoa", "46"))).unwrap_err();
+    let error = node.run(|| veth::create(Some(&netns), &pod("midoa", "46"))).unwrap_err();
     assert!(error.is_exists() && error.to_string().contains("eth0"), "{error}");
-    assert_eq!(node.run(|| find_port("midoa")).unwrap(), None);
+    assert_eq!(node.run(|| link::find("midoa")).unwrap(), None);
     inside.ip("link del eth0");
     // The same address twice: the pair exists by then.
-    let mut row = pod(&netns, "midoa", "46");
-    row.addresses.push(row.addresses[0]);
-    let error = node.run(|| attach(&row)).unwrap_err();
+    let mut wanted = pod("midoa", "46");
+    wanted.addresses.push(wanted.addresses[0]);
+    let error = node.run(|| veth::create(Some(&netns), &wanted)).unwrap_err();
     assert!(error.to_string().contains("10.244.1.3/24"), "{error}");
-    assert_eq!(node.run(|| find_port("midoa")).unwrap(), None);
-    testkit::wait_until(Duration::from_secs(60), "the inner end goes too", || {
+    assert_eq!(node.run(|| link::find("midoa")).unwrap(), None);
+    testkit::wait_until(Duration::from_secs(60), "the container side is deleted, too", || {
         !inside.ip("-br link").contains("eth0")
     });
     // And after all that it works.
-    node.run(|| attach(&pod(&netns, "midoa", "46"))).unwrap();
+    node.run(|| veth::create(Some(&netns), &pod("midoa", "46"))).unwrap();
 }
 
 #[test]
-fn a_stale_outer_end_gives_way_only_when_told() {
+fn a_stale_host_side_is_replaced_only_if_that_is_wanted() {
     let (node, _inside, netns) = pair();
     node.ip("link add midoa type veth peer name other");
-    let row = Attachment { replace_stale: false, ..pod(&netns, "midoa", "4") };
-    let error = node.run(|| attach(&row)).unwrap_err();
+    let wanted = VethPair { replace_stale: false, ..pod("midoa", "4") };
+    let error = node.run(|| veth::create(Some(&netns), &wanted)).unwrap_err();
     assert!(error.is_exists() && error.to_string().contains("midoa"), "{error}");
-    node.run(|| attach(&pod(&netns, "midoa", "4"))).unwrap();
+    node.run(|| veth::create(Some(&netns), &pod("midoa", "4"))).unwrap();
 }
 
 #[test]
 fn every_difference_is_found() {
     let (node, inside, netns) = pair();
-    let row = pod(&netns, "midoa", "46");
-    node.run(|| attach(&row).and_then(|_| set_up("midoa"))).unwrap();
+    let wanted = pod("midoa", "46");
+    node.run(|| veth::create(Some(&netns), &wanted).and_then(|_| set_up("midoa"))).unwrap();
     let found = |want: &str| {
-        let all = node.run(|| check(&row)).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
+        let all = node
+            .run(|| veth::check(Some(&netns), &wanted))
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>();
         assert!(all.iter().any(|one| one.contains(want)), "{want} in {all:?}");
     };
     inside.ip("addr del 10.244.1.3/24 dev eth0");
@@ -226,37 +235,37 @@ fn every_difference_is_found() {
 }
 
 /// What DEL does.
-fn take_away(netns: &NetNs) -> plumbing::Result<()> {
-    let mut sides = Sides::open(Some(netns))?;
-    let outer = sides.outer("midoa")?.unwrap();
-    sides.detach(&outer, Some("eth0"))
+fn retire(netns: &NetNs) -> plumbing::Result<()> {
+    let mut namespaces = Namespaces::open(Some(netns))?;
+    let host_side = namespaces.host_link("midoa")?.unwrap();
+    namespaces.retire(&host_side, Some("eth0"))
 }
 
-/// What the next ADD of the same Pod does, if it comes before the agent has deleted what is dead.
-fn make_room() -> plumbing::Result<()> {
-    let mut sides = Sides::open(None)?;
-    let outer = sides.outer("midoa")?.unwrap();
-    assert_eq!((outer.group, outer.up), (plumbing::DEAD_GROUP, false));
-    sides.clear(&outer)
+/// What the next ADD of the same Pod does, if it comes before the agent has deleted the retired pair.
+fn free_name() -> plumbing::Result<()> {
+    let mut namespaces = Namespaces::open(None)?;
+    let host_side = namespaces.host_link("midoa")?.unwrap();
+    assert_eq!((host_side.group, host_side.up), (link::RETIRED_GROUP, false));
+    namespaces.retire_and_rename(&host_side)
 }
 
 #[test]
-fn a_detached_pair_is_out_of_the_way_at_once_and_deleted_later() {
+fn a_retired_pair_is_out_of_use_at_once_and_deleted_later() {
     let (node, inside, netns) = pair();
     for _ in 0..3 {
-        node.run(|| attach(&pod(&netns, "midoa", "46")).and_then(|_| set_up("midoa"))).unwrap();
-        node.run(|| take_away(&netns)).unwrap();
+        node.run(|| veth::create(Some(&netns), &pod("midoa", "46")).and_then(|_| set_up("midoa"))).unwrap();
+        node.run(|| retire(&netns)).unwrap();
         assert!(!inside.ip("-br link").contains("eth0"));
-        node.run(make_room).unwrap();
-        assert_eq!(node.run(|| find_port("midoa")).unwrap(), None);
+        node.run(free_name).unwrap();
+        assert_eq!(node.run(|| link::find("midoa")).unwrap(), None);
     }
-    let dead = || node.run(list_ports).unwrap().iter().filter(|link| link.is_dead()).count();
-    assert_eq!(dead(), 3);
-    assert!(node.run(list_ports).unwrap().iter().all(|link| !link.up || link.name == "lo"));
-    assert_eq!(node.run(|| reap_dead(2)).unwrap(), 2);
-    assert_eq!(dead(), 1);
-    assert_eq!(node.run(|| reap_dead(2)).unwrap(), 1);
-    assert_eq!(node.run(|| reap_dead(2)).unwrap(), 0);
+    let retired = || node.run(link::list).unwrap().iter().filter(|link| link.is_retired()).count();
+    assert_eq!(retired(), 3);
+    assert!(node.run(link::list).unwrap().iter().all(|link| !link.up || link.name == "lo"));
+    assert_eq!(node.run(|| delete_retired(2)).unwrap(), 2);
+    assert_eq!(retired(), 1);
+    assert_eq!(node.run(|| delete_retired(2)).unwrap(), 1);
+    assert_eq!(node.run(|| delete_retired(2)).unwrap(), 0);
     assert_eq!(inside.ip("-br link").lines().count(), 1, "only the loopback device is left");
 }
 
@@ -270,9 +279,9 @@ fn many_at_once() {
                 let inside = Namespace::new();
                 let netns = NetNs::open(inside.path()).unwrap();
                 let name = format!("mido{i}");
-                let row = pod(&netns, &name, "46");
-                node.run(|| attach(&row).and_then(|_| set_up(&name))).unwrap();
-                assert_eq!(node.run(|| check(&row)).unwrap(), []);
+                let wanted = pod(&name, "46");
+                node.run(|| veth::create(Some(&netns), &wanted).and_then(|_| set_up(&name))).unwrap();
+                assert_eq!(node.run(|| veth::check(Some(&netns), &wanted)).unwrap(), []);
             });
         }
     });

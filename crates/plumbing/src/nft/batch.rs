@@ -2,14 +2,14 @@
 
 use std::io;
 
-use netlink_packet_core::{
-    NLA_F_NESTED, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REQUEST, NLMSG_ERROR, NetlinkBuffer,
-};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLMSG_ERROR, NetlinkBuffer};
 use netlink_sys::constants::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
 
+use super::encode::{FAMILY, HEADER, encode, nested, text, word};
 use super::expression::Expression;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use crate::netlink;
 
 /// NFNL_MSG_BATCH_BEGIN and _END (linux/netfilter/nfnetlink.h).
 const BATCH_BEGIN: u16 = 16;
@@ -19,16 +19,12 @@ const NEW_TABLE: u16 = 10 << 8;
 const DELETE_TABLE: u16 = (10 << 8) | 2;
 const NEW_CHAIN: u16 = (10 << 8) | 3;
 const NEW_RULE: u16 = (10 << 8) | 6;
-/// NFPROTO_INET: both families in one table.
-pub(super) const FAMILY: u8 = 1;
 /// NFNL_SUBSYS_NFTABLES as the batch's resource, network byte order.
 const SUBSYSTEM: u16 = 10;
 /// NF_INET_POST_ROUTING.
 const POSTROUTING: u32 = 4;
 /// NF_IP_PRI_NAT_SRC.
 const PRIORITY: u32 = 100;
-
-pub(super) const HEADER: usize = 16;
 
 #[derive(Default)]
 pub(super) struct Batch {
@@ -64,7 +60,7 @@ impl Batch {
         self.bytes.extend(message);
     }
 
-    /// Sends everything; the kernel takes all of it or nothing.
+    /// Sends the batch, which the kernel executes as a whole or not at all.
     pub(super) fn commit(self, what: &str) -> Result<()> {
         let begin = encode(BATCH_BEGIN, 0, 0, 0, SUBSYSTEM, &[]);
         let end = encode(BATCH_END, 0, self.messages + 1, 0, SUBSYSTEM, &[]);
@@ -79,16 +75,16 @@ impl Batch {
     }
 }
 
-/// Waits for the answer to each message, or the first error: it is the one that counts.
+/// Sends a batch; returns the first error, or success once all messages are acknowledged.
 fn send(bytes: &[u8], messages: u32) -> io::Result<()> {
     let mut socket = Socket::new(NETLINK_NETFILTER)?;
     socket.bind(&SocketAddr::new(0, 0))?;
     socket.connect(&SocketAddr::new(0, 0))?;
-    crate::netlink::set_deadline(&socket)?;
+    netlink::set_deadline(&socket)?;
     socket.send(bytes, 0)?;
     let (mut answers, mut buffer) = (0, Vec::new());
     while answers < messages {
-        crate::netlink::receive(&socket, &mut buffer)?;
+        netlink::receive(&socket, &mut buffer)?;
         let mut rest = buffer.as_slice();
         while let Ok(answer) = NetlinkBuffer::new_checked(rest) {
             let length = answer.length() as usize;
@@ -110,48 +106,4 @@ fn send(bytes: &[u8], messages: u32) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// nlmsghdr, nfgenmsg, attributes.
-pub(super) fn encode(
-    kind: u16,
-    flags: u16,
-    sequence: u32,
-    family: u8,
-    resource: u16,
-    attributes: &[u8],
-) -> Vec<u8> {
-    let length = u32::try_from(HEADER + 4 + attributes.len()).unwrap_or(u32::MAX);
-    let mut bytes = Vec::new();
-    bytes.extend(length.to_ne_bytes());
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend((flags | NLM_F_REQUEST).to_ne_bytes());
-    bytes.extend(sequence.to_ne_bytes());
-    bytes.extend(0u32.to_ne_bytes());
-    bytes.extend([family, 0]);
-    bytes.extend(resource.to_be_bytes());
-    bytes.extend(attributes);
-    bytes
-}
-
-pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
-    let mut bytes = Vec::new();
-    bytes.extend(length.to_ne_bytes());
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
-}
-
-pub(super) fn nested(kind: u16, value: &[u8]) -> Vec<u8> {
-    attribute(kind | NLA_F_NESTED, value)
-}
-
-pub(super) fn text(kind: u16, value: &str) -> Vec<u8> {
-    attribute(kind, &[value.as_bytes(), &[0]].concat())
-}
-
-pub(super) fn word(kind: u16, value: u32) -> Vec<u8> {
-    attribute(kind, &value.to_be_bytes())
 }
