@@ -12,7 +12,7 @@ use crate::range::{Range, RangeSet};
 use crate::resolv;
 use crate::store::{Pending, Store, key};
 
-/// How many addresses are tried one by one before the folder is listed: a range that is nearly full may
+/// How many addresses are tried one by one before the directory is listed: a range that is nearly full may
 /// have tens of thousands in a row that are taken.
 const TRIES: usize = 1000;
 
@@ -52,7 +52,7 @@ pub(crate) fn check(call: &Call<'_>) -> Result<(), Error> {
     let owner = call.attachment();
     if store.held(&key(&owner))?.is_empty() && store.held(owner.container_id.trim())?.is_empty() {
         let Attachment { container_id, ifname } = owner;
-        return Err(Error::NotFound { directory: store.directory().to_owned(), container_id, ifname });
+        return Err(Error::NotFound { directory: store.path().to_owned(), container_id, ifname });
     }
     Ok(())
 }
@@ -63,7 +63,7 @@ pub(crate) fn status(call: &Call<'_>) -> Result<(), Error> {
     store.writable()?;
     let full = |store: &Store| -> Result<Option<&RangeSet>, Error> {
         let mut used = vec![0; config.ranges.len()];
-        store.names(|address| {
+        store.addresses(|address| {
             for (set, used) in config.ranges.iter().zip(&mut used) {
                 *used += u128::from(set.range_for(address).is_some_and(|range| range.gateway != address));
             }
@@ -156,7 +156,7 @@ fn claim_next<'a>(
         return Ok(None);
     }
     let mut taken = Vec::new();
-    store.names(|address| taken.extend(set.range_for(address).map(|_| address)))?;
+    store.addresses(|address| taken.extend(set.range_for(address).map(|_| address)))?;
     taken.sort_unstable();
     for (address, range) in candidates.filter(|(address, _)| taken.binary_search(address).is_err()) {
         if pending.claim(address)? {

@@ -2,9 +2,9 @@
 //! `<dataDir>/.owners/<network>`, where no network can be.
 //!
 //! host-local knows nothing of it, so whether the index is complete is told by two times. At the end of
-//! each change the modification time of the network's folder is set to one in the past, and that of the
+//! each change the modification time of the network's directory is set to one in the past, and that of the
 //! index to exactly so much later as belongs to this boot of the machine. Whoever else makes or removes a
-//! file in the folder, and a crash before the end of a change, leaves the present time there, a power cut
+//! file in the directory, and a crash before the end of a change, leaves the present time there, a power cut
 //! is followed by another boot, and the index is not believed: everything is read, and it is made anew.
 //! What it says of an owner is compared with the files themselves, too.
 
@@ -20,14 +20,13 @@ use std::time::{Duration, SystemTime};
 use nix::sys::stat::{FileStat, fstat, futimens};
 use nix::sys::time::TimeSpec;
 
-use super::{Reservation, page};
+use super::files::{INDEX, SPARE};
+use super::page;
+use super::reservation::Reservation;
 
-/// How far in the past the folder's time is set: no clock that is put right by seconds or hours gives
+/// How far in the past the directory's time is set: no clock that is put right by seconds or hours gives
 /// this time a second time, also on file systems that count whole seconds. More than [`later`] at most.
 const PAST: Duration = Duration::from_secs(100_003);
-
-/// The index's name in its directory.
-pub(super) const FILE: &str = "index";
 
 /// The index of a network's reservations; complete as long as nobody else changes something.
 #[derive(Debug)]
@@ -37,7 +36,7 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Opens the index of the network whose folder this is, if it can be believed.
+    /// Opens the index of the network whose directory this is, if it can be believed.
     pub(super) fn open(place: &Path, network: &FileStat) -> Option<Self> {
         let file = file(place, false).ok()?;
         let stat = fstat(&file).ok()?;
@@ -48,7 +47,7 @@ impl Index {
     }
 
     /// Makes the index of these reservations, which are all there are. What fails only costs time, and so
-    /// do folders in the network's folder: their changes leave no trace outside of them.
+    /// do directorys in the network's directory: their changes leave no trace outside of them.
     pub(super) fn build(place: &Path, network: &OwnedFd, all: &[Reservation], flat: bool) -> Option<Self> {
         if !flat {
             return None;
@@ -61,9 +60,9 @@ impl Index {
         }
         let owners = owners.into_iter().map(|(owner, names)| (owner, names.join(","))).collect();
         let content = page::layout(&owners)?;
-        clear(place);
+        delete_former_files(place);
         let file = file(place, true).ok().or_else(|| {
-            make(place)?;
+            create_directory(place)?;
             file(place, true).ok()
         })?;
         file.write_all_at(&content, 0).ok()?;
@@ -106,32 +105,32 @@ impl Index {
     }
 }
 
-/// Where the index of the network with this folder is, and what else is kept for it.
+/// Where the index of the network with this directory is, and what else is kept for it.
 pub(crate) fn place(directory: &Path) -> PathBuf {
     directory.with_file_name(".owners").join(directory.file_name().unwrap_or_default())
 }
 
-/// Makes that folder.
-pub(super) fn make(place: &Path) -> Option<()> {
+/// Creates that directory.
+pub(super) fn create_directory(place: &Path) -> Option<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(place).ok()
 }
 
 fn file(place: &Path, create: bool) -> std::io::Result<File> {
     let mut open = File::options();
     open.read(true).write(true).create(create).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-    open.open(place.join(FILE))
+    open.open(place.join(INDEX))
 }
 
-/// Removes what an earlier version kept there.
-fn clear(place: &Path) {
+/// Deletes what an earlier version kept there.
+fn delete_former_files(place: &Path) {
     for entry in fs::read_dir(place).into_iter().flatten().flatten() {
-        if entry.file_name() != FILE && entry.file_name() != super::SPARE {
+        if entry.file_name() != INDEX && entry.file_name() != SPARE {
             let _ = fs::remove_file(entry.path());
         }
     }
 }
 
-/// How much later the index's time is than the folder's: between one hour and twenty, by the machine's
+/// How much later the index's time is than the directory's: between one hour and twenty, by the machine's
 /// boot. What a power cut leaves of a change may be its times without its content.
 fn later() -> Option<Duration> {
     static LATER: OnceLock<Option<Duration>> = OnceLock::new();

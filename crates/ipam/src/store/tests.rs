@@ -8,10 +8,11 @@ use std::mem;
 
 use proptest::prelude::*;
 
+use super::files::SPARE;
 use super::*;
 use steps::{OWNERS, Step, steps};
 
-/// A network's folder, and what others do to it.
+/// A network's directory, and what others do to it.
 struct Network {
     _data: tempfile::TempDir,
     directory: PathBuf,
@@ -50,8 +51,8 @@ impl Network {
     /// Every file that has this content: what the reference's walk finds.
     fn walk(&self, content: &str) -> BTreeSet<PathBuf> {
         let mut found = BTreeSet::new();
-        for folder in [self.directory.clone(), self.directory.join("sub")] {
-            for entry in fs::read_dir(folder).into_iter().flatten().map(|e| e.unwrap().path()) {
+        for directory in [self.directory.clone(), self.directory.join("sub")] {
+            for entry in fs::read_dir(directory).into_iter().flatten().map(|e| e.unwrap().path()) {
                 let is_address = entry.file_name().unwrap().to_str().unwrap().parse::<IpAddr>().is_ok();
                 if is_address && fs::read(&entry).unwrap().trim_ascii() == content.as_bytes() {
                     found.insert(entry.strip_prefix(&self.directory).unwrap().to_owned());
@@ -70,7 +71,7 @@ impl Network {
         found
     }
 
-    fn look(&self, content: &str) -> Result<(), TestCaseError> {
+    fn check_held(&self, content: &str) -> Result<(), TestCaseError> {
         let held = self.store().held(content).unwrap();
         let found: BTreeSet<PathBuf> = held.into_iter().map(|r| r.name).collect();
         prop_assert_eq!(found, self.walk(content), "who holds what: {:?}", content);
@@ -93,9 +94,9 @@ impl Network {
                 let held = store.held(&key(&owner(*n))).unwrap();
                 store.release(&held).unwrap();
             }
-            Step::Look(n) => {
-                self.look(&key(&owner(*n)))?;
-                self.look(&owner(*n).container_id)?;
+            Step::Read(n) => {
+                self.check_held(&key(&owner(*n)))?;
+                self.check_held(&owner(*n).container_id)?;
             }
             Step::Gc(n) => {
                 self.store().retain(|_, r| !r.is_empty() && r.owner() != key(&owner(*n)).as_bytes()).unwrap();
@@ -133,7 +134,7 @@ impl Network {
                     let path = pick.get(&all);
                     let content = fs::read_to_string(path).unwrap();
                     store.held(content.trim()).unwrap();
-                    store.remove(path.file_name().unwrap().as_ref()).unwrap();
+                    store.directory.remove(path.file_name().unwrap().as_ref()).unwrap();
                     if let (true, Some(index)) = (put, &store.index) {
                         index.put(content.trim().as_bytes(), &[]);
                     }
@@ -173,18 +174,18 @@ impl Network {
                 }
             }
             Step::Touch(network, index) => {
-                let now = FileTimes::new().set_modified(std::time::SystemTime::now());
+                let now = FileTimes::new().set_modified(SystemTime::now());
                 for (touched, path) in [(network, &self.directory), (index, &self.owners.join("index"))] {
                     if *touched && path.exists() {
                         File::open(path).unwrap().set_times(now).unwrap();
                     }
                 }
             }
-            Step::Subfolder(n, a) => {
+            Step::Subdirectory(n, a) => {
                 fs::create_dir_all(self.directory.join("sub")).unwrap();
                 self.write(&format!("sub/{}", address(*a)), &key(&owner(*n)));
             }
-            Step::NoSubfolder => {
+            Step::NoSubdirectory => {
                 let _ = fs::remove_dir_all(self.directory.join("sub"));
             }
         }
@@ -203,7 +204,7 @@ proptest! {
             network.step(step)?;
         }
         for n in 0..OWNERS {
-            network.step(&Step::Look(n))?;
+            network.step(&Step::Read(n))?;
         }
     }
 }

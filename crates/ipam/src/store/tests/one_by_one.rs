@@ -1,10 +1,12 @@
-//! What the random steps do not prove: that the short ways are taken.
+//! What the random steps do not prove: that the index and the spare file are used.
+
+use std::time::Duration;
 
 use super::*;
 
 /// Not reading everything is the point: what says that the index is complete is believed.
 #[test]
-fn the_index_is_believed_exactly_as_long_as_nobody_else_changed_anything() {
+fn the_index_is_used_exactly_as_long_as_nobody_else_changed_anything() {
     let network = Network::new();
     network.step(&Step::Add(0, vec![2, 3])).unwrap();
     let index = network.owners.join("index");
@@ -26,13 +28,13 @@ fn the_index_is_believed_exactly_as_long_as_nobody_else_changed_anything() {
     assert_eq!((held(1), held(3)), (0, 2));
     hide(&|| network.write("10.0.0.4", &key(&owner(1))));
     assert_eq!(held(1), 0);
-    // Anybody's change gives the folder another time.
+    // Anybody's change gives the directory another time.
     network.write("note", "");
     assert_eq!(held(1), 1);
     // The two times are those of this boot, and none that a clock will show.
     let later = time(&index).duration_since(time(&network.directory)).unwrap();
     assert!((3600..=3600 + 0xffff).contains(&later.as_secs()) && later.subsec_nanos() == 0, "{later:?}");
-    assert!(time(&index) < std::time::SystemTime::now() - Duration::from_secs(3600));
+    assert!(time(&index) < SystemTime::now() - Duration::from_secs(3600));
     hide(&|| network.write("10.0.0.10", &key(&owner(1))));
     assert_eq!(held(1), 1);
     for other_boot in [1, -1] {

@@ -1,4 +1,4 @@
-//! What may happen to a network's folder.
+//! What may happen to a network's directory.
 
 use proptest::prelude::*;
 use proptest::sample::Index as Pick;
@@ -6,12 +6,12 @@ use proptest::sample::Index as Pick;
 /// How many owners there are.
 pub(super) const OWNERS: usize = 5;
 
-/// What happens to the folder, by us, by a host-local, by a crash or by hand.
+/// What happens to the directory, by us, by a host-local, by a crash or by hand.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Add(usize, Vec<usize>),
     Del(usize),
-    Look(usize),
+    Read(usize),
     Gc(usize),
     Restore(usize, usize),
     ForeignAdd(usize, usize),
@@ -28,8 +28,8 @@ pub(super) enum Step {
     SpareLost,
     SpareShared(Pick),
     Touch(bool, bool),
-    Subfolder(usize, usize),
-    NoSubfolder,
+    Subdirectory(usize, usize),
+    NoSubdirectory,
 }
 
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -38,7 +38,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         5 => (n.clone(), proptest::collection::vec(a.clone(), 1..4)).prop_map(|(n, a)| Step::Add(n, a)),
         4 => n.clone().prop_map(Step::Del),
-        5 => n.clone().prop_map(Step::Look),
+        5 => n.clone().prop_map(Step::Read),
         1 => n.clone().prop_map(Step::Gc),
         1 => na.clone().prop_map(|(n, a)| Step::Restore(n, a)),
         3 => na.clone().prop_map(|(n, a)| Step::ForeignAdd(n, a)),
@@ -55,8 +55,8 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => any::<Pick>().prop_map(Step::SpareShared),
         1 => n.prop_map(Step::FormerLink),
         1 => any::<(bool, bool)>().prop_map(|(network, index)| Step::Touch(network, index)),
-        1 => na.prop_map(|(n, a)| Step::Subfolder(n, a)),
-        1 => Just(Step::NoSubfolder),
+        1 => na.prop_map(|(n, a)| Step::Subdirectory(n, a)),
+        1 => Just(Step::NoSubdirectory),
     ];
     proptest::collection::vec(step, 1..40)
 }
