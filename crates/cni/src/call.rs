@@ -1,4 +1,4 @@
-use crate::Document;
+use crate::json::Document;
 
 /// One call of a plugin: what the runtime passed on, unchanged.
 #[derive(Clone, Copy)]

@@ -127,7 +127,7 @@ pub fn start<'a>(plugin: &'a str, verb: &'static str, call: &Call<'_>) -> Result
     let program = find(plugin, call.path)?;
     let fail = |error: io::Error| failed(plugin, format!("cannot run {}: {error}", program.display()));
     // Memory files instead of pipes: nothing to pump, nothing to block on, and a grandchild that keeps
-    // its stdout open keeps nobody waiting.
+    // its stdout open does not delay the answer.
     let memory = |name: &CStr| memfd_create(name, MFdFlags::MFD_CLOEXEC).map(File::from);
     let no_memory = |errno| Error { plugin: plugin.to_owned(), cause: Cause::Memory(errno) };
     let mut stdin = memory(c"stdin").map_err(no_memory)?;
@@ -270,7 +270,7 @@ fn wait(child: &mut Child, start: Instant, deadline: Duration) -> io::Result<Opt
     }
 }
 
-/// What a failed plugin reported, or what can be said in its place.
+/// The error that a failed plugin reported, or a description of the failure.
 fn cause_of(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> Cause {
     let value: Result<Value, _> = serde_json::from_slice(stdout);
     if let Ok(value) = &value {

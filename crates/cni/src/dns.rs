@@ -19,12 +19,12 @@ pub struct Dns {
     pub options: Vec<String>,
 }
 
-/// What configuration and runtime say about name resolution.
+/// Name resolution in the configuration: the network's, and the runtime's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DnsConfig {
-    /// `dns`: if it says anything, it replaces what IPAM says.
+    /// `dns`: if it sets anything, it replaces IPAM's.
     network: Option<Dns>,
-    /// `runtimeConfig.dns`: each list that says anything replaces the network's.
+    /// `runtimeConfig.dns`: each list that is not empty replaces the network's.
     runtime: Dns,
 }
 
@@ -56,7 +56,7 @@ impl DnsConfig {
         })
     }
 
-    /// The result's, where IPAM says this.
+    /// The result's name resolution, from IPAM's.
     pub fn over(&self, ipam: Dns) -> Dns {
         let Dns { nameservers, domain, search, options } = self.network.clone().unwrap_or(ipam);
         let either =
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_name_resolution_is_made_of() {
+    fn name_resolution_of_network_runtime_and_ipam() {
         let ipam = || dns("192.0.2.1", "ipam", "ipam.test", "ndots:1");
         for (network, runtime, want) in [
             (json!(null), json!(null), ipam()),

@@ -69,7 +69,7 @@ impl Command {
 }
 
 impl Environment {
-    /// Reads the variables with `get`; `None` if there is no `CNI_COMMAND`, so nobody called a plugin.
+    /// Reads the variables with `get`; `None` without `CNI_COMMAND`: this is no call of a plugin.
     ///
     /// # Errors
     /// Code 4 with every variable that is missing or wrong.

@@ -1,4 +1,4 @@
-//! What the runtime is told when something failed.
+//! Errors and their codes.
 
 use serde_json::{Value, json};
 
@@ -70,7 +70,7 @@ impl Error {
     }
 }
 
-/// Everything that is wrong with a request, to be told in one go.
+/// Everything that is wrong with a request, to be reported in one error.
 #[derive(Debug, Default)]
 pub struct Problems(Vec<Error>);
 

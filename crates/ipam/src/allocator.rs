@@ -84,7 +84,7 @@ pub(crate) fn gc(call: &Call<'_>, valid: &[Attachment]) -> Result<(), Error> {
     Store::open(&config.directory)?.retain(|_, reservation| valid.contains(reservation.owner())).map(drop)
 }
 
-/// Whether an address was refused that a crash may have left reserved for nobody.
+/// Whether an address was refused whose reservation a crash may have left without an owner.
 fn is_full(error: &Error) -> bool {
     matches!(error, Error::Range { reason: Refusal::Exhausted(_) | Refusal::Reserved { .. }, .. })
 }

@@ -6,7 +6,7 @@ use cni::code;
 use cni::delegate::{self, Cause};
 use cni::json::Invalid;
 
-/// Why there is no address, or it could not be given back.
+/// Why no address was allocated, or none released.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration, `CNI_ARGS` or another variable cannot work.
@@ -129,7 +129,7 @@ impl From<Invalid> for Error {
 
 fn remedy(source: &io::Error) -> &'static str {
     match (source.kind(), source.raw_os_error()) {
-        (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _) => "; make room on that file system",
+        (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _) => "; free space on that file system",
         (io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied, _) => {
             "; set ipam.dataDir to a directory that can be written"
         }

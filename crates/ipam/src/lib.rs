@@ -33,7 +33,7 @@ pub enum Ipam {
     Delegate(String),
 }
 
-/// A reservation that is under way.
+/// A reservation in progress.
 #[must_use]
 pub struct Pending<'a>(State<'a>);
 

@@ -1,5 +1,5 @@
-//! A network's reservations as a whole, for whoever knows which attachments are there: what nobody
-//! needs any more is released, what was lost is reserved again.
+//! A network's reservations as a whole, for the agent, which knows the attachments: stale reservations are released, lost
+//! ones are made again.
 
 use std::fs;
 use std::io;
@@ -12,7 +12,7 @@ use cni::Attachment;
 use crate::error::Error;
 use crate::store::{Reservation, Store, key};
 
-/// A reservation, whoever made it.
+/// A reservation of any plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reserved {
     /// The address.
@@ -25,7 +25,7 @@ pub struct Reserved {
     pub modified: SystemTime,
 }
 
-/// All reservations in a network's folder; none if there is no folder.
+/// All reservations in a network's directory; none if there is no directory.
 ///
 /// # Errors
 /// [`Error::Io`] or [`Error::Locked`].
@@ -34,11 +34,11 @@ pub fn reserved(directory: &Path) -> Result<Vec<Reserved>, Error> {
     store.scan()?.0.iter().map(|reservation| Reserved::of(&store, reservation)).collect()
 }
 
-/// The addresses that are reserved in a network's folder, by the names of its files alone and without its lock: for
-/// who only counts them. None if there is no folder.
+/// The addresses that are reserved in a network's directory, by the names of its files alone and without its lock: for
+/// callers that only count them. None if there is no directory.
 ///
 /// # Errors
-/// The folder cannot be read.
+/// The directory cannot be read.
 pub fn taken(directory: &Path) -> io::Result<Vec<IpAddr>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -50,10 +50,10 @@ pub fn taken(directory: &Path) -> io::Result<Vec<IpAddr>> {
     entries.filter_map(|entry| address(entry).transpose()).collect()
 }
 
-/// Gives back those of these reservations that are still exactly as they were seen; says how many.
+/// Releases those of these reservations that have not changed since; returns how many.
 ///
 /// # Errors
-/// [`Error::Io`] or [`Error::Locked`]; what could be given back has been.
+/// [`Error::Io`] or [`Error::Locked`]; what could be released has been.
 pub fn release(directory: &Path, stale: &[Reserved]) -> Result<usize, Error> {
     let Some(mut store) = Store::existing(directory)? else { return Ok(0) };
     store.retain(|store, r| !Reserved::of(store, r).is_ok_and(|reserved| stale.contains(&reserved)))

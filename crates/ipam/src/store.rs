@@ -1,14 +1,14 @@
-//! host-local's files: `<dataDir>/<network>/<address>` says whose the address is.
+//! host-local's files: `<dataDir>/<network>/<address>` names the owner of the address.
 //!
 //! Every operation holds the directory's lock, as host-local does. A reservation appears whole or not at
 //! all: it is written elsewhere and linked to its own name only if the address is free, so that a crash at
-//! any point neither gives an address twice nor leaves a file that nobody can match. An owner's addresses
+//! any point neither allocates an address twice nor leaves a file that matches no owner. An owner's addresses
 //! are names of one file, and a file that is released is kept for the next reservation: before it takes a
-//! new one, ext4 looks at each that was deleted within minutes.
+//! new one, ext4 examines each that was deleted within minutes.
 //!
 //! Nothing is synced to the disk, as host-local does not either. What a power cut takes back, or leaves
 //! empty or with a former owner's name, belonged to Pods that it has ended, too: no address is given twice
-//! while its Pod lives. Garbage collection and the agent find such a reservation: its owner is not there.
+//! while its Pod lives. Garbage collection and the agent find such a reservation: its owner does not exist.
 
 mod directory;
 mod files;
@@ -102,7 +102,7 @@ impl Store {
         reservation::modified(&self.directory, reservation)
     }
 
-    /// The reservations whose files say exactly this, but for white space around it.
+    /// The reservations whose files have exactly this content, but for white space around it.
     pub(crate) fn held(&mut self, content: &str) -> Result<Vec<Reservation>, Error> {
         let content = content.as_bytes();
         if let Some(found) = self.index.as_ref().and_then(|index| index.look_up(self.directory.fd(), content))
@@ -121,14 +121,13 @@ impl Store {
         self.settle(|index| index.put(key(owner).as_bytes(), &names));
     }
 
-    /// Gives back what was taken by the call that fails now.
+    /// Releases what the failing call has reserved.
     pub(crate) fn undo(&self, taken: &[IpAddr]) {
         let gone = taken.iter().all(|address| self.directory.remove(address.to_string().as_ref()).is_ok());
         self.settle(|_| gone.then_some(()));
     }
 
-    /// Gives these back, which are all that their owners have; the first error is told, after the rest
-    /// was tried.
+    /// Releases these, which are all that their owners have. Returns the first error, after the rest was tried.
     pub(crate) fn release(&self, held: &[Reservation]) -> Result<(), Error> {
         let Some(last) = held.last() else { return Ok(()) };
         keep(&self.directory, &self.place, &last.name);
@@ -139,8 +138,7 @@ impl Store {
         Ok(())
     }
 
-    /// Gives back all that is not to be kept; says how many. The first error is told, after the rest was
-    /// tried.
+    /// Releases all that is not to be kept; returns how many. Returns the first error, after the rest was tried.
     pub(crate) fn retain(&mut self, keep: impl Fn(&Self, &Reservation) -> bool) -> Result<usize, Error> {
         let (all, flat) = self.scan()?;
         let (mut kept, stale): (Vec<_>, Vec<_>) = all.into_iter().partition(|r| keep(self, r));
@@ -157,11 +155,10 @@ impl Store {
         result
     }
 
-    /// Reads everything; removes what a crash left empty, and makes the index anew. Says whether
-    /// something was removed.
+    /// Reads everything, deletes empty files, and builds the index again. Returns whether a file was deleted.
     ///
-    /// An empty file is what a host-local leaves that died between creating and writing it: the lock is
-    /// ours, so it is dead, and the address was never told to anybody.
+    /// A host-local that is killed between creating and writing a file leaves it empty: the lock is ours, so that process
+    /// has ended, and nobody got the address.
     pub(crate) fn repair(&mut self) -> Result<(Vec<Reservation>, bool), Error> {
         let (mut all, flat) = self.scan()?;
         let _ = self.directory.remove(PENDING.as_ref());
@@ -172,7 +169,7 @@ impl Store {
         Ok((all, removed))
     }
 
-    /// Ends a change: with the index told of it and believed, or not believed any more.
+    /// Ends a change: with a valid index, or an invalid one.
     fn settle(&self, change: impl FnOnce(&Index) -> Option<()>) {
         if let Some(index) = &self.index {
             let _ = change(index).and_then(|()| index.seal(self.directory.fd()));

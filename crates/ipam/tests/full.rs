@@ -17,14 +17,14 @@ use nix::sched::{CloneFlags, unshare};
 /// Does something with a small file system that nobody else sees; it goes with the thread.
 fn on_tmpfs(options: &str, work: impl FnOnce(&Path) + Send) {
     testkit::require_root();
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNS).unwrap();
             let none = None::<&str>;
             mount(none, "/", none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none).unwrap();
-            mount(Some("tmpfs"), folder.path(), Some("tmpfs"), MsFlags::empty(), Some(options)).unwrap();
-            work(folder.path());
+            mount(Some("tmpfs"), directory.path(), Some("tmpfs"), MsFlags::empty(), Some(options)).unwrap();
+            work(directory.path());
         });
     });
 }
@@ -63,7 +63,7 @@ fn add_with_little_room(options: &str, leave: impl Fn(&Path) + Sync + Send) -> b
                     assert_eq!(error.code(), 5);
                     let text = error.to_string();
                     assert!(text.contains(": No space left on device"), "{text}");
-                    assert!(text.ends_with("; make room on that file system"), "{text}");
+                    assert!(text.ends_with("; free space on that file system"), "{text}");
                     assert_eq!(net.addresses().len(), sets, "{text}");
                     assert!(Ipam::InProcess.check(&net.call("a", "eth0", "")).is_err());
                 }
@@ -88,7 +88,7 @@ fn add_with_little_room(options: &str, leave: impl Fn(&Path) + Sync + Send) -> b
 }
 
 #[test]
-fn without_room_nothing_is_reserved() {
+fn on_a_full_file_system_nothing_is_reserved() {
     let refusals = (0..6).map(|pages| add_with_little_room("size=256k", move |at| leave_pages(at, pages)));
     assert_eq!(refusals.collect::<Vec<_>>(), [true, false, false, false, false, false]);
 }
@@ -101,7 +101,7 @@ fn without_inodes_nothing_is_reserved() {
 }
 
 #[test]
-fn status_says_that_there_is_no_room() {
+fn status_reports_a_full_file_system() {
     on_tmpfs("nr_inodes=64", |tmpfs| {
         let net = Network::dual();
         let status = |net: &Network| Ipam::InProcess.status(&net.call("", "", ""));

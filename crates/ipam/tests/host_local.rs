@@ -16,19 +16,23 @@ use ipam::{Error, Ipam, directory, reserved};
 use serde_json::{Value, json};
 
 struct Both {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     path: String,
     config: Document,
 }
 
 impl Both {
     fn new(version: &str, ipam: &Value, more: &Value) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let mut config = json!({"cniVersion": version, "name": "net", "type": "x", "ipam": ipam});
         config["ipam"]["type"] = json!("host-local");
-        config["ipam"]["dataDir"] = json!(folder.path());
+        config["ipam"]["dataDir"] = json!(directory.path());
         config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        Self { folder, path: common::plugins(), config: Document::parse(config.to_string().into()).unwrap() }
+        Self {
+            directory,
+            path: common::plugins(),
+            config: Document::parse(config.to_string().into()).unwrap(),
+        }
     }
 
     fn dual(prefixes: [u8; 2]) -> Self {
@@ -46,7 +50,7 @@ impl Both {
     }
 
     fn files(&self) -> BTreeMap<String, String> {
-        files(&directory(Some(self.folder.path()), "net"))
+        files(&directory(Some(self.directory.path()), "net"))
     }
 
     /// The reservations alone.
@@ -57,9 +61,9 @@ impl Both {
     }
 
     fn write(&self, name: &str, content: &str) {
-        let folder = directory(Some(self.folder.path()), "net");
-        fs::create_dir_all(&folder).unwrap();
-        let path = folder.join(name);
+        let directory = directory(Some(self.directory.path()), "net");
+        fs::create_dir_all(&directory).unwrap();
+        let path = directory.join(name);
         fs::write(&path, content).unwrap();
         fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     }
@@ -73,7 +77,7 @@ fn theirs() -> Ipam {
     Ipam::of_type("host-local")
 }
 
-/// Each call on two folders, in one by us and in the other by the reference.
+/// Each call on two directories, in one by us and in the other by the reference.
 fn same(version: &str, ipam: &Value, more: &Value, steps: &[(&str, &str, &str)]) {
     let (a, b) = (Both::new(version, ipam, more), Both::new(version, ipam, more));
     // What a host-local left that knew no interfaces.
@@ -223,8 +227,9 @@ fn both_at_once_give_no_address_twice_and_lose_none() {
         living.iter().flat_map(|(id, got)| got.iter().map(move |a| (a.clone(), format!("{id}\r\neth0"))));
     assert_eq!(both.addresses(), pairs.collect());
     assert!(living.len() >= WORKERS, "{living:?}");
-    let folder = directory(Some(both.folder.path()), "net");
-    let owners: BTreeSet<String> = reserved(&folder).unwrap().into_iter().map(|r| r.container_id).collect();
+    let directory = directory(Some(both.directory.path()), "net");
+    let owners: BTreeSet<String> =
+        reserved(&directory).unwrap().into_iter().map(|r| r.container_id).collect();
     assert!(owners.iter().eq(living.keys()), "{owners:?}");
     for (n, id) in living.keys().enumerate() {
         let ipam = if n % 2 == 0 { theirs() } else { ours() };

@@ -19,8 +19,8 @@ fn ip(text: &str) -> IpAddr {
 }
 
 /// In the order of the addresses.
-fn all(folder: &Path) -> Vec<Reserved> {
-    let mut all = reserved(folder).unwrap();
+fn all(directory: &Path) -> Vec<Reserved> {
+    let mut all = reserved(directory).unwrap();
     all.sort_by_key(|r| r.address);
     all
 }
@@ -34,23 +34,23 @@ fn the_folder_is_where_host_local_has_it() {
 #[test]
 fn an_absent_folder_holds_nothing_and_stays_absent() {
     let data = tempfile::tempdir().unwrap();
-    let folder = data.path().join("net");
-    assert_eq!(reserved(&folder).unwrap(), []);
-    assert_eq!(release(&folder, &[]).unwrap(), 0);
-    assert!(!folder.exists());
+    let directory = data.path().join("net");
+    assert_eq!(reserved(&directory).unwrap(), []);
+    assert_eq!(release(&directory, &[]).unwrap(), 0);
+    assert!(!directory.exists());
 }
 
 #[test]
 fn says_whose_each_address_is() {
     let data = tempfile::tempdir().unwrap();
-    let folder = data.path().join("net");
+    let directory = data.path().join("net");
     let before = SystemTime::now() - Duration::from_secs(5);
     for address in ["10.0.0.2", "fd00::2"] {
-        assert!(reserve(&folder, &owner("a"), ip(address)).unwrap());
-        assert!(!reserve(&folder, &owner("a"), ip(address)).unwrap());
-        assert!(!reserve(&folder, &owner("b"), ip(address)).unwrap());
+        assert!(reserve(&directory, &owner("a"), ip(address)).unwrap());
+        assert!(!reserve(&directory, &owner("a"), ip(address)).unwrap());
+        assert!(!reserve(&directory, &owner("b"), ip(address)).unwrap());
     }
-    assert_eq!(fs::read(folder.join("10.0.0.2")).unwrap(), b"a\r\neth0");
+    assert_eq!(fs::read(directory.join("10.0.0.2")).unwrap(), b"a\r\neth0");
     for (name, content) in [
         ("10.0.0.3", ""),
         ("10.0.0.4", "old\n"),
@@ -58,9 +58,9 @@ fn says_whose_each_address_is() {
         ("10.0.0.6", "x\r\n"),
         ("note", "a"),
     ] {
-        fs::write(folder.join(name), content).unwrap();
+        fs::write(directory.join(name), content).unwrap();
     }
-    let seen: Vec<_> = all(&folder).into_iter().map(|r| (r.address, r.owner, r.container_id)).collect();
+    let seen: Vec<_> = all(&directory).into_iter().map(|r| (r.address, r.owner, r.container_id)).collect();
     let want = [
         ("10.0.0.2", Some(owner("a")), "a"),
         ("10.0.0.3", None, ""),
@@ -70,28 +70,28 @@ fn says_whose_each_address_is() {
         ("fd00::2", Some(owner("a")), "a"),
     ];
     assert_eq!(seen, want.map(|(address, owner, id)| (ip(address), owner, id.to_owned())));
-    assert!(all(&folder).iter().all(|r| r.modified > before));
+    assert!(all(&directory).iter().all(|r| r.modified > before));
 }
 
 #[test]
 fn only_what_is_as_it_was_seen_is_released() {
     let data = tempfile::tempdir().unwrap();
-    let folder = data.path().join("net");
+    let directory = data.path().join("net");
     for address in ["10.0.0.2", "10.0.0.3", "10.0.0.4", "fd00::2"] {
-        assert!(reserve(&folder, &owner("a"), ip(address)).unwrap());
+        assert!(reserve(&directory, &owner("a"), ip(address)).unwrap());
     }
-    fs::write(folder.join("10.0.0.5"), "").unwrap();
-    let seen = all(&folder);
+    fs::write(directory.join("10.0.0.5"), "").unwrap();
+    let seen = all(&directory);
     // Meanwhile one went, one is another's, and one was given back and taken again by the same owner.
-    fs::remove_file(folder.join("10.0.0.2")).unwrap();
-    fs::write(folder.join("10.0.0.3"), "b\r\neth0").unwrap();
-    let file = fs::File::options().write(true).open(folder.join("10.0.0.4")).unwrap();
+    fs::remove_file(directory.join("10.0.0.2")).unwrap();
+    fs::write(directory.join("10.0.0.3"), "b\r\neth0").unwrap();
+    let file = fs::File::options().write(true).open(directory.join("10.0.0.4")).unwrap();
     file.set_modified(SystemTime::now() + Duration::from_secs(1)).unwrap();
-    assert_eq!(release(&folder, &seen).unwrap(), 2);
-    let left: Vec<IpAddr> = all(&folder).into_iter().map(|r| r.address).collect();
+    assert_eq!(release(&directory, &seen).unwrap(), 2);
+    let left: Vec<IpAddr> = all(&directory).into_iter().map(|r| r.address).collect();
     assert_eq!(left, [ip("10.0.0.3"), ip("10.0.0.4")]);
-    assert_eq!(release(&folder, &seen).unwrap(), 0);
-    let seen = all(&folder);
-    assert_eq!(release(&folder, &seen[..1]).unwrap(), 1);
-    assert_eq!(all(&folder), seen[1..]);
+    assert_eq!(release(&directory, &seen).unwrap(), 0);
+    let seen = all(&directory);
+    assert_eq!(release(&directory, &seen[..1]).unwrap(), 1);
+    assert_eq!(all(&directory), seen[1..]);
 }

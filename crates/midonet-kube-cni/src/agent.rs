@@ -16,7 +16,7 @@ use tonic::{Code, Status};
 const BIND_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long STATUS waits for an agent that is absent or starting: one that is replaced is away for some seconds, for more
-/// on a busy node. A kubelet that its runtime has told nothing for 30 seconds says that the runtime is down; it asks
+/// on a busy node. A kubelet whose runtime does not answer for 30 seconds reports it as down; it asks
 /// every five, and IPAM is asked in the same call.
 const READY_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -29,7 +29,7 @@ const RELEASE_DEADLINE: Duration = Duration::from_secs(2);
 /// The pauses between two tries of ADD and STATUS.
 const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
 
-/// A call in two steps, with time for other work while the agent does its part.
+/// A call in two steps: the caller can do other work while the agent does its part.
 pub(crate) struct Call<'a, Q, A> {
     socket: &'a Path,
     method: &'a Method<Q, A>,
@@ -43,7 +43,7 @@ pub(crate) fn bind(socket: &Path) -> Call<'_, BindPortRequest, BindPortReply> {
     Call::new(socket, &call::BIND_PORT, BIND_DEADLINE)
 }
 
-/// To take a port out of the network.
+/// To release a port.
 pub(crate) fn release(socket: &Path) -> Call<'_, ReleasePortRequest, ReleasePortReply> {
     Call::new(socket, &call::RELEASE_PORT, RELEASE_DEADLINE)
 }
@@ -72,7 +72,7 @@ pub(crate) fn ready(socket: &Path) -> Result<ReadyReply, Error> {
     }
 }
 
-/// What an agent without the call `Ready` says of itself.
+/// The readiness of an agent without the call `Ready`.
 fn ready_of(status: StatusReply) -> ReadyReply {
     let agent = status.agent.unwrap_or_default();
     ReadyReply { ready: agent.ready, reason: agent.not_ready_reason, serves: true }
@@ -84,7 +84,7 @@ impl<'a, Q: Message, A: Message + Default> Call<'a, Q, A> {
         Self { socket, method, deadline, client: connect(socket, patience), pending: None }
     }
 
-    /// Sends the request. What fails is told by the wait for the answer.
+    /// Sends the request. An error is returned by [`finish`](Self::finish).
     pub(crate) fn start(&mut self, request: &Q) {
         let Ok(client) = &mut self.client else { return };
         match client.start(self.method, request) {

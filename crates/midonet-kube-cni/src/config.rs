@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::runtime_config::RuntimeConfig;
 
-/// Capabilities that a configuration may declare and this plugin has nothing for (CONVENTIONS.md: a plugin acts
-/// on what it asked for, or says that it cannot).
+/// Capabilities that this plugin does not support (CONVENTIONS.md: a plugin acts on the capabilities that its
+/// configuration declares, or reports an error).
 const REFUSED: [&str; 3] = ["aliases", "deviceID", "infinibandGUID"];
 
 /// What the plugin has to know of a network configuration. It has no `Debug`: configurations may hold
@@ -97,7 +97,7 @@ fn mac(root: &Element<'_>) -> Result<Option<Mac>, Invalid> {
     Ok(None)
 }
 
-/// Refuses what no interface can have.
+/// Refuses addresses that no interface can have.
 pub(crate) fn check_mac(mac: Mac) -> Result<Mac, String> {
     let [first, ..] = mac.0;
     if first & 1 == 1 || mac.0 == [0; 6] {

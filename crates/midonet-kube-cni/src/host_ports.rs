@@ -1,6 +1,6 @@
-//! Ports of the node that lead to a Pod (`hostPort`; the capability "portMappings"). The reference plugin `portmap`
-//! makes them, if it is installed beside this one: it is executed for the Pods that have such ports, and for no
-//! other. Without it the agent is told of the ports, and refuses what it cannot serve.
+//! Host ports of Pods (`hostPort`; the capability "portMappings"). The reference plugin `portmap` serves them, if it is
+//! installed beside this one: it is executed for the Pods that have host ports, and for no other. Without it the ports are
+//! in the request to the agent, which refuses what it cannot serve.
 
 use cni::{CniResult, Document, Error, Version, code, delegate};
 use nodeapi::v1::{BindPortRequest, PortMapping};
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::request::Request;
 
-/// The plugin that is executed.
+/// The plugin's name.
 const PORTMAP: &str = "portmap";
 
-/// It is called in this version, which every `portmap` since 1.0.0 (2021) knows.
+/// The CNI version of its calls, which every `portmap` since 1.0.0 (2021) knows.
 const VERSION: Version = Version::V1_0_0;
 
 /// Whether `portmap` serves the ports of this Pod; not if it has none.
@@ -19,7 +19,7 @@ pub(crate) fn are_served(request: &Request) -> bool {
     !request.conf.runtime.port_mappings().is_empty() && delegate::is_installed(PORTMAP, &request.env.path)
 }
 
-/// What the agent is told of a port, without what `portmap` serves.
+/// The request to the agent with limits and host ports, without those that `portmap` serves.
 pub(crate) fn complete(request: &Request, port: BindPortRequest) -> BindPortRequest {
     let mut port = request.conf.runtime.complete(port);
     if are_served(request) {

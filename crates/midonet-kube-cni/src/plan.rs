@@ -255,7 +255,7 @@ fn default_routes(ips: &[(IpNet, IpAddr)]) -> Vec<Route> {
     everything.into_iter().filter(has).map(Route::to).collect()
 }
 
-/// The route through its own next hop or the gateway of its family; what is said to be on the link has none.
+/// The route with its own next hop or the gateway of its family; a route with the scope of the link has none.
 fn through_gateway(route: &Route, ips: &[(IpNet, IpAddr)]) -> Result<Route, Error> {
     let dst = route.dst;
     if route.gw.is_none() && route.scope.is_some_and(|scope| scope >= SCOPE_LINK) {

@@ -6,7 +6,7 @@ use naming::{Mac, PodKey};
 
 use crate::config::{PluginConfig, check_mac};
 
-/// The namespace of what is no Pod, since the runtime named none.
+/// The namespace of attachments without a Pod.
 const NO_NAMESPACE: &str = "cni";
 
 /// A call of the plugin. It has no `Debug`: the configuration may hold secrets.
@@ -16,9 +16,9 @@ pub struct Request {
     pub env: Environment,
     /// The configuration.
     pub conf: PluginConfig,
-    /// The Pod; what is attached without Kubernetes goes by its container id.
+    /// The Pod; without Kubernetes, the container id in [`NO_NAMESPACE`].
     pub pod: PodKey,
-    /// The Pod's UID, if the runtime told it.
+    /// The Pod's UID, if the runtime passed it.
     pub pod_uid: Option<String>,
     /// The MAC address that was asked for.
     pub mac: Option<Mac>,
@@ -27,7 +27,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads the configuration and `CNI_ARGS` in the light of the environment.
+    /// Reads the configuration and `CNI_ARGS`, as far as the command needs them.
     ///
     /// # Errors
     /// Everything that is wrong, under the code of the first.
@@ -76,7 +76,7 @@ impl Request {
         Some(self.conf.net.network.as_str()).filter(|name| *name != CLUSTER_NETWORK)
     }
 
-    /// What the host interface says about whose it is.
+    /// The owner, as the host interface's alias records it.
     pub fn alias(&self) -> PortAlias {
         PortAlias {
             pod: self.pod.clone(),

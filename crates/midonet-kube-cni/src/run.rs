@@ -1,4 +1,4 @@
-//! From a call to what is printed, whatever happens.
+//! From a call to its output, whatever happens.
 
 use std::ffi::OsStr;
 use std::panic::{self, AssertUnwindSafe};
@@ -16,7 +16,7 @@ use crate::{ipam_plugin, verbs};
 /// A runtime writes the configuration at once.
 const STDIN_DEADLINE: Duration = Duration::from_secs(30);
 
-/// VERSION works without stdin, also when somebody typed it.
+/// VERSION works without stdin, also in a terminal.
 const VERSION_DEADLINE: Duration = Duration::from_millis(100);
 
 /// Which plugin this is.
@@ -31,11 +31,11 @@ pub enum Role {
 /// What the process prints, and how it ends.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Output {
-    /// The result or the error; empty if there is nothing to say.
+    /// The result or the error; may be empty.
     pub stdout: String,
     /// For people.
     pub stderr: String,
-    /// Whether the exit code says so.
+    /// Whether the exit code is that of a failure.
     pub failed: bool,
 }
 
@@ -115,7 +115,7 @@ fn about(role: Role) -> String {
     )
 }
 
-/// What the last panic said, and where.
+/// The message and the place of the last panic.
 static PANIC: Mutex<String> = Mutex::new(String::new());
 
 /// A panic is an error like any other: the runtime gets its JSON.

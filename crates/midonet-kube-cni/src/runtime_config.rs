@@ -1,6 +1,6 @@
 //! What the runtime asks for beyond addresses (`runtimeConfig`; CONVENTIONS.md of containernetworking/cni): the
-//! capabilities "bandwidth" and "portMappings". ADD and CHECK need it all; of a DEL's only the ports of the node count,
-//! and what cannot be read of it was never added. Pure.
+//! capabilities "bandwidth" and "portMappings". ADD and CHECK need it all; DEL needs only the host ports, and ignores
+//! what cannot be read: it was never added. Pure.
 
 use std::net::IpAddr;
 
@@ -45,7 +45,7 @@ impl RuntimeConfig {
         Ok(Self { bandwidth, port_mappings })
     }
 
-    /// The ports of the node that are to lead to the Pod.
+    /// The host ports of the Pod.
     pub fn port_mappings(&self) -> &[PortMapping] {
         &self.port_mappings
     }

@@ -1,6 +1,6 @@
-//! Steps to be taken back, last first, unless all went well. A panic takes them back, too.
+//! Steps that are undone, last first, unless all went well. A panic undoes them, too.
 
-/// What to do if the work is not kept.
+/// The steps to undo.
 #[derive(Default)]
 pub(crate) struct Undo<'a>(Vec<Box<dyn FnOnce() + 'a>>);
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use naming::alias::CLUSTER_NETWORK;
-use nodeapi::original::mido_net_kube_node_server::MidoNetKubeNodeServer;
+use nodeapi::legacy::mido_net_kube_node_server::MidoNetKubeNodeServer;
 use nodeapi::v1::node_server::NodeServer;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;

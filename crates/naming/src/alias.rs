@@ -1,20 +1,20 @@
-//! The record that a Pod's host interface carries in its alias (`ip link` shows it): whose it is.
-//! The kernel keeps it through every restart, so that there is no database to lose.
+//! The owner of a Pod's host interface, as its alias records it (`ip link` shows it). The kernel keeps it through every
+//! restart, so that no database is needed.
 
-use crate::PodKey;
+use crate::pod::PodKey;
 
 /// The longest alias in bytes. The kernel refuses one of IFALIASZ (256) bytes, and counts the zero byte that netlink
 /// libraries end the attribute IFLA_IFALIAS with (`dev_set_alias`).
 pub const MAX_LEN: usize = 254;
 
-/// The CNI network of the cluster's Pods, which the agent configures; host-local's folder of addresses has its name,
-/// too.
+/// The CNI network of the cluster's Pods, which the agent configures; host-local's directory of
+/// addresses has the same name.
 pub const CLUSTER_NETWORK: &str = "midonet-pod-network";
 
-/// Written for what is not known or did not fit.
+/// Stands for what is not known or does not fit.
 const UNKNOWN: &str = "-";
 
-/// Whose a host interface is.
+/// The owner of a host interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortAlias {
     /// The Pod.
@@ -23,7 +23,7 @@ pub struct PortAlias {
     pub container_id: String,
     /// The interface's name inside the Pod.
     pub ifname: String,
-    /// The Pod's Kubernetes UID, when the runtime told it.
+    /// The Pod's Kubernetes UID, if the runtime passed it.
     pub pod_uid: Option<String>,
     /// The CNI network's name, unless it is [`CLUSTER_NETWORK`].
     pub network: Option<String>,
@@ -43,9 +43,9 @@ impl PortAlias {
             return whole;
         }
         let mut key = self.pod.to_string();
-        let room = MAX_LEN.saturating_sub(tail.len() + UNKNOWN.len() + 1 + network.len());
-        if key.len() > room {
-            let mut end = room.saturating_sub(1);
+        let space = MAX_LEN.saturating_sub(tail.len() + UNKNOWN.len() + 1 + network.len());
+        if key.len() > space {
+            let mut end = space.saturating_sub(1);
             while !key.is_char_boundary(end) {
                 end -= 1;
             }
@@ -55,7 +55,7 @@ impl PortAlias {
         format!("{key}{tail} {UNKNOWN}{network}")
     }
 
-    /// Reads what [`encode`](Self::encode) wrote; `None` for an alias that is not ours.
+    /// Reads what [`encode`](Self::encode) wrote; `None` for any other alias.
     pub fn parse(alias: &str) -> Option<Self> {
         let mut words = alias.split(' ');
         let (key, container_id, ifname, uid) = (words.next()?, words.next()?, words.next()?, words.next()?);
@@ -73,7 +73,7 @@ impl PortAlias {
         })
     }
 
-    /// Whether the Pod's name is the whole one, so that the Pod can be found at the API server.
+    /// Whether the Pod's name is complete, so that the Pod can be found at the API server.
     pub fn is_whole(&self) -> bool {
         !self.pod.name.ends_with('~')
     }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_name_loses_the_uid_first_and_then_its_end() {
+    fn a_long_name_first_costs_the_uid_and_then_is_shortened() {
         let uid = Some("0e646980-2007-550e-bb96-44dc505bd784");
         let long = alias("default", &"n".repeat(150), uid);
         assert_eq!(PortAlias::parse(&long.encode()), Some(PortAlias { pod_uid: None, ..long }));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_no_record() {
+    fn other_aliases_are_no_record() {
         for text in [
             "",
             "uplink",

@@ -1,14 +1,14 @@
 use uuid::Uuid;
 
-use crate::PodKey;
+use crate::pod::PodKey;
 
-/// The original's UUID name space for everything it makes in MidoNet.
+/// The UUID name space of the legacy midonet-kubernetes for everything that it makes in MidoNet.
 const SPACE: Uuid = Uuid::from_u128(0x3978567e_91c4_465c_a0d1_67575f6b4c7f);
 
 /// The version of the mapping from Kubernetes objects to ids: another number gives other ids.
 const VERSION: &str = "4";
 
-/// The tenant of the original when none is configured.
+/// The default tenant of the legacy midonet-kubernetes.
 pub const DEFAULT_TENANT: &str = "midonetkube";
 
 /// The name space of one tenant's ids: `uuid5(SPACE, "4/" + tenant)`.
@@ -27,12 +27,12 @@ impl Tenant {
         Uuid::new_v5(&self.0, format!("{VERSION}/{kind}/{key}").as_bytes())
     }
 
-    /// The id of a Pod's port (the original's `pod.idForKey`).
+    /// The id of a Pod's port (`pod.idForKey` in the legacy midonet-kubernetes).
     pub fn pod_port(&self, pod: &PodKey) -> Uuid {
         self.id("Pod", &pod.to_string())
     }
 
-    /// The id of a node's own port (the original's `node.portIDForKey`).
+    /// The id of a node's own port (`node.portIDForKey` in the legacy midonet-kubernetes).
     pub fn node_port(&self, node: &str) -> Uuid {
         sub_id(&self.id("Node", node), "Node Port")
     }
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn vectors_of_the_original() {
+    fn vectors_of_the_legacy_project() {
         let tenant = Tenant::default();
         assert_eq!(tenant.0.to_string(), "b6b0f75c-b219-5240-baf8-77c92a28663e");
         assert_eq!(tenant.id("midonet-global", "chain").to_string(), "23b6f94b-2fb5-55b0-9614-3cbb6d6dc17f");

@@ -2,24 +2,24 @@
 
 use sha1::{Digest, Sha1};
 
-use crate::PodKey;
+use crate::pod::PodKey;
 
-/// The node's own end of its pair: it holds the node's address in its podCIDR.
+/// The container side of the node's veth pair: it has the node's address in its podCIDR.
 pub const NODE: &str = "midokube-node";
 
-/// The network's end of the node's pair.
+/// The host side of the node's veth pair.
 pub const MIDO: &str = "midokube-mido";
 
 /// The VXLAN device that carries packets between nodes.
 pub const OVERLAY: &str = "midokube-vxlan";
 
-/// Where what Pods with a limit send has to queue, and where it comes out: each other's peers.
+/// The entry of the shaper, where packets of Pods with a limit are queued; its peer is [`SHAPED`].
 pub const SHAPER: &str = "midokube-shape";
 
-/// See [`SHAPER`].
+/// The exit of the shaper, the peer of [`SHAPER`].
 pub const SHAPED: &str = "midokube-shaped";
 
-/// What the host interface of every Pod begins with; eleven hexadecimal digits follow.
+/// The prefix of the host interface's name of every Pod; eleven hexadecimal digits follow.
 pub const POD_PREFIX: &str = "mido";
 
 /// The host interface of a Pod: `mido` and the first 11 digits of the SHA-1 of "namespace/name".
@@ -31,7 +31,7 @@ pub fn for_pod(pod: &PodKey) -> String {
     name
 }
 
-/// Whether an interface's name is of the form of a Pod's.
+/// Whether this has the form of a Pod's host interface's name.
 pub fn is_pods(name: &str) -> bool {
     let digit = |c: u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
     name.strip_prefix(POD_PREFIX).is_some_and(|rest| rest.len() == 11 && rest.bytes().all(digit))
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn vectors_of_the_original() {
+    fn vectors_of_the_legacy_project() {
         assert_eq!(for_pod(&PodKey::new("foo", "bar")), "mido17cdeaefa5c");
         assert_eq!(for_pod(&PodKey::new("default", "web-0")), "mido24d07f86e30");
     }

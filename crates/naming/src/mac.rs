@@ -16,14 +16,14 @@ pub const GATEWAY_MAC: Mac = Mac([0x02, 0x6d, 0x69, 0x64, 0x6f, 0x01]);
 /// The MAC inside the tunnel: of `midokube-vxlan` on every node, as source and as destination.
 pub const OVERLAY_MAC: Mac = Mac([0x02, 0x6d, 0x69, 0x64, 0x6f, 0x02]);
 
-/// The MAC that the original derives from an object's key: `ac:ca:ba` and the first three bytes of
+/// The MAC that the legacy midonet-kubernetes derives from an object's key: `ac:ca:ba` and the first three bytes of
 /// the key's SHA-256.
 pub fn key_mac(key: &str) -> Mac {
     let [a, b, c, ..] = Sha256::digest(key.as_bytes()).0;
     Mac([0xac, 0xca, 0xba, a, b, c])
 }
 
-/// The MAC of the inner end of one attachment: unicast, locally administered, and 46 bits of a hash
+/// The MAC of the container side of one attachment: unicast, locally administered, and 46 bits of a hash
 /// of what the CNI specification makes unique, so that it is known before the interface exists.
 pub fn attachment_mac(container_id: &str, ifname: &str) -> Mac {
     let [a, b, c, d, e, f, ..] = Sha256::digest(format!("{container_id}/{ifname}").as_bytes()).0;
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn vectors_of_the_original() {
+    fn vectors_of_the_legacy_project() {
         assert_eq!(key_mac("hey").to_string(), "ac:ca:ba:fa:69:0b");
         assert_eq!(key_mac("k").to_string(), "ac:ca:ba:82:54:c3");
     }

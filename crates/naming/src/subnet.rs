@@ -1,5 +1,5 @@
 //! Who has which address of a node's podCIDR: the first is the virtual gateway's, the second the
-//! node's, the rest the Pods'. Counted from the address as written, like the original does, not from
+//! node's, the rest the Pods'. Counted from the address as written, as the legacy midonet-kubernetes does, not from
 //! the masked one.
 
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 /// A podCIDR that is too small for a gateway, a node and one Pod.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("podCIDR {0} has no room for a gateway, a node and a Pod: give nodes at least a /29 or a /125")]
+#[error("podCIDR {0} is too small for a gateway, a node and a Pod: give nodes at least a /29 or a /125")]
 pub struct TooSmall(IpNet);
 
 /// The virtual gateway's address: podCIDR + 1.
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_has_no_room() {
+    fn refuses_what_is_too_small() {
         for cidr in ["10.1.2.0/30", "10.1.2.4/32", "fd00::/126", "10.1.2.255/24", "255.255.255.255/8"] {
             let cidr: IpNet = cidr.parse().unwrap();
             assert_eq!(first_pod(cidr), Err(TooSmall(cidr)));

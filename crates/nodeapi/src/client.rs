@@ -1,4 +1,4 @@
-//! The callers' end: one HTTP/2 connection, used by one thread, without a runtime around it.
+//! The client: one HTTP/2 connection, used by one thread, without an async runtime.
 //!
 //! The plugin is started for every Pod and makes one call. A runtime, its reactor and its layers would take
 //! longer than the call.
@@ -25,10 +25,10 @@ pub use connect::ConnectError;
 use connect::Stream;
 use drive::drive;
 
-/// More than this is no answer: a node's status with some thousand ports has a few hundred KiB.
-const LONGEST: usize = 64 << 20;
+/// The largest answer, in bytes: a node's status with some thousand ports has a few hundred KiB.
+const LARGEST: usize = 64 << 20;
 
-/// A message's frame in gRPC: one byte that tells of compression, four of length.
+/// The prefix of a gRPC message, in bytes: one for compression, four for the length.
 const PREFIX: usize = 5;
 
 /// A call of the service: its path, and what it takes and gives.
@@ -45,7 +45,7 @@ impl<Q, A> Method<Q, A> {
     }
 }
 
-/// A connection to the agent. Once it broke it stays so: whoever calls decides whether to connect again.
+/// A connection to the agent. It does not reconnect by itself.
 pub struct Client {
     requests: SendRequest<Bytes>,
     connection: Connection<Stream, Bytes>,
@@ -53,7 +53,7 @@ pub struct Client {
     patience: Duration,
 }
 
-/// A call that is under way; [`Client::finish`] waits for its answer.
+/// A call in progress; [`Client::finish`] waits for its answer.
 #[must_use]
 pub struct Pending<A> {
     response: ResponseFuture,
@@ -92,7 +92,7 @@ impl Client {
         self.finish(pending)
     }
 
-    /// Sends a call, and leaves the agent to it.
+    /// Sends a call without waiting for its answer.
     ///
     /// # Errors
     /// The connection broke.
@@ -123,7 +123,7 @@ impl Client {
         while let Some(data) = self.wait(deadline, |cx| body.poll_data(cx))? {
             let data = data.map_err(|e| broken(&e))?;
             let _ = body.flow_control().release_capacity(data.len());
-            if content.len() + data.len() > LONGEST {
+            if content.len() + data.len() > LARGEST {
                 return Err(Status::internal("the answer is too large"));
             }
             content.extend_from_slice(&data);
@@ -158,7 +158,7 @@ fn broken(error: &h2::Error) -> Status {
     Status::unavailable(format!("the connection broke: {error}"))
 }
 
-/// What headers or trailers say of a call's end; `None` if nothing.
+/// The status in headers or trailers, if there is one.
 fn status(headers: Option<&HeaderMap>) -> Option<Result<(), Status>> {
     let status = Status::from_header_map(headers?)?;
     Some(if status.code() == tonic::Code::Ok { Ok(()) } else { Err(status) })

@@ -1,5 +1,5 @@
-//! The gRPC service of the node agent, both ends: the CNI plugin and the people's tool call, the agent
-//! answers. It lives on a Unix socket that only root can reach.
+//! The gRPC service of the node agent, client and server: the CNI plugin and `midokube` call, the agent answers. It is on
+//! a Unix socket that only root can reach.
 
 mod client;
 mod server;
@@ -9,17 +9,17 @@ pub use prost::Message;
 pub use client::{Client, ConnectError, Method, Pending};
 pub use server::{ListenError, Listener, PeerStream, Socket, incoming, listen};
 
-/// Where the agent listens, unless it is told otherwise.
+/// The default path of the agent's socket.
 pub const SOCKET: &str = "/var/run/midonet-kube-node/api";
 
-/// The original's package `nodeapi`: two calls, kept wire-compatible.
+/// The package `nodeapi` of the legacy midonet-kubernetes: two calls, kept wire-compatible.
 #[allow(
     missing_docs,
     unused_qualifications,
     clippy::all,
     reason = "generated; the .proto file has the documentation"
 )]
-pub mod original {
+pub mod legacy {
     tonic::include_proto!("nodeapi");
 }
 

@@ -24,7 +24,7 @@ pub struct ListenError {
     source: io::Error,
 }
 
-/// The socket's file, which somebody else may remove or replace: it can be made again. Clones are handles on one.
+/// The socket's file, which others may remove or replace: it can be created again. Clones refer to the same socket.
 #[derive(Debug, Clone)]
 pub struct Socket(Arc<Inner>);
 
@@ -36,25 +36,25 @@ struct Inner {
     listeners: mpsc::Sender<UnixListener>,
 }
 
-/// Where connections arrive: those of the socket that was made last.
+/// The listener: its connections are those of the last socket that was created.
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
     now: UnixListener,
-    /// Those that were made since.
+    /// Those that were created since.
     next: mpsc::Receiver<UnixListener>,
 }
 
-/// Makes the socket, open to root alone. A socket file left by an agent that is gone is replaced, so
-/// the caller makes sure beforehand that it is the only agent of the node.
+/// Creates the socket, for root alone. A socket file of an agent that has ended is replaced, so the caller makes sure
+/// beforehand that it is the only agent of the node.
 ///
-/// A directory that is missing is made, with mode 0700. One that is there keeps its mode; it must be root's and
-/// writable by nobody else, who could put a socket of their own there.
+/// A missing directory is created with mode 0700. An existing one keeps its mode; it must be owned by root and writable by
+/// root alone, since others could replace the socket.
 ///
 /// # Errors
 /// [`ListenError`] names the socket and what failed.
 pub fn listen(socket: &Path) -> Result<Listener, ListenError> {
-    // Not whatever the path leads to: it may be somebody else's file.
+    // A symbolic link is not followed: it may lead to another file.
     if std::fs::symlink_metadata(socket).is_ok_and(|file| !file.file_type().is_socket()) {
         let source = io::Error::other("it is no socket: remove it, or name another path");
         return Err(ListenError { socket: socket.to_owned(), what: "use what is there", source });
@@ -77,7 +77,7 @@ impl Stream for Listener {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            // First what waits at the socket that was there before: those calls live on.
+            // First the connections of the former socket: those calls continue.
             if let Poll::Ready(accepted) = self.now.poll_accept(cx) {
                 return Poll::Ready(Some(accepted.map(|(stream, _)| stream)));
             }
@@ -90,14 +90,14 @@ impl Stream for Listener {
 }
 
 impl Socket {
-    /// What keeps callers from the listener, if anything: the file is gone, another, or not as it was made.
+    /// Why clients cannot connect, if that is so: the file is gone, another, or its mode or owner changed.
     pub fn problem(&self) -> Option<String> {
         let Inner { path, made, .. } = &*self.0;
         let made = *made.lock().unwrap_or_else(PoisonError::into_inner);
         let path = path.display();
         match std::fs::symlink_metadata(&self.0.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some(format!("{path} is gone")),
-            Err(error) => Some(format!("cannot look at {path}: {error}")),
+            Err(error) => Some(format!("cannot stat {path}: {error}")),
             Ok(file) if !file.file_type().is_socket() || identity(&file) != made => {
                 Some(format!("{path} was replaced by another file"))
             }
@@ -108,11 +108,11 @@ impl Socket {
         }
     }
 
-    /// Makes the socket anew, in the place of whatever is there. Calls under way go on.
+    /// Creates the socket again, and replaces whatever is there. Calls in progress continue.
     ///
     /// # Errors
-    /// [`ListenError`] names the socket and what failed; or nobody serves it any more.
-    pub fn make_again(&self) -> Result<(), ListenError> {
+    /// [`ListenError`] names the socket and what failed, or the server has ended.
+    pub fn recreate(&self) -> Result<(), ListenError> {
         let Inner { path, made, listeners } = &*self.0;
         let (listener, identity) = bind(path)?;
         listeners.try_send(listener).map_err(|error| ListenError {
@@ -125,7 +125,7 @@ impl Socket {
     }
 }
 
-/// A listener, and what its file is known by.
+/// A listener, and the device and inode numbers of its file.
 fn bind(socket: &Path) -> Result<(UnixListener, (u64, u64)), ListenError> {
     let fail = |what| move |source| ListenError { socket: socket.to_owned(), what, source };
     if let Some(directory) = socket.parent() {
@@ -139,7 +139,7 @@ fn bind(socket: &Path) -> Result<(UnixListener, (u64, u64)), ListenError> {
     }
     let listener = UnixListener::bind(socket).map_err(fail("bind"))?;
     std::fs::set_permissions(socket, PermissionsExt::from_mode(MODE)).map_err(fail("protect"))?;
-    let file = std::fs::symlink_metadata(socket).map_err(fail("look at it"))?;
+    let file = std::fs::symlink_metadata(socket).map_err(fail("stat it"))?;
     Ok((listener, identity(&file)))
 }
 
@@ -147,7 +147,7 @@ fn identity(file: &Metadata) -> (u64, u64) {
     (file.dev(), file.ino())
 }
 
-/// Makes the directory, or refuses one in which others than root could replace the socket.
+/// Creates the directory, or refuses one in which others than root could replace the socket.
 fn make_directory(directory: &Path) -> io::Result<()> {
     let found = match std::fs::metadata(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -169,8 +169,8 @@ fn make_directory(directory: &Path) -> io::Result<()> {
     )))
 }
 
-/// The connections of the processes that run as root; others are closed unheard, and told to
-/// `refused` by their uid.
+/// The connections of processes that run as root. Others, of unauthorized peers, are closed unread, and their uid is passed
+/// to `refused`.
 pub fn incoming(
     listener: Listener,
     mut refused: impl FnMut(u32) + Send,

@@ -1,4 +1,4 @@
-//! Both ends of the socket: a call goes through, only root is heard, an absent agent is said so.
+//! Client and server: calls, unauthorized peers, absent agents.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,8 +8,8 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nodeapi::original::mido_net_kube_node_server::{MidoNetKubeNode, MidoNetKubeNodeServer};
-use nodeapi::original::{
+use nodeapi::legacy::mido_net_kube_node_server::{MidoNetKubeNode, MidoNetKubeNodeServer};
+use nodeapi::legacy::{
     AddPodAnnotationReply, AddPodAnnotationRequest, DeletePodAnnotationReply, DeletePodAnnotationRequest,
 };
 use nodeapi::{Client, Method, Socket};
@@ -57,8 +57,8 @@ fn serve(socket: &Path) -> tokio::runtime::Runtime {
 
 #[test]
 fn a_call_goes_through_and_a_hung_agent_meets_the_deadline() {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("run/api");
+    let tempdir = tempfile::tempdir().unwrap();
+    let socket = tempdir.path().join("run/api");
     let _agent = serve(&socket);
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&socket), mode(socket.parent().unwrap())), (0o600, 0o700));
@@ -85,8 +85,8 @@ fn a_call_goes_through_and_a_hung_agent_meets_the_deadline() {
 
 #[test]
 fn calls_go_on_while_their_callers_do_other_things() {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("api");
+    let tempdir = tempfile::tempdir().unwrap();
+    let socket = tempdir.path().join("api");
     let _agent = serve(&socket);
     let mut client = Client::connect(&socket, DEADLINE).unwrap();
     let request = |key: &str| AddPodAnnotationRequest { key: key.into(), ..Default::default() };
@@ -97,11 +97,11 @@ fn calls_go_on_while_their_callers_do_other_things() {
 
 #[test]
 fn an_agent_that_ends_or_talks_nonsense_is_unavailable() {
-    let folder = tempfile::tempdir().unwrap();
-    for (name, says) in [("silent", &b""[..]), ("stranger", b"HTTP/1.1 400 Bad Request\r\n\r\n")] {
-        let socket = folder.path().join(name);
+    let tempdir = tempfile::tempdir().unwrap();
+    for (name, says) in [("silent", &b""[..]), ("other", b"HTTP/1.1 400 Bad Request\r\n\r\n")] {
+        let socket = tempdir.path().join(name);
         let listener = UnixListener::bind(&socket).unwrap();
-        let stranger = std::thread::spawn(move || {
+        let other = std::thread::spawn(move || {
             let mut stream = listener.accept().unwrap().0;
             stream.write_all(says).unwrap();
         });
@@ -109,21 +109,21 @@ fn an_agent_that_ends_or_talks_nonsense_is_unavailable() {
             .map_err(|error| Status::unavailable(error.to_string()))
             .and_then(|mut client| client.call(&ADD, &AddPodAnnotationRequest::default()));
         assert_eq!(called.unwrap_err().code(), tonic::Code::Unavailable, "{name}");
-        stranger.join().unwrap();
+        other.join().unwrap();
     }
 }
 
 #[test]
-fn a_second_agent_takes_the_place_of_a_dead_one() {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("api");
+fn a_second_agent_replaces_one_that_ended() {
+    let tempdir = tempfile::tempdir().unwrap();
+    let socket = tempdir.path().join("api");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { drop(nodeapi::listen(&socket).unwrap()) });
     let _agent = serve(&socket);
     Client::connect(&socket, DEADLINE).unwrap();
 }
 
-/// Serves [`Echo`] where `make_again` can be tried.
+/// Serves [`Echo`] where `recreate` can be tried.
 fn serve_socket(path: &Path) -> (tokio::runtime::Runtime, Socket) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let listener = runtime.block_on(async { nodeapi::listen(path).unwrap() });
@@ -134,9 +134,9 @@ fn serve_socket(path: &Path) -> (tokio::runtime::Runtime, Socket) {
 }
 
 #[test]
-fn a_removed_or_replaced_socket_is_made_again_and_calls_under_way_live_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("run/api");
+fn a_removed_or_replaced_socket_is_recreated_and_calls_in_progress_continue() {
+    let tempdir = tempfile::tempdir().unwrap();
+    let path = tempdir.path().join("run/api");
     let (runtime, socket) = serve_socket(&path);
     let request = |key: &str| AddPodAnnotationRequest { key: key.into(), ..Default::default() };
     let mut before = Client::connect(&path, DEADLINE).unwrap();
@@ -147,7 +147,7 @@ fn a_removed_or_replaced_socket_is_made_again_and_calls_under_way_live_on() {
     let breaks: [(&str, &dyn Fn()); 6] = [
         ("is gone", &|| std::fs::remove_file(&path).unwrap()),
         ("is gone", &|| std::fs::remove_dir_all(directory).unwrap()),
-        ("is gone", &|| std::fs::rename(directory, folder.path().join("elsewhere")).unwrap()),
+        ("is gone", &|| std::fs::rename(directory, tempdir.path().join("elsewhere")).unwrap()),
         ("replaced by another file", &|| {
             std::fs::remove_file(&path).unwrap();
             drop(UnixListener::bind(&path).unwrap());
@@ -162,7 +162,7 @@ fn a_removed_or_replaced_socket_is_made_again_and_calls_under_way_live_on() {
         break_it();
         let told = socket.problem().unwrap();
         assert!(told.contains(problem) && told.contains(path.to_str().unwrap()), "{told}");
-        runtime.block_on(async { socket.make_again().unwrap() });
+        runtime.block_on(async { socket.recreate().unwrap() });
         assert_eq!(socket.problem(), None, "{problem}");
         let mut after = Client::connect(&path, DEADLINE).unwrap();
         assert_eq!(after.call(&ADD, &request("after")).unwrap().error, "after", "{problem}");
@@ -170,21 +170,21 @@ fn a_removed_or_replaced_socket_is_made_again_and_calls_under_way_live_on() {
     }
     std::fs::remove_file(&path).unwrap();
     std::fs::create_dir(&path).unwrap();
-    let error = runtime.block_on(async { socket.make_again().unwrap_err().to_string() });
+    let error = runtime.block_on(async { socket.recreate().unwrap_err().to_string() });
     assert!(error.contains("remove what is there"), "{error}");
     std::fs::remove_dir(&path).unwrap();
-    runtime.block_on(async { socket.make_again().unwrap() });
+    runtime.block_on(async { socket.recreate().unwrap() });
     Client::connect(&path, DEADLINE).unwrap();
 }
 
 #[test]
 fn a_directory_that_is_there_keeps_its_mode_and_must_be_roots_alone() {
-    let folder = tempfile::tempdir().unwrap();
+    let tempdir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let listen =
         |directory: &Path| runtime.block_on(async { nodeapi::listen(&directory.join("api")).map(drop) });
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-    let directory = folder.path().join("run");
+    let directory = tempdir.path().join("run");
     std::fs::create_dir(&directory).unwrap();
     for (owner, group, set) in [(0, 0, 0o755), (0, 0, 0o750), (0, 7009, 0o755), (0, 0, 0o775)] {
         std::os::unix::fs::chown(&directory, Some(owner), Some(group)).unwrap();
@@ -208,15 +208,15 @@ fn a_directory_that_is_there_keeps_its_mode_and_must_be_roots_alone() {
     let error = listen(&directory).unwrap_err().to_string();
     assert!(error.contains("it is no socket"), "{error}");
     assert_eq!(std::fs::read_to_string(directory.join("api")).unwrap(), "another's");
-    let made = folder.path().join("new/below");
+    let made = tempdir.path().join("new/below");
     listen(&made).unwrap();
     assert_eq!((mode(&made), mode(made.parent().unwrap())), (0o700, 0o700));
 }
 
 #[test]
 fn an_absent_agent_is_named_with_the_remedy() {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("api");
+    let tempdir = tempfile::tempdir().unwrap();
+    let socket = tempdir.path().join("api");
     let error = Client::connect(&socket, DEADLINE).err().unwrap().to_string();
     assert!(
         error.contains(&socket.display().to_string()) && error.contains("is midonet-kube-node running"),

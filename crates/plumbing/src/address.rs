@@ -14,7 +14,7 @@ pub(crate) fn family(address: std::net::IpAddr) -> AddressFamily {
 }
 
 /// Gives a link an address. No route comes with it: everything goes through the gateway. No duplicate
-/// address detection: nobody else on the link could answer, and it would cost a second.
+/// address detection: there is no other host on the link, and it would cost a second.
 pub(crate) fn add(ifindex: u32, ifname: &str, address: IpNet) -> Request {
     let mut message = AddressMessage::default();
     message.header.family = family(address.addr());

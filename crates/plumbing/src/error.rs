@@ -61,5 +61,5 @@ impl fmt::Display for Error {
     }
 }
 
-// The cause is part of the message: a chain of errors would tell it twice.
+// The cause is part of the message: a chain of errors would repeat it.
 impl std::error::Error for Error {}

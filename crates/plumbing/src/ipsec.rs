@@ -20,7 +20,7 @@ const FLAGS: usize = 4;
 /// Whether this namespace has IPsec policies for packets that leave it. A kernel without IPsec has none.
 ///
 /// # Errors
-/// The kernel does not tell.
+/// The kernel does not answer.
 pub fn protects_what_leaves() -> Result<bool> {
     match outgoing_policies() {
         Ok(count) => Ok(count > 0),

@@ -1,5 +1,5 @@
 //! Notifications of changes: of this namespace's links, addresses, routes, rules, forwarding settings,
-//! queueing disciplines, nftables and IPsec policies. What it was is not told: who hears of a change looks.
+//! queueing disciplines, nftables and IPsec policies. They do not say what changed.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::netlink::is_echo;
 
 /// RTNLGRP_LINK, _IPV4_IFADDR, _IPV6_IFADDR, _IPV4_ROUTE, _IPV6_ROUTE, _IPV4_RULE, _IPV6_RULE, _TC, _IPV4_NETCONF,
-/// _IPV6_NETCONF (linux/rtnetlink.h). The last two tell of forwarding and rp_filter, of each interface and of all.
+/// _IPV6_NETCONF (linux/rtnetlink.h). The last two are about forwarding and rp_filter, of each interface and of all.
 const ROUTE_GROUPS: [u32; 10] = [1, 5, 9, 7, 11, 8, 19, 4, 24, 25];
 
 /// NFNLGRP_NFTABLES (linux/netfilter/nfnetlink.h).
@@ -30,13 +30,13 @@ const LINK_MESSAGES: [u16; 2] = [16, 17];
 /// Large enough for any one event.
 const BUFFER: usize = 32 * 1024;
 
-/// Sockets that the kernel tells of every change in the namespace they were made in.
+/// Sockets that get notifications of every change in their namespace.
 #[derive(Debug)]
 pub struct Monitor {
     sockets: Vec<Socket>,
 }
 
-/// What a [`Monitor`] heard.
+/// The changes that a [`Monitor`] was notified of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Heard {
     /// Something changed.
@@ -59,7 +59,7 @@ impl Monitor {
         Ok(Self { sockets: [route].into_iter().chain(nftables).chain(policies).collect() })
     }
 
-    /// Waits for a change, at most so long. All that came by then count as one. It may end early, with nothing heard.
+    /// Waits for a change, until the deadline. All that came by then count as one. It may return early without a change.
     ///
     /// # Errors
     /// The sockets fail.

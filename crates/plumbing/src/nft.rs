@@ -1,4 +1,4 @@
-//! nftables: the table of this project, which is replaced as a whole in one transaction; and reading everybody's rules.
+//! nftables: the table of this project, which is replaced as a whole in one transaction; and reading all rules.
 
 mod ask;
 mod batch;
@@ -61,7 +61,7 @@ impl Masquerade {
 /// The table as the kernel has it; `None` if there is none. Equal as long as nobody changed it.
 ///
 /// # Errors
-/// The kernel does not tell.
+/// The kernel does not answer.
 pub fn find() -> Result<Option<Table>> {
     table::read(TABLE, CHAIN)
 }

@@ -44,7 +44,7 @@ pub fn ensure(name: &str, mac: [u8; 6], mtu: u32, port: u16) -> Result<u32> {
 /// Whether an interface is such a device with that UDP port.
 ///
 /// # Errors
-/// The kernel does not tell.
+/// The kernel does not answer.
 pub fn is(name: &str, port: u16) -> Result<bool> {
     let mut netlink = Netlink::here()?;
     match netlink.find(name)? {

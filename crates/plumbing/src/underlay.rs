@@ -52,7 +52,7 @@ pub fn holder(local: IpAddr) -> Result<Uplink> {
 /// The interface with this ifindex, if there is one.
 ///
 /// # Errors
-/// The kernel does not tell.
+/// The kernel does not answer.
 pub fn uplink(netlink: &mut Netlink, ifindex: u32) -> Result<Option<Uplink>> {
     let link = link::get(netlink, ifindex)?;
     Ok(link.map(|link| Uplink {
@@ -68,7 +68,7 @@ pub fn uplink(netlink: &mut Netlink, ifindex: u32) -> Result<Option<Uplink>> {
 /// learned of the path's MTU is left out: it is forgotten again.
 ///
 /// # Errors
-/// The kernel does not tell.
+/// The kernel does not answer.
 pub fn path(netlink: &mut Netlink, from: IpAddr, to: IpAddr) -> Result<Option<Path>> {
     let bits = if to.is_ipv4() { 32 } else { 128 };
     let mut message = RouteMessage::default();

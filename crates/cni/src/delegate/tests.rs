@@ -109,7 +109,7 @@ fn a_hung_plugin_is_killed_with_its_children() {
     let pid = pid();
     let gone = || match std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())) {
         Err(_) => true,
-        // Nobody waits for an orphan in a container without an init: dead is enough.
+        // Nobody waits for an orphan in a container without an init: a zombie is enough.
         Ok(stat) => stat.contains(") Z "),
     };
     while !gone() {

@@ -90,7 +90,7 @@ fn before_0_3_0_there_is_one_address_of_each_family() {
     for version in [Version::V0_1_0, Version::V0_2_0] {
         let got = result.to_json(version);
         assert_eq!(got, json!({"cniVersion": version.as_str(), "ip4": v4, "ip6": v6, "dns": dns}));
-        // Interfaces, more addresses and what routes have beside a next hop: all that is lost on the way.
+        // Interfaces, more addresses and what routes have beside a next hop: none of that is kept.
         let mut back = CniResult {
             interfaces: vec![],
             routes: result.routes.iter().map(|r| Route { gw: r.gw, ..Route::to(r.dst) }).collect(),

@@ -1,11 +1,10 @@
 //! Who holds what, without reading every reservation: a table of owners and the addresses they hold, in
 //! `<dataDir>/.owners/<network>`, where no network can be.
 //!
-//! host-local knows nothing of it, so whether the index is complete is told by two times. At the end of
-//! each change the modification time of the network's directory is set to one in the past, and that of the
+//! host-local does not know it, so two times show whether the index is complete. At the end of each change the modification time of the network's directory is set to one in the past, and that of the
 //! index to exactly so much later as belongs to this boot of the machine. Whoever else makes or removes a
 //! file in the directory, and a crash before the end of a change, leaves the present time there, a power cut
-//! is followed by another boot, and the index is not believed: everything is read, and it is made anew.
+//! is followed by another boot, and the index is invalid: everything is read, and it is built again.
 //! What it says of an owner is compared with the files themselves, too.
 
 use std::collections::BTreeMap;
@@ -36,7 +35,7 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Opens the index of the network whose directory this is, if it can be believed.
+    /// Opens the index of the network whose directory this is, if it is valid.
     pub(super) fn open(place: &Path, network: &FileStat) -> Option<Self> {
         let file = file(place, false).ok()?;
         let stat = fstat(&file).ok()?;
@@ -72,7 +71,7 @@ impl Index {
         Some(index)
     }
 
-    /// The reservations whose files say exactly this; `None` if only reading all of them can tell.
+    /// The reservations whose files have exactly this content; `None` if all of them have to be read.
     pub(super) fn look_up(&self, network: &OwnedFd, content: &[u8]) -> Option<Vec<Reservation>> {
         let owner = page::owner(content)?;
         let (_, page) = self.page(&owner)?;
@@ -89,7 +88,7 @@ impl Index {
         self.file.write_all_at(&page::replace(&page, &owner, &names.join(","))?, at).ok()
     }
 
-    /// Says that the index is complete now.
+    /// Marks the index as complete.
     pub(super) fn seal(&self, network: &OwnedFd) -> Option<()> {
         let time = SystemTime::now().checked_sub(PAST)?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
         futimens(&self.file, &TimeSpec::UTIME_OMIT, &TimeSpec::from_duration(time + later()?)).ok()?;

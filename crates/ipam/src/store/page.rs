@@ -36,8 +36,8 @@ pub(super) fn find<'a>(page: &'a [u8], owner: &[u8]) -> Option<&'a [u8]> {
     lines(page).find(|(found, _)| *found == owner).map(|(_, names)| names)
 }
 
-/// The page with these as the owner's addresses, or without the owner if there are none; `None` if there
-/// is no room.
+/// The page with these as the owner's addresses, or without the owner if there are none; `None` if it
+/// does not fit.
 pub(super) fn replace(page: &[u8], owner: &[u8], names: &str) -> Option<Vec<u8>> {
     let mut text = Vec::with_capacity(SIZE);
     let own = Some((owner, names.as_bytes())).filter(|_| !names.is_empty());

@@ -11,9 +11,9 @@ use cni::{Call, CniResult, Document};
 use ipam::{Error, Ipam};
 use serde_json::{Value, json};
 
-/// A network's folder, and the configuration that names it.
+/// A network's directory, and the configuration that names it.
 pub(crate) struct Network {
-    pub(crate) folder: tempfile::TempDir,
+    pub(crate) directory: tempfile::TempDir,
     pub(crate) config: Document,
 }
 
@@ -22,13 +22,13 @@ impl Network {
         Self::within(&std::env::temp_dir(), ipam)
     }
 
-    /// One whose folder is in this one.
+    /// One whose directory is in this one.
     pub(crate) fn within(parent: &Path, mut ipam: Value) -> Self {
-        let folder = tempfile::tempdir_in(parent).unwrap();
-        ipam["dataDir"] = json!(folder.path());
+        let directory = tempfile::tempdir_in(parent).unwrap();
+        ipam["dataDir"] = json!(directory.path());
         let config = json!({"cniVersion": "1.1.0", "name": "net", "type": "x", "ipam": ipam});
         let config = Document::parse(config.to_string().into()).unwrap();
-        Self { folder, config }
+        Self { directory, config }
     }
 
     pub(crate) fn dual() -> Self {
@@ -51,7 +51,7 @@ impl Network {
     }
 
     pub(crate) fn directory(&self) -> PathBuf {
-        self.folder.path().join("net")
+        self.directory.path().join("net")
     }
 
     /// The files named by addresses, and nothing that is left over.
@@ -82,7 +82,7 @@ pub(crate) fn files(directory: &Path) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The folder of the reference plugins.
+/// The directory of the reference plugins.
 pub(crate) fn plugins() -> String {
     testkit::reference("cni/host-local").parent().unwrap().to_str().unwrap().to_owned()
 }

@@ -53,7 +53,7 @@ impl Range {
     }
 }
 
-/// What host-local's folder holds, and how it changes.
+/// What host-local's directory holds, and how it changes.
 pub(crate) struct Model {
     pub(crate) sets: Vec<Vec<Range>>,
     pub(crate) reserved: BTreeMap<IpAddr, Attachment>,
@@ -97,7 +97,7 @@ impl Model {
         } else {
             let held = self.reserved.iter().filter(|(_, o)| *o == owner).map(|(a, _)| *a);
             if held.into_iter().any(|a| self.range_of(set, a).is_some()) {
-                // Which of several it names is the order of the folder.
+                // Which of several it names is the order of the directory.
                 return Err(format!(" has been allocated to {}, duplicate", owner.container_id));
             }
             self.next_free(set).ok_or(format!("no IP addresses available in range set: {text}"))?

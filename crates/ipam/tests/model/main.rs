@@ -76,17 +76,17 @@ fn verb() -> impl Strategy<Value = Verb> {
     ]
 }
 
-/// Does the calls on a fresh folder; `theirs` says which of them host-local does.
+/// Does the calls on a fresh directory; `theirs` says which of them host-local does.
 fn run(
     sets: Vec<Vec<Range>>,
     calls: &[(Verb, usize, bool)],
     path: Option<&str>,
 ) -> Result<(), TestCaseError> {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let ranges: Vec<Vec<Value>> = sets.iter().map(|set| set.iter().map(Range::json).collect()).collect();
     let base = json!({
         "cniVersion": "1.0.0", "name": "net", "type": "x",
-        "ipam": {"type": "host-local", "dataDir": folder.path(), "ranges": ranges},
+        "ipam": {"type": "host-local", "dataDir": directory.path(), "ranges": ranges},
     });
     let mut model = Model { sets, reserved: BTreeMap::new(), last: BTreeMap::new() };
     for (verb, place, theirs) in calls {
@@ -138,7 +138,7 @@ fn run(
                 model.reserved.retain(|_, o| valid.contains(o));
             }
         }
-        prop_assert_eq!(common::files(&folder.path().join("net")), model.files());
+        prop_assert_eq!(common::files(&directory.path().join("net")), model.files());
         let full = (0..model.sets.len()).any(|set| model.next_free(set).is_none());
         prop_assert_eq!(Ipam::InProcess.status(&call).is_err(), full);
     }

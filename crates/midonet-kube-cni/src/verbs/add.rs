@@ -5,7 +5,7 @@ use plumbing::link;
 use plumbing::veth::Namespaces;
 use serde_json::Value;
 
-use super::{open_netns, owner, refuse_own, warn};
+use super::support::{open_netns, owner, refuse_own, warn};
 use crate::error::kernel;
 use crate::plan::{Plan, release_request, veth_pair};
 use crate::request::Request;

@@ -4,7 +4,7 @@ use naming::pod_host_interface;
 use plumbing::link;
 use plumbing::veth::{self, DifferenceKind, Namespaces};
 
-use super::{is_ours, open_netns, refuse_own};
+use super::support::{is_ours, open_netns, refuse_own};
 use crate::error::kernel;
 use crate::plan::Plan;
 use crate::request::Request;

@@ -5,7 +5,7 @@ use nodeapi::v1::ReleasePortRequest;
 use plumbing::veth::Namespaces;
 use plumbing::{Link, NetNs};
 
-use super::{is_ours, owner, refuse_own, warn};
+use super::support::{is_ours, owner, refuse_own, warn};
 use crate::error::kernel;
 use crate::plan::release_request;
 use crate::request::Request;

@@ -4,7 +4,7 @@ use naming::alias::PortAlias;
 use plumbing::Link;
 use plumbing::veth::Namespaces;
 
-use super::{owner, warn};
+use super::support::{owner, warn};
 use crate::agent;
 use crate::error::kernel;
 use crate::plan::release_request;

@@ -15,7 +15,7 @@ fn chain(node: &Node) -> [Value; 5] {
         json!({"type": "loopback"}),
         node.config.clone(),
         json!({
-            "type": "tuning", "dataDir": node.folder.path().join("tuning"), "mtu": 1400,
+            "type": "tuning", "dataDir": node.directory.path().join("tuning"), "mtu": 1400,
             "sysctl": {"net.core.somaxconn": "500", "net.ipv4.ip_forward": "1"},
         }),
         json!({"type": "bandwidth", "ingressRate": 10_000_000, "ingressBurst": 1_000_000}),
@@ -82,7 +82,7 @@ fn check_tells_that_a_later_plugin_cut_the_pod_off() {
     let tuning = |mac: Value| {
         let mut tuning = mac;
         tuning["type"] = json!("tuning");
-        tuning["dataDir"] = json!(node.folder.path().join("tuning"));
+        tuning["dataDir"] = json!(node.directory.path().join("tuning"));
         tuning
     };
     // The datapath lets only the MAC address pass that it was told of.
@@ -107,13 +107,13 @@ fn check_tells_that_a_later_plugin_cut_the_pod_off() {
 }
 
 #[test]
-fn an_interface_of_an_earlier_plugin_is_no_room_for_ours() {
+fn an_interface_of_an_earlier_plugin_is_not_replaced() {
     let node = Node::new("midonet-kube-ipam");
     let agent = Agent::start(&node.socket());
     let pod = Sandbox::new("", "web-0");
     let ptp = json!({
         "type": "ptp",
-        "ipam": {"type": "host-local", "dataDir": node.folder.path().join("ptp"), "subnet": "192.0.2.0/24"},
+        "ipam": {"type": "host-local", "dataDir": node.directory.path().join("ptp"), "subnet": "192.0.2.0/24"},
     });
     let cnitool = Cnitool::new(&node, "1.1.0", &[ptp, node.config.clone()]);
     let add = cnitool.run("add", &pod, &[]);

@@ -14,22 +14,22 @@ const NETWORK: &str = naming::alias::CLUSTER_NETWORK;
 /// A configuration list on a node, and what libcni remembers of it.
 pub(crate) struct Cnitool<'a> {
     node: &'a Node,
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl<'a> Cnitool<'a> {
     /// Writes the list of these plugins in that version of the specification.
     pub(crate) fn new(node: &'a Node, version: &str, plugins: &[Value]) -> Self {
-        let folder = node.folder.path().join(testkit::unique("list"));
+        let directory = node.directory.path().join(testkit::unique("list"));
         for name in ["net.d", "bin", "var"] {
-            std::fs::create_dir_all(folder.join(name)).unwrap();
+            std::fs::create_dir_all(directory.join(name)).unwrap();
         }
         for name in ["midonet-kube-cni", "midonet-kube-ipam"] {
-            symlink(env!("CARGO_BIN_EXE_midonet-kube-cni"), folder.join("bin").join(name)).unwrap();
+            symlink(env!("CARGO_BIN_EXE_midonet-kube-cni"), directory.join("bin").join(name)).unwrap();
         }
         let list = json!({"cniVersion": version, "name": NETWORK, "plugins": plugins});
-        std::fs::write(folder.join("net.d/10-net.conflist"), list.to_string()).unwrap();
-        Self { node, folder }
+        std::fs::write(directory.join("net.d/10-net.conflist"), list.to_string()).unwrap();
+        Self { node, directory }
     }
 
     /// `cnitool VERB`; `more` are variables, such as `CAP_ARGS`.
@@ -37,13 +37,14 @@ impl<'a> Cnitool<'a> {
         // libcni remembers results below /var/lib/cni: the node has its own.
         let script = "mount --bind \"$1\" /var/lib && shift && exec \"$@\"";
         let mut command = self.node.host.command("unshare");
-        command.args(["--mount", "sh", "-ec", script, "sh"]).arg(self.folder.join("var"));
+        command.args(["--mount", "sh", "-ec", script, "sh"]).arg(self.directory.join("var"));
         command.arg(testkit::reference("cnitool")).args([verb, NETWORK]).arg(sandbox.netns.path());
         let plugins = testkit::reference("cni/host-local");
-        let path = format!("{}:{}", self.folder.join("bin").display(), plugins.parent().unwrap().display());
+        let path =
+            format!("{}:{}", self.directory.join("bin").display(), plugins.parent().unwrap().display());
         let args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={}", sandbox.pod);
         command
-            .env("NETCONFPATH", self.folder.join("net.d"))
+            .env("NETCONFPATH", self.directory.join("net.d"))
             .envs([("CNI_PATH", path.as_str()), ("CNI_ARGS", &args)])
             .envs(more.iter().copied());
         let output = command.stdin(Stdio::null()).output().unwrap();
@@ -57,7 +58,7 @@ impl<'a> Cnitool<'a> {
 
     /// The file in which libcni keeps an attachment's result.
     pub(crate) fn cached(&self) -> Option<PathBuf> {
-        let files = std::fs::read_dir(self.folder.join("var/cni/results")).ok()?;
+        let files = std::fs::read_dir(self.directory.join("var/cni/results")).ok()?;
         files.map(|file| file.unwrap().path()).next()
     }
 }

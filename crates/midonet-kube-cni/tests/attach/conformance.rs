@@ -64,8 +64,8 @@ fn a_runtime_adds_checks_and_deletes_in_every_version() {
                 assert_eq!((interfaces.len(), &interfaces[0]["name"]), (2, &json!(OUTER)));
                 assert!(interfaces[0].get("sandbox").is_none(), "the first is the node's: {result}");
                 assert_eq!(interfaces[1]["sandbox"], json!(pod.netns.path()));
-                let inner = pod.netns.run(|| plumbing::link::find("eth0")).unwrap().unwrap();
-                let mac = inner.mac.map(|byte| format!("{byte:02x}")).join(":");
+                let link = pod.netns.run(|| plumbing::link::find("eth0")).unwrap().unwrap();
+                let mac = link.mac.map(|byte| format!("{byte:02x}")).join(":");
                 assert_eq!(interfaces[1]["mac"], json!(mac));
             }
             agent.calls();

@@ -11,23 +11,23 @@ use serde_json::{Value, json};
 use crate::node::Answer;
 use crate::schema::{VERSIONS, assert_error, assert_result, has_check};
 
-/// One of the two plugins, with a data folder of its own.
+/// One of the two plugins, with a data directory of its own.
 struct Plugin {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     program: PathBuf,
 }
 
 impl Plugin {
     fn both() -> [Self; 2] {
-        let folder = tempfile::tempdir().unwrap();
-        let program = folder.path().join("midonet-kube-ipam");
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("midonet-kube-ipam");
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_midonet-kube-cni"), &program).unwrap();
         let reference = testkit::reference("cni/host-local");
-        [Self { folder, program }, Self { folder: tempfile::tempdir().unwrap(), program: reference }]
+        [Self { directory, program }, Self { directory: tempfile::tempdir().unwrap(), program: reference }]
     }
 
     fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.directory.path().join("data")
     }
 
     /// Another network plugin's call of its IPAM plugin.
@@ -89,7 +89,7 @@ fn config(version: &str, ipam: &Value) -> Value {
 }
 
 fn resolv_conf(plugins: &[Plugin; 2]) -> PathBuf {
-    let path = plugins[0].folder.path().join("resolv.conf");
+    let path = plugins[0].directory.path().join("resolv.conf");
     std::fs::write(&path, "nameserver 192.0.2.3\nsearch a.test b.test\noptions ndots:5\n").unwrap();
     path
 }

@@ -74,7 +74,7 @@ fn without_portmap_the_agent_says_what_it_cannot_serve() {
     let node = Node::new("midonet-kube-ipam");
     let agent = Agent::start(&node.socket());
     let pod = Sandbox::new("c1", "web-0");
-    let nothing = node.folder.path().join("bin");
+    let nothing = node.directory.path().join("bin");
     std::fs::create_dir(&nothing).unwrap();
     let path = ("CNI_PATH", nothing.to_str().unwrap());
     agent.refuse(Some(Status::unimplemented("runtimeConfig.portMappings: not yet")));
@@ -91,7 +91,7 @@ fn a_portmap_that_fails_leaves_nothing_and_keeps_the_address_until_it_works() {
     let node = Node::new("midonet-kube-ipam");
     let _agent = Agent::start(&node.socket());
     let pod = Sandbox::new("c1", "web-0");
-    let bin = node.folder.path().join("bin");
+    let bin = node.directory.path().join("bin");
     std::fs::create_dir(&bin).unwrap();
     let portmap = |text: &str| script(&bin.join("portmap"), text);
     let call = |verb: &str| node.call(verb, &pod, &with_ports(&node), &[("CNI_PATH", bin.to_str().unwrap())]);
@@ -119,7 +119,7 @@ fn a_pod_without_ports_costs_no_call_of_portmap() {
     let node = Node::new("midonet-kube-ipam");
     let _agent = Agent::start(&node.socket());
     let pod = Sandbox::new("c1", "web-0");
-    let bin = node.folder.path().join("bin");
+    let bin = node.directory.path().join("bin");
     std::fs::create_dir(&bin).unwrap();
     let called = bin.join("called");
     script(&bin.join("portmap"), &format!("echo called >> {}; exit 1", called.display()));

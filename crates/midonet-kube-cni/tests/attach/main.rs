@@ -27,9 +27,12 @@ fn add_check_del() {
         let pod = Sandbox::new("c1", "web-0");
         let result = node.add(&pod).result();
         let sandbox = pod.netns.path().to_str().unwrap();
-        let outer = "mido24d07f86e30";
+        let host_ifname = "mido24d07f86e30";
         assert_eq!(result["cniVersion"], "1.1.0");
-        assert_eq!(result["interfaces"][0], json!({"name": outer, "mac": "02:6d:69:64:6f:01", "mtu": 1450}));
+        assert_eq!(
+            result["interfaces"][0],
+            json!({"name": host_ifname, "mac": "02:6d:69:64:6f:01", "mtu": 1450})
+        );
         assert_eq!(
             (&result["interfaces"][1]["name"], &result["interfaces"][1]["sandbox"]),
             (&json!("eth0"), &json!(sandbox))
@@ -42,7 +45,7 @@ fn add_check_del() {
             ])
         );
         let links = node.interfaces();
-        assert_eq!((links.len(), links[0].name.as_str(), links[0].up), (1, outer, true));
+        assert_eq!((links.len(), links[0].name.as_str(), links[0].up), (1, host_ifname, true));
         assert_eq!(links[0].alias, "default/web-0 c1 eth0 -");
         let bound = agent.last_bind();
         assert_eq!(
@@ -119,7 +122,7 @@ fn an_agent_that_refuses_leaves_nothing() {
         assert!(code == 102 && msg.contains("raise --max-endpoints"), "{code} {msg}");
         assert_eq!(agent.calls(), ["bind default/web-0 c1", "release default/web-0 c1"]);
         node.assert_clean(&pod);
-        assert_eq!(node.host.run(plumbing::link::list).unwrap().len(), 1, "not even a dead interface");
+        assert_eq!(node.host.run(plumbing::link::list).unwrap().len(), 1, "not even a retired interface");
 
         agent.refuse(None);
         node.add(&pod).result();
@@ -233,7 +236,7 @@ fn the_nodes_own_namespace_is_refused() {
 }
 
 #[test]
-fn the_gateways_and_the_nodes_addresses_are_given_back() {
+fn the_gateways_and_the_nodes_addresses_are_released() {
     for (start, holder) in [("10.244.1.1", "the gateway"), ("10.244.1.2", "the node")] {
         let node = Node::new("midonet-kube-ipam");
         let agent = Agent::start(&node.socket());
@@ -270,9 +273,9 @@ fn bad_calls_say_everything_and_touch_nothing() {
 fn under_its_other_name_it_is_the_allocator_alone() {
     let node = Node::new("midonet-kube-ipam");
     let pod = Sandbox::new("c1", "web-0");
-    let plugin = node.folder.path().join("midonet-kube-ipam");
+    let plugin = node.directory.path().join("midonet-kube-ipam");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_midonet-kube-cni"), &plugin).unwrap();
-    let path = node.folder.path().to_str().unwrap();
+    let path = node.directory.path().to_str().unwrap();
     let call = cni::Call {
         container_id: "c1",
         netns: None,

@@ -11,7 +11,7 @@ use testkit::Namespace;
 /// A node; everything on it goes with this value.
 pub(crate) struct Node {
     pub(crate) host: Namespace,
-    pub(crate) folder: tempfile::TempDir,
+    pub(crate) directory: tempfile::TempDir,
     pub(crate) config: Value,
 }
 
@@ -31,13 +31,13 @@ pub(crate) struct Answer {
 
 impl Node {
     pub(crate) fn new(ipam_type: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let range = |subnet: &str, start: &str, gateway: &str| json!([{"subnet": subnet, "rangeStart": start, "gateway": gateway}]);
         let config = json!({
             "cniVersion": "1.1.0", "name": CLUSTER_NETWORK, "type": "midonet-kube-cni",
-            "mtu": 1450, "socket": folder.path().join("run/api"),
+            "mtu": 1450, "socket": directory.path().join("run/api"),
             "ipam": {
-                "type": ipam_type, "dataDir": folder.path().join("ipam"),
+                "type": ipam_type, "dataDir": directory.path().join("ipam"),
                 "ranges": [
                     range("10.244.1.0/24", "10.244.1.3", "10.244.1.1"),
                     range("fd44:0:0:1::/64", "fd44:0:0:1::3", "fd44:0:0:1::1"),
@@ -45,11 +45,11 @@ impl Node {
                 "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
             },
         });
-        Self { host: Namespace::new(), folder, config }
+        Self { host: Namespace::new(), directory, config }
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
-        self.folder.path().join("run/api")
+        self.directory.path().join("run/api")
     }
 
     /// Runs the plugin for a sandbox with this configuration and these variables more.
@@ -88,10 +88,11 @@ impl Node {
 
     /// The addresses that are reserved.
     pub(crate) fn reserved(&self) -> Vec<String> {
-        let Ok(folder) = std::fs::read_dir(self.folder.path().join("ipam").join(CLUSTER_NETWORK)) else {
+        let Ok(directory) = std::fs::read_dir(self.directory.path().join("ipam").join(CLUSTER_NETWORK))
+        else {
             return vec![];
         };
-        let names = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let names = directory.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<String> =
             names.filter(|n| n != "lock" && !n.starts_with("last_reserved")).collect();
         names.sort();

@@ -62,9 +62,9 @@ fn the_nearest_to_the_runtime_says_the_mac() {
         }
         let call = |verb| node.call(verb, &pod, &whole, &[("CNI_ARGS", &args)]);
         assert_eq!(call("ADD").result()["interfaces"][1]["mac"], want);
-        let inner = pod.netns.run(|| plumbing::link::find("eth0")).unwrap().unwrap();
+        let link = pod.netns.run(|| plumbing::link::find("eth0")).unwrap().unwrap();
         assert_eq!(
-            (inner.mac.map(|byte| format!("{byte:02x}")).join(":").as_str(), agent.last_bind().mac.as_str()),
+            (link.mac.map(|byte| format!("{byte:02x}")).join(":").as_str(), agent.last_bind().mac.as_str()),
             (want, want)
         );
         call("DEL").result();
@@ -73,7 +73,7 @@ fn the_nearest_to_the_runtime_says_the_mac() {
 }
 
 #[test]
-fn del_is_best_effort_and_always_gives_back() {
+fn del_is_best_effort_and_always_releases() {
     for ipam in ["midonet-kube-ipam", "host-local"] {
         for (what, change, variables) in [
             ("no namespace", json!({}), vec![("CNI_NETNS", "")]),
@@ -222,8 +222,8 @@ fn errors_have_the_specifications_codes() {
 #[test]
 fn without_a_command_it_says_what_it_is() {
     for name in ["midonet-kube-cni", "midonet-kube-ipam"] {
-        let folder = tempfile::tempdir().unwrap();
-        let program = folder.path().join(name);
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join(name);
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_midonet-kube-cni"), &program).unwrap();
         let output = std::process::Command::new(&program).env_remove("CNI_COMMAND").output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();

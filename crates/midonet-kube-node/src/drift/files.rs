@@ -90,7 +90,7 @@ impl Files {
 
     fn look_at_socket(&self, report: &mut Report) {
         let Some(problem) = self.socket.problem() else { return };
-        match self.socket.make_again() {
+        match self.socket.recreate() {
             Ok(()) => report.repaired.push(Drift::new("socket", problem)),
             Err(error) => {
                 report.unserved = Some(format!(

@@ -1,8 +1,8 @@
 //! The two calls of midonet-kubernetes, answered as its agent answers them.
 
 use naming::annotation;
-use nodeapi::original::mido_net_kube_node_server::MidoNetKubeNode;
-use nodeapi::original::{
+use nodeapi::legacy::mido_net_kube_node_server::MidoNetKubeNode;
+use nodeapi::legacy::{
     AddPodAnnotationReply, AddPodAnnotationRequest, DeletePodAnnotationReply, DeletePodAnnotationRequest,
 };
 use objects::{Annotator, PodRef};

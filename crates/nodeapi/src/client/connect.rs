@@ -1,4 +1,4 @@
-//! The socket itself: never blocks, and says nothing of when to try again, which [`super::drive`] knows.
+//! The socket: it never blocks, and wakes nobody, since [`super::drive`] polls it.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -49,7 +49,7 @@ impl Stream {
             let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
             match socket.connect(&address) {
                 Ok(()) => return Ok(Self(Rc::new(Inner { socket, full: Cell::new(false) }))),
-                // unix(7): so many wait to be accepted that there is no room.
+                // unix(7): the listener's backlog is full.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {
                     thread::sleep(PAUSE);
                 }

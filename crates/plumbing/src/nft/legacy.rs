@@ -1,7 +1,7 @@
 //! Rules that iptables made without nf_tables (iptables-legacy), in nf_tables' terms: the table `filter` of each family.
 //!
 //! The kernel gives them by getsockopt(2) as one block of entries (linux/netfilter_ipv4/ip_tables.h,
-//! linux/netfilter_ipv6/ip6_tables.h). It makes a table for whoever asks, so only one that is there is asked for.
+//! linux/netfilter_ipv6/ip6_tables.h). A request creates the table, so only existing ones are requested.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -153,7 +153,7 @@ impl Layout {
             .iter()
             .filter_map(|(hook, _)| Some(word(info, 56 + 4 * *hook as usize)? as usize))
             .collect();
-        // Names first: jumps are told by where a chain begins.
+        // Names first: the target of a jump is where a chain begins.
         let starts = self.starts(entries, &begins);
         let (mut chain, mut at) = (String::new(), 0);
         while let Some((entry, next)) = self.entry(entries, at) {

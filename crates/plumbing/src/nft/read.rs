@@ -1,4 +1,4 @@
-//! Reading everybody's rules.
+//! Reading all rules.
 
 use std::io;
 

@@ -15,7 +15,7 @@ pub(crate) struct Ruleset {
     /// A chain that is not here is not known.
     pub(crate) chains: BTreeMap<(Table, String), Vec<Vec<Step>>>,
     pub(crate) sets: BTreeMap<(Table, String), Set>,
-    /// Names of all chains: they tell whose a table is.
+    /// The names of all chains: they show which program made a table.
     pub(crate) names: BTreeSet<(Table, String)>,
 }
 

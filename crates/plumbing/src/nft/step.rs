@@ -29,9 +29,9 @@ pub(crate) enum Step {
     SetMark,
     /// Nothing that matters here.
     Nothing,
-    /// What takes the packet away, nobody here knows where to (a queue, a proxy).
+    /// Takes the packet to an unknown destination (a queue, a proxy).
     Elsewhere,
-    /// Nothing is known of it: it may end the rule, and load anything.
+    /// Unknown: it may end the rule, and load anything.
     Unknown,
 }
 

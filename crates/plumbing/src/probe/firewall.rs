@@ -97,11 +97,11 @@ fn named(base: &Base) -> String {
     format!("nftables chain {} {} {}", base.table.0, base.table.1, base.chain)
 }
 
-/// Why packets of tunnels that come in by that interface meet somebody's rules: a chain that drops what it does not
-/// know, or names their port. `None`: nothing there is about them.
+/// Why firewall rules are about packets of tunnels from this interface: a chain drops by default, or names their port. `None`:
+/// no rule is about them.
 ///
 /// # Errors
-/// The kernel does not tell.
+/// The kernel does not answer.
 pub fn filters_tunnels(tunnel_address: IpAddr, tunnel_port: u16, uplink: &str) -> Result<Option<String>> {
     let ruleset = read::read(&[INPUT])?;
     let packet =

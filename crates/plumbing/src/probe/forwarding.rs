@@ -34,7 +34,7 @@ pub struct WrongSetting {
 /// since the node was made a router. To write their values puts them right.
 ///
 /// # Errors
-/// The kernel does not tell.
+/// The kernel does not answer.
 pub fn wrong_settings(
     inside: &str,
     tunnel_address: IpAddr,

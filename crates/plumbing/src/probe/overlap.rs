@@ -16,7 +16,7 @@ use crate::netlink::Netlink;
 /// a larger network is no harm, since its own route is the more specific one. `None`: none does.
 ///
 /// # Errors
-/// The kernel does not tell.
+/// The kernel does not answer.
 pub fn overlaps(ranges: &[IpNet], tunnel_address: IpAddr) -> Result<Option<(IpNet, String)>> {
     let mut netlink = Netlink::here()?;
     let own: Vec<(u32, IpNet)> = address::list(&mut netlink)?;

@@ -70,7 +70,7 @@ impl Bits {
         }
     }
 
-    /// Whether it is that value; `None`: what is known of it does not tell.
+    /// Whether it has this value; `None`: not enough is known.
     pub(super) fn equals(&self, value: &[u8]) -> Option<bool> {
         let mut known = self.value.iter().zip(&self.known).zip(value);
         if known.any(|((is, known), wanted)| (is ^ wanted) & known != 0) {

@@ -37,7 +37,7 @@ impl Question {
         self.node_addresses.iter().map(IpNet::addr).find(|address| Family::of(*address) == family)
     }
 
-    /// What a Pod's address may be: the next after the node's.
+    /// A possible address of a Pod: the next after the node's.
     pub(super) fn pod_address(&self, family: Family) -> Option<IpAddr> {
         Some(match self.node_address(family)? {
             IpAddr::V4(address) => Ipv4Addr::from(u32::from(address).checked_add(1)?).into(),

@@ -62,13 +62,13 @@ impl Probe<'_> {
         self.links.iter().find(|link| link.ifindex == ifindex).map_or("nowhere", |link| link.name.as_str())
     }
 
-    /// Routes within our ranges that somebody else made, if packets take them.
+    /// Routes of others within our ranges, if packets take them.
     fn inside_the_ranges(&mut self, routes: &[FibRoute]) {
         let ranges = self.ranges_of_addresses();
         for found in routes {
             let Some(range) = ranges.iter().find(|range| range.contains(&found.dst)) else { continue };
             let is_ours = found.is_own || (self.inside.is_some() && self.inside == Some(found.ifindex));
-            // Those that come with an address are told with it.
+            // Those that come with an address are reported as an overlap.
             if found.table == LOCAL
                 || found.protocol == RouteProtocol::Kernel
                 || is_ours

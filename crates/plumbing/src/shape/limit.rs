@@ -37,7 +37,7 @@ pub fn limit(ifindex: u32, bucket: Option<Bucket>) -> Result<()> {
 /// The interfaces of this thread's namespace that have a token bucket at their root.
 ///
 /// # Errors
-/// The kernel does not tell.
+/// The kernel does not answer.
 pub fn limited() -> Result<BTreeMap<u32, Queue>> {
     let at_root =
         tc::disciplines(&mut Netlink::here()?)?.into_iter().filter(|d| d.header.parent == TcHandle::ROOT);

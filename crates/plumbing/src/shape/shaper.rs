@@ -71,7 +71,7 @@ impl Shaper {
     /// The first difference from what [`ensure`](Self::ensure) makes; `None` if there is none.
     ///
     /// # Errors
-    /// The kernel does not tell.
+    /// The kernel does not answer.
     pub fn difference(self, entry: &str, exit: &str) -> Result<Option<String>> {
         let mut netlink = Netlink::here()?;
         let Some((entry, exit)) = pair(&mut netlink, entry, exit)? else {
@@ -138,7 +138,7 @@ impl Shaper {
     /// The classes that have a queue.
     ///
     /// # Errors
-    /// The kernel does not tell.
+    /// The kernel does not answer.
     pub fn classes(self) -> Result<BTreeMap<u16, Queue>> {
         let mut netlink = Netlink::here()?;
         let queues =

@@ -37,7 +37,7 @@ pub(crate) fn join_block(ifindex: u32, ifname: &str) -> Request {
 /// some may be missing, since the kernel continues by position (`tc_dump_qdisc`): ask [`in_block`] then.
 ///
 /// # Errors
-/// The kernel does not tell.
+/// The kernel does not answer.
 pub fn block_members() -> Result<BTreeSet<u32>> {
     let all = disciplines(&mut Netlink::here()?)?.into_iter().filter(is_of_block);
     Ok(all.map(|qdisc| qdisc.header.index.cast_unsigned()).collect())
@@ -59,7 +59,7 @@ pub(crate) fn join(netlink: &mut Netlink, link: &Link) -> Result<()> {
 /// Whether an interface of this thread's namespace is in the shared block.
 ///
 /// # Errors
-/// The kernel does not tell.
+/// The kernel does not answer.
 pub fn in_block(ifindex: u32) -> Result<bool> {
     is_member(&mut Netlink::here()?, ifindex)
 }
@@ -75,7 +75,7 @@ pub(super) fn is_of_block(qdisc: &TcMessage) -> bool {
 /// The id of the first program of a block; `None` without any.
 ///
 /// # Errors
-/// The kernel does not tell.
+/// The kernel does not answer.
 pub fn block_program(block: u32) -> Result<Option<u32>> {
     let mut message = TcMessage::default();
     message.header.index = TcHeader::TCM_IFINDEX_MAGIC_BLOCK.cast_signed();

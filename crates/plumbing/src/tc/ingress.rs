@@ -24,7 +24,7 @@ const OWNER: u32 = 0x6d6a;
 const AT_INGRESS: TcHandle = TcHandle { major: u16::MAX, minor: 0xfff2 };
 const AT_EGRESS: TcHandle = TcHandle { major: u16::MAX, minor: 0xfff3 };
 
-/// The lowest runs first. Filters of one priority are of one kind and protocol, so that somebody else's may take some.
+/// The lowest runs first. Filters of one priority are of one kind and protocol, so that others' filters may take some.
 const PRIORITIES: std::ops::RangeInclusive<u32> = 1..=8;
 
 /// A filter that is there.
@@ -74,16 +74,16 @@ pub fn attach_ingress(ifindex: u32, program: BorrowedFd<'_>, name: &str) -> Resu
     outcome
 }
 
-/// The kernel's number of the program of that name which [`attach_ingress`] put at an interface; `None` without any.
+/// The id of the program of this name that [`attach_ingress`] attached to an interface; `None` without any.
 ///
 /// # Errors
-/// The kernel does not tell.
+/// The kernel does not answer.
 pub fn ingress_program(ifindex: u32, name: &str) -> Result<Option<u32>> {
     Ok(find(&mut Netlink::here()?, ifindex, name)?.and_then(|found| found.program))
 }
 
-/// Takes the program of that name away from every interface but some, and with it the qdiscs that were made for it
-/// and have nobody else's filters. Returns the names of the interfaces that had it.
+/// Detaches the program of this name from every interface but some, and deletes the qdiscs that were created for it
+/// and have no other filters. Returns the names of the interfaces that had it.
 ///
 /// # Errors
 /// The kernel refuses.
@@ -97,7 +97,7 @@ pub fn detach_ingress(name: &str, except: &[u32]) -> Result<Vec<String>> {
         }
         let Some(found) = find(&mut netlink, link.ifindex, name)? else { continue };
         request::ignore_missing(netlink.request(Request {
-            what: format!("take the program {name} away from {}", link.name),
+            what: format!("detach the program {name} from {}", link.name),
             message: RouteNetlinkMessage::DelTrafficFilter(filter(
                 link.ifindex,
                 found.priority,
@@ -114,7 +114,7 @@ pub fn detach_ingress(name: &str, except: &[u32]) -> Result<Vec<String>> {
 }
 
 fn find(netlink: &mut Netlink, ifindex: u32, name: &str) -> Result<Option<Found>> {
-    let what = format!("look for the program {name} at interface {ifindex}");
+    let what = format!("find the program {name} at interface {ifindex}");
     for priority in PRIORITIES {
         for handle in [OWNER, GUEST] {
             let message = RouteNetlinkMessage::GetTrafficFilter(filter(ifindex, priority, handle));
@@ -133,7 +133,7 @@ fn find(netlink: &mut Netlink, ifindex: u32, name: &str) -> Result<Option<Found>
     Ok(None)
 }
 
-/// In doubt somebody has some there.
+/// If the kernel does not answer, it is assumed to have filters.
 fn has_filters(netlink: &mut Netlink, ifindex: u32) -> bool {
     [AT_INGRESS, AT_EGRESS].into_iter().any(|parent| {
         let mut message = TcMessage::default();

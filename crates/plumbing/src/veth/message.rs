@@ -32,8 +32,8 @@ pub(super) fn create(pair: &VethPair, netns: Option<&NetNs>) -> Request {
     request::create(&pair.host_ifname, attributes)
 }
 
-/// A veth uses one queue, but unless told so it is made with one for every CPU, whose others are taken away
-/// again, which waits for RCU.
+/// A veth uses one queue. By default the kernel creates one for every CPU and then removes the others, which waits for
+/// RCU.
 fn one_queue() -> [LinkAttribute; 2] {
     [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)]
 }

@@ -47,7 +47,7 @@ impl<'a> Namespaces<'a> {
     /// The host's interface of this name, without its statistics.
     ///
     /// # Errors
-    /// The kernel does not tell.
+    /// The kernel does not answer.
     pub fn host_link(&mut self, name: &str) -> Result<Option<Link>> {
         self.host.find(name)
     }
@@ -55,7 +55,7 @@ impl<'a> Namespaces<'a> {
     /// The container's interface of this name, without its statistics.
     ///
     /// # Errors
-    /// The kernel does not tell.
+    /// The kernel does not answer.
     pub fn container_link(&mut self, name: &str) -> Result<Option<Link>> {
         self.inside().find(name)
     }
@@ -64,7 +64,7 @@ impl<'a> Namespaces<'a> {
     /// under whatever name.
     ///
     /// # Errors
-    /// The kernel does not tell.
+    /// The kernel does not answer.
     pub fn host_side_of(&mut self, ifname: &str) -> Result<Option<Link>> {
         let Some(link) = self.container_link(ifname)?.filter(|link| link.peer != 0) else { return Ok(None) };
         Ok(link::get(&mut self.host, link.peer)?.filter(|host_side| host_side.is_peer_of(&link)))
@@ -100,7 +100,7 @@ impl<'a> Namespaces<'a> {
         ])?;
         let (name, inside) = (pair.ifname.as_str(), self.inside());
         let (ifindex, mac) = (inside.index(name)?, inside.mac(name)?);
-        // A driver may take an address and not say that it did not.
+        // A driver may ignore the address without an error.
         if mac != pair.mac {
             let (has, wanted) = (text(mac), text(pair.mac));
             return Err(Error::other(
@@ -146,7 +146,7 @@ impl<'a> Namespaces<'a> {
     /// # Errors
     /// The kernel refuses.
     pub fn retire(&mut self, host_side: &Link, ifname: Option<&str>) -> Result<()> {
-        // The container side first: if this ends half-way, the host side still names the owner.
+        // The container side first: if this process is killed in between, the host side still names the owner.
         if let (Some(inside), Some(ifname)) = (&mut self.inside, ifname)
             && let Some(link) = inside.find(ifname)?
             && link.is_peer_of(host_side)

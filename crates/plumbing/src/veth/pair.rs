@@ -63,7 +63,7 @@ pub(super) fn settings(pair: &VethPair) -> Vec<(String, &'static str)> {
     let has = |v4: bool| pair.addresses.iter().any(|net| net.addr().is_ipv4() == v4);
     if let Some(forwarding) = pair.forwarding {
         let value = if forwarding { "1" } else { "0" };
-        // A Pod's end that does not forward IPv4 is told so in the message that sets it up.
+        // The message that sets the container side up also switches its IPv4 forwarding off.
         if has(true) && forwarding {
             settings.push(("ipv4/ip_forward".into(), value));
         }

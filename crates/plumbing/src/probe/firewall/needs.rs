@@ -15,9 +15,9 @@ pub(super) const FORWARD: u32 = 2;
 pub(super) const OUTPUT: u32 = 3;
 pub(super) const HOOKS: [u32; 4] = [PREROUTING, INPUT, FORWARD, OUTPUT];
 
-/// What Pods ask of the outside most: HTTPS.
+/// The most common port of the outside: HTTPS.
 const OUTSIDE_PORT: u16 = 443;
-/// What there is on every node: the kubelet's port.
+/// A port that is open on every node: the kubelet's.
 const NODE_PORT: u16 = 10250;
 
 /// A packet that has to pass, and what is lost if it does not.

@@ -1,4 +1,4 @@
-//! Folders as a crash, another program or somebody's hand left them.
+//! Directorys as a crash, another program or somebody's hand left them.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -72,7 +72,7 @@ fn what_a_crash_leaves_breaks_nothing() {
     assert_eq!(net.addresses(), ["10.0.0.3", "10.0.0.5", "fd00::4", "fd00::5"]);
 }
 
-/// A power cut may empty files whose folder is complete, and says so.
+/// A power cut may empty files whose directory is complete, and says so.
 #[test]
 fn an_emptied_file_is_found_before_a_range_counts_as_full() {
     for subnet in ["10.0.0.0/29", "fd00::/125"] {
@@ -149,7 +149,7 @@ fn what_is_no_file_is_neither_read_nor_removed() {
 #[test]
 fn nothing_is_made_or_written_where_a_link_leads() {
     let net = Network::dual();
-    let (directory, outside) = (net.directory(), net.folder.path().join("outside"));
+    let (directory, outside) = (net.directory(), net.directory.path().join("outside"));
     fs::create_dir(&directory).unwrap();
     fs::write(&outside, "not ours").unwrap();
     for set in ["0", "1"] {
@@ -159,7 +159,7 @@ fn nothing_is_made_or_written_where_a_link_leads() {
     assert_eq!(fs::read_to_string(&outside).unwrap(), "not ours");
 
     fs::remove_file(directory.join("lock")).unwrap();
-    let absent = net.folder.path().join("absent");
+    let absent = net.directory.path().join("absent");
     symlink(&absent, directory.join("lock")).unwrap();
     let error = net.add("b").unwrap_err();
     assert!(error.code() == 5 && error.to_string().contains("lock"), "{error}");
