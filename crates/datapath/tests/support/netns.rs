@@ -8,6 +8,8 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use testkit::{Namespace, packet};
 
+use super::ifindex;
+
 /// No answer within this time is none.
 const PATIENCE: Duration = Duration::from_secs(60);
 
