@@ -185,13 +185,6 @@ pub enum LogFormat {
     Json,
 }
 
-impl Paths {
-    /// The file of the last known Nodes.
-    pub fn nodes(&self) -> PathBuf {
-        self.cache_dir.join("nodes.json")
-    }
-}
-
 /// Something wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 /// Every kind of problem: the values of the metric's label.
-pub const KINDS: [&str; 25] = [
+pub const KINDS: [&str; 26] = [
     "accept_ra",
     "disable_ipv6",
     "foreign_cni_config",
@@ -23,6 +23,7 @@ pub const KINDS: [&str; 25] = [
     "mtu",
     "network",
     "not_forwarded",
+    "object",
     "overlap",
     "peer_route",
     "plugin",
@@ -43,6 +44,8 @@ pub const KINDS: [&str; 25] = [
 pub enum Origin {
     /// The cluster's objects: what of them is left out.
     Objects,
+    /// Objects that cannot be used at all.
+    Invalid,
     /// Making the kernel agree with them.
     Network,
     /// The node's own settings, firewall and routes.

@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use futures::StreamExt;
 use ipnet::IpNet;
 use model::{Model, Ranges};
-use objects::{Change, Connection, Key, Object, Snapshot};
+use objects::{Connection, Delta, InvalidObjects, Node, Selector};
 use tracing::{info, warn};
 
 use crate::agent::{Agent, Readiness};
@@ -33,21 +32,28 @@ const RETRY: Duration = Duration::from_secs(5);
 pub async fn run(args: &Config, agent: &Agent, connection: Connection, mut detector: Detector) -> Result<()> {
     let ranges = Ranges { cluster: args.cluster_cidr.clone(), service: args.service_cidr.clone() };
     let model = Arc::new(Mutex::new(Model::new(&args.node_name, ranges)));
-    let mut snapshot = Snapshot::default();
-    let mut changes = std::pin::pin!(connection.changes());
+    let mut watch = connection.watch();
+    let mut changes = watch.of::<Node>(Selector::default());
+    let _watching = watch.start();
+    let mut invalid = connection.health().invalid_objects();
+    // Whether the model has all Nodes; `None` before there is anything to go on with.
+    let mut all: Option<bool> = None;
     let mut prober = Prober::default();
     let mut retry = Some(Instant::now() + RETRY);
     let mut listed = false;
     loop {
         let mut found = Vec::new();
         tokio::select! {
-            change = changes.next() => {
-                let change: Change = change.context("the source of objects ended")?;
-                listed |= !matches!(change, Change::Upsert(_) | Change::Delete(_));
-                update(&mut lock(&model), &change);
-                if !snapshot.apply(change) {
-                    continue;
-                }
+            delta = changes.next() => {
+                let Delta { upserted, deleted, synced } = delta.context("the source of objects ended")?;
+                listed |= all.replace(synced) != Some(synced);
+                let mut model = lock(&model);
+                deleted.iter().for_each(|node| model.delete(&node.name));
+                upserted.iter().for_each(|node| model.upsert(node));
+            }
+            Ok(()) = invalid.changed() => {
+                agent.set_problems(Origin::Invalid, problems(&invalid.borrow_and_update()));
+                continue;
             }
             () = detector.due(retry.into_iter().chain(prober.wants()).min()) => {
                 found = detect(&mut detector, agent).await;
@@ -61,12 +67,11 @@ pub async fn run(args: &Config, agent: &Agent, connection: Connection, mut detec
                 }
             }
         }
-        if !snapshot.is_known() {
+        // What is missing may only not have arrived yet, or be away with the API server: then it stays.
+        let Some(prune) = all else {
             retry = retry.map(|_| Instant::now() + RETRY);
             continue;
-        }
-        // What is missing may only not have arrived yet, or be away with the API server: then it stays.
-        let prune = snapshot.is_synced();
+        };
         let done = reconcile(args, agent, &model, prune, &mut detector).await;
         retry = done.is_err().then(|| Instant::now() + RETRY);
         match done {
@@ -89,6 +94,16 @@ pub async fn run(args: &Config, agent: &Agent, connection: Connection, mut detec
     }
 }
 
+/// What is wrong with objects that cannot be used.
+fn problems(invalid: &InvalidObjects) -> Vec<Problem> {
+    let objects = invalid.iter().flat_map(|(kind, objects)| objects.iter().map(move |object| (kind, object)));
+    objects
+        .map(|(kind, (key, invalid))| {
+            Problem::new("object", format!("{kind} {key}"), &*invalid.problem, &*invalid.remedy)
+        })
+        .collect()
+}
+
 /// What others broke; the next reconciliation repairs it.
 async fn detect(detector: &mut Detector, agent: &Agent) -> Vec<Drift> {
     match detector.detect(agent).await {
@@ -105,15 +120,6 @@ async fn detect(detector: &mut Detector, agent: &Agent) -> Vec<Drift> {
     }
 }
 
-/// Takes a change of the objects into the model.
-fn update(model: &mut Model, change: &Change) {
-    match change {
-        Change::Upsert(Object::Node(node)) => model.upsert(node),
-        Change::Delete(Key::Node(name)) => model.delete(name),
-        Change::Replace(all) => model.replace(all.iter().map(|Object::Node(node)| node)),
-        Change::Known(some) => some.iter().for_each(|Object::Node(node)| model.upsert(node)),
-    }
-}
 
 /// What the network came to, and what the CNI configuration needs of it.
 struct Reconciled {

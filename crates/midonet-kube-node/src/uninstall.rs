@@ -83,8 +83,7 @@ pub fn uninstall(args: &Options) -> Result<()> {
     }
     let addresses = ipam::remove(&args.ipam_dir).map_err(Into::into);
     work.step(&format!("the addresses in {}", args.ipam_dir.display()), addresses);
-    let nodes = args.paths.nodes();
-    work.directory(&args.paths.cache_dir, &[nodes.with_extension("new"), nodes]);
+    work.directory(&args.paths.cache_dir, &objects::Cache::files(&args.paths.cache_dir));
     work.step(&args.paths.socket.display().to_string(), remove_socket(&args.paths.socket));
     let state_dir = &args.paths.state_dir;
     let names = name_files(state_dir);

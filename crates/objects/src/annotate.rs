@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::fault::Fault;
-use crate::server::{PATCH_POD_STATUS, Server};
+use crate::server::Server;
+use crate::task::PATCH_POD_STATUS;
 use crate::{ApiErrors, Reason, Verb};
 
 /// A write that has no answer by then failed.
@@ -32,14 +33,14 @@ pub struct Annotator(Target);
 #[derive(Clone)]
 enum Target {
     Api(Server, ApiErrors),
-    Folder(PathBuf),
+    Directory(PathBuf),
 }
 
 impl fmt::Debug for Annotator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Target::Api(..) => f.write_str("Annotator(Api)"),
-            Target::Folder(path) => write!(f, "Annotator({})", path.display()),
+            Target::Directory(path) => write!(f, "Annotator({})", path.display()),
         }
     }
 }
@@ -103,9 +104,9 @@ impl Annotator {
         Self(Target::Api(server, errors))
     }
 
-    /// Annotations go beside the manifests, into a folder that is not read as input.
-    pub(crate) fn folder(manifests: &Path) -> Self {
-        Self(Target::Folder(manifests.join("annotations")))
+    /// Annotations go beside the manifests, into a directory that is not read as input.
+    pub(crate) fn directory(manifests: &Path) -> Self {
+        Self(Target::Directory(manifests.join("annotations")))
     }
 
     /// Sets annotations of a Pod, removes those without a value and leaves the others, in one write.
@@ -117,7 +118,7 @@ impl Annotator {
         pod: &PodRef,
         annotations: &BTreeMap<String, Option<String>>,
     ) -> Result<(), AnnotateError> {
-        // Names come from a CNI call: they must not lead to another object or out of the folder.
+        // Names come from a CNI call: they must not lead to another object or out of the directory.
         if !is_name(&pod.namespace) || !is_name(&pod.name) {
             let why = "this is no name of a Pod (RFC 1123 subdomain)";
             let quoted = |text: &str| format!("{text:?}");
@@ -141,7 +142,7 @@ impl Annotator {
                 }
                 Err(failure)
             }
-            Target::Folder(folder) => write_file(folder, pod, annotations)
+            Target::Directory(directory) => write_file(directory, pod, annotations)
                 .map_err(|error| AnnotateError::new(pod, "InternalError", true, error)),
         }
     }
@@ -188,14 +189,14 @@ fn file_name(pod: &PodRef) -> String {
 
 /// The Pod's manifest in a file of its own, as far as it is known here.
 fn write_file(
-    folder: &Path,
+    directory: &Path,
     pod: &PodRef,
     annotations: &BTreeMap<String, Option<String>>,
 ) -> Result<(), String> {
     // Files are read, changed and written one at a time: no write is lost to another one.
     static WRITING: Mutex<()> = Mutex::new(());
     let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
-    let path = folder.join(file_name(pod));
+    let path = directory.join(file_name(pod));
     let known =
         std::fs::read_to_string(&path).ok().and_then(|text| serde_yaml_ng::from_str::<Value>(&text).ok());
     let uid_of = |known: &Value| known.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned);
@@ -219,7 +220,7 @@ fn write_file(
     let manifest = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata});
     let text = serde_yaml_ng::to_string(&manifest).map_err(|error| error.to_string())?;
     let write = || {
-        std::fs::create_dir_all(folder)?;
+        std::fs::create_dir_all(directory)?;
         let temporary = path.with_extension("new");
         std::fs::write(&temporary, text)?;
         std::fs::rename(&temporary, &path)

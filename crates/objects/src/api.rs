@@ -1,33 +1,34 @@
 //! Objects from an API server: list, then watch, and again when the watch breaks.
 //!
 //! This is not kube's `watcher`: that one does not tell when it works again, begins its waits anew with every
-//! list that fails, comes back at once and without end to a server that ends every watch, and stays with a
-//! version that a server calls gone when the watch is to begin.
+//! list that fails, comes back at once and without end to a server that ends every watch, stays with a version that a
+//! server calls gone when the watch is to begin, and fails for all objects when one of them cannot be read.
 
-use std::collections::BTreeMap;
+pub(crate) mod list;
+mod split;
+mod watch;
+
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use futures::{FutureExt, Stream, StreamExt};
-use k8s_openapi::api::core::v1::Node as ApiNode;
-use kube::Api;
-use kube::api::{ListParams, ObjectList, WatchEvent, WatchParams};
-use tokio::sync::{mpsc, watch};
+use futures::io::{AsyncBufRead, AsyncBufReadExt};
+use tokio::sync::watch as channel;
 use tokio::time::{Instant, timeout};
-use tokio_stream::wrappers::ReceiverStream;
 use tracing::{debug, info, warn};
 
-use crate::cache::{Bound, Known};
+use crate::cache::{Bound, Confirmed};
 use crate::fault::Fault;
-use crate::server::{LIST_NODES, Pages, Server, WATCH_NODES};
-use crate::{Change, Health, InvalidObject, Key, Node, Object};
+use crate::kind::Kind;
+use crate::server::Server;
+use crate::store::Store;
+use crate::task::Task;
+use crate::{Health, Selector};
+use list::{At, List, list};
+use watch::Events;
 
-/// A server that takes longer for its first answer is away: what is on disk serves meanwhile.
+/// A server that takes longer for its first list is away: what is on disk serves meanwhile.
 const PROMPT: Duration = Duration::from_secs(2);
-
-/// The server is asked to end a watch after so many seconds; kube and the server accept less than 295.
-const WATCH_SECONDS: u32 = 290;
 
 /// A watch that is silent for longer begins anew, from where it was. An API server sends a bookmark about every minute
 /// (`bookmarkFrequency` of its watch cache), so that two of them are missing by then, and a slow server has another
@@ -43,90 +44,44 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(800), Duration::from_secs(3
 const STEADY: Duration = Duration::from_secs(10);
 
 /// After so many watches that failed one after the other the objects are listed anew: the server may not
-/// like the version, or an object on the way cannot be read.
+/// like the version.
 const WATCH_TRIES: u32 = 3;
 
-pub(crate) fn changes(
+/// Keeps a store of one kind as the API server has its objects.
+pub(crate) struct Reflector<K: Kind> {
     server: Server,
+    selector: Selector,
     health: Health,
-    cache: Option<Bound>,
-) -> impl Stream<Item = Change> + Send + 'static {
-    let (sender, receiver) = mpsc::channel(1);
-    let keep = cache.clone().map(|cache| {
-        let (tell, told) = watch::channel(None);
-        let server = server.clone();
-        let identify = move || {
-            let server = server.clone();
-            async move { server.cluster().await }.boxed()
-        };
-        tokio::spawn(cache.keep(identify, told));
-        tell
-    });
-    let mut follower = Follower {
-        nodes: Api::all(server.client.clone()),
-        server,
-        health,
-        sender: sender.clone(),
-        version: None,
-        lists: 0,
-        known: BTreeMap::new(),
-        invalid: BTreeMap::new(),
-        complete: false,
-        own: cache.as_ref().map(|cache| cache.node().to_owned()),
-        remembered: cache,
-        unusable: None,
-        keep,
-    };
-    tokio::spawn(async move {
-        tokio::select! {
-            () = follower.follow() => {}
-            () = sender.closed() => {}
-        }
-    });
-    ReceiverStream::new(receiver)
-}
-
-struct Follower {
-    nodes: Api<ApiNode>,
-    server: Server,
-    health: Health,
-    sender: mpsc::Sender<Change>,
-    /// Up to where the objects are known; without it they have to be listed.
+    store: Store<K>,
+    /// Where a watch goes on; without it the objects have to be listed.
     version: Option<String>,
-    /// How often they were.
+    /// The latest version that was seen: no list is to be older.
+    reached: Option<String>,
+    /// How often the objects were listed.
     lists: u64,
-    /// What was told: until the first list, what was on disk.
-    known: BTreeMap<String, Object>,
-    /// What is wrong with objects that say something impossible. They stay as they were last known.
-    invalid: BTreeMap<String, String>,
-    /// Whether nothing was left out of what was told.
-    complete: bool,
-    /// This node's name.
-    own: Option<String>,
     /// What to go on with until the server has answered; `None` from then on, or once it was used.
-    remembered: Option<Bound>,
-    /// Why it could not be used, as last said.
+    cache: Option<Bound<K>>,
+    /// Why it could not be used, as last logged.
     unusable: Option<String>,
-    /// What is to be remembered.
-    keep: Option<watch::Sender<Option<Known>>>,
+    /// Tells who writes the cache.
+    keep: Option<channel::Sender<Option<Confirmed>>>,
 }
 
-/// A Node of a list, trimmed as soon as its page is there.
-struct Listed {
-    name: String,
-    uid: Option<String>,
-    node: Result<Node, InvalidObject>,
-}
-
-impl From<ApiNode> for Listed {
-    fn from(node: ApiNode) -> Self {
-        let (name, uid) = (node.metadata.name.clone().unwrap_or_default(), node.metadata.uid.clone());
-        Self { name, uid, node: Node::try_from(node) }
+impl<K: Kind> Reflector<K> {
+    pub(crate) fn new(
+        server: Server,
+        selector: Selector,
+        health: Health,
+        store: Store<K>,
+        cache: Option<(Bound<K>, channel::Sender<Option<Confirmed>>)>,
+    ) -> Self {
+        let (cache, keep) = cache.unzip();
+        let (version, reached, unusable) = (None, None, None);
+        Self { server, selector, health, store, version, reached, lists: 0, cache, unusable, keep }
     }
-}
 
-impl Follower {
-    async fn follow(&mut self) {
+    /// Lists and watches, for ever.
+    pub(crate) async fn follow(mut self) {
         let [shortest, longest] = PAUSES;
         let pauses =
             ExponentialBuilder::default().with_min_delay(shortest).with_max_delay(longest).with_factor(2.0);
@@ -142,7 +97,7 @@ impl Follower {
             let mut asked = None;
             match round {
                 Ok(()) => {
-                    debug!("the watch of Nodes ended");
+                    debug!(kind = K::RESOURCE.kind, "the watch ended");
                     failed_watches = 0;
                 }
                 // Usual after a long break: the server does not remember that far back.
@@ -152,7 +107,7 @@ impl Follower {
                 }
                 Err(fault) => {
                     self.health.api_errors().count(fault.verb(), fault.reason());
-                    self.health.set(Some(fault.to_string()));
+                    self.health.set(K::RESOURCE.kind, Some(fault.to_string()));
                     asked = fault.retry_after();
                     failed_watches += u32::from(self.version.is_some());
                     if failed_watches >= WATCH_TRIES {
@@ -175,194 +130,149 @@ impl Follower {
     }
 
     async fn list(&mut self) -> Result<String, Fault> {
-        let mut pages = Pages::default();
-        let mut nodes = Vec::new();
-        let version = loop {
-            let page = self.page(&pages.params).await?;
-            nodes.extend(page.items.into_iter().map(Listed::from));
-            if !pages.next(&self.server, page.metadata.continue_)? {
-                break page.metadata.resource_version.filter(|version| !version.is_empty());
-            }
+        let List { version, entries } = self.listed().await?;
+        // The cache may have a valid form of an object that is invalid since before this program was started.
+        let stays = |store: &Store<K>| {
+            entries.iter().all(|entry| entry.object.is_ok() || store.has(&entry.key, entry.uid.as_deref()))
         };
-        let version = version
-            .ok_or_else(|| Fault::unusable(&self.server.place, LIST_NODES, "it has no resourceVersion"))?;
-        let from_disk = self.health.from_disk().is_some();
-        let before = std::mem::take(&mut self.known);
-        let listed: BTreeMap<String, Option<String>> =
-            nodes.iter().map(|node| (node.name.clone(), node.uid.clone())).collect();
-        // An object that says something impossible stays as it was, unless it is another one by now.
-        let stays = |name: &String, object: &Object| {
-            let Object::Node(node) = object;
-            listed.get(name).is_some_and(|uid| *uid == node.uid)
-        };
-        self.known = before.clone().into_iter().filter(|(name, object)| stays(name, object)).collect();
-        self.invalid.clear();
-        for node in nodes {
-            self.note(node);
+        if !stays(&self.store) {
+            self.restore(false).await;
         }
-        self.say_what_is_wrong();
-        self.version = Some(version.clone());
+        self.cache = None;
+        self.health.set(K::RESOURCE.kind, None);
+        let difference = self.store.replace(entries);
+        self.reach(version.clone());
         self.lists += 1;
-        self.health.set_from_disk(None);
-        if from_disk {
-            let same = before.iter().filter(|(name, object)| self.known.get(*name) == Some(object)).count();
-            let (new, replaced) = (self.known.len() - same, before.len() - same);
-            info!(same, replaced, new, "the API server answers: its Nodes replace those from disk");
+        if self.health.from_disk().is_some() {
+            self.health.set_from_disk(K::RESOURCE.kind, None);
+            info!(
+                kind = K::RESOURCE.kind,
+                ?difference,
+                "the API server answers: its objects replace the cached ones"
+            );
         }
-        self.complete = self.is_complete();
-        let all = self.all();
-        if self.complete {
-            self.send(Change::Replace(all)).await;
-        } else {
-            // What is not listed any more is certainly gone, also if something else is not understood.
-            let gone: Vec<String> =
-                before.into_keys().filter(|name| !self.known.contains_key(name)).collect();
-            for name in gone {
-                self.send(Change::Delete(Key::Node(name))).await;
-            }
-            self.send(Change::Known(all)).await;
-        }
+        self.confirm();
         Ok(version)
     }
 
-    fn all(&self) -> Vec<Object> {
-        self.known.values().cloned().collect()
+    /// The list. While the first one is missing, the objects on disk are given.
+    async fn listed(&mut self) -> Result<List<K>, Fault> {
+        let (server, selector) = (self.server.clone(), self.selector.clone());
+        let Some(reached) = self.reached.clone() else {
+            let mut request = pin!(list(&server, &selector, &At::Cache));
+            if self.cache.is_none() {
+                return request.await;
+            }
+            return match timeout(PROMPT, &mut request).await {
+                Ok(Ok(list)) => Ok(list),
+                Ok(Err(fault)) => {
+                    self.restore(true).await;
+                    Err(fault)
+                }
+                Err(_) => {
+                    self.restore(true).await;
+                    request.await
+                }
+            };
+        };
+        match list(&server, &selector, &At::NotOlderThan(reached)).await {
+            Err(fault) if fault.refuses_version() => {
+                debug!("{fault}: listing the latest state");
+                list(&server, &selector, &At::Latest).await
+            }
+            listed => listed,
+        }
     }
 
-    /// Not if some object was never understood: it may have been there before this program, too.
-    fn is_complete(&self) -> bool {
-        self.invalid.keys().all(|name| self.known.contains_key(name))
-    }
-
-    /// A page of the list. If it is the first answer that is missing, the objects on disk are given meanwhile.
-    async fn page(&mut self, params: &ListParams) -> Result<ObjectList<ApiNode>, Fault> {
-        let (server, nodes) = (self.server.clone(), self.nodes.clone());
-        let mut request = pin!(server.answer(LIST_NODES, nodes.list(params)));
-        if self.remembered.is_none() {
-            return request.await;
-        }
-        let answer = timeout(PROMPT, &mut request).await;
-        if let Ok(Ok(page)) = answer {
-            self.remembered = None;
-            return Ok(page);
-        }
-        self.give_what_is_remembered().await;
-        match answer {
-            Ok(failed) => failed,
-            Err(_) => request.await,
-        }
-    }
-
-    async fn give_what_is_remembered(&mut self) {
-        let Some(cache) = &self.remembered else { return };
+    /// Takes in what is on disk; `known`: to go on with it until the server answers.
+    async fn restore(&mut self, known: bool) {
+        let Some(cache) = &self.cache else { return };
         let found = match cache.load().await {
             Ok(found) => found,
             Err(error) => {
-                // It is looked at again: a clock that is wrong may be set.
+                // It is read again: a clock that is wrong may be set.
                 if self.unusable.as_ref() != Some(&error) {
-                    warn!(file = %cache.path().display(), error, "the Nodes on disk are not used");
+                    warn!(file = %cache.path().display(), error, "the cached objects are not used");
                     self.unusable = Some(error);
                 }
                 return;
             }
         };
-        self.remembered = None;
+        self.cache = None;
         let Some(found) = found else { return };
-        let age_seconds = found.saved.elapsed().unwrap_or_default().as_secs();
-        warn!(
-            nodes = found.nodes.len(),
-            age_seconds, "the API server does not answer: going on with the Nodes on disk"
-        );
-        self.known = found.nodes.into_iter().map(|node| (node.name.clone(), Object::Node(node))).collect();
-        self.health.set_from_disk(Some(found.saved));
-        self.send(Change::Known(self.all())).await;
+        if known {
+            let age_seconds = found.saved.elapsed().unwrap_or_default().as_secs();
+            let (kind, count) = (K::RESOURCE.kind, found.objects.len());
+            warn!(
+                kind,
+                count, age_seconds, "the API server does not answer: going on with the cached objects"
+            );
+            self.health.set_from_disk(kind, Some(found.saved));
+        }
+        self.store.restore(found.objects, known);
     }
 
     async fn watch(&mut self, version: &str) -> Result<(), Fault> {
-        let params = WatchParams::default().timeout(WATCH_SECONDS);
-        let events = self.server.answer(WATCH_NODES, self.nodes.watch(&params, version)).await?;
-        let mut events = pin!(events);
-        self.say_what_is_wrong();
-        self.remember();
+        let (server, task) = (self.server.clone(), Task::watch(&K::RESOURCE));
+        let request = watch::request::<K>(&server, &self.selector, version)?;
+        let mut body = server.stream(task, request).await?;
+        self.health.set(K::RESOURCE.kind, None);
+        self.confirm();
+        let mut events = Events::<K>::of(&server);
         loop {
-            let event = match timeout(SILENCE, events.next()).await {
-                Ok(Some(event)) => event,
-                Ok(None) => return Ok(()),
+            let chunk = match timeout(SILENCE, body.next()).await {
+                Ok(chunk) => chunk.map_err(|error| server.fault(task, &error))?,
                 Err(_) => {
-                    debug!("not even a bookmark within {SILENCE:?}: the watch of Nodes begins anew");
+                    let kind = K::RESOURCE.kind;
+                    debug!(kind, "not even a bookmark within {SILENCE:?}: the watch begins anew");
                     return Ok(());
                 }
             };
-            match event.map_err(|error| self.server.fault(WATCH_NODES, &error))? {
-                WatchEvent::Added(node) | WatchEvent::Modified(node) => {
-                    self.reached(node.metadata.resource_version.clone());
-                    if let Some(object) = self.note(node.into()) {
-                        self.send_change(Change::Upsert(object)).await;
-                    }
-                }
-                WatchEvent::Deleted(node) => {
-                    let name = node.metadata.name.unwrap_or_default();
-                    self.reached(node.metadata.resource_version);
-                    self.known.remove(&name);
-                    self.invalid.remove(&name);
-                    self.send_change(Change::Delete(Key::Node(name))).await;
-                }
-                WatchEvent::Bookmark(bookmark) => self.reached(Some(bookmark.metadata.resource_version)),
-                WatchEvent::Error(status) => {
-                    return Err(self.server.fault(WATCH_NODES, &kube::Error::Api(status)));
-                }
+            if chunk.is_empty() {
+                let cut = || Fault::unusable(&server.place, task, "it was cut off");
+                return if events.is_whole() { Ok(()) } else { Err(cut()) };
             }
-            self.say_what_is_wrong();
-        }
-    }
-
-    fn reached(&mut self, version: Option<String>) {
-        if let Some(version) = version.filter(|version| !version.is_empty()) {
-            self.version = Some(version);
-        }
-    }
-
-    fn note(&mut self, listed: Listed) -> Option<Object> {
-        let name = listed.name;
-        match listed.node {
-            Ok(node) => {
-                self.invalid.remove(&name);
-                let object = Object::Node(node);
-                self.known.insert(name, object.clone());
-                Some(object)
+            let pushed = events.push(chunk);
+            if let Some(version) = events.version.take() {
+                self.reach(version);
             }
-            Err(error) => {
-                warn!(%error, "the last known state of the Node stays");
-                self.invalid.insert(name, error.to_string());
-                None
+            if !events.updates.is_empty() {
+                self.store.update(std::mem::take(&mut events.updates), false);
+                self.confirm();
             }
+            pushed?;
         }
     }
 
-    fn say_what_is_wrong(&self) {
-        let problems: Vec<&str> = self.invalid.values().map(String::as_str).collect();
-        self.health.set(if problems.is_empty() { None } else { Some(problems.join("; ")) });
+    fn reach(&mut self, version: String) {
+        self.reached = Some(version.clone());
+        self.version = Some(version);
     }
 
-    /// Sends a change, or everything if that has become complete by it.
-    async fn send_change(&mut self, change: Change) {
-        let complete = self.is_complete();
-        let was = std::mem::replace(&mut self.complete, complete);
-        self.send(if complete && !was { Change::Replace(self.all()) } else { change }).await;
-    }
-
-    async fn send(&self, change: Change) {
-        self.remember();
-        // Nobody listens any more: the task is about to be ended.
-        let _ = self.sender.send(change).await;
-    }
-
-    /// What the server has just said is to be on disk.
-    fn remember(&self) {
-        if let (Some(keep), Some(own), Some(_)) = (&self.keep, &self.own, &self.version) {
-            let own_is_gone = !self.known.contains_key(own) && !self.invalid.contains_key(own);
-            let (objects, at) = (self.all(), SystemTime::now());
-            keep.send_replace(Some(Known { objects, at, list: self.lists, own_is_gone }));
+    /// What the server has said so far is as of now.
+    fn confirm(&self) {
+        if let Some(keep) = &self.keep {
+            keep.send_replace(Some(Confirmed { at: SystemTime::now(), list: self.lists }));
         }
+    }
+}
+
+/// An answer that is read as it arrives.
+pub(crate) struct Body<R> {
+    reader: R,
+    used: usize,
+}
+
+impl<R: AsyncBufRead + Unpin> Body<R> {
+    pub(crate) fn new(reader: R) -> Self {
+        Self { reader, used: 0 }
+    }
+
+    /// The next part; an empty one at the end.
+    async fn next(&mut self) -> kube::Result<&[u8]> {
+        self.reader.consume_unpin(std::mem::take(&mut self.used));
+        let chunk = self.reader.fill_buf().await.map_err(kube::Error::ReadEvents)?;
+        self.used = chunk.len();
+        Ok(chunk)
     }
 }

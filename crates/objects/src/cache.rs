@@ -1,22 +1,31 @@
-//! The last known objects on disk: what an agent goes on with that starts while its API server is away.
+//! The last known objects on disk, each kind in a file of its own: what an agent goes on with that starts while its API
+//! server is away.
 //!
-//! Which cluster an API server is of is known only once it answers. So while it is away the file is bound to what
-//! is configured: the server's URL and certificate authority, and the node's name; and to an age. Once it answers,
-//! its objects replace the file's, each by its UID, and the file gets the UIDs of the cluster and of the Node.
+//! Which cluster an API server is of is known only once it answers. So while it is away a file is bound to what is
+//! configured: the server's URL and certificate authority, and the node's name; and to an age. Once it answers, its
+//! objects replace the file's, each by its UID, and the file gets the UIDs of the cluster and of this node's Node.
 
 mod keep;
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
+use std::marker::PhantomData;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use tokio::task::spawn_blocking;
 
+use crate::kind::{Kind, Resource};
+use crate::kinds;
 use crate::server::Server;
-use crate::{Node, Object};
+
+pub(crate) use keep::Confirmed;
 
 /// Another form of the file gets another number; a file with another number is not read.
 const FORMAT: u32 = 2;
@@ -25,47 +34,50 @@ const FORMAT: u32 = 2;
 /// it is cannot be known.
 const SKEW: Duration = Duration::from_secs(5 * 60);
 
-/// Where the last known objects are kept, and for whom.
+/// Where the last known objects are cached, and for whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cache {
-    /// The file. Its folder is made; both are root's alone.
-    pub path: PathBuf,
-    /// This node's name: a file of another node, or without this one, is not used.
+    /// The directory of the files, such as `nodes.json`. It is made; it and they are root's alone.
+    pub directory: PathBuf,
+    /// This node's name: a file of another node, or one of Nodes without this one, is not used.
     pub node: String,
     /// An older file is not used.
     pub max_age: Duration,
 }
 
-/// A cache and the API server that it is for.
-#[derive(Debug, Clone)]
-pub(crate) struct Bound {
+impl Cache {
+    /// Every file that there may be in the directory.
+    pub fn files(directory: &Path) -> Vec<PathBuf> {
+        let files = kinds::ALL.iter().map(|resource| file(directory, resource));
+        files.flat_map(|file| [file.with_extension("new"), file]).collect()
+    }
+}
+
+fn file(directory: &Path, resource: &Resource) -> PathBuf {
+    directory.join(format!("{}.json", resource.plural))
+}
+
+/// The cache of one kind of objects, and the API server that it is for.
+#[derive(Debug)]
+pub(crate) struct Bound<K> {
     cache: Cache,
+    path: PathBuf,
     server: String,
     authorities: Vec<String>,
+    kind: PhantomData<fn() -> K>,
 }
 
 /// What was known, and when.
-#[derive(Debug)]
-pub(crate) struct Remembered {
-    pub(crate) nodes: Vec<Node>,
+#[derive(Debug, PartialEq)]
+pub(crate) struct Cached<K> {
+    pub(crate) objects: Vec<K>,
     pub(crate) saved: SystemTime,
 }
 
-/// What is to be remembered.
-#[derive(Debug, Clone)]
-pub(crate) struct Known {
-    pub(crate) objects: Vec<Object>,
-    /// When the server last said so.
-    pub(crate) at: SystemTime,
-    /// Another number after each list: the server may be another cluster's by now.
-    pub(crate) list: u64,
-    /// The server has no Node for this node.
-    pub(crate) own_is_gone: bool,
-}
-
+/// What a file says besides its objects, which are there by their resource's name.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Contents {
+struct Binding {
     format: u32,
     /// The API server's URL.
     server: String,
@@ -75,57 +87,94 @@ struct Contents {
     node: String,
     /// The UID of the namespace kube-system.
     cluster_uid: String,
-    /// The UID of this node's Node.
+    /// The UID of this node's object of the kind, if the kind has one.
     node_uid: Option<String>,
     /// Seconds since 1970.
     saved: u64,
-    nodes: Vec<Node>,
 }
 
-impl Bound {
+/// A file's contents.
+struct Contents<'a, K> {
+    binding: &'a Binding,
+    objects: &'a [Arc<K>],
+}
+
+impl<K: Kind> Serialize for Contents<'_, K> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Binding { format, server, authorities, node, cluster_uid, node_uid, saved } = self.binding;
+        let mut map = to.serialize_map(None)?;
+        map.serialize_entry("format", format)?;
+        map.serialize_entry("server", server)?;
+        map.serialize_entry("authorities", authorities)?;
+        map.serialize_entry("node", node)?;
+        map.serialize_entry("cluster_uid", cluster_uid)?;
+        map.serialize_entry("node_uid", node_uid)?;
+        map.serialize_entry("saved", saved)?;
+        map.serialize_entry(K::RESOURCE.plural, &Objects(self.objects))?;
+        map.end()
+    }
+}
+
+struct Objects<'a, K>(&'a [Arc<K>]);
+
+impl<K: Serialize> Serialize for Objects<'_, K> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self.0.iter().map(Arc::as_ref))
+    }
+}
+
+// Not derived: that would ask the kind to be one, too.
+impl<K> Clone for Bound<K> {
+    fn clone(&self) -> Self {
+        let (server, authorities) = (self.server.clone(), self.authorities.clone());
+        Self { cache: self.cache.clone(), path: self.path.clone(), server, authorities, kind: PhantomData }
+    }
+}
+
+impl<K: Kind> Bound<K> {
     pub(crate) fn new(cache: Cache, server: &Server) -> Self {
-        Self { cache, server: server.place.url.clone(), authorities: server.authorities.clone() }
+        Self::to(cache, server.place.url.clone(), server.authorities.clone())
     }
 
-    pub(crate) fn node(&self) -> &str {
-        &self.cache.node
+    fn to(cache: Cache, server: String, authorities: Vec<String>) -> Self {
+        let path = file(&cache.directory, &K::RESOURCE);
+        Self { cache, path, server, authorities, kind: PhantomData }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.cache.path
+        &self.path
     }
 
     /// What the file says; `None` if there is none.
     ///
     /// # Errors
     /// Why it cannot be used.
-    pub(crate) async fn load(&self) -> Result<Option<Remembered>, String> {
+    pub(crate) async fn load(&self) -> Result<Option<Cached<K>>, String> {
         let bound = self.clone();
         let read = spawn_blocking(move || bound.read(SystemTime::now())).await;
         read.unwrap_or_else(|error| Err(error.to_string()))
     }
 
-    fn read(&self, now: SystemTime) -> Result<Option<Remembered>, String> {
-        let Some(contents) = self.contents()? else { return Ok(None) };
+    fn read(&self, now: SystemTime) -> Result<Option<Cached<K>>, String> {
+        let Some((binding, objects)) = self.contents()? else { return Ok(None) };
         let Cache { node, max_age, .. } = &self.cache;
-        if contents.server != self.server {
-            return Err(format!(
-                "it is from the API server {}, this one is {}",
-                contents.server, self.server
-            ));
+        if binding.server != self.server {
+            return Err(format!("it is from the API server {}, this one is {}", binding.server, self.server));
         }
-        if !share(&contents.authorities, &self.authorities) {
+        if !share(&binding.authorities, &self.authorities) {
             return Err("its API server had another certificate authority".into());
         }
-        if contents.node != *node {
-            return Err(format!("it is of the node {}, this one is {node}", contents.node));
+        if binding.node != *node {
+            return Err(format!("it is of the node {}, this one is {node}", binding.node));
         }
-        let own = contents.nodes.iter().find(|known| known.name == *node);
-        if own.is_none_or(|own| own.uid != contents.node_uid) {
-            return Err(format!("it lacks the Node {node}"));
-        }
-        let saved = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(contents.saved));
+        let saved = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(binding.saved));
         let saved = saved.ok_or("its time is impossible")?;
+        if let Some(own) = K::of_node(node) {
+            let own = objects.iter().find(|known| known.key() == own);
+            if own.is_none_or(|own| own.uid() != binding.node_uid.as_deref()) {
+                return Err(format!("it lacks the {} {node}", K::RESOURCE.kind));
+            }
+        }
         let age = match now.duration_since(saved) {
             Ok(age) => age,
             Err(ahead) if ahead.duration() <= SKEW => Duration::ZERO,
@@ -134,68 +183,65 @@ impl Bound {
         if age >= *max_age {
             return Err(format!("it is {} old, the limit is {}", rough(age), rough(*max_age)));
         }
-        Ok(Some(Remembered { nodes: contents.nodes, saved }))
+        Ok(Some(Cached { objects, saved }))
     }
 
-    fn contents(&self) -> Result<Option<Contents>, String> {
-        let text = match fs::read_to_string(&self.cache.path) {
+    fn contents(&self) -> Result<Option<(Binding, Vec<K>)>, String> {
+        let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.to_string()),
         };
-        let format: Format = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-        if format.format != FORMAT {
-            return Err(format!("it is of format {}, this program's is {FORMAT}", format.format));
+        let invalid = |error: serde_json::Error| error.to_string();
+        let mut fields: BTreeMap<&str, &RawValue> = serde_json::from_str(&text).map_err(invalid)?;
+        let format = fields.get("format").map_or("none", |format| format.get());
+        if format != FORMAT.to_string() {
+            return Err(format!("it is of format {format}, this program's is {FORMAT}"));
         }
-        serde_json::from_str(&text).map(Some).map_err(|error| error.to_string())
+        let plural = K::RESOURCE.plural;
+        let objects = fields.remove(plural).ok_or_else(|| format!("it has no {plural}"))?;
+        let objects = serde_json::from_str(objects.get()).map_err(invalid)?;
+        let binding = serde_json::to_string(&fields).and_then(|rest| serde_json::from_str(&rest));
+        Ok(Some((binding.map_err(invalid)?, objects)))
     }
 
-    /// Writes the file: whole, or not at all. Without this node's Node there is none.
-    fn write(&self, known: &Known, cluster: &str) -> io::Result<()> {
-        let path = &self.cache.path;
-        let nodes: Vec<Node> = known.objects.iter().map(|Object::Node(node)| node.clone()).collect();
-        let Some(own) = nodes.iter().find(|node| node.name == self.cache.node) else {
-            // One that is there but says something impossible may be mended: what was known of it stays.
-            return if known.own_is_gone { remove(path) } else { Ok(()) };
-        };
-        let since = known.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let contents = Contents {
+    /// Writes the file: whole, or not at all.
+    fn write(&self, objects: &[Arc<K>], saved: SystemTime, cluster_uid: &str) -> io::Result<()> {
+        let own = K::of_node(&self.cache.node);
+        let own = own.and_then(|own| objects.iter().find(|object| object.key() == own));
+        let since = saved.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let binding = Binding {
             format: FORMAT,
             server: self.server.clone(),
             authorities: self.authorities.clone(),
             node: self.cache.node.clone(),
-            cluster_uid: cluster.to_owned(),
-            node_uid: own.uid.clone(),
+            cluster_uid: cluster_uid.to_owned(),
+            node_uid: own.and_then(|own| own.uid()).map(str::to_owned),
             saved: since.as_secs(),
-            nodes,
         };
-        let folder = path.parent().unwrap_or(Path::new("/"));
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let new = path.with_extension("new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(&serde_json::to_vec(&contents)?)?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        File::open(folder)?.sync_all()
+        let directory = &self.cache.directory;
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let new = self.path.with_extension("new");
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        let mut file = BufWriter::new(file);
+        serde_json::to_writer(&mut file, &Contents { binding: &binding, objects })?;
+        file.flush()?;
+        file.get_ref().sync_all()?;
+        fs::rename(&new, &self.path)?;
+        File::open(directory)?.sync_all()
     }
-}
 
-/// The only part that every form has.
-#[derive(Deserialize)]
-struct Format {
-    format: u32,
+    fn remove(&self) -> io::Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// One in common is enough: authorities are renewed one after the other.
 fn share(some: &[String], others: &[String]) -> bool {
     some == others || some.iter().any(|one| others.contains(one))
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// In its largest units: "7days", "3h 20m".

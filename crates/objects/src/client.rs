@@ -35,8 +35,12 @@ pub(crate) const PONG: Duration = Duration::from_secs(15);
 /// How often the kernel repeats its test. TCP_USER_TIMEOUT, and not their number, ends the connection.
 const PROBE: Duration = Duration::from_secs(5);
 
-/// No answer but a watch is longer, in bytes. A page of 500 Nodes has some 10 MiB.
-const LONGEST: usize = 128 << 20;
+/// No answer that is read as a whole is longer, in bytes.
+const LONGEST: usize = 16 << 20;
+
+/// Marks a request whose answer is read as it arrives, and bounded by who reads it: a list, a watch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Streamed;
 
 /// No longer explanation of an error is read, in bytes.
 const EXPLANATION: usize = 64 << 10;
@@ -72,8 +76,8 @@ pub(crate) fn client(config: &Config) -> kube::Result<Client> {
         .http2_keep_alive_while_idle(true)
         .build(connector);
     let send = move |request: Request<Body>| {
-        let watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
-        http.request(request).map_err(BoxError::from).and_then(move |answer| bounded(answer, watch))
+        let streamed = request.extensions().get::<Streamed>().is_some();
+        http.request(request).map_err(BoxError::from).and_then(move |answer| bounded(answer, streamed))
     };
     // kube's retries are left out: it would try again for minutes after a 429, 503 or 504, and nobody would be told.
     let service = ServiceBuilder::new()
@@ -88,7 +92,7 @@ pub(crate) fn client(config: &Config) -> kube::Result<Client> {
 /// and what stands before it, say so in plain text, and tell only in a header how long to wait.
 async fn bounded<B>(
     answer: Response<B>,
-    watch: bool,
+    streamed: bool,
 ) -> Result<Response<Either<Limited<B>, Full<bytes::Bytes>>>, BoxError>
 where
     B: http_body::Body<Data = bytes::Bytes>,
@@ -96,7 +100,7 @@ where
 {
     let code = answer.status();
     if code != StatusCode::TOO_MANY_REQUESTS && !code.is_server_error() {
-        let limit = if watch { usize::MAX } else { LONGEST };
+        let limit = if streamed { usize::MAX } else { LONGEST };
         return Ok(answer.map(|body| Either::Left(Limited::new(body, limit))));
     }
     let after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::fault::Fault;
-use crate::server::{CREATE_EVENTS, LIST_NODES, PATCH_NODE_STATUS, Server};
-use crate::{ApiErrors, Health};
+use crate::server::Server;
+use crate::task::{CREATE_EVENTS, PATCH_NODE_STATUS, Task};
+use crate::{ApiErrors, Health, Kind, Node};
 
 /// The type of the Node's condition. No other condition is written: Kubernetes keeps Pods off a node, and evicts those
 /// that are there, for `Ready` and `NetworkUnavailable`.
@@ -33,6 +34,8 @@ const AGAIN: Duration = Duration::from_secs(60 * 60);
 
 /// No more Events in [`AGAIN`]. The condition and the log have the others.
 const EVENTS: usize = 20;
+
+const LIST_NODE: Task = Task::list(&Node::RESOURCE);
 
 /// One thing that is wrong on a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,10 +129,10 @@ impl Report {
     async fn read(&self) -> Result<Known, Fault> {
         let nodes: Api<ApiNode> = Api::all(self.server.client.clone());
         let this = ListParams::default().fields(&format!("metadata.name={}", self.node));
-        let found = self.server.answer(LIST_NODES, nodes.list(&this)).await?;
+        let found = self.server.answer(LIST_NODE, nodes.list(&this)).await?;
         let Some(node) = found.items.into_iter().next() else {
             let why = format!("there is no Node {}", self.node);
-            return Err(Fault::unusable(&self.server.place, LIST_NODES, &why));
+            return Err(Fault::unusable(&self.server.place, LIST_NODE, &why));
         };
         let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
         let condition = conditions.into_iter().find(|condition| condition.type_ == CONDITION);

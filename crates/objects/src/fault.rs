@@ -2,26 +2,24 @@
 //! and a remedy. The cause is found by the types of the errors; no text of theirs is taken apart for it, but for
 //! that of a failed name look-up, which has no type of its own.
 
+mod cause;
 mod tls;
 
 use std::error::Error;
 use std::fmt;
-use std::io;
-use std::iter::successors;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::client::AuthError;
-
 use crate::client::{CONNECT, PONG};
 use crate::server::Place;
+use crate::task::Task;
 use crate::{Reason, Verb};
+use cause::{Cause, cause};
+
+pub(crate) use cause::{quote, unusable};
 
 /// No server makes us wait longer by asking for it.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// So much of what somebody else wrote is repeated, in characters.
-const QUOTE: usize = 400;
 
 /// A request to the API server did not succeed. [`Display`](fmt::Display) gives problem and remedy.
 ///
@@ -29,38 +27,13 @@ const QUOTE: usize = 400;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     place: Arc<Place>,
-    /// What was asked for: a verb and a resource, such as "list nodes".
-    task: &'static str,
+    task: Task,
     cause: Cause,
     after: Option<Duration>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Cause {
-    /// The URL's name has no address.
-    Name(String),
-    Refused,
-    /// No route, a reset and the like: the kernel's words.
-    Unreachable(String),
-    NoConnection,
-    NoAnswer(Duration),
-    /// The connection broke, or it was given up since a ping was not answered: the library does not tell which.
-    Lost,
-    /// What is wrong with the server's certificate, and the remedy.
-    Certificate(String, String),
-    Tls(String),
-    /// There are none to send.
-    Credentials(String),
-    Unauthorized(String),
-    Forbidden(String),
-    /// Another HTTP status: code, Kubernetes' reason, the server's message.
-    Status(u16, String, String),
-    /// The answer was cut off, or is not Kubernetes'.
-    Answer(String),
-}
-
 impl Fault {
-    pub(crate) fn new(place: &Arc<Place>, task: &'static str, error: &kube::Error) -> Self {
+    pub(crate) fn new(place: &Arc<Place>, task: Task, error: &kube::Error) -> Self {
         let after = match error {
             kube::Error::Api(status) => status.details.as_ref().map(|details| details.retry_after_seconds),
             _ => None,
@@ -70,19 +43,19 @@ impl Fault {
         Self { after, ..Self::because(place, task, cause(error)) }
     }
 
-    pub(crate) fn no_answer(place: &Arc<Place>, task: &'static str, limit: Duration) -> Self {
+    pub(crate) fn no_answer(place: &Arc<Place>, task: Task, limit: Duration) -> Self {
         Self::because(place, task, Cause::NoAnswer(limit))
     }
 
-    pub(crate) fn forbidden(place: &Arc<Place>, task: &'static str, message: &str) -> Self {
+    pub(crate) fn forbidden(place: &Arc<Place>, task: Task, message: &str) -> Self {
         Self::because(place, task, Cause::Forbidden(quote(message)))
     }
 
-    pub(crate) fn unusable(place: &Arc<Place>, task: &'static str, why: &str) -> Self {
+    pub(crate) fn unusable(place: &Arc<Place>, task: Task, why: &str) -> Self {
         Self::because(place, task, Cause::Answer(why.to_owned()))
     }
 
-    fn because(place: &Arc<Place>, task: &'static str, cause: Cause) -> Self {
+    fn because(place: &Arc<Place>, task: Task, cause: Cause) -> Self {
         Self { place: Arc::clone(place), task, cause, after: None }
     }
 
@@ -112,17 +85,17 @@ impl Fault {
 
     /// What was asked for, for counting.
     pub(crate) fn verb(&self) -> Verb {
-        match self.task.split(' ').next() {
-            Some("watch") => Verb::Watch,
-            Some("patch") => Verb::Patch,
-            Some("create") => Verb::Create,
-            _ => Verb::List,
-        }
+        self.task.verb()
     }
 
     /// The server does not remember the version that was asked for.
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self.cause, Cause::Status(410, ..))
+    }
+
+    /// The server has no state of that version: too old, too new or none of its versions.
+    pub(crate) fn refuses_version(&self) -> bool {
+        matches!(self.cause, Cause::Status(400 | 410 | 504, ..))
     }
 
     /// The server does not allow what was asked for.
@@ -174,7 +147,7 @@ impl Fault {
             Cause::Status(code, reason, message) => {
                 format!("{server} does not {task}: {code} {reason}: {message}")
             }
-            Cause::Answer(why) => format!("{server} gives no usable answer to {task:?}: {why}"),
+            Cause::Answer(why) => format!("{server} gives no usable answer to \"{task}\": {why}"),
         }
     }
 
@@ -186,10 +159,10 @@ impl Fault {
             Cause::Refused => "start the API server, or correct the address and port in the URL".into(),
             Cause::Unreachable(_) => "look at this node's routes to it, or correct the URL".into(),
             Cause::NoConnection => {
-                "look for a firewall on the way that drops the packets, or correct the URL".into()
+                "look for a firewall on the path that drops the packets, or correct the URL".into()
             }
             Cause::Lost => {
-                "look at this node's routes to it, and at firewalls and load balancers on the way".into()
+                "look at this node's routes to it, and at firewalls and load balancers on the path".into()
             }
             Cause::Status(429, ..) => {
                 "look whether the API server is overloaded, or its API Priority and Fairness gives these requests too \
@@ -217,100 +190,6 @@ impl fmt::Display for Fault {
 }
 
 impl Error for Fault {}
-
-fn cause(error: &kube::Error) -> Cause {
-    match error {
-        kube::Error::Api(status) => {
-            let message = quote(&status.message);
-            match status.code {
-                401 => Cause::Unauthorized(message),
-                403 => Cause::Forbidden(message),
-                // What is no Status of Kubernetes' has a sentence of kube's for a reason.
-                code if status.reason.contains(' ') => {
-                    Cause::Answer(format!("HTTP status {code}: {message}"))
-                }
-                code => Cause::Status(code, quote(&status.reason), message),
-            }
-        }
-        kube::Error::Auth(error) => Cause::Credentials(credentials(error)),
-        error => connection(error).unwrap_or_else(|| Cause::Answer(last(error))),
-    }
-}
-
-/// The causes of an error, the outermost first. The error in an [`io::Error`] is not its source, but what it wraps.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    successors(Some(error), |error: &&'a (dyn Error + 'static)| {
-        let error: &'a (dyn Error + 'static) = *error;
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner as &(dyn Error + 'static)),
-            None => error.source(),
-        }
-    })
-}
-
-/// Why no client can be made of the certificates, keys and tokens.
-pub(crate) fn unusable(error: &kube::Error) -> String {
-    match causes(error).find_map(|error| error.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::InvalidCertificate(error)) => {
-            format!("the certificate {}", tls::certificate(error).0)
-        }
-        _ => last(error),
-    }
-}
-
-fn last(error: &kube::Error) -> String {
-    quote(&causes(error).last().map(ToString::to_string).unwrap_or_default())
-}
-
-fn connection(error: &kube::Error) -> Option<Cause> {
-    if let Some(error) = causes(error).find_map(|error| error.downcast_ref::<rustls::Error>()) {
-        return Some(tls::cause(error));
-    }
-    if causes(error).filter_map(|error| error.downcast_ref::<h2::Error>()).any(is_lost) {
-        return Some(Cause::Lost);
-    }
-    let io = causes(error).filter_map(|error| error.downcast_ref::<io::Error>()).last()?;
-    let text = io.to_string();
-    Some(match io.kind() {
-        io::ErrorKind::ConnectionRefused => Cause::Refused,
-        // Without the kernel's number it is our own limit.
-        io::ErrorKind::TimedOut if io.raw_os_error().is_none() => Cause::NoConnection,
-        _ if io.raw_os_error().is_some() => Cause::Unreachable(io.kind().to_string()),
-        io::ErrorKind::UnexpectedEof => Cause::Unreachable("it closed the connection".into()),
-        // The standard library's own words; the kind is not public.
-        _ => match text.strip_prefix("failed to lookup address information: ") {
-            Some(why) => Cause::Name(why.to_owned()),
-            None => return None,
-        },
-    })
-}
-
-/// Whether it is the connection's end, and not that of one request on it.
-fn is_lost(error: &h2::Error) -> bool {
-    error.is_io() || error.is_go_away()
-}
-
-fn credentials(error: &AuthError) -> String {
-    match error {
-        AuthError::ReadTokenFile(error, path) => {
-            format!("cannot read the token in {}: {error}", path.display())
-        }
-        AuthError::AuthExecRun { cmd, out } => {
-            let said = String::from_utf8_lossy(&out.stderr);
-            format!("the command {cmd} ended with {}: {}", out.status, quote(said.trim()))
-        }
-        error => quote(&error.to_string()),
-    }
-}
-
-/// Somebody else's text on one line, and not too much of it.
-pub(crate) fn quote(text: &str) -> String {
-    let mut quoted: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(QUOTE).collect();
-    if text.chars().nth(QUOTE).is_some() {
-        quoted.push_str("...");
-    }
-    quoted
-}
 
 #[cfg(test)]
 mod tests;

@@ -1,33 +1,54 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::ApiErrors;
+use crate::kind::{Invalid, Key};
 
-/// What is wrong with a source, if anything. Clones share one state.
+/// The objects that cannot be used, by kind ("Node") and key, each with what is wrong.
+pub type InvalidObjects = BTreeMap<&'static str, BTreeMap<Key, Invalid>>;
+
+/// What is wrong with a source and its objects, if anything. Clones share one state.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
     state: Arc<Mutex<State>>,
+    invalid: watch::Sender<InvalidObjects>,
     errors: ApiErrors,
 }
 
+/// By what is read from the source: a kind of objects, or all manifests.
 #[derive(Debug, Default)]
 struct State {
-    error: Option<String>,
-    from_disk: Option<SystemTime>,
+    errors: BTreeMap<&'static str, String>,
+    from_disk: BTreeMap<&'static str, SystemTime>,
+}
+
+impl State {
+    /// Each cause once: most keep all kinds of objects away.
+    fn error(&self) -> Option<String> {
+        let causes: BTreeSet<&str> = self.errors.values().map(String::as_str).collect();
+        (!causes.is_empty()).then(|| causes.into_iter().collect::<Vec<_>>().join("; "))
+    }
 }
 
 impl Health {
     /// Why objects do not arrive, or not all of them; `None` when they do.
     pub fn error(&self) -> Option<String> {
-        self.lock().error.clone()
+        self.lock().error()
     }
 
-    /// Since when the objects are those that were kept on disk, the source having been away since the start;
-    /// `None` when they are the source's own.
+    /// Since when the objects, or some kind of them, are those that were cached on disk, the source having been away
+    /// since the start; `None` when they are the source's own.
     pub fn from_disk(&self) -> Option<SystemTime> {
-        self.lock().from_disk
+        self.lock().from_disk.values().min().copied()
+    }
+
+    /// The objects that cannot be used, now and whenever that changes.
+    pub fn invalid_objects(&self) -> watch::Receiver<InvalidObjects> {
+        self.invalid.subscribe()
     }
 
     /// Which requests failed, from the start on.
@@ -35,24 +56,78 @@ impl Health {
         &self.errors
     }
 
-    pub(crate) fn set_from_disk(&self, saved: Option<SystemTime>) {
-        self.lock().from_disk = saved;
+    pub(crate) fn set_from_disk(&self, what: &'static str, saved: Option<SystemTime>) {
+        let from_disk = &mut self.lock().from_disk;
+        match saved {
+            Some(saved) => from_disk.insert(what, saved),
+            None => from_disk.remove(what),
+        };
     }
 
-    /// Notes the state; says so in the log when it changed.
-    pub(crate) fn set(&self, error: Option<String>) {
-        let now = &mut self.lock().error;
-        if *now == error {
-            return;
+    /// Replaces what is known of one kind's objects.
+    pub(crate) fn set_invalid(&self, kind: &'static str, objects: &BTreeMap<Key, Invalid>) {
+        self.invalid.send_if_modified(|all| {
+            if all.get(kind).map_or(objects.is_empty(), |known| known == objects) {
+                return false;
+            }
+            match objects.is_empty() {
+                true => all.remove(kind),
+                false => all.insert(kind, objects.clone()),
+            };
+            true
+        });
+    }
+
+    /// Notes the state; logs it when it changed.
+    pub(crate) fn set(&self, what: &'static str, error: Option<String>) {
+        let mut state = self.lock();
+        let before = state.error();
+        match error {
+            Some(error) => state.errors.insert(what, error),
+            None => state.errors.remove(what),
+        };
+        let now = state.error();
+        drop(state);
+        if now != before {
+            match now {
+                Some(error) => warn!(error, "objects do not arrive, or not all: the last known state stays"),
+                None => info!("objects arrive again"),
+            }
         }
-        match &error {
-            Some(error) => warn!(error, "objects do not arrive, or not all: the last known state stays"),
-            None => info!("objects arrive again"),
-        }
-        *now = error;
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_named_once_however_many_kinds_it_keeps_away() {
+        let health = Health::default();
+        for what in ["Node", "Service"] {
+            health.set(what, Some("connection refused".into()));
+        }
+        assert_eq!(health.error().as_deref(), Some("connection refused"));
+        health.set("Node", Some("403".into()));
+        assert_eq!(health.error().as_deref(), Some("403; connection refused"));
+        health.set("Service", None);
+        assert_eq!(health.error().as_deref(), Some("403"));
+        health.set("Node", None);
+        assert_eq!(health.error(), None);
+    }
+
+    #[test]
+    fn the_oldest_kind_on_disk_counts() {
+        let (health, old) = (Health::default(), SystemTime::UNIX_EPOCH);
+        health.set_from_disk("Node", Some(SystemTime::now()));
+        health.set_from_disk("Service", Some(old));
+        assert_eq!(health.from_disk(), Some(old));
+        health.set_from_disk("Service", None);
+        health.set_from_disk("Node", None);
+        assert_eq!(health.from_disk(), None);
     }
 }

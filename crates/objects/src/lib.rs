@@ -1,30 +1,36 @@
-//! Kubernetes objects, from an API server or from a watched folder of manifests, as one stream of changes;
-//! and annotations back the same way. What is wrong with a node is told to the API server, too.
+//! Kubernetes objects, from an API server or from a watched directory of manifests, as changes of each kind; and
+//! annotations back the same path. What is wrong with a node is told to the API server, too.
 //!
-//! Objects are trimmed to what this project uses as soon as they arrive. Another kind is another variant of
-//! [`Object`], another watch in `api` and another arm in `manifest`.
+//! Objects are trimmed to what this project uses as soon as they arrive. A [`Kind`] is what a kind of objects is made of;
+//! listing, watching, reading manifests, the [cache](Cache) on disk and the store of what is known work for any.
 
 mod annotate;
 mod api;
 mod cache;
 mod client;
 mod degraded;
+mod directory;
 mod errors;
 mod fault;
-mod folder;
 mod health;
-mod manifest;
-mod object;
+mod kind;
+mod kinds;
+mod listing;
 mod server;
-mod snapshot;
 mod source;
+mod store;
+mod task;
+mod watch;
 
 pub use annotate::{AnnotateError, Annotator, PodRef};
 pub use cache::Cache;
 pub use degraded::{Complaint, Reporter};
 pub use errors::{ApiErrors, Reason, Verb};
 pub use fault::Fault;
-pub use health::Health;
-pub use object::{InvalidObject, Key, Node, Object};
-pub use snapshot::{Change, Snapshot};
-pub use source::{ApiOptions, ConnectError, Connection, Look, LookError, Source};
+pub use health::{Health, InvalidObjects};
+pub use kind::{Invalid, Key, Kind, Metadata, Resource};
+pub use kinds::Node;
+pub use listing::{ListError, Listing};
+pub use source::{ApiOptions, ConnectError, Connection, Source};
+pub use store::{Changes, Delta};
+pub use watch::{Selector, Watch, Watching};

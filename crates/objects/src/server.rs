@@ -4,88 +4,28 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::io::AsyncBufRead;
+use http::HeaderValue;
 use http::header::{ACCEPT, CONTENT_TYPE};
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-};
-use k8s_openapi::api::core::v1::{Namespace, Node as ApiNode};
-use kube::api::{ListParams, PostParams};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Api, Client, Config};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use crate::client::client;
+use crate::api::Body;
+use crate::client::{Streamed, client};
 use crate::fault::{Fault, quote, unusable};
 use crate::source::{ApiOptions, ConnectError};
+use crate::task::{GET_CLUSTER, Task};
 
-/// A server that takes longer for one answer does not answer: a list's page, a watch's beginning, a write.
+/// A server that takes longer for one answer does not answer: a part of a list, a watch's beginning, a write.
 pub(crate) const ANSWER: Duration = Duration::from_secs(30);
-
-/// So many objects are listed in one request, as client-go does.
-const PAGE: u32 = 500;
-
-/// No list has more pages: Kubernetes is made for 5,000 Nodes.
-const PAGES: u32 = 100;
-
-/// No list takes longer: the server keeps the version that a list began with for five minutes.
-const LIST: Duration = Duration::from_secs(5 * 60);
 
 /// The namespace that every cluster has from its beginning on: its UID is taken for the cluster's, as
 /// OpenTelemetry's k8s.cluster.uid is.
-const KUBE_SYSTEM: &str = "kube-system";
-
-/// What the agent does: it needs these permissions, and none besides. The ClusterRole in deploy/midonet-kube.yaml has them.
-const TASKS: [Task; 6] = [
-    Task { name: LIST_NODES, verb: "list", resource: "nodes", ..Task::NONE },
-    Task { name: WATCH_NODES, verb: "watch", resource: "nodes", ..Task::NONE },
-    Task {
-        name: PATCH_POD_STATUS,
-        verb: "patch",
-        resource: "pods",
-        subresource: Some("status"),
-        ..Task::NONE
-    },
-    Task { name: GET_CLUSTER, verb: "get", resource: "namespaces", object: Some(KUBE_SYSTEM), ..Task::NONE },
-    Task {
-        name: PATCH_NODE_STATUS,
-        verb: "patch",
-        resource: "nodes",
-        subresource: Some("status"),
-        ..Task::NONE
-    },
-    Task {
-        name: CREATE_EVENTS,
-        verb: "create",
-        resource: "events",
-        group: Some("events.k8s.io"),
-        ..Task::NONE
-    },
-];
-
-pub(crate) const LIST_NODES: &str = "list nodes";
-pub(crate) const WATCH_NODES: &str = "watch nodes";
-pub(crate) const PATCH_POD_STATUS: &str = "patch pods/status";
-pub(crate) const PATCH_NODE_STATUS: &str = "patch nodes/status";
-pub(crate) const CREATE_EVENTS: &str = "create events";
-const GET_CLUSTER: &str = "get namespaces/kube-system";
-
-/// A request of a kind, as RBAC knows it.
-struct Task {
-    name: &'static str,
-    verb: &'static str,
-    group: Option<&'static str>,
-    resource: &'static str,
-    subresource: Option<&'static str>,
-    /// The one object that it is about.
-    object: Option<&'static str>,
-}
-
-impl Task {
-    const NONE: Self =
-        Self { name: "", verb: "", group: None, resource: "", subresource: None, object: None };
-}
+pub(crate) const KUBE_SYSTEM: &str = "kube-system";
 
 /// Where a server is and how one is known to it: for messages.
 #[derive(Debug, PartialEq, Eq)]
@@ -140,7 +80,7 @@ impl Server {
     /// Waits for an answer, but not for ever.
     pub(crate) async fn answer<T>(
         &self,
-        task: &'static str,
+        task: Task,
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, Fault> {
         match timeout(ANSWER, request).await {
@@ -149,7 +89,7 @@ impl Server {
         }
     }
 
-    pub(crate) fn fault(&self, task: &'static str, error: &kube::Error) -> Fault {
+    pub(crate) fn fault(&self, task: Task, error: &kube::Error) -> Fault {
         Fault::new(&self.place, task, error)
     }
 
@@ -179,79 +119,16 @@ impl Server {
         uid.ok_or_else(|| Fault::unusable(&self.place, GET_CLUSTER, "it has no UID"))
     }
 
-    /// All Nodes, once.
-    pub(crate) async fn nodes(&self) -> Result<Vec<ApiNode>, Fault> {
-        let api: Api<ApiNode> = Api::all(self.client.clone());
-        let mut pages = Pages::default();
-        let mut nodes = Vec::new();
-        loop {
-            let page = self.answer(LIST_NODES, api.list(&pages.params)).await?;
-            nodes.extend(page.items);
-            if !pages.next(self, page.metadata.continue_)? {
-                return Ok(nodes);
-            }
-        }
-    }
-
-    /// What of the agent's work the server does not allow, as far as it tells.
-    pub(crate) async fn denied(&self) -> Vec<Fault> {
-        let reviews: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
-        let mut denied = Vec::new();
-        for task in TASKS {
-            let attributes = ResourceAttributes {
-                verb: Some(task.verb.into()),
-                group: task.group.map(Into::into),
-                resource: Some(task.resource.into()),
-                subresource: task.subresource.map(Into::into),
-                name: task.object.map(Into::into),
-                ..ResourceAttributes::default()
-            };
-            let spec = SelfSubjectAccessReviewSpec {
-                resource_attributes: Some(attributes),
-                ..SelfSubjectAccessReviewSpec::default()
-            };
-            let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
-            let answer = self.answer(task.name, reviews.create(&PostParams::default(), &review)).await;
-            if let Some(status) = answer.ok().and_then(|review| review.status)
-                && !status.allowed
-            {
-                let why = status.reason.filter(|reason| !reason.is_empty());
-                let why = why.unwrap_or_else(|| "no role allows it".into());
-                denied.push(Fault::forbidden(&self.place, task.name, &why));
-            }
-        }
-        denied
-    }
-}
-
-/// Where a list is that comes in pages: bounded, since a server may name one more after each.
-pub(crate) struct Pages {
-    /// Of the request for the next page.
-    pub(crate) params: ListParams,
-    asked: u32,
-    began: Instant,
-}
-
-impl Default for Pages {
-    fn default() -> Self {
-        Self { params: ListParams::default().limit(PAGE), asked: 1, began: Instant::now() }
-    }
-}
-
-impl Pages {
-    /// Turns to the page that the server names by this token; `false` if there is none.
-    pub(crate) fn next(&mut self, server: &Server, token: Option<String>) -> Result<bool, Fault> {
-        let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(false) };
-        if self.asked == PAGES {
-            let why = format!("the list has no end after {PAGES} pages of {PAGE}");
-            return Err(Fault::unusable(&server.place, LIST_NODES, &why));
-        }
-        if self.began.elapsed() >= LIST {
-            return Err(Fault::no_answer(&server.place, LIST_NODES, LIST));
-        }
-        self.asked += 1;
-        self.params.continue_token = Some(token);
-        Ok(true)
+    /// Sends a request whose answer is read as it arrives.
+    pub(crate) async fn stream(
+        &self,
+        task: Task,
+        mut request: http::Request<Vec<u8>>,
+    ) -> Result<Body<impl AsyncBufRead + Unpin + Send + use<>>, Fault> {
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+        request.extensions_mut().insert(Streamed);
+        let reader = self.answer(task, self.client.request_stream(request)).await?;
+        Ok(Body::new(Box::pin(reader)))
     }
 }
 

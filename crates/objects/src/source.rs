@@ -1,24 +1,18 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::time::Duration;
 
-use futures::future::Either;
-use futures::{Stream, StreamExt};
-use tokio::time::timeout;
-
-use crate::cache::Bound;
-use crate::fault::Fault;
+use crate::listing::{ListError, Listing};
 use crate::server::Server;
-use crate::{Annotator, Cache, Change, Health, Node, Reporter, api, folder};
+use crate::{Annotator, Cache, Health, Kind, Reporter, Watch};
 
 /// Where objects come from.
 #[derive(Debug, Clone)]
 pub enum Source {
     /// A Kubernetes API server.
     Api(ApiOptions),
-    /// A folder of Kubernetes manifests, which is watched.
-    Folder(PathBuf),
+    /// A directory of Kubernetes manifests, which is watched.
+    Directory(PathBuf),
 }
 
 /// How an API server is found.
@@ -28,7 +22,7 @@ pub struct ApiOptions {
     pub kubeconfig: Option<PathBuf>,
     /// The server's own URL, instead of the one found by the above.
     pub server: Option<String>,
-    /// Where the last known objects are kept, for a start while the server is away.
+    /// Where the last known objects are cached, for a start while the server is away.
     pub cache: Option<Cache>,
 }
 
@@ -59,10 +53,10 @@ pub enum ConnectError {
         /// Why not.
         reason: String,
     },
-    /// There is no such folder.
-    #[error("cannot watch the folder {}: {reason}", .path.display())]
-    Folder {
-        /// The folder.
+    /// There is no such directory.
+    #[error("cannot watch the directory {}: {reason}", .path.display())]
+    Directory {
+        /// The directory.
         path: PathBuf,
         /// Why not.
         reason: String,
@@ -77,7 +71,7 @@ impl ConnectError {
             Self::ServiceAccount(_) => "outside of Kubernetes give --kubeconfig or --manifests",
             Self::Url(_) => "write one like https://192.0.2.10:6443",
             Self::Client { .. } => "correct the certificates, keys and tokens there",
-            Self::Folder { .. } => "make the folder, or correct the setting that names it",
+            Self::Directory { .. } => "make the directory, or correct the setting that names it",
         }
     }
 }
@@ -85,58 +79,33 @@ impl ConnectError {
 /// A source that can be used.
 #[derive(Debug)]
 pub struct Connection {
-    kind: Kind,
+    target: Target,
     health: Health,
 }
 
-/// What one look at a source gave: see [`Connection::look`].
-#[derive(Debug, Default)]
-pub struct Look {
-    /// The Nodes that could be read; `None` if they may not be listed.
-    pub nodes: Option<Vec<Node>>,
-    /// What is wrong with the others, or with files.
-    pub problems: Vec<String>,
-    /// What the API server does not allow, of what [`Connection::changes`] and annotating need.
-    pub denied: Vec<Fault>,
-}
-
-/// A source did not answer.
-#[derive(Debug, thiserror::Error)]
-pub enum LookError {
-    /// The API server did not.
-    #[error(transparent)]
-    Api(#[from] Fault),
-    /// The folder did not.
-    #[error("the folder {} was not read within {limit:?}", .path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// How long was waited.
-        limit: Duration,
-    },
-}
-
-enum Kind {
+/// What it is.
+#[derive(Clone)]
+pub(crate) enum Target {
     Api(Server, Option<Cache>),
-    Folder(PathBuf),
+    Directory(PathBuf),
 }
 
-impl fmt::Debug for Kind {
+impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Api(server, _) => write!(f, "Api({})", server.place.url),
-            Self::Folder(path) => write!(f, "Folder({})", path.display()),
+            Self::Directory(path) => write!(f, "Directory({})", path.display()),
         }
     }
 }
 
 impl fmt::Display for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
-            Kind::Api(server, _) => {
+        match &self.target {
+            Target::Api(server, _) => {
                 write!(f, "API server {} by {}", server.place.url, server.place.credentials)
             }
-            Kind::Folder(path) => write!(f, "manifests in {}", path.display()),
+            Target::Directory(path) => write!(f, "manifests in {}", path.display()),
         }
     }
 }
@@ -147,70 +116,45 @@ impl Source {
     /// # Errors
     /// [`ConnectError`]: trying again will not help.
     pub async fn connect(&self) -> Result<Connection, ConnectError> {
-        let kind = match self {
-            Self::Api(options) => Kind::Api(Server::new(options).await?, options.cache.clone()),
-            Self::Folder(path) => {
-                check_folder(path)?;
-                Kind::Folder(path.clone())
+        let target = match self {
+            Self::Api(options) => Target::Api(Server::new(options).await?, options.cache.clone()),
+            Self::Directory(path) => {
+                check_directory(path)?;
+                Target::Directory(path.clone())
             }
         };
-        Ok(Connection { kind, health: Health::default() })
+        Ok(Connection { target, health: Health::default() })
     }
 }
 
 impl Connection {
-    /// Changes, without end: first a [`Change::Replace`] once everything was read, then what changes. A source
-    /// that fails is tried again, ever more patiently; see [`health`](Self::health). Until it answers for the
-    /// first time there is a [`Change::Known`] with what the [`Cache`] has.
-    pub fn changes(&self) -> impl Stream<Item = Change> + Send + 'static {
-        match &self.kind {
-            Kind::Api(server, cache) => {
-                let cache = cache.clone().map(|cache| Bound::new(cache, server));
-                Either::Left(api::changes(server.clone(), self.health.clone(), cache))
-            }
-            Kind::Folder(path) => Either::Right(folder::changes(path.clone(), self.health.clone())),
-        }
+    /// Begins to watch objects: first the kinds are named, then it is [started](Watch::start).
+    pub fn watch(&self) -> Watch {
+        Watch::new(self.target.clone(), self.health.clone())
     }
 
     /// Writes annotations to where the objects come from.
     pub fn annotator(&self) -> Annotator {
-        match &self.kind {
-            Kind::Api(server, _) => Annotator::api(server.clone(), self.health.api_errors().clone()),
-            Kind::Folder(path) => Annotator::folder(path),
+        match &self.target {
+            Target::Api(server, _) => Annotator::api(server.clone(), self.health.api_errors().clone()),
+            Target::Directory(path) => Annotator::directory(path),
         }
     }
 
-    /// Writes to the Node of this name what is wrong there; with a folder of manifests it does nothing.
+    /// Writes to the Node of this name what is wrong there; with a directory of manifests it does nothing.
     pub fn reporter(&self, node: &str) -> Reporter {
-        match &self.kind {
-            Kind::Api(server, _) => Reporter::api(server.clone(), &self.health, node),
-            Kind::Folder(_) => Reporter::nowhere(),
+        match &self.target {
+            Target::Api(server, _) => Reporter::api(server.clone(), &self.health, node),
+            Target::Directory(_) => Reporter::nowhere(),
         }
     }
 
-    /// Reads the source once and asks what it allows; the cache is left alone.
+    /// Reads all objects of a kind once, and asks what the source allows; the cache is left alone.
     ///
     /// # Errors
     /// The source did not answer, or not within the limit.
-    pub async fn look(&self, limit: Duration) -> Result<Look, LookError> {
-        match &self.kind {
-            Kind::Api(server, _) => match timeout(limit, look(server)).await {
-                Ok(look) => Ok(look?),
-                Err(_) => Err(Fault::no_answer(&server.place, "list nodes", limit).into()),
-            },
-            Kind::Folder(path) => {
-                let health = Health::default();
-                let mut changes = pin!(folder::changes(path.clone(), health.clone()));
-                match timeout(limit, changes.next()).await {
-                    Ok(Some(Change::Replace(objects) | Change::Known(objects))) => {
-                        let nodes = objects.into_iter().map(|crate::Object::Node(node)| node).collect();
-                        let problems = health.error().into_iter().collect();
-                        Ok(Look { nodes: Some(nodes), problems, denied: Vec::new() })
-                    }
-                    _ => Err(LookError::Folder { path: path.clone(), limit }),
-                }
-            }
-        }
+    pub async fn list<K: Kind>(&self, limit: Duration) -> Result<Listing<K>, ListError> {
+        Listing::read(&self.target, limit).await
     }
 
     /// What is wrong with the source.
@@ -219,27 +163,8 @@ impl Connection {
     }
 }
 
-fn check_folder(path: &Path) -> Result<(), ConnectError> {
-    let fail = |reason: String| ConnectError::Folder { path: path.to_owned(), reason };
+fn check_directory(path: &Path) -> Result<(), ConnectError> {
+    let fail = |reason: String| ConnectError::Directory { path: path.to_owned(), reason };
     let meta = std::fs::metadata(path).map_err(|error| fail(error.to_string()))?;
-    if meta.is_dir() { Ok(()) } else { Err(fail("it is no folder".into())) }
-}
-
-async fn look(server: &Server) -> Result<Look, Fault> {
-    let mut look = Look::default();
-    let mut refused = None;
-    match server.nodes().await {
-        Ok(nodes) => {
-            let (good, bad): (Vec<_>, Vec<_>) =
-                nodes.into_iter().map(Node::try_from).partition(Result::is_ok);
-            look.nodes = Some(good.into_iter().flatten().collect());
-            look.problems = bad.into_iter().filter_map(Result::err).map(|error| error.to_string()).collect();
-        }
-        Err(fault) if fault.is_forbidden() => refused = Some(fault),
-        Err(fault) => return Err(fault),
-    }
-    look.denied = server.denied().await;
-    // A server that refuses to review permissions, too, tells of none.
-    look.denied.extend(refused.filter(|_| look.denied.is_empty()));
-    Ok(look)
+    if meta.is_dir() { Ok(()) } else { Err(fail("it is no directory".into())) }
 }

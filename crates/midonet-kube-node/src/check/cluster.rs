@@ -1,10 +1,11 @@
 //! The source of objects, this node's Node in it, and whether they fit the settings and the uplink.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use model::{Desired, Diff, Model, Problem, Ranges};
-use objects::{Look, LookError, Node, Source};
+use objects::{ListError, Listing, Node, Source};
 use plumbing::probe::{Fault, Probe};
 
 use super::Finding;
@@ -31,15 +32,15 @@ async fn ask(args: &Config) -> Vec<Finding> {
     let connection = match source.connect().await {
         Ok(connection) => connection,
         // Already said of the directory.
-        Err(_) if matches!(source, Source::Folder(_)) => return Vec::new(),
+        Err(_) if matches!(source, Source::Directory(_)) => return Vec::new(),
         Err(error) => {
             return vec![Finding::invalid("settings of the API server", &error, error.remedy())];
         }
     };
     let what = connection.to_string();
-    let Look { nodes, problems, denied } = match connection.look(LIMIT).await {
-        Ok(look) => look,
-        Err(LookError::Api(fault)) => {
+    let Listing { objects: nodes, invalid, error, denied } = match connection.list::<Node>(LIMIT).await {
+        Ok(listing) => listing,
+        Err(ListError::Api(fault)) => {
             return vec![Finding::bad(fault.is_setting(), what, fault.problem(), fault.remedy())];
         }
         Err(error) => return vec![Finding::missing(what, error, "see why it cannot be read")],
@@ -48,8 +49,11 @@ async fn ask(args: &Config) -> Vec<Finding> {
     for fault in denied {
         findings.push(Finding::missing("permissions", fault.problem(), fault.remedy()));
     }
-    for problem in problems {
-        findings.push(Finding::warning(&what, problem, "correct the object"));
+    for (key, invalid) in invalid {
+        findings.push(Finding::warning(format!("Node {key}"), invalid.problem, invalid.remedy));
+    }
+    for error in error {
+        findings.push(Finding::warning(&what, error, "correct the manifests"));
     }
     // Without a name this is said already.
     if let Some(nodes) = nodes.filter(|_| !args.node_name.is_empty()) {
@@ -58,11 +62,11 @@ async fn ask(args: &Config) -> Vec<Finding> {
     findings
 }
 
-fn own_node(args: &Config, nodes: &[Node]) -> Vec<Finding> {
+fn own_node(args: &Config, nodes: &[Arc<Node>]) -> Vec<Finding> {
     let what = format!("Node {}", args.node_name);
     let ranges = Ranges { cluster: args.cluster_cidr.clone(), service: args.service_cidr.clone() };
     let mut model = Model::new(&args.node_name, ranges);
-    model.replace(nodes);
+    nodes.iter().for_each(|node| model.upsert(node));
     // A wrong --cluster-cidr is said already; without any, no podCIDR could be in it.
     let desired = match model.update() {
         Ok((desired, _)) => desired,

@@ -1,18 +1,23 @@
 //! Writing the file: beside everything else, and no more often than needed.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
-use super::{Bound, Known};
-use crate::Object;
+use super::Bound;
 use crate::fault::Fault;
+use crate::kind::Kind;
+use crate::store::View;
 
 /// So long changes are gathered before the file is written: a new cluster has hundreds in a second.
 pub(super) const GATHER: Duration = Duration::from_secs(1);
+
+/// The file is not written more often than that: with thousands of objects it takes some milliseconds.
+pub(super) const PERIOD: Duration = Duration::from_secs(10);
 
 /// A file that cannot be written is tried again after so long, or with the next change.
 const RETRY: Duration = Duration::from_secs(60);
@@ -20,93 +25,129 @@ const RETRY: Duration = Duration::from_secs(60);
 /// While nothing changes the file is written so often, for its age; more often if the limit of that is short.
 pub(super) const REFRESH: Duration = Duration::from_secs(60 * 60);
 
-impl Bound {
-    /// Writes what it is told, until nobody tells any more. Nothing else waits for it or fails with it. `identify`
-    /// gives the cluster's UID.
+/// The objects in the store are what the server has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Confirmed {
+    /// When it last said so.
+    pub(crate) at: SystemTime,
+    /// Another number after each list: the server may be another cluster's by now.
+    pub(crate) list: u64,
+}
+
+/// What was written last.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    confirmed: Confirmed,
+    revision: u64,
+}
+
+impl<K: Kind> Bound<K> {
+    /// Writes the store's objects whenever they changed, until nobody confirms them any more. Nothing else waits for it
+    /// or fails with it. `identify` gives the cluster's UID.
     pub(crate) async fn keep(
         self,
+        view: View<K>,
         identify: impl Fn() -> BoxFuture<'static, Result<String, Fault>>,
-        mut told: watch::Receiver<Option<Known>>,
+        mut told: watch::Receiver<Option<Confirmed>>,
     ) {
-        let refresh = REFRESH.min(self.cache.max_age / 2);
+        let (refresh, kind) = (REFRESH.min(self.cache.max_age / 2), K::RESOURCE.kind);
         let mut complaint: Option<String> = None;
         let mut cluster: Option<(u64, String)> = None;
-        let mut written: Option<Known> = None;
+        let mut written: Option<Written> = None;
+        let mut next = Instant::now();
         loop {
             let changed = if complaint.is_some() {
-                tokio::time::timeout(RETRY, told.changed()).await.unwrap_or(Ok(()))
+                timeout(RETRY, told.changed()).await.unwrap_or(Ok(()))
             } else {
                 told.changed().await
             };
             if changed.is_err() {
                 return;
             }
-            tokio::time::sleep(GATHER).await;
-            let Some(known) = told.borrow_and_update().clone() else { continue };
+            sleep_until(next.max(Instant::now() + GATHER)).await;
+            let Some(confirmed) = *told.borrow_and_update() else { continue };
+            let now = Written { confirmed, revision: view.revision() };
             // Somebody may have removed it.
-            let is_there = self.cache.path.exists();
-            if is_there && written.as_ref().is_some_and(|written| written.is_fresh(&known, refresh)) {
+            let is_there = self.path.exists();
+            if is_there && written.is_some_and(|written| written.is_fresh(now, refresh)) {
                 continue;
             }
-            let kept = self.keep_once(&identify, &mut cluster, &known).await;
-            let file = self.cache.path.display();
+            let kept = self.keep_once(&view, &identify, &mut cluster, confirmed).await;
+            next = Instant::now() + PERIOD;
+            let file = self.path.display();
             match &kept {
-                Ok(()) if complaint.is_some() => info!(%file, "the Nodes are on disk again"),
-                Ok(()) => debug!(%file, "the Nodes are on disk"),
+                Ok(_) if complaint.is_some() => info!(%file, kind, "the objects are cached on disk again"),
+                Ok(_) => debug!(%file, kind, "the objects are cached on disk"),
                 Err(error) if complaint.as_ref() == Some(error) => {
-                    debug!(error, "the Nodes still cannot be kept");
+                    debug!(error, kind, "the objects still cannot be cached");
                 }
                 Err(error) => warn!(
-                    %file, error,
-                    "cannot keep the Nodes on disk: an agent that starts while the API server is away would lack them"
+                    %file, kind, error,
+                    "cannot cache the objects on disk: an agent that starts while the API server is away would lack them"
                 ),
             }
+            written = kept.as_ref().ok().map(|revision| Written { confirmed, revision: *revision });
             complaint = kept.err();
-            written = complaint.is_none().then_some(known);
         }
     }
 
+    /// Writes the file; returns which revision of the store it has.
     async fn keep_once(
         &self,
+        view: &View<K>,
         identify: &impl Fn() -> BoxFuture<'static, Result<String, Fault>>,
         cluster: &mut Option<(u64, String)>,
-        known: &Known,
-    ) -> Result<(), String> {
-        let uid = match cluster.take().filter(|(list, _)| *list == known.list) {
+        confirmed: Confirmed,
+    ) -> Result<u64, String> {
+        let known = cluster.take().filter(|(list, _)| *list == confirmed.list);
+        let is_new = known.is_none();
+        let uid = match known {
             Some((_, uid)) => uid,
-            None => {
-                let uid = identify().await.map_err(|fault| format!("which cluster is it? {fault}"))?;
-                self.compare(&uid, known);
-                uid
-            }
+            None => identify().await.map_err(|fault| format!("which cluster is it? {fault}"))?,
         };
-        *cluster = Some((known.list, uid.clone()));
-        let (bound, known) = (self.clone(), known.clone());
-        let written = spawn_blocking(move || bound.write(&known, &uid)).await;
-        written.unwrap_or_else(|error| Err(error.into())).map_err(|error| error.to_string())
+        *cluster = Some((confirmed.list, uid.clone()));
+        let own = K::of_node(&self.cache.node);
+        let own_is_invalid = own.as_ref().is_some_and(|own| view.is_invalid(own));
+        let (objects, revision) = view.objects();
+        let bound = self.clone();
+        let written = spawn_blocking(move || {
+            let found = own.as_ref().and_then(|own| objects.iter().find(|object| object.key() == *own));
+            if is_new {
+                bound.compare(&uid, found.and_then(|found| found.uid()));
+            }
+            match own {
+                // One that is there but invalid may be corrected: what was known of it stays.
+                Some(_) if found.is_none() && own_is_invalid => Ok(()),
+                Some(_) if found.is_none() => bound.remove(),
+                _ => bound.write(&objects, confirmed.at, &uid),
+            }
+        });
+        let written = written.await.unwrap_or_else(|error| Err(error.into()));
+        written.map(|()| revision).map_err(|error| error.to_string())
     }
 
-    /// Says in the log if the file is of another cluster or of a former Node.
-    fn compare(&self, cluster: &str, known: &Known) {
-        let Ok(Some(before)) = self.contents() else { return };
-        let file = self.cache.path.display();
-        let own =
-            known.objects.iter().map(|Object::Node(node)| node).find(|node| node.name == self.cache.node);
+    /// Logs if the file is of another cluster or of a former Node.
+    fn compare(&self, cluster: &str, own: Option<&str>) {
+        let Ok(Some((before, _))) = self.contents() else { return };
+        let (file, kind) = (self.path.display(), K::RESOURCE.kind);
         if before.cluster_uid != cluster {
             warn!(
-                %file, before = before.cluster_uid, now = cluster,
-                "the Nodes on disk are of another cluster, by the UID of kube-system: all are replaced"
+                %file, kind, before = before.cluster_uid, now = cluster,
+                "the cached objects are of another cluster, by the UID of kube-system: all are replaced"
             );
-        } else if own.is_some_and(|own| own.uid != before.node_uid) {
-            warn!(%file, node = self.cache.node, "the Node on disk is a former one of this name: it is replaced");
+        } else if own.is_some() && own != before.node_uid.as_deref() {
+            warn!(
+                %file, kind, node = self.cache.node,
+                "the cached object of this node is a former one of this name: it is replaced"
+            );
         }
     }
 }
 
-impl Known {
+impl Written {
     /// Whether a file with this need not be written anew for that.
-    fn is_fresh(&self, now: &Self, refresh: Duration) -> bool {
-        let age = now.at.duration_since(self.at).unwrap_or(refresh);
-        self.list == now.list && self.objects == now.objects && age < refresh
+    fn is_fresh(&self, now: Self, refresh: Duration) -> bool {
+        let age = now.confirmed.at.duration_since(self.confirmed.at).unwrap_or(refresh);
+        self.confirmed.list == now.confirmed.list && self.revision == now.revision && age < refresh
     }
 }

@@ -1,69 +1,69 @@
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
-use super::keep::{GATHER, REFRESH};
+use super::keep::{Confirmed, GATHER, PERIOD, REFRESH};
 use super::*;
 use crate::fault::Fault;
+use crate::kind::{Entry, Invalid};
+use crate::store::Store;
+use crate::{Health, Node};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-fn objects(names: &[&str]) -> Vec<Object> {
-    let node = |name: &&str| {
-        Object::Node(Node {
-            name: (*name).to_owned(),
-            uid: Some(format!("uid-{name}")),
-            created: Some(1),
-            pod_cidrs: vec!["10.244.1.0/24".parse().unwrap(), "fd44::/64".parse().unwrap()],
-            internal_ips: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
-            annotations: [("midonet.org/a".to_owned(), "b".to_owned())].into(),
-        })
+fn nodes(names: &[&str]) -> Vec<Node> {
+    let node = |name: &&str| Node {
+        name: (*name).to_owned(),
+        uid: Some(format!("uid-{name}")),
+        created: Some(1),
+        pod_cidrs: vec!["10.244.1.0/24".parse().unwrap(), "fd44::/64".parse().unwrap()],
+        internal_ips: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+        annotations: [("midonet.org/a".to_owned(), "b".to_owned())].into(),
     };
     names.iter().map(node).collect()
 }
 
-fn nodes(names: &[&str]) -> Vec<Node> {
-    objects(names).into_iter().map(|Object::Node(node)| node).collect()
+fn shared(names: &[&str]) -> Vec<Arc<Node>> {
+    nodes(names).into_iter().map(Arc::new).collect()
 }
 
-fn known(names: &[&str], at: SystemTime) -> Known {
-    Known { objects: objects(names), at, list: 1, own_is_gone: !names.contains(&"a") }
+fn bound() -> (tempfile::TempDir, Bound<Node>) {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = Cache { directory: directory.path().join("state"), node: "a".into(), max_age: 7 * DAY };
+    (directory, to(&cache))
 }
 
-fn bound() -> (tempfile::TempDir, Bound) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("state/nodes.json");
-    let cache = Cache { path, node: "a".into(), max_age: 7 * DAY };
+fn to(cache: &Cache) -> Bound<Node> {
     let server = "https://[2001:db8::1]:6443".to_owned();
-    (folder, Bound { cache, server, authorities: vec!["old".into(), "new".into()] })
+    Bound::to(cache.clone(), server, vec!["old".into(), "new".into()])
 }
 
-fn read(bound: &Bound) -> Result<Option<Vec<Node>>, String> {
-    bound.read(SystemTime::now()).map(|found| found.map(|found| found.nodes))
+fn read(bound: &Bound<Node>) -> Result<Option<Vec<Node>>, String> {
+    bound.read(SystemTime::now()).map(|found| found.map(|found| found.objects))
 }
 
 #[test]
 fn what_is_written_is_read_and_roots_alone() {
     use std::os::unix::fs::PermissionsExt;
-    let (_folder, bound) = bound();
+    let (_directory, bound) = bound();
     let now = SystemTime::now();
     assert!(read(&bound).unwrap().is_none());
-    bound.write(&known(&["a", "b"], now), "c-1").unwrap();
-    bound.write(&known(&["a"], now), "c-1").unwrap();
+    bound.write(&shared(&["a", "b"]), now, "c-1").unwrap();
+    bound.write(&shared(&["a"]), now, "c-1").unwrap();
     assert_eq!(read(&bound).unwrap().unwrap(), nodes(&["a"]));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    let path = &bound.cache.path;
+    let path = bound.path();
     assert_eq!((mode(path), mode(path.parent().unwrap())), (0o600, 0o700));
     assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no half-written file");
 }
 
 #[test]
 fn a_file_for_another_server_authority_or_node_is_not_used() {
-    let (_folder, bound) = bound();
-    bound.write(&known(&["a", "b"], SystemTime::now()), "c-1").unwrap();
-    let other = |change: &dyn Fn(&mut Bound)| {
+    let (_directory, bound) = bound();
+    bound.write(&shared(&["a", "b"]), SystemTime::now(), "c-1").unwrap();
+    let other = |change: &dyn Fn(&mut Bound<Node>)| {
         let mut other = bound.clone();
         change(&mut other);
         read(&other)
@@ -85,10 +85,10 @@ fn a_file_for_another_server_authority_or_node_is_not_used() {
 
 #[test]
 fn a_file_that_is_too_old_or_from_the_future_is_not_used() {
-    let (_folder, bound) = bound();
+    let (_directory, bound) = bound();
     let now = SystemTime::now();
     let saved = |at: SystemTime| {
-        bound.write(&known(&["a"], at), "c-1").unwrap();
+        bound.write(&shared(&["a"]), at, "c-1").unwrap();
         bound.read(now).map(|found| found.is_some())
     };
     assert_eq!(saved(now - 7 * DAY + Duration::from_secs(60)), Ok(true));
@@ -96,26 +96,27 @@ fn a_file_that_is_too_old_or_from_the_future_is_not_used() {
     assert_eq!(saved(old), Err("it is 9days old, the limit is 7days".into()));
     assert_eq!(saved(now + SKEW - Duration::from_secs(60)), Ok(true));
     assert_eq!(saved(now + 2 * DAY + Duration::from_secs(60)), Err("it is from the future by 2days".into()));
-    let none = Bound { cache: Cache { max_age: Duration::ZERO, ..bound.cache.clone() }, ..bound.clone() };
-    bound.write(&known(&["a"], now), "c-1").unwrap();
+    let none = to(&Cache { max_age: Duration::ZERO, ..bound.cache.clone() });
+    bound.write(&shared(&["a"]), now, "c-1").unwrap();
     assert_eq!(none.read(now).unwrap_err(), "it is 0s old, the limit is 0s");
 }
 
 #[test]
 fn a_damaged_file_is_not_used() {
-    let (_folder, bound) = bound();
-    bound.write(&known(&["a"], SystemTime::now()), "c-1").unwrap();
-    let path = &bound.cache.path;
+    let (_directory, bound) = bound();
+    bound.write(&shared(&["a"]), SystemTime::now(), "c-1").unwrap();
+    let path = bound.path();
     let whole = fs::read_to_string(path).unwrap();
     for (text, word) in [
         (whole[..whole.len() / 2].to_owned(), "EOF"),
         (String::new(), "EOF"),
         (whole.replace("\"format\":2", "\"format\":1"), "it is of format 1"),
         (whole.replace("10.244.1.0/24", "10.244.1.0"), "address"),
-        (whole.replace("\"nodes\"", "\"knots\""), "knots"),
+        (whole.replace("\"nodes\"", "\"knots\""), "it has no nodes"),
+        (whole.replace("\"saved\"", "\"saves\""), "unknown field `saves`"),
         (whole.replace("\"name\":\"a\"", "\"name\":\"c\""), "it lacks the Node a"),
         (whole.replace("\"node_uid\":\"uid-a\"", "\"node_uid\":\"uid-c\""), "it lacks the Node a"),
-        ("[]".to_owned(), "invalid length"),
+        ("[]".to_owned(), "invalid type: sequence"),
     ] {
         assert_ne!(text, whole);
         fs::write(path, text).unwrap();
@@ -127,20 +128,39 @@ fn a_damaged_file_is_not_used() {
     assert!(read(&bound).is_err());
 }
 
+/// As written by the builds before kinds other than Nodes had a cache.
 #[test]
-fn without_this_nodes_node_there_is_no_file() {
-    let (_folder, bound) = bound();
-    let now = SystemTime::now();
-    bound.write(&known(&["a", "b"], now), "c-1").unwrap();
-    // It is there, but says something impossible.
-    bound.write(&Known { own_is_gone: false, ..known(&["b"], now) }, "c-1").unwrap();
-    assert!(read(&bound).unwrap().is_some());
-    bound.write(&known(&["b"], now), "c-1").unwrap();
-    assert!(read(&bound).unwrap().is_none());
+fn a_file_of_the_first_builds_is_read() {
+    let (_directory, bound) = bound();
+    let text = r#"{"format":2,"server":"https://[2001:db8::1]:6443","authorities":["old"],"node":"a","cluster_uid":"c-1",
+        "node_uid":"uid-a","saved":1000,"nodes":[{"name":"a","uid":"uid-a","created":1,
+        "pod_cidrs":["10.244.1.0/24","fd44::/64"],"internal_ips":["192.0.2.1","2001:db8::1"],
+        "annotations":{"midonet.org/a":"b"}},{"name":"b","uid":null,"pod_cidrs":[],"internal_ips":[],"annotations":{}}]}"#;
+    fs::create_dir_all(&bound.cache.directory).unwrap();
+    assert_eq!(bound.path(), bound.cache.directory.join("nodes.json"));
+    fs::write(bound.path(), text).unwrap();
+    let found = bound.read(SystemTime::UNIX_EPOCH + Duration::from_secs(2000)).unwrap().unwrap();
+    assert_eq!(found.objects[0], nodes(&["a"])[0]);
+    assert_eq!((found.objects[1].name.as_str(), &found.objects[1].uid), ("b", &None));
+    // And they read what is written now: the same fields, with the same words.
+    bound.write(&shared(&["a"]), found.saved, "c-1").unwrap();
+    let fields = |text: &str| serde_json::from_str::<BTreeMap<String, serde_json::Value>>(text).unwrap();
+    let (mut old, mut new) = (fields(text), fields(&fs::read_to_string(bound.path()).unwrap()));
+    assert_eq!(old.remove("nodes").unwrap()[0], new.remove("nodes").unwrap()[0]);
+    old.insert("authorities".into(), serde_json::json!(["old", "new"]));
+    assert_eq!(old, new);
 }
 
-/// A keeper, whom to tell, what the cluster's UID is, and how often it was asked for.
-fn keeping(bound: &Bound) -> (watch::Sender<Option<Known>>, Arc<Mutex<String>>, Arc<AtomicU32>) {
+struct Keeping {
+    store: Store<Node>,
+    tell: watch::Sender<Option<Confirmed>>,
+    /// The cluster's UID, and how often it was asked for.
+    uid: Arc<Mutex<String>>,
+    asked: Arc<AtomicU32>,
+}
+
+fn keeping(bound: &Bound<Node>) -> Keeping {
+    let (store, _) = Store::new(Health::default());
     let (tell, told) = watch::channel(None);
     let (uid, asked) = (Arc::new(Mutex::new("c-1".to_owned())), Arc::new(AtomicU32::new(0)));
     let (answer, count) = (Arc::clone(&uid), Arc::clone(&asked));
@@ -149,8 +169,25 @@ fn keeping(bound: &Bound) -> (watch::Sender<Option<Known>>, Arc<Mutex<String>>, 
         let uid = answer.lock().unwrap().clone();
         Box::pin(async move { Ok(uid) })
     };
-    tokio::spawn(bound.clone().keep(identify, told));
-    (tell, uid, asked)
+    tokio::spawn(bound.clone().keep(store.view(), identify, told));
+    Keeping { store, tell, uid, asked }
+}
+
+impl Keeping {
+    /// The server lists these; those with a question mark are invalid.
+    fn list(&self, names: &[&str]) {
+        let entry = |name: &&str| {
+            let node = nodes(&[name.trim_end_matches('?')]).remove(0);
+            let (key, uid) = (node.key(), node.uid.clone());
+            let object = if name.ends_with('?') { Err(Invalid::field("f", "wrong")) } else { Ok(node) };
+            Entry { key, uid, object }
+        };
+        self.store.replace(names.iter().map(entry).collect());
+    }
+
+    fn confirm(&self, at: SystemTime, list: u64) {
+        self.tell.send_replace(Some(Confirmed { at, list }));
+    }
 }
 
 async fn until(what: &str, holds: impl Fn() -> bool) {
@@ -164,37 +201,77 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_this_nodes_node_there_is_no_file() {
+    let (_directory, bound) = bound();
+    let keeping = keeping(&bound);
+    keeping.list(&["a", "b"]);
+    keeping.confirm(SystemTime::now(), 1);
+    until("the file is written", || bound.path().exists()).await;
+    // It is there, but invalid, and another one of that name.
+    keeping.list(&["b"]);
+    keeping.list(&["a?", "b"]);
+    keeping.confirm(SystemTime::now(), 2);
+    tokio::time::sleep(PERIOD * 3).await;
+    assert_eq!(read(&bound).unwrap().unwrap(), nodes(&["a", "b"]));
+    keeping.list(&["b"]);
+    keeping.confirm(SystemTime::now(), 3);
+    until("the file is removed", || !bound.path().exists()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn changes_are_gathered_and_failures_cost_nothing() {
-    let (folder, bound) = bound();
-    // A file where its folder should be.
-    fs::write(folder.path().join("state"), "").unwrap();
-    let (tell, _, _) = keeping(&bound);
-    tell.send_replace(Some(known(&["a"], SystemTime::now())));
+    let (directory, bound) = bound();
+    // A file where its directory should be.
+    fs::write(directory.path().join("state"), "").unwrap();
+    let keeping = keeping(&bound);
+    keeping.list(&["a"]);
+    keeping.confirm(SystemTime::now(), 1);
     tokio::time::sleep(GATHER * 3).await;
     assert!(read(&bound).is_err());
-    fs::remove_file(folder.path().join("state")).unwrap();
+    fs::remove_file(directory.path().join("state")).unwrap();
     until("the file is written", || read(&bound).is_ok_and(|found| found.is_some())).await;
     assert_eq!(read(&bound).unwrap().unwrap(), nodes(&["a"]));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_file_is_written_for_what_changed_and_now_and_then_for_its_age() {
-    let (_folder, bound) = bound();
-    let (tell, uid, asked) = keeping(&bound);
+    let (_directory, bound) = bound();
+    let keeping = keeping(&bound);
     let start = SystemTime::now() - DAY;
-    let saved = || bound.contents().unwrap().map(|contents| contents.saved);
+    let binding = || bound.contents().unwrap().map(|(binding, _)| binding);
+    let saved = || binding().map(|binding| binding.saved);
     let seconds = |at: SystemTime| Some(at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs());
-    tell.send_replace(Some(known(&["a"], start)));
+    keeping.list(&["a"]);
+    keeping.confirm(start, 1);
     until("the first", || saved() == seconds(start)).await;
-    tell.send_replace(Some(known(&["a"], start + REFRESH / 2)));
-    tokio::time::sleep(GATHER * 3).await;
+    keeping.list(&["a"]);
+    keeping.confirm(start + REFRESH / 2, 1);
+    tokio::time::sleep(PERIOD * 3).await;
     assert_eq!(saved(), seconds(start), "nothing is new");
-    tell.send_replace(Some(known(&["a"], start + REFRESH)));
+    keeping.confirm(start + REFRESH, 1);
     until("a new age", || saved() == seconds(start + REFRESH)).await;
-    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    assert_eq!(keeping.asked.load(Ordering::Relaxed), 1);
     // After a list the server may be another cluster's.
-    "c-2".clone_into(&mut uid.lock().unwrap());
-    tell.send_replace(Some(Known { list: 2, ..known(&["a"], start + REFRESH) }));
-    until("another cluster", || bound.contents().unwrap().unwrap().cluster_uid == "c-2").await;
-    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    "c-2".clone_into(&mut keeping.uid.lock().unwrap());
+    keeping.confirm(start + REFRESH, 2);
+    until("another cluster", || binding().unwrap().cluster_uid == "c-2").await;
+    assert_eq!(keeping.asked.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_file_is_not_written_for_each_change() {
+    let (_directory, bound) = bound();
+    let keeping = keeping(&bound);
+    let (mut writes, mut last) = (0, None);
+    for change in 0..600 {
+        let names: &[&str] = if change % 2 == 0 { &["a"] } else { &["a", "b"] };
+        keeping.list(names);
+        keeping.confirm(SystemTime::now(), 1);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let inode = fs::metadata(bound.path()).ok().map(|meta| std::os::unix::fs::MetadataExt::ino(&meta));
+        writes += u32::from(inode != last);
+        last = inode;
+    }
+    assert!((4..=7).contains(&writes), "{writes} writes in a minute");
+    until("the last change", || read(&bound).unwrap().unwrap() == nodes(&["a", "b"])).await;
 }

@@ -1,11 +1,14 @@
+use std::io;
+
 use rustls::CertificateError;
 use rustls::pki_types::UnixTime;
 
 use super::*;
+use crate::{Kind, Node};
 
 fn fault(error: &kube::Error) -> Fault {
     let place = Place { url: "https://[2001:db8::1]:6443".into(), credentials: "the kubeconfig /k".into() };
-    Fault::new(&Arc::new(place), "list nodes", error)
+    Fault::new(&Arc::new(place), Task::list(&Node::RESOURCE), error)
 }
 
 fn wrapped(error: io::Error) -> kube::Error {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use rustls::CertificateError;
 use rustls::pki_types::UnixTime;
 
-use super::{Cause, quote};
+use super::cause::{Cause, quote};
 
 pub(super) fn cause(error: &rustls::Error) -> Cause {
     match error {

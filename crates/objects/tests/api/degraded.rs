@@ -171,8 +171,8 @@ async fn that_is_refused_is_reported_again() {
 
 #[tokio::test]
 async fn is_written_nowhere_with_manifests() {
-    let folder = tempfile::tempdir().unwrap();
-    let connection = Source::Folder(folder.path().into()).connect().await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let connection = Source::Directory(directory.path().into()).connect().await.unwrap();
     report(&mut connection.reporter("a"), &[complaint("Route", "r; s")]).await.unwrap();
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }

@@ -47,8 +47,8 @@ impl Authority {
 
 /// A connection to a server that is trusted by that authority.
 pub(super) async fn trusting(url: &str, authority: &Authority) -> (TempDir, Connection) {
-    let folder = tempfile::tempdir().unwrap();
-    let (ca, path) = (folder.path().join("ca.crt"), folder.path().join("config"));
+    let directory = tempfile::tempdir().unwrap();
+    let (ca, path) = (directory.path().join("ca.crt"), directory.path().join("config"));
     std::fs::write(&ca, authority.0.pem()).unwrap();
     let text = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "c",
@@ -58,12 +58,12 @@ pub(super) async fn trusting(url: &str, authority: &Authority) -> (TempDir, Conn
     });
     std::fs::write(&path, text.to_string()).unwrap();
     let source = Source::Api(ApiOptions { kubeconfig: Some(path), ..ApiOptions::default() });
-    (folder, source.connect().await.unwrap())
+    (directory, source.connect().await.unwrap())
 }
 
 /// What health says once something is wrong.
 async fn complaint(connection: &Connection) -> String {
-    let _changes = connection.changes();
+    let _changes = Feed::of(connection);
     let health = connection.health();
     until("an error", DEADLINE, || health.error().is_some()).await;
     let error = health.error().unwrap();
@@ -81,8 +81,8 @@ fn script() -> [(Kind, Reply); 2] {
 async fn a_certificate_that_is_in_order_is_trusted() {
     let authority = Authority::new();
     let server = Server::start_with(script(), Some(authority.acceptor("127.0.0.1", 2020, 2120))).await;
-    let (_folder, connection) = trusting(&server.url(), &authority).await;
-    assert_eq!(short(next(&mut connection.changes().boxed()).await), "=a");
+    let (_directory, connection) = trusting(&server.url(), &authority).await;
+    assert_eq!(Feed::of(&connection).next().await, "=a");
     assert_eq!(server.requests(Kind::List)[0].headers["authorization"], "Bearer secret");
 }
 
@@ -112,7 +112,7 @@ async fn what_is_wrong_with_a_certificate_is_named() {
         ),
     ] {
         let server = Server::start_with(script(), Some(acceptor)).await;
-        let (_folder, connection) = trusting(&server.url(), trusted).await;
+        let (_directory, connection) = trusting(&server.url(), trusted).await;
         let error = complaint(&connection).await;
         assert_eq!(
             error.find(&format!("cannot trust the API server {}: {want}", server.url())),
@@ -134,7 +134,7 @@ async fn the_wrong_scheme_is_told_from_a_wrong_certificate() {
             let _ = stream.read_to_end(&mut Vec::new()).await;
         }
     });
-    let (_folder, connection) = trusting(&url, &authority).await;
+    let (_directory, connection) = trusting(&url, &authority).await;
     let error = complaint(&connection).await;
     assert!(error.starts_with(&format!("cannot speak TLS with the API server {url}: ")), "{error}");
 }
@@ -144,7 +144,7 @@ async fn a_closed_port_is_a_refused_connection() {
     let listener = TcpListener::bind("[::1]:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let (_folder, options) = kubeconfig(&url);
+    let (_directory, options) = kubeconfig(&url);
     let connection = Source::Api(options).connect().await.unwrap();
     let error = complaint(&connection).await;
     assert!(
@@ -158,7 +158,7 @@ async fn a_closed_port_is_a_refused_connection() {
 async fn a_name_that_does_not_resolve_is_named() {
     // No resolver has to be asked for a label above 63 characters.
     let url = format!("http://{}.invalid:6443", "a".repeat(64));
-    let (_folder, mut options) = kubeconfig("http://127.0.0.1:1");
+    let (_directory, mut options) = kubeconfig("http://127.0.0.1:1");
     options.server = Some(url.clone());
     let connection = Source::Api(options).connect().await.unwrap();
     let error = complaint(&connection).await;
@@ -177,7 +177,7 @@ async fn a_server_that_swallows_packets_is_given_up() {
     let address = listener.local_addr().unwrap();
     let _first = TcpStream::connect(address).await.unwrap();
     let url = format!("https://{address}");
-    let (_folder, options) = kubeconfig(&url);
+    let (_directory, options) = kubeconfig(&url);
     let connection = Source::Api(options).connect().await.unwrap();
     let error = complaint(&connection).await;
     assert!(
@@ -191,12 +191,12 @@ async fn a_cause_stays_the_same_text_for_every_try() {
     let authority = Authority::new();
     let acceptor = authority.acceptor("127.0.0.1", 2020, 2021);
     let server = Server::start_with(script(), Some(acceptor)).await;
-    let (_folder, connection) = trusting(&server.url(), &authority).await;
+    let (_directory, connection) = trusting(&server.url(), &authority).await;
     let first = complaint(&connection).await;
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(complaint(&connection).await, first, "also a second later");
     // Whether a list or a watch fails makes no other cause of it.
-    let (_folder, options) = kubeconfig("http://127.0.0.1:1");
+    let (_directory, options) = kubeconfig("http://127.0.0.1:1");
     let connection = Source::Api(options).connect().await.unwrap();
     let error = complaint(&connection).await;
     assert!(!error.contains("list") && !error.contains("watch"), "{error}");

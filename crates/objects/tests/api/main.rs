@@ -11,16 +11,19 @@
 
 mod degraded;
 mod faults;
-mod look;
+mod listing;
 mod outage;
 mod server;
 mod silent;
 
-use std::pin::Pin;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
-use objects::{ApiOptions, Change, ConnectError, Connection, Key, Object, Reason, Source, Verb};
+use objects::{
+    ApiOptions, Changes, ConnectError, Connection, Health, Key, Node, Reason, Selector, Source, Verb,
+    Watching,
+};
 use serde_json::json;
 use server::{End, Kind, Reply, Server, bookmark, event, list, node, part, refusal, status};
 use tempfile::TempDir;
@@ -28,11 +31,66 @@ use tokio::time::{Instant, timeout};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-type Changes = Pin<Box<dyn Stream<Item = Change> + Send>>;
+/// The Nodes of a source, as its changes tell of them.
+struct Feed {
+    changes: Changes<Node>,
+    nodes: BTreeMap<Key, Arc<Node>>,
+    synced: bool,
+    _watching: Watching,
+}
+
+impl Feed {
+    fn of(connection: &Connection) -> Self {
+        let mut watch = connection.watch();
+        let changes = watch.of(Selector::default());
+        Self { changes, nodes: BTreeMap::new(), synced: false, _watching: watch.start() }
+    }
+
+    /// The next changes in few words: "?a,b" for what is known while there may be more, "=a,b" for all of them once
+    /// there is no more, and then what differs: "+a 10.1.0.0/24", "-a".
+    async fn next(&mut self) -> String {
+        let delta = timeout(DEADLINE, self.changes.next()).await.expect("no change in time");
+        let delta = delta.expect("the changes ended");
+        let mut words = Vec::new();
+        for node in delta.deleted {
+            self.nodes.remove(&Key::new(&node.name)).expect("a deleted Node is one that was known");
+            words.push(format!("-{}", node.name));
+        }
+        for node in delta.upserted {
+            words.push(format!("+{} {}", node.name, node.pod_cidrs[0]));
+            let before = self.nodes.insert(Key::new(&node.name), Arc::clone(&node));
+            assert_ne!(before, Some(node), "an equal one is no change");
+        }
+        let all = || self.nodes.keys().map(Key::name).collect::<Vec<_>>().join(",");
+        match (std::mem::replace(&mut self.synced, delta.synced), delta.synced) {
+            (false, true) => format!("={}", all()),
+            (false, false) => format!("?{}", all()),
+            (true, true) => words.join(" "),
+            (true, false) => panic!("what is synced stays so"),
+        }
+    }
+
+    /// Waits until these are the Nodes: a name and a podCIDR each.
+    async fn reach(&mut self, want: &[&str]) {
+        let is_so = |feed: &Self| {
+            let nodes = feed.nodes.values().map(|node| format!("{} {}", node.name, node.pod_cidrs[0]));
+            nodes.eq(want.iter().map(|node| (*node).to_owned()))
+        };
+        while !is_so(self) {
+            self.next().await;
+        }
+    }
+}
+
+/// What is wrong with Nodes, by name.
+fn invalid(health: &Health) -> BTreeMap<String, String> {
+    let all = health.invalid_objects().borrow().get("Node").cloned().unwrap_or_default();
+    all.into_iter().map(|(key, invalid)| (key.to_string(), invalid.problem)).collect()
+}
 
 fn kubeconfig(url: &str) -> (TempDir, ApiOptions) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("config");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config");
     let text = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "c",
         "clusters": [{"name": "c", "cluster": {"server": url}}],
@@ -40,22 +98,18 @@ fn kubeconfig(url: &str) -> (TempDir, ApiOptions) {
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
     });
     std::fs::write(&path, text.to_string()).unwrap();
-    (folder, ApiOptions { kubeconfig: Some(path), ..ApiOptions::default() })
+    (directory, ApiOptions { kubeconfig: Some(path), ..ApiOptions::default() })
 }
 
 async fn connect(server: &Server) -> Connection {
-    let (_folder, options) = kubeconfig(&server.url());
+    let (_directory, options) = kubeconfig(&server.url());
     Source::Api(options).connect().await.unwrap()
 }
 
-async fn follow(server: &Server) -> (Connection, Changes) {
+async fn follow(server: &Server) -> (Connection, Feed) {
     let connection = connect(server).await;
-    let changes = connection.changes().boxed();
+    let changes = Feed::of(&connection);
     (connection, changes)
-}
-
-async fn next(changes: &mut Changes) -> Change {
-    timeout(DEADLINE, changes.next()).await.expect("no change in time").expect("the changes ended")
 }
 
 async fn until(what: &str, deadline: Duration, mut is_so: impl FnMut() -> bool) {
@@ -65,19 +119,6 @@ async fn until(what: &str, deadline: Duration, mut is_so: impl FnMut() -> bool) 
         }
     };
     timeout(deadline, wait).await.unwrap_or_else(|_| panic!("not in time: {what}"));
-}
-
-/// A change in few words: "=a,b" for all, "+a 10.0.0.0/24", "-a".
-fn short(change: Change) -> String {
-    let name = |object: &Object| match object {
-        Object::Node(node) => node.name.clone(),
-    };
-    match change {
-        Change::Replace(all) => format!("={}", all.iter().map(name).collect::<Vec<_>>().join(",")),
-        Change::Known(some) => format!("?{}", some.iter().map(name).collect::<Vec<_>>().join(",")),
-        Change::Upsert(Object::Node(node)) => format!("+{} {}", node.name, node.pod_cidrs[0]),
-        Change::Delete(Key::Node(name)) => format!("-{name}"),
-    }
 }
 
 fn a(version: &str) -> serde_json::Value {
@@ -108,13 +149,16 @@ async fn a_list_in_pages_and_a_watch_become_changes() {
     ])
     .await;
     let (connection, mut changes) = follow(&server).await;
-    for want in ["=a,b", "+c 10.3.0.0/24", "+a 10.9.0.0/24", "-b"] {
-        assert_eq!(short(next(&mut changes).await), want);
-    }
+    assert_eq!(changes.next().await, "=a,b");
+    changes.reach(&["a 10.9.0.0/24", "c 10.3.0.0/24"]).await;
     assert_eq!(connection.health().error(), None);
     let lists = server.requests(Kind::List);
     assert_eq!(lists.len(), 2);
-    assert!(lists[1].target.contains("continue=more+please"), "{}", lists[1].target);
+    assert_eq!(
+        lists[0].target, "/api/v1/nodes?&resourceVersion=0&resourceVersionMatch=NotOlderThan",
+        "from its cache"
+    );
+    assert_eq!(lists[1].target, "/api/v1/nodes?&limit=500&continue=more+please");
     let watch = &server.requests(Kind::Watch)[0];
     assert!(watch.target.starts_with("/api/v1/nodes?"), "{}", watch.target);
     assert!(watch.target.contains("resourceVersion=5"), "{}", watch.target);
@@ -135,9 +179,14 @@ async fn a_version_that_is_gone_makes_a_fresh_list() {
     ])
     .await;
     let (connection, mut changes) = follow(&server).await;
-    for want in ["=a", "=", "=d"] {
-        assert_eq!(short(next(&mut changes).await), want);
+    for want in ["=a", "-a", "+d 10.4.0.0/24"] {
+        assert_eq!(changes.next().await, want);
         assert_eq!(connection.health().error(), None, "this is usual");
+    }
+    let lists = server.requests(Kind::List);
+    for (list, version) in lists.iter().zip(["0", "1", "20"]) {
+        let want = format!("/api/v1/nodes?&resourceVersion={version}&resourceVersionMatch=NotOlderThan");
+        assert_eq!(list.target, want, "what was seen once is not listed as it was before");
     }
 }
 
@@ -151,7 +200,7 @@ async fn a_watch_that_is_cut_resumes_where_it_was() {
     .await;
     let (_connection, mut changes) = follow(&server).await;
     for want in ["=", "+a 10.1.0.0/24", "+a 10.9.0.0/24"] {
-        assert_eq!(short(next(&mut changes).await), want);
+        assert_eq!(changes.next().await, want);
     }
     assert_eq!(server.count(Kind::List), 1);
     assert!(server.requests(Kind::Watch)[1].target.contains("resourceVersion=7"));
@@ -179,7 +228,7 @@ async fn a_server_in_trouble_is_not_stormed_and_health_tells_when_it_is_over() {
     .await;
     assert_eq!(server.count(Kind::List), 2, "kube itself must not try again behind our back");
     assert_eq!(health.api_errors().get(Verb::List, Reason::Server), 2);
-    assert_eq!(short(next(&mut changes).await), "=a");
+    assert_eq!(changes.next().await, "=a");
     until("no watch", DEADLINE, || health.error().is_some_and(|error| error.contains("watch nodes"))).await;
     // The watch that succeeds is silent: it has to count all the same.
     until("all is well", DEADLINE, || health.error().is_none()).await;
@@ -194,7 +243,7 @@ async fn the_server_says_how_long_to_wait() {
             .await;
     let began = Instant::now();
     let (connection, mut changes) = follow(&server).await;
-    assert_eq!(short(next(&mut changes).await), "=");
+    assert_eq!(changes.next().await, "=");
     assert!(began.elapsed() >= Duration::from_secs(3), "{:?}", began.elapsed());
     assert_eq!((server.count(Kind::List), connection.health().error()), (2, None));
 }
@@ -205,7 +254,7 @@ async fn watches_that_end_at_once_are_no_storm() {
         Server::start([(Kind::List, list("1", &[])), (Kind::Watch, Reply::Stream(Vec::new(), End::Proper))])
             .await;
     let (_connection, mut changes) = follow(&server).await;
-    assert_eq!(short(next(&mut changes).await), "=");
+    assert_eq!(changes.next().await, "=");
     let began = Instant::now();
     tokio::time::sleep(Duration::from_secs(3)).await;
     let watches = server.count(Kind::Watch);
@@ -225,7 +274,7 @@ async fn without_permission_it_keeps_trying_and_says_so() {
         let error = health.error().unwrap();
         assert!(error.contains(&format!("{code} {reason}: the server's words on {code}")), "{error}");
         assert!(error.contains(&server.url()) && (code == 401 || error.contains("list nodes")), "{error}");
-        assert_eq!(short(next(&mut changes).await), "=", "the role may be granted later");
+        assert_eq!(changes.next().await, "=", "the role may be granted later");
     }
 }
 
@@ -243,31 +292,84 @@ async fn garbage_is_an_error_and_not_the_end() {
     let health = connection.health();
     until("html", DEADLINE, || health.error().is_some()).await;
     until("no version", DEADLINE, || health.error().unwrap().contains("no resourceVersion")).await;
-    assert_eq!(short(next(&mut changes).await), "=a");
+    assert_eq!(changes.next().await, "=a");
     until("watch", DEADLINE, || health.error().is_some_and(|error| error.contains("watch nodes"))).await;
-    assert_eq!(short(next(&mut changes).await), "-a");
+    assert_eq!(changes.next().await, "-a");
     assert_eq!(health.error(), None);
 }
 
+/// As after a restored backup of etcd.
 #[tokio::test]
-async fn an_impossible_object_stays_as_it_was_and_health_names_it() {
+async fn a_version_that_the_server_has_not_reached_makes_a_list_of_the_latest_state() {
+    let too_large = status(504, "Timeout", &json!({"causes": [{"reason": "ResourceVersionTooLarge"}]}));
+    let server = Server::start([
+        (Kind::List, list("1000", &[a("1000")])),
+        (Kind::List, Reply::Answer(504, too_large.to_string())),
+        (Kind::List, list("7", &[node("a", "10.9.0.0/24", "6")])),
+        (Kind::List, list("9", &[])),
+        (Kind::Watch, Reply::Answer(410, status(410, "Expired", &json!({})).to_string())),
+        (Kind::Watch, Reply::Answer(410, status(410, "Expired", &json!({})).to_string())),
+        (Kind::Watch, idle()),
+    ])
+    .await;
+    let (connection, mut changes) = follow(&server).await;
+    for want in ["=a", "+a 10.9.0.0/24", "-a"] {
+        assert_eq!(changes.next().await, want);
+    }
+    assert_eq!(connection.health().error(), None);
+    let targets: Vec<_> = server.requests(Kind::List).into_iter().map(|list| list.target).collect();
+    assert!(targets[1].contains("resourceVersion=1000&"), "{targets:?}");
+    assert_eq!(targets[2], "/api/v1/nodes?&limit=500");
+    assert!(targets[3].contains("resourceVersion=7&"), "{targets:?}");
+    assert!(server.requests(Kind::Watch)[1].target.contains("resourceVersion=7"));
+}
+
+#[tokio::test]
+async fn an_invalid_object_stays_as_it_was_and_is_no_failure_of_the_source() {
     let gone = status(410, "Expired", &json!({}));
     let broken = node("a", "10.1.0.0/240", "2");
+    let mut unreadable = node("a", "10.1.0.0/24", "3");
+    unreadable["status"] = json!({"addresses": "none"});
     let server = Server::start([
         (Kind::List, list("1", &[a("1"), node("b", "10.2.0.0/24", "1")])),
         (Kind::List, list("9", std::slice::from_ref(&broken))),
-        (Kind::Watch, Reply::Stream(vec![event("MODIFIED", &broken), event("ERROR", &gone)], End::Proper)),
+        (
+            Kind::Watch,
+            Reply::Stream(
+                vec![event("MODIFIED", &broken), event("MODIFIED", &unreadable), event("ERROR", &gone)],
+                End::Proper,
+            ),
+        ),
         (Kind::Watch, Reply::Stream(vec![event("MODIFIED", &node("a", "10.5.0.0/24", "10"))], End::Open)),
     ])
     .await;
     let (connection, mut changes) = follow(&server).await;
     let health = connection.health();
-    assert_eq!(short(next(&mut changes).await), "=a,b");
-    until("named", DEADLINE, || health.error().is_some_and(|error| error.contains("Node a: spec.podCIDRs")))
-        .await;
-    assert_eq!(short(next(&mut changes).await), "=a", "not taken for deleted");
-    assert_eq!(short(next(&mut changes).await), "+a 10.5.0.0/24");
-    until("mended", DEADLINE, || health.error().is_none()).await;
+    assert_eq!(changes.next().await, "=a,b");
+    until("named", DEADLINE, || invalid(&health).contains_key("a")).await;
+    assert!(invalid(&health)["a"].contains("invalid type: string \"none\""), "{:?}", invalid(&health));
+    assert_eq!(changes.next().await, "-b", "and a is not taken for deleted");
+    assert!(invalid(&health)["a"].starts_with("spec.podCIDRs: \"10.1.0.0/240\""), "{:?}", invalid(&health));
+    assert!(invalid(&health)["a"].ends_with("; its last valid form is used"), "{:?}", invalid(&health));
+    assert_eq!(health.error(), None);
+    assert_eq!(changes.next().await, "+a 10.5.0.0/24");
+    assert_eq!(invalid(&health), BTreeMap::new());
+}
+
+#[tokio::test]
+async fn an_object_that_was_never_valid_does_not_keep_the_others_from_being_all() {
+    let odd = node("odd", "no CIDR", "1");
+    let fixed = event("MODIFIED", &node("odd", "10.7.0.0/24", "5"));
+    let server = Server::start([
+        (Kind::List, list("1", &[a("1"), odd])),
+        (Kind::Watch, Reply::Stream(vec![fixed], End::Open)),
+    ])
+    .await;
+    let (connection, mut changes) = follow(&server).await;
+    assert_eq!(changes.next().await, "=a");
+    assert!(invalid(&connection.health())["odd"].ends_with("; it is left out"));
+    assert_eq!(changes.next().await, "+odd 10.7.0.0/24");
+    assert_eq!(invalid(&connection.health()), BTreeMap::new());
 }
 
 /// The clock stands still and jumps to the next timer once nothing else is to do.
@@ -290,23 +392,23 @@ async fn a_server_that_never_answers_is_given_up() {
 #[tokio::test]
 async fn an_explicit_server_counts() {
     let server = Server::start([(Kind::List, list("1", &[])), (Kind::Watch, idle())]).await;
-    let (_folder, mut options) = kubeconfig("http://127.0.0.1:1");
+    let (_directory, mut options) = kubeconfig("http://127.0.0.1:1");
     options.server = Some(server.url());
     let connection = Source::Api(options).connect().await.unwrap();
-    assert_eq!(short(next(&mut connection.changes().boxed()).await), "=");
+    assert_eq!(Feed::of(&connection).next().await, "=");
     assert_eq!(server.requests(Kind::List)[0].headers["authorization"], "Bearer secret");
 }
 
 #[tokio::test]
 async fn what_cannot_be_used_is_said_at_once() {
     for url in ["192.0.2.1:6443", "localhost", "ftp://192.0.2.1", "https://", "no url", ""] {
-        let (_folder, mut options) = kubeconfig("http://127.0.0.1:1");
+        let (_directory, mut options) = kubeconfig("http://127.0.0.1:1");
         options.server = Some(url.into());
         let error = Source::Api(options).connect().await.unwrap_err();
         assert!(matches!(&error, ConnectError::Url(said) if said == url), "{url}: {error}");
     }
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("config");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config");
     let options = ApiOptions { kubeconfig: Some(path.clone()), ..ApiOptions::default() };
     for text in [None, Some("a: [1"), Some("apiVersion: v1\nkind: Config\ncurrent-context: nowhere\n")] {
         if let Some(text) = text {

@@ -1,6 +1,6 @@
-//! One look at a source, as a check makes it.
+//! One reading of a source, as a check makes it.
 
-use objects::{Look, LookError};
+use objects::{ListError, Listing};
 use serde::Deserialize;
 use server::review;
 
@@ -8,8 +8,8 @@ use super::*;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-fn names(look: &Look) -> Vec<&str> {
-    look.nodes.iter().flatten().map(|node| node.name.as_str()).collect()
+fn names(listing: &Listing<Node>) -> Vec<&str> {
+    listing.objects.iter().flatten().map(|node| node.name.as_str()).collect()
 }
 
 #[tokio::test]
@@ -24,11 +24,11 @@ async fn all_nodes_are_read_and_what_is_not_allowed_is_named() {
         (Kind::Review, review(true, "")),
     ])
     .await;
-    let look = connect(&server).await.look(LIMIT).await.unwrap();
-    assert_eq!(names(&look), ["a", "c"]);
-    assert_eq!(look.problems.len(), 1, "{look:?}");
-    assert!(look.problems[0].contains("Node b: spec.podCIDRs"), "{look:?}");
-    let denied: Vec<_> = look.denied.iter().map(|fault| fault.problem()).collect();
+    let listing = connect(&server).await.list::<Node>(LIMIT).await.unwrap();
+    assert_eq!(names(&listing), ["a", "c"]);
+    assert_eq!(listing.invalid.len(), 1, "{listing:?}");
+    assert!(listing.invalid[&Key::new("b")].problem.starts_with("spec.podCIDRs"), "{listing:?}");
+    let denied: Vec<_> = listing.denied.iter().map(|fault| fault.problem()).collect();
     let server_url = server.url();
     assert_eq!(
         denied,
@@ -58,8 +58,8 @@ async fn all_nodes_are_read_and_what_is_not_allowed_is_named() {
 async fn a_server_that_reviews_nothing_is_not_taken_to_deny() {
     let server =
         Server::start([(Kind::List, list("5", &[a("1")])), (Kind::Review, refusal(404, "NotFound"))]).await;
-    let look = connect(&server).await.look(LIMIT).await.unwrap();
-    assert_eq!((names(&look), look.denied.len()), (vec!["a"], 0));
+    let listing = connect(&server).await.list::<Node>(LIMIT).await.unwrap();
+    assert_eq!((names(&listing), listing.denied.len()), (vec!["a"], 0));
 }
 
 #[tokio::test]
@@ -67,10 +67,10 @@ async fn without_the_right_to_list_no_node_is_known() {
     let server =
         Server::start([(Kind::List, refusal(403, "Forbidden")), (Kind::Review, review(false, "because"))])
             .await;
-    let look = connect(&server).await.look(LIMIT).await.unwrap();
-    assert!(look.nodes.is_none());
-    assert_eq!(look.denied.len(), 6, "{look:?}");
-    assert!(look.denied[0].problem().contains("list nodes"), "{look:?}");
+    let listing = connect(&server).await.list::<Node>(LIMIT).await.unwrap();
+    assert!(listing.objects.is_none());
+    assert_eq!(listing.denied.len(), 6, "{listing:?}");
+    assert!(listing.denied[0].problem().contains("list nodes"), "{listing:?}");
 }
 
 #[tokio::test]
@@ -79,8 +79,9 @@ async fn one_limit_holds_for_all_questions() {
         let server = Server::start(script).await;
         let connection = connect(&server).await;
         let limit = Duration::from_millis(300);
-        let error = timeout(DEADLINE, connection.look(limit)).await.expect("the limit holds").unwrap_err();
-        assert!(matches!(error, LookError::Api(_)));
+        let error =
+            timeout(DEADLINE, connection.list::<Node>(limit)).await.expect("the limit holds").unwrap_err();
+        assert!(matches!(error, ListError::Api(_)));
         assert!(
             error.to_string().contains(&format!("{} gives no answer within 300ms", server.url())),
             "{error}"
@@ -92,7 +93,7 @@ async fn one_limit_holds_for_all_questions() {
 #[tokio::test]
 async fn the_cluster_role_grants_what_is_asked() {
     let server = Server::start([(Kind::List, list("5", &[a("1")])), (Kind::Review, review(true, ""))]).await;
-    connect(&server).await.look(LIMIT).await.unwrap();
+    connect(&server).await.list::<Node>(LIMIT).await.unwrap();
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let mut asked: Vec<[String; 4]> = server
         .requests(Kind::Review)

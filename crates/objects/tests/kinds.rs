@@ -1,0 +1,290 @@
+//! A kind that the library does not know takes every path: list, watch, directory, cache on disk.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use objects::{
+    ApiOptions, Cache, Changes, Connection, Delta, Invalid, Key, Kind, Metadata, Node, Resource, Selector,
+    Source, Watching,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast;
+use tokio::time::timeout;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A namespaced kind of another group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Widget {
+    namespace: String,
+    name: String,
+    uid: Option<String>,
+    team: Option<String>,
+    size: u8,
+}
+
+#[derive(Deserialize)]
+struct ApiWidget {
+    spec: Spec,
+}
+
+#[derive(Deserialize)]
+struct Spec {
+    size: u8,
+}
+
+impl Kind for Widget {
+    const RESOURCE: Resource =
+        Resource { group: "example.org", version: "v1", kind: "Widget", plural: "widgets", namespaced: true };
+    type Api = ApiWidget;
+
+    fn trim(metadata: Metadata, api: ApiWidget) -> Result<Self, Invalid> {
+        if api.spec.size == 0 {
+            return Err(Invalid::field("spec.size", "0 is no size"));
+        }
+        let Metadata { name, namespace, uid, mut labels, .. } = metadata;
+        Ok(Self {
+            name,
+            namespace: namespace.unwrap_or_default(),
+            uid,
+            team: labels.remove("team"),
+            size: api.spec.size,
+        })
+    }
+
+    fn key(&self) -> Key {
+        Key::namespaced(&self.namespace, &self.name)
+    }
+
+    fn uid(&self) -> Option<&str> {
+        self.uid.as_deref()
+    }
+}
+
+fn widget(name: &str, size: u32) -> Value {
+    json!({
+        "apiVersion": "example.org/v1", "kind": "Widget",
+        "metadata": {"name": name, "namespace": "shop", "uid": format!("u-{name}"), "labels": {"team": "t"}, "resourceVersion": "7"},
+        "spec": {"size": size}, "status": {"ignored": true},
+    })
+}
+
+/// An API server with these paths' answers; watches get what is sent to all.
+#[derive(Clone)]
+struct Server {
+    lists: Arc<Mutex<BTreeMap<&'static str, Value>>>,
+    events: broadcast::Sender<(&'static str, String)>,
+    asked: Arc<Mutex<Vec<String>>>,
+    address: SocketAddr,
+}
+
+const WIDGETS: &str = "/apis/example.org/v1/widgets";
+const NODES: &str = "/api/v1/nodes";
+
+impl Server {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = Self {
+            lists: Arc::default(),
+            events: broadcast::Sender::new(64),
+            asked: Arc::default(),
+            address,
+        };
+        let serving = server.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serving.clone().serve(stream));
+            }
+        });
+        server
+    }
+
+    fn list(&self, path: &'static str, items: &[Value]) {
+        let list = json!({"kind": "List", "metadata": {"resourceVersion": "5"}, "items": items});
+        self.lists.lock().unwrap().insert(path, list);
+    }
+
+    fn send(&self, path: &'static str, kind: &str, object: &Value) {
+        let event = json!({"type": kind, "object": object}).to_string() + "\n";
+        self.events.send((path, event)).expect("somebody watches");
+    }
+
+    async fn serve(self, stream: TcpStream) -> Option<()> {
+        let mut stream = BufReader::new(stream);
+        let mut first = String::new();
+        stream.read_line(&mut first).await.ok()?;
+        loop {
+            let mut line = String::new();
+            stream.read_line(&mut line).await.ok()?;
+            if line.trim_end().is_empty() {
+                break;
+            }
+        }
+        let target = first.split(' ').nth(1)?.to_owned();
+        let path = target.split('?').next()?.to_owned();
+        let mut events = self.events.subscribe();
+        self.asked.lock().unwrap().push(target.clone());
+        let head = |code: u16| {
+            format!("HTTP/1.1 {code} X\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n")
+        };
+        if target.contains("watch=true") {
+            stream.write_all(head(200).as_bytes()).await.ok()?;
+            while let Ok((of, event)) = events.recv().await {
+                if of == path {
+                    stream.write_all(event.as_bytes()).await.ok()?;
+                }
+            }
+            return None;
+        }
+        let body = match path.as_str() {
+            "/api/v1/namespaces/kube-system" => {
+                Some(json!({"metadata": {"name": "kube-system", "uid": "c-1"}}))
+            }
+            path => self.lists.lock().unwrap().get(path).cloned(),
+        };
+        let (code, body) = body.map_or((503, "{}".to_owned()), |body| (200, body.to_string()));
+        stream.write_all((head(code) + &body).as_bytes()).await.ok()?;
+        stream.shutdown().await.ok()
+    }
+
+    async fn connect(&self, cache: Option<&Path>) -> Connection {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config");
+        let text = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": format!("http://{}", self.address)}}],
+            "users": [{"name": "u", "user": {}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        });
+        std::fs::write(&path, text.to_string()).unwrap();
+        let cache =
+            cache.map(|directory| Cache { directory: directory.into(), node: "n".into(), max_age: DEADLINE });
+        let options = ApiOptions { kubeconfig: Some(path), cache, ..ApiOptions::default() };
+        Source::Api(options).connect().await.unwrap()
+    }
+}
+
+async fn next<K: Kind>(changes: &mut Changes<K>) -> Delta<K> {
+    timeout(DEADLINE, changes.next()).await.expect("no change in time").expect("the changes ended")
+}
+
+/// "key size" of each, those that are gone with a minus, and whether these are all.
+async fn widgets(changes: &mut Changes<Widget>) -> (Vec<String>, bool) {
+    let delta = next(changes).await;
+    let upserted = delta.upserted.iter().map(|widget| format!("{} {}", widget.key(), widget.size));
+    let deleted = delta.deleted.iter().map(|widget| format!("-{}", widget.key()));
+    (upserted.chain(deleted).collect(), delta.synced)
+}
+
+fn both(connection: &Connection, selector: Selector) -> (Changes<Widget>, Changes<Node>, Watching) {
+    let mut watch = connection.watch();
+    let (widgets, nodes) = (watch.of(selector), watch.of(Selector::default()));
+    (widgets, nodes, watch.start())
+}
+
+#[tokio::test]
+async fn is_listed_watched_and_cached() {
+    let cache = tempfile::tempdir().unwrap();
+    let server = Server::start().await;
+    server.list(WIDGETS, &[widget("a", 1), widget("b", 0)]);
+    let connection = server.connect(Some(cache.path())).await;
+    let selector = Selector { fields: Some("spec.nodeName=n".into()), labels: Some("team=t".into()) };
+    let (mut changes, mut nodes, watching) = both(&connection, selector);
+    assert_eq!(widgets(&mut changes).await, (vec!["shop/a 1".to_owned()], true), "although Nodes are away");
+    assert!(timeout(Duration::from_millis(100), nodes.next()).await.is_err());
+    server.list(NODES, &[json!({"metadata": {"name": "n", "uid": "u-n"}})]);
+    assert!(next(&mut nodes).await.synced);
+    let health = connection.health();
+    let invalid = health.invalid_objects().borrow()["Widget"][&Key::namespaced("shop", "b")].clone();
+    assert_eq!(invalid.problem, "spec.size: 0 is no size; it is left out");
+
+    let asked =
+        |what: &str| server.asked.lock().unwrap().iter().find(|target| target.contains(what)).cloned();
+    while asked("widgets?&watch=true").is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let list = asked("widgets?").unwrap();
+    for want in ["fieldSelector=spec.nodeName%3Dn", "labelSelector=team%3Dt", "resourceVersion=0"] {
+        assert!(list.contains(want), "{want} in {list}");
+    }
+    let watch = asked("watch=true").unwrap();
+    assert!(
+        watch.contains("fieldSelector=spec.nodeName%3Dn") && watch.contains("labelSelector=team%3Dt"),
+        "{watch}"
+    );
+    server.send(WIDGETS, "MODIFIED", &widget("b", 2));
+    assert_eq!(widgets(&mut changes).await.0, ["shop/b 2"]);
+    assert!(health.invalid_objects().borrow().is_empty());
+    // A size that is none: the whole object cannot be read.
+    server.send(WIDGETS, "MODIFIED", &widget("b", 256));
+    server.send(WIDGETS, "DELETED", &widget("a", 1));
+    assert_eq!(widgets(&mut changes).await.0, ["-shop/a"]);
+    assert!(health.invalid_objects().borrow()["Widget"].len() == 1, "{:?}", health.invalid_objects());
+    let path = cache.path().join("widgets.json");
+    let on_disk = || {
+        let text = std::fs::read_to_string(&path).ok()?;
+        let file: Value = serde_json::from_str(&text).unwrap();
+        Some(
+            file["widgets"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|widget| widget["name"].clone())
+                .collect::<Vec<_>>(),
+        )
+    };
+    let written = async {
+        while on_disk() != Some(vec![json!("b")]) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(DEADLINE, written).await.expect("it is on disk");
+    drop(watching);
+    assert_eq!(timeout(DEADLINE, changes.next()).await.expect("the source ended"), None);
+
+    // The server is away when the next one starts.
+    server.lists.lock().unwrap().clear();
+    let connection = server.connect(Some(cache.path())).await;
+    let (mut changes, _nodes, _watching) = both(&connection, Selector::default());
+    assert_eq!(widgets(&mut changes).await, (vec!["shop/b 2".to_owned()], false));
+    assert!(connection.health().from_disk().is_some());
+    server.list(WIDGETS, &[widget("c", 3)]);
+    assert_eq!(widgets(&mut changes).await, (vec!["shop/c 3".to_owned(), "-shop/b".to_owned()], true));
+}
+
+#[tokio::test]
+async fn is_read_from_a_directory_beside_another_kind() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = "apiVersion: v1\nkind: Node\nmetadata: {name: a}\nspec: {podCIDR: 10.1.0.0/24}\n";
+    let widget = |size: u8| {
+        format!("apiVersion: example.org/v1\nkind: Widget\nmetadata: {{name: a}}\nspec: {{size: {size}}}\n")
+    };
+    let other = "apiVersion: example.org/v2\nkind: Widget\nmetadata: {name: b}\nspec: {size: 9}\n";
+    let path = directory.path().join("all.yaml");
+    std::fs::write(&path, [node, &widget(1), other].join("---\n")).unwrap();
+    let connection = Source::Directory(directory.path().into()).connect().await.unwrap();
+    let (mut changes, mut nodes, _watching) = both(&connection, Selector::default());
+    assert_eq!(widgets(&mut changes).await, (vec!["default/a 1".to_owned()], true));
+    assert_eq!(next(&mut nodes).await.upserted[0].name, "a");
+    std::fs::write(&path, [node, &widget(2), other].join("---\n")).unwrap();
+    assert_eq!(widgets(&mut changes).await, (vec!["default/a 2".to_owned()], true));
+    assert!(timeout(Duration::from_millis(100), nodes.next()).await.is_err());
+    let listing = connection.list::<Widget>(DEADLINE).await.unwrap();
+    assert_eq!(listing.objects.unwrap()[0].size, 2);
+    assert_eq!((listing.invalid.len(), listing.error, connection.health().error()), (0, None, None));
+}
