@@ -52,7 +52,7 @@ async fn ask(args: &Config) -> Vec<Finding> {
     for (key, invalid) in invalid {
         findings.push(Finding::warning(format!("Node {key}"), invalid.problem, invalid.remedy));
     }
-    for error in error {
+    if let Some(error) = error {
         findings.push(Finding::warning(&what, error, "correct the manifests"));
     }
     // Without a name this is said already.
