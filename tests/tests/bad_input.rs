@@ -4,7 +4,7 @@
 //! - environment and configuration field by field: `midonet-kube-cni/src/{env,request,config/tests}.rs`;
 //! - an agent that is absent or refuses, the node's own namespace, the gateway's and the node's address
 //!   from IPAM, a second ADD: `midonet-kube-cni/tests/attach/main.rs`;
-//! - IPAM plugins that hang (killed with their children) or answer nonsense: `ipam/src/delegate/tests.rs`;
+//! - IPAM plugins that hang (killed with their children) or answer nonsense: `cni/src/delegate/tests.rs`;
 //! - API servers that refuse, stall or send garbage: `objects/tests/`;
 //! - a vanished uplink: `heal.rs`; malformed packets byte by byte: `datapath/tests/mutations.rs`.
 

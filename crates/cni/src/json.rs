@@ -25,8 +25,8 @@ impl From<Invalid> for Error {
     }
 }
 
-/// A network configuration: the text as it came, for the plugins that get it next, and the value. It has no `Debug`: it
-/// may hold secrets.
+/// A network configuration: the text as it came, for the plugins that get it next, and the value. It has no
+/// `Debug`: it may hold secrets.
 #[derive(Clone)]
 pub struct Document {
     text: Vec<u8>,

@@ -44,8 +44,8 @@ impl Version {
         }
     }
 
-    /// The version of a configuration or result with this `cniVersion`, if it is supported. Without one it is 0.1.0, as in
-    /// the reference implementation.
+    /// The version of a configuration or result with this `cniVersion`, if it is supported. Without one it is
+    /// 0.1.0, as in the reference implementation.
     pub fn named(text: Option<&str>) -> Option<Self> {
         text.map_or(Some(Self::V0_1_0), Self::parse)
     }

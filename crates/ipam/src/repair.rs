@@ -1,5 +1,5 @@
-//! A network's reservations as a whole, for the agent, which knows the attachments: stale reservations are released, lost
-//! ones are made again.
+//! A network's reservations as a whole, for the agent, which knows the attachments: stale reservations are
+//! released, lost ones are made again.
 
 use std::fs;
 use std::io;
@@ -34,8 +34,8 @@ pub fn reserved(directory: &Path) -> Result<Vec<Reserved>, Error> {
     store.scan()?.0.iter().map(|reservation| Reserved::of(&store, reservation)).collect()
 }
 
-/// The addresses that are reserved in a network's directory, by the names of its files alone and without its lock: for
-/// callers that only count them. None if there is no directory.
+/// The addresses that are reserved in a network's directory, by the names of its files alone and without its lock:
+/// for callers that only count them. None if there is no directory.
 ///
 /// # Errors
 /// The directory cannot be read.

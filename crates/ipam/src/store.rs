@@ -1,14 +1,14 @@
 //! host-local's files: `<dataDir>/<network>/<address>` names the owner of the address.
 //!
-//! Every operation holds the directory's lock, as host-local does. A reservation appears whole or not at
-//! all: it is written elsewhere and linked to its own name only if the address is free, so that a crash at
-//! any point neither allocates an address twice nor leaves a file that matches no owner. An owner's addresses
-//! are names of one file, and a file that is released is kept for the next reservation: before it takes a
-//! new one, ext4 examines each that was deleted within minutes.
+//! Every operation holds the directory's lock, as host-local does. A reservation appears whole or not at all: it is
+//! written elsewhere, and linked to the address only if that is free, so that a crash at any point neither
+//! allocates an address twice nor leaves a file that matches no owner. An owner's addresses are links to one file,
+//! and a released file is kept for the next reservation: before ext4 takes a new inode, it examines each that was
+//! deleted within minutes.
 //!
-//! Nothing is synced to the disk, as host-local does not either. What a power cut takes back, or leaves
-//! empty or with a former owner's name, belonged to Pods that it has ended, too: no address is given twice
-//! while its Pod lives. Garbage collection and the agent find such a reservation: its owner does not exist.
+//! Nothing is synced to the disk, nor does host-local. A power cut may take back a file, or leave it empty or with
+//! a former owner's name, but it has also ended the Pods: no address is allocated twice while its Pod lives.
+//! Garbage collection and the agent find such a reservation, since its owner does not exist.
 
 mod directory;
 mod files;
@@ -157,8 +157,8 @@ impl Store {
 
     /// Reads everything, deletes empty files, and builds the index again. Returns whether a file was deleted.
     ///
-    /// A host-local that is killed between creating and writing a file leaves it empty: the lock is ours, so that process
-    /// has ended, and nobody got the address.
+    /// A host-local that is killed between creating and writing a file leaves it empty: the lock is ours, so that
+    /// process has ended, and nobody got the address.
     pub(crate) fn repair(&mut self) -> Result<(Vec<Reservation>, bool), Error> {
         let (mut all, flat) = self.scan()?;
         let _ = self.directory.remove(PENDING.as_ref());

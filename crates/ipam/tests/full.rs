@@ -1,5 +1,5 @@
 //! File systems that are full or read-only: a clear refusal, nothing half-written, nothing reserved, and
-//! all is well again when there is room.
+//! everything works again when there is space.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -29,7 +29,7 @@ fn on_tmpfs(options: &str, work: impl FnOnce(&Path) + Send) {
     });
 }
 
-/// Writes pages until there is no room, and takes this many back.
+/// Writes pages until there is no space, and deletes this many.
 fn leave_pages(ballast: &Path, pages: u64) {
     let mut file = File::create(ballast).unwrap();
     while file.write_all(&[1; 4096]).is_ok() {}
@@ -37,7 +37,7 @@ fn leave_pages(ballast: &Path, pages: u64) {
     file.set_len(length - pages * 4096).unwrap();
 }
 
-/// Makes files until there is no room, and takes this many back.
+/// Makes files until there is no space, and deletes this many.
 fn leave_files(ballast: &Path, files: usize) {
     fs::create_dir(ballast).unwrap();
     let made = (0..).take_while(|n| File::create(ballast.join(n.to_string())).is_ok()).count();
@@ -46,7 +46,7 @@ fn leave_files(ballast: &Path, files: usize) {
     }
 }
 
-/// ADD with that much room left: all or nothing; then DEL, and all again with room.
+/// ADD with that much space left: all or nothing; then DEL, and again with enough space.
 fn add_with_little_room(options: &str, leave: impl Fn(&Path) + Sync + Send) -> bool {
     let mut refused = false;
     for ranges in families() {

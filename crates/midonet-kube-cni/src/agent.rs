@@ -15,8 +15,8 @@ use tonic::{Code, Status};
 /// How long ADD waits for an agent that is absent or starting.
 const BIND_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long STATUS waits for an agent that is absent or starting: one that is replaced is away for some seconds, for more
-/// on a busy node. A kubelet whose runtime does not answer for 30 seconds reports it as down; it asks
+/// How long STATUS waits for an agent that is absent or starting: one that is replaced is away for some seconds,
+/// for more on a busy node. A kubelet whose runtime does not answer for 30 seconds reports it as down; it asks
 /// every five, and IPAM is asked in the same call.
 const READY_DEADLINE: Duration = Duration::from_secs(20);
 

@@ -1,6 +1,6 @@
-//! Host ports of Pods (`hostPort`; the capability "portMappings"). The reference plugin `portmap` serves them, if it is
-//! installed beside this one: it is executed for the Pods that have host ports, and for no other. Without it the ports are
-//! in the request to the agent, which refuses what it cannot serve.
+//! Host ports of Pods (`hostPort`; the capability "portMappings"). The reference plugin `portmap` serves them, if
+//! it is installed beside this one: it is executed for the Pods that have host ports, and for no other. Without it
+//! the ports are in the request to the agent, which refuses what it cannot serve.
 
 use cni::{CniResult, Document, Error, Version, code, delegate};
 use nodeapi::v1::{BindPortRequest, PortMapping};

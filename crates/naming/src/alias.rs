@@ -1,5 +1,5 @@
-//! The owner of a Pod's host interface, as its alias records it (`ip link` shows it). The kernel keeps it through every
-//! restart, so that no database is needed.
+//! The owner of a Pod's host interface, as its alias records it (`ip link` shows it). The kernel keeps it through
+//! every restart, so that no database is needed.
 
 use crate::pod::PodKey;
 

@@ -1,5 +1,5 @@
-//! Names and ids that are the same everywhere: on every node, in every log, and in the legacy midonet-kubernetes, whose
-//! test vectors are the tests here. Pure functions.
+//! Names and ids that are the same everywhere: on every node, in every log, and in the legacy midonet-kubernetes,
+//! whose test vectors are the tests here. Pure functions.
 
 pub mod alias;
 mod id;

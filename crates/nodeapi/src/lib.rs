@@ -1,5 +1,5 @@
-//! The gRPC service of the node agent, client and server: the CNI plugin and `midokube` call, the agent answers. It is on
-//! a Unix socket that only root can reach.
+//! The gRPC service of the node agent, client and server: the CNI plugin and `midokube` call, the agent answers. It
+//! is on a Unix socket that only root can reach.
 
 mod client;
 mod server;

@@ -48,8 +48,8 @@ pub struct Listener {
 /// Creates the socket, for root alone. A socket file of an agent that has ended is replaced, so the caller makes sure
 /// beforehand that it is the only agent of the node.
 ///
-/// A missing directory is created with mode 0700. An existing one keeps its mode; it must be owned by root and writable by
-/// root alone, since others could replace the socket.
+/// A missing directory is created with mode 0700. An existing one keeps its mode; it must be owned by root and
+/// writable by root alone, since others could replace the socket.
 ///
 /// # Errors
 /// [`ListenError`] names the socket and what failed.
@@ -169,8 +169,8 @@ fn make_directory(directory: &Path) -> io::Result<()> {
     )))
 }
 
-/// The connections of processes that run as root. Others, of unauthorized peers, are closed unread, and their uid is passed
-/// to `refused`.
+/// The connections of processes that run as root. Others, of unauthorized peers, are closed unread, and their uid
+/// is passed to `refused`.
 pub fn incoming(
     listener: Listener,
     mut refused: impl FnMut(u32) + Send,

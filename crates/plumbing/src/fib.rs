@@ -34,7 +34,8 @@ pub(crate) fn all(netlink: &mut Netlink) -> Result<Vec<FibRoute>> {
     Ok(messages.into_iter().filter_map(read).collect())
 }
 
-/// The route that the kernel takes to an address: for a packet of the node itself, or for one from a source by a link.
+/// The route that the kernel takes to an address: for a packet of the node itself, or for one from a source by a
+/// link.
 ///
 /// # Errors
 /// There is none (ENETUNREACH), it leads nowhere (EINVAL: blackhole, EHOSTUNREACH: unreachable or not forwarded,

@@ -59,7 +59,8 @@ impl Monitor {
         Ok(Self { sockets: [route].into_iter().chain(nftables).chain(policies).collect() })
     }
 
-    /// Waits for a change, until the deadline. All that came by then count as one. It may return early without a change.
+    /// Waits for a change, until the deadline. All that came by then count as one. It may return early without a
+    /// change.
     ///
     /// # Errors
     /// The sockets fail.

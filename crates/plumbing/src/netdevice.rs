@@ -1,6 +1,6 @@
-//! Properties of an existing link by ioctl(2) (netdevice(7)) on a netlink socket, about that socket's namespace. This is
-//! far cheaper than a message. It is not for names of links that may not exist: for such a name the kernel would try to
-//! load a module.
+//! Properties of an existing link by ioctl(2) (netdevice(7)) on a netlink socket, about that socket's namespace.
+//! This is far cheaper than a message. It is not for names of links that may not exist: for such a name the kernel
+//! would try to load a module.
 
 use std::io;
 use std::os::fd::AsRawFd;

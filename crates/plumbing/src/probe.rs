@@ -1,5 +1,5 @@
-//! What the kernel does with Pods' packets, asked of the kernel itself: whether they are forwarded, where routes lead, and
-//! whether ranges of addresses overlap. Each fault is named with its remedy; nothing is changed here.
+//! What the kernel does with Pods' packets, asked of the kernel itself: whether they are forwarded, where routes
+//! lead, and whether ranges of addresses overlap. Each fault is named with its remedy; nothing is changed here.
 
 mod fault;
 mod firewall;

@@ -16,7 +16,8 @@ use crate::error::Result;
 use crate::netlink::Netlink;
 use crate::netlink::Request;
 
-/// The protocol of this project's routes (`ip route` shows `proto 109`): no daemon takes them for its own or flushes them.
+/// The protocol of this project's routes (`ip route` shows `proto 109`): no daemon takes them for its own or
+/// flushes them.
 pub(crate) const PROTOCOL: RouteProtocol = RouteProtocol::Other(109);
 
 /// The main table.

@@ -1,5 +1,5 @@
-//! Rate limits: a token bucket (tc-tbf(8)) at the root of an interface for what it sends; and the shaper, a veth pair with
-//! one class of tc-htb(8) for each limit at its entry.
+//! Rate limits: a token bucket (tc-tbf(8)) at the root of an interface for what it sends; and the shaper, a veth
+//! pair with one class of tc-htb(8) for each limit at its entry.
 
 mod bucket;
 mod discipline;

@@ -1,5 +1,5 @@
-//! Traffic control: the ingress block that all host sides of Pods share, programs at the ingress of single interfaces,
-//! and queueing disciplines.
+//! Traffic control: the ingress block that all host sides of Pods share, programs at the ingress of single
+//! interfaces, and queueing disciplines.
 
 mod block;
 mod clsact;

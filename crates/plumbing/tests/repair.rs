@@ -133,7 +133,8 @@ fn a_change_of_a_link_is_told_from_others_and_a_request_is_no_change() {
     node.ip("link set midoa group 7021");
     assert!(heard(60_000).links);
     while heard(100).any {}
-    // Each request for a qdisc may be answered by a notification to all listeners: it must not cause the next request.
+    // Each request for a qdisc may be answered by a notification to all listeners: it must not cause the next
+    // request.
     let index = node.run(|| plumbing::link::find("midoa")).unwrap().unwrap().ifindex;
     for _ in 0..5 {
         assert!(!node.run(|| tc::in_block(index)).unwrap());

@@ -58,10 +58,10 @@ fn a_pod_gets_what_it_should_in_every_family() {
         inside.run(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")).unwrap();
         let wanted = pod("midoa", families);
         let made = node.run(|| veth::create(Some(&netns), &wanted)).unwrap();
-        let outer = node.run(|| link::find("midoa")).unwrap().unwrap();
-        assert_eq!(outer.ifindex, made.host_ifindex);
-        assert!(!outer.up, "nothing may pass before the port is committed");
-        assert_eq!(outer.alias, "default/a container eth0 uid");
+        let host_side = node.run(|| link::find("midoa")).unwrap().unwrap();
+        assert_eq!(host_side.ifindex, made.host_ifindex);
+        assert!(!host_side.up, "nothing may pass before the port is committed");
+        assert_eq!(host_side.alias, "default/a container eth0 uid");
         node.run(|| set_up("midoa")).unwrap();
         assert_eq!(node.run(|| veth::check(Some(&netns), &wanted)).unwrap(), []);
         for link in [inside.ip("-d link show dev eth0"), node.ip("-d link show dev midoa")] {
@@ -92,7 +92,7 @@ fn a_pod_gets_what_it_should_in_every_family() {
             assert!(routes.contains("default via fd44:0:0:1::1 dev eth0"), "{routes}");
         }
         let host = node.ip("-6 addr show dev midoa");
-        assert!(!host.contains("fe80"), "the outer end answers for nobody: {host}");
+        assert!(!host.contains("fe80"), "the host side answers for nobody: {host}");
         let block = node.run(|| testkit::run(node.command("tc").args(["qdisc", "show", "dev", "midoa"])));
         assert!(
             block.contains("clsact")

@@ -23,7 +23,8 @@ use crate::error::Error;
 /// How long to wait for the lock.
 const LOCK_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The first and the longest pause between two attempts to lock. In between it is a quarter of the time waited so far.
+/// The first and the longest pause between two attempts to lock. In between it is a quarter of the time waited so
+/// far.
 const LOCK_PAUSES: [Duration; 2] = [Duration::from_micros(50), Duration::from_millis(10)];
 
 /// The flags for files that may have to be created: FIFOs are not waited for, and symbolic links are not followed.

@@ -1,11 +1,12 @@
-//! Who holds what, without reading every reservation: a table of owners and the addresses they hold, in
+//! The index: a table of owners and the addresses they hold, so that not every reservation has to be read. It is in
 //! `<dataDir>/.owners/<network>`, where no network can be.
 //!
-//! host-local does not know it, so two times show whether the index is complete. At the end of each change the modification time of the network's directory is set to one in the past, and that of the
-//! index to exactly so much later as belongs to this boot of the machine. Whoever else makes or removes a
-//! file in the directory, and a crash before the end of a change, leaves the present time there, a power cut
-//! is followed by another boot, and the index is invalid: everything is read, and it is built again.
-//! What it says of an owner is compared with the files themselves, too.
+//! host-local does not know the index, so two times show whether it is complete. Each change ends with setting the
+//! modification time of the network's directory to one in the past, and that of the index later by an interval that
+//! belongs to this boot of the machine. If another program creates or deletes a file in the directory, or this one
+//! is killed before the end of a change, the directory has the present time; after a power cut there is another
+//! boot. Then the index is invalid: everything is read, and the index is built again. What the index says of an
+//! owner is also compared with the files themselves.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};

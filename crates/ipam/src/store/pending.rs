@@ -78,8 +78,8 @@ pub(super) fn keep(directory: &Directory, place: &Path, name: &Path) {
     let _ = linkat(directory.fd(), name, AT_FDCWD, &place.join(SPARE), AtFlags::empty());
 }
 
-/// The spare file, which is created if it does not exist, and its length; `None` if there can be none that may be linked to
-/// addresses.
+/// The spare file, which is created if it does not exist, and its length; `None` if there can be none that may be
+/// linked to addresses.
 fn spare(directory: &Directory, place: &Path, path: &Path) -> Option<(File, u64)> {
     for _ in 0..2 {
         let mut open = File::options();

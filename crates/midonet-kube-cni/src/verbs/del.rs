@@ -47,7 +47,8 @@ fn retire(request: &Request, host_ifname: &str) -> Result<(), Error> {
     namespaces.retire_and_rename(&link).map_err(kernel)
 }
 
-/// The attachment's host side: by its name and alias, or, where somebody changed these, as the peer of the container side.
+/// The attachment's host side: by its name and alias, or, where somebody changed these, as the peer of the
+/// container side.
 fn find(
     namespaces: &mut Namespaces<'_>,
     host_ifname: &str,

@@ -20,8 +20,8 @@ pub fn set_up(name: &str) -> Result<()> {
     netlink.request(request::switch(link.ifindex, true, &format!("set {name} up"), []))
 }
 
-/// Deletes the interface with this ifindex, and its peer with it, and waits until it is gone. None is success. `name` is
-/// for errors: by now, another interface may have it.
+/// Deletes the interface with this ifindex, and its peer with it, and waits until it is gone. None is success.
+/// `name` is for errors: by now, another interface may have it.
 ///
 /// # Errors
 /// The kernel refuses.

@@ -1,4 +1,5 @@
-//! Rules that iptables made without nf_tables (iptables-legacy), in nf_tables' terms: the table `filter` of each family.
+//! Rules that iptables made without nf_tables (iptables-legacy), in nf_tables' terms: the table `filter` of each
+//! family.
 //!
 //! The kernel gives them by getsockopt(2) as one block of entries (linux/netfilter_ipv4/ip_tables.h,
 //! linux/netfilter_ipv6/ip6_tables.h). A request creates the table, so only existing ones are requested.
@@ -18,8 +19,8 @@ use crate::error::{Error, Result};
 const GET_INFO: libc::c_int = 64;
 const GET_ENTRIES: libc::c_int = 65;
 
-/// struct ipt_getinfo, and the head of struct ipt_get_entries with the padding that its entries need (in the kernel they
-/// are aligned to 8 bytes).
+/// struct ipt_getinfo, and the head of struct ipt_get_entries with the padding that its entries need (in the kernel
+/// they are aligned to 8 bytes).
 const INFO: usize = 84;
 const HEAD: usize = 40;
 

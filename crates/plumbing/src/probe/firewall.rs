@@ -97,8 +97,8 @@ fn named(base: &Base) -> String {
     format!("nftables chain {} {} {}", base.table.0, base.table.1, base.chain)
 }
 
-/// Why firewall rules are about packets of tunnels from this interface: a chain drops by default, or names their port. `None`:
-/// no rule is about them.
+/// Why firewall rules are about packets of tunnels from this interface: a chain drops by default, or names their
+/// port. `None`: no rule is about them.
 ///
 /// # Errors
 /// The kernel does not answer.

@@ -30,8 +30,8 @@ pub struct WrongSetting {
     problem: &'static str,
 }
 
-/// The settings that are wrong on the node's own interface towards Pods, on the uplinks, and on interfaces that appeared
-/// since the node was made a router. To write their values puts them right.
+/// The settings that are wrong on the node's own interface towards Pods, on the uplinks, and on interfaces that
+/// appeared since the node was made a router. To write their values puts them right.
 ///
 /// # Errors
 /// The kernel does not answer.
@@ -117,8 +117,8 @@ fn wrong(inside: &str, families: &[Family], uplinks: &[Uplink], links: &[Link]) 
     wrong
 }
 
-/// Whether an interface leads to other hosts: an uplink, or a network card. Not one that leads to containers: what they
-/// say of routes is not to be taken.
+/// Whether an interface leads to other hosts: an uplink, or a network card. Not one that leads to containers: what
+/// they say of routes is not to be taken.
 fn is_uplink(link: &Link, uplinks: &[Uplink]) -> bool {
     let known = uplinks.iter().any(|uplink| uplink.link.ifindex == link.ifindex);
     known || (link.ethernet && !link.is_virtual && link.master == 0)

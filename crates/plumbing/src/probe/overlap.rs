@@ -12,8 +12,8 @@ use crate::link::Link;
 use crate::netlink::Netlink;
 
 /// Which of these ranges hold addresses of the node's own network: that address itself, or a network that the
-/// interface which holds it is connected to. Such a network takes its part of the range away. A range that is a part of
-/// a larger network is no harm, since its own route is the more specific one. `None`: none does.
+/// interface which holds it is connected to. Such a network takes its part of the range away. A range that is a
+/// part of a larger network is no harm, since its own route is the more specific one. `None`: none does.
 ///
 /// # Errors
 /// The kernel does not answer.

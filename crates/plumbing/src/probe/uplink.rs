@@ -20,8 +20,8 @@ pub(super) struct Uplink {
 /// The most peers that are looked up to find the uplinks of tunnels.
 pub(super) const MOST_PEERS: usize = 16;
 
-/// The interfaces of the default routes and of those to other nodes. Without other nodes it is the interface that holds the
-/// tunnels' address that counts.
+/// The interfaces of the default routes and of those to other nodes. Without other nodes it is the interface that
+/// holds the tunnels' address that counts.
 pub(super) fn uplinks(
     netlink: &mut Netlink,
     inside: &str,

@@ -1,4 +1,5 @@
-/// The largest packet, one for segmentation offload, as queues count it: with the headers of all its segments, in bytes.
+/// The largest packet, one for segmentation offload, as queues count it: with the headers of all its segments, in
+/// bytes.
 pub(super) const LARGEST_PACKET: u32 = 80 * 1024;
 
 /// Tokens are bytes: a bucket full of them at the start, and more at a steady rate.

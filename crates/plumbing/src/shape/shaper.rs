@@ -19,8 +19,8 @@ const MAJOR: u16 = 0x6d69;
 /// The shaper's MTU, in bytes: larger than any packet, so that the shaper drops none for its size.
 const SHAPER_MTU: u32 = 65_535;
 
-/// A veth pair with queues. A packet that is sent into its entry with a class as its priority comes out of its exit, which
-/// is in the datapath's block, at the rate of the class.
+/// A veth pair with queues. A packet that is sent into its entry with a class as its priority comes out of its
+/// exit, which is in the datapath's block, at the rate of the class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shaper {
     /// The ifindex of the entry.

@@ -24,7 +24,8 @@ const OWNER: u32 = 0x6d6a;
 const AT_INGRESS: TcHandle = TcHandle { major: u16::MAX, minor: 0xfff2 };
 const AT_EGRESS: TcHandle = TcHandle { major: u16::MAX, minor: 0xfff3 };
 
-/// The lowest runs first. Filters of one priority are of one kind and protocol, so that others' filters may take some.
+/// The lowest runs first. Filters of one priority are of one kind and protocol, so that others' filters may take
+/// some.
 const PRIORITIES: std::ops::RangeInclusive<u32> = 1..=8;
 
 /// A filter that is there.

@@ -42,8 +42,9 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Compares a pair, whose container side is in `netns` (`None`: in this thread's namespace), with what it should be. More addresses and routes than asked for are no difference:
-/// another plugin, or the Pod itself, may have its own.
+/// Compares a pair, whose container side is in `netns` (`None`: in this thread's namespace), with what it should
+/// be. More addresses and routes than asked for are no difference: another plugin, or the Pod itself, may have its
+/// own.
 ///
 /// # Errors
 /// The kernel does not answer.

@@ -9,8 +9,8 @@ use crate::link::request;
 use crate::netlink::Request;
 use crate::netns::NetNs;
 
-/// One message for both sides. The container side is created in the container's namespace: moving it there costs an RCU
-/// wait.
+/// One message for both sides. The container side is created in the container's namespace: moving it there costs an
+/// RCU wait.
 pub(super) fn create(pair: &VethPair, netns: Option<&NetNs>) -> Request {
     let mut peer = LinkMessage::default();
     peer.attributes = vec![
@@ -32,8 +32,8 @@ pub(super) fn create(pair: &VethPair, netns: Option<&NetNs>) -> Request {
     request::create(&pair.host_ifname, attributes)
 }
 
-/// A veth uses one queue. By default the kernel creates one for every CPU and then removes the others, which waits for
-/// RCU.
+/// A veth uses one queue. By default the kernel creates one for every CPU and then removes the others, which waits
+/// for RCU.
 fn one_queue() -> [LinkAttribute; 2] {
     [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)]
 }

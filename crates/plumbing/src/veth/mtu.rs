@@ -14,9 +14,9 @@ const NAMESPACES: &str = "/run/netns";
 
 /// Sets the MTU of both sides of Pods' pairs, each given by the ifindex of its host side and the MAC address of its
 /// container side. Container sides are searched where runtimes keep namespaces, and among the processes: each
-/// namespace is entered once, until all are found. The result of a pair is `false` if its namespace is not there: then
-/// both sides are left as they are. (In a change of a link, the kernel takes IFLA_TARGET_NETNSID for a request to move
-/// it.)
+/// namespace is entered once, until all are found. The result of a pair is `false` if its namespace is not there:
+/// then both sides are left as they are. (In a change of a link, the kernel takes IFLA_TARGET_NETNSID for a request
+/// to move it.)
 ///
 /// # Errors
 /// The kernel does not list the host's links. What fails for one pair is that pair's result.

@@ -60,8 +60,8 @@ impl<'a> Namespaces<'a> {
         self.inside().find(name)
     }
 
-    /// The host side of the container's interface of this name, if that is a veth whose peer is in the host's namespace,
-    /// under whatever name.
+    /// The host side of the container's interface of this name, if that is a veth whose peer is in the host's
+    /// namespace, under whatever name.
     ///
     /// # Errors
     /// The kernel does not answer.
@@ -138,9 +138,9 @@ impl<'a> Namespaces<'a> {
         self.host.request(request::switch(ifindex, true, &format!("set {name} up"), []))
     }
 
-    /// Retires a pair without waiting for anything: when this returns nothing passes, and the name of the container side
-    /// is free, if it is given. The pair is deleted by [`crate::link::delete_retired`], or with the container's
-    /// namespace. The name of the host side is not freed, which would cost as much as all the rest: see
+    /// Retires a pair without waiting for anything: when this returns nothing passes, and the name of the container
+    /// side is free, if it is given. The pair is deleted by [`crate::link::delete_retired`], or with the
+    /// container's namespace. The name of the host side is not freed, which would cost as much as all the rest: see
     /// [`retire_and_rename`](Self::retire_and_rename).
     ///
     /// # Errors

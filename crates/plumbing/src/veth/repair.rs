@@ -11,8 +11,8 @@ use crate::netns::NetNs;
 use crate::route::KernelRoute;
 use crate::{address, route, sysctl, tc};
 
-/// Makes an existing pair, whose container side is in `netns` (`None`: in this thread's namespace), what it should be: the
-/// settings of both sides, the block, missing addresses and routes. Others are left alone.
+/// Makes an existing pair, whose container side is in `netns` (`None`: in this thread's namespace), what it should
+/// be: the settings of both sides, the block, missing addresses and routes. Others are left alone.
 ///
 /// # Errors
 /// One side does not exist, so that the pair has to be created again; or the kernel refuses.
@@ -55,8 +55,9 @@ pub struct HostSide {
     pub alias: Option<String>,
 }
 
-/// Makes the host side of a Pod's pair what it should be: up, with this name, alias and MAC address, in the block and in no
-/// bridge. Its MTU is set by [`set_mtus`](super::set_mtus), since it must not be smaller than the container side's.
+/// Makes the host side of a Pod's pair what it should be: up, with this name, alias and MAC address, in the block
+/// and in no bridge. Its MTU is set by [`set_mtus`](super::set_mtus), since it must not be smaller than the
+/// container side's.
 ///
 /// # Errors
 /// There is no such interface, another one has its name, or the kernel refuses.
