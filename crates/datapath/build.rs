@@ -25,6 +25,12 @@ fn main() -> Result<()> {
     compile(&clang, Path::new("tests/bpf/tunnel.bpf.c"), &out.join("tunnel.bpf.o"))?;
     println!("cargo::rustc-env=DATAPATH_TUNNEL_OBJECT={}", out.join("tunnel.bpf.o").display());
 
+    for header in fs::read_dir("bpf").context("bpf")? {
+        let header = header.context("bpf")?.path();
+        if header.extension().is_some_and(|extension| extension == "h") {
+            check_header(&clang, &header)?;
+        }
+    }
     let reasons = fs::read_to_string("bpf/reasons.def").context("bpf/reasons.def")?;
     fs::write(out.join("reasons.rs"), reasons_table(&reasons)?).context("reasons.rs")?;
     Ok(())
@@ -49,18 +55,29 @@ fn runs(program: &str) -> bool {
 }
 
 fn compile(clang: &str, source: &Path, object: &Path) -> Result<()> {
-    let output = Command::new(clang)
-        .args(["-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Wextra", "-Werror"])
-        .args(["-Wno-unused-parameter", "-Wno-unused-const-variable", "-Ibpf", "-c"])
-        .arg(source)
-        .arg("-o")
-        .arg(object)
-        .output()
-        .with_context(|| format!("running {clang}"))?;
-    if !output.status.success() {
-        bail!("{clang} refused {}:\n{}", source.display(), String::from_utf8_lossy(&output.stderr));
-    }
+    run(clang, source, |command| command.arg("-c").arg(source).arg("-o").arg(object))?;
     strip(clang, object);
+    Ok(())
+}
+
+/// A header includes what it uses: it compiles alone.
+fn check_header(clang: &str, header: &Path) -> Result<()> {
+    run(clang, header, |command| {
+        command.arg("-fsyntax-only").arg("-include").arg(header).args(["-x", "c", "/dev/null"])
+    })
+}
+
+fn run(clang: &str, what: &Path, arguments: impl Fn(&mut Command) -> &mut Command) -> Result<()> {
+    let mut command = Command::new(clang);
+    command.args(["-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Wextra", "-Werror"]).args([
+        "-Wno-unused-parameter",
+        "-Wno-unused-const-variable",
+        "-Ibpf",
+    ]);
+    let output = arguments(&mut command).output().with_context(|| format!("running {clang}"))?;
+    if !output.status.success() {
+        bail!("{clang} refused {}:\n{}", what.display(), String::from_utf8_lossy(&output.stderr));
+    }
     Ok(())
 }
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* ARP (RFC 826): the gateway has no interface, so it is answered for here. */
 #pragma once
-#include "packet.h"
+#include "answer.h"
+#include "frame.h"
 
 /*
  * Who may say this: the port itself, with its own MAC and one of its own addresses. Whether its gateway may be another
  * than this node's, since its address is from a former podCIDR.
  */
-INLINE __u32 arp_sender(struct __sk_buff *skb, const struct arp *arp, const __u8 *mac, bool *outside)
+INLINE __u32 arp_sender(struct __sk_buff *skb, const struct arphdr *arp, const __u8 *mac, bool *outside)
 {
 	__u32 ifindex = skb->ifindex;
 	struct endpoint *endpoint;
@@ -17,51 +18,53 @@ INLINE __u32 arp_sender(struct __sk_buff *skb, const struct arp *arp, const __u8
 	port = bpf_map_lookup_elem(&ports, &ifindex);
 	if (!port)
 		return REASON_port_not_bound;
-	if (!same_mac(port->mac, mac) || !same_mac(port->mac, arp->sender_mac))
+	if (!same_mac(port->mac, mac) || !same_mac(port->mac, arp->ar_sha))
 		return REASON_arp_forged;
 	*outside = port->role == ROLE_OUTSIDE;
-	if (!arp->sender) /* a probe whether an address is free (RFC 5227) */
+	if (!arp->ar_sip) /* a probe whether an address is free (RFC 5227) */
 		return REASON_arp_other;
-	mapped(&sender, arp->sender);
+	mapped(&sender, arp->ar_sip);
 	endpoint = bpf_map_lookup_elem(&endpoints, &sender);
 	if (!endpoint || endpoint->ifindex != ifindex)
 		return REASON_arp_forged;
 	return REASON_arp_reply;
 }
 
-NOINLINE int from_endpoint_arp(struct __sk_buff *skb, const struct config *cfg)
+NOINLINE int answer_arp(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
 {
-	void *data = frame(skb, ETHERNET_SIZE + sizeof(struct arp));
-	struct ethernet *ethernet = data;
-	struct arp *arp = data + ETHERNET_SIZE, request ALIGNED;
-	__u8 mac[MAC_SIZE] ALIGNED;
+	void *data = frame(skb, ETH_HLEN + sizeof(struct arphdr));
+	struct ethhdr *eth = data;
+	struct arphdr *arp = data + ETH_HLEN, request ALIGNED;
+	__u8 mac[ETH_ALEN] ALIGNED;
 	bool outside = false;
 
-	if (!data || !cfg || arp->hardware != htons(1) || arp->protocol != htons(ETHERTYPE_IPV4) ||
-	    arp->hardware_size != MAC_SIZE || arp->protocol_size != 4)
-		return drop(skb, REASON_malformed);
+	if (!cfg || !ctx)
+		return TC_ACT_SHOT;
+	if (!data || arp->ar_hrd != htons(ARPHRD_ETHER) || arp->ar_pro != htons(ETH_P_IP) ||
+	    arp->ar_hln != ETH_ALEN || arp->ar_pln != 4)
+		return drop(ctx, REASON_malformed);
 	copy(&request, arp, sizeof(request));
-	copy_mac(mac, ethernet->source);
-	if (skb->ifindex != cfg->mido_ifindex) {
+	copy_mac(mac, eth->h_source);
+	if (!ctx->from_node) {
 		__u32 reason = arp_sender(skb, &request, mac, &outside);
 
 		if (reason != REASON_arp_reply)
-			return drop(skb, reason);
+			return drop(ctx, reason);
 	}
-	if (request.operation != htons(1) || (request.target != cfg->gateway4.word[3] && !outside) || !request.target ||
-	    request.sender == request.target)
-		return drop(skb, REASON_arp_other);
+	if (request.ar_op != htons(ARPHRD_ETHER) || (request.ar_tip != cfg->gateway4.word[3] && !outside) || !request.ar_tip ||
+	    request.ar_sip == request.ar_tip)
+		return drop(ctx, REASON_arp_other);
 
 	data = frame_start(skb);
-	if (data + ETHERNET_SIZE + sizeof(struct arp) > frame_end(skb))
-		return drop(skb, REASON_malformed);
-	ethernet = data;
-	arp = data + ETHERNET_SIZE;
-	answer_macs(ethernet, cfg);
-	arp->operation = htons(2);
-	copy_mac(arp->sender_mac, cfg->gateway_mac);
-	arp->sender = request.target;
-	copy_mac(arp->target_mac, request.sender_mac);
-	arp->target = request.sender;
-	return answer(skb, REASON_arp_reply, skb->len);
+	if (data + ETH_HLEN + sizeof(struct arphdr) > frame_end(skb))
+		return drop(ctx, REASON_malformed);
+	eth = data;
+	arp = data + ETH_HLEN;
+	answer_macs(eth, cfg);
+	arp->ar_op = htons(ARPOP_REPLY);
+	copy_mac(arp->ar_sha, cfg->gateway_mac);
+	arp->ar_sip = request.ar_tip;
+	copy_mac(arp->ar_tha, request.ar_sha);
+	arp->ar_tip = request.ar_sip;
+	return answer(skb, ctx, REASON_arp_reply);
 }

@@ -15,52 +15,15 @@
  * FLOW_OUTSIDE: what a Pod outside this node's podCIDRs exchanges with the node or the outside.
  */
 #pragma once
-#include "icmp.h"
-
-/* The protocol, and where its header begins; LATER_FRAGMENT or TOO_MANY_HEADERS if there is none. */
-INLINE int find_transport(struct __sk_buff *skb, const struct packet *p, __u32 *offset, bool *fragment)
-{
-	if (p->version == 6)
-		return find_transport6(skb, p, offset, fragment);
-	*offset = p->transport;
-	*fragment = p->fragment & (IPV4_MORE_FRAGMENTS | IPV4_FRAGMENT_OFFSET);
-	return p->fragment & IPV4_FRAGMENT_OFFSET ? LATER_FRAGMENT : p->protocol;
-}
-
-/* The beginning of a packet that an ICMP error at `offset` quotes, in the place of the error itself. */
-INLINE bool read_quote(struct __sk_buff *skb, __u32 offset, struct packet *p)
-{
-	offset += sizeof(struct icmp);
-	if (p->version == 4) {
-		struct ipv4 ip;
-
-		if (bpf_skb_load_bytes(skb, offset, &ip, sizeof(ip)) || ip.version_length >> 4 != 4)
-			return false;
-		mapped(&p->source, ip.source);
-		mapped(&p->destination, ip.destination);
-		p->transport = offset + (ip.version_length & 0xf) * 4;
-		p->fragment = ntohs(ip.fragment);
-		p->protocol = ip.protocol;
-	} else {
-		struct ipv6 ip;
-
-		if (bpf_skb_load_bytes(skb, offset, &ip, sizeof(ip)) || ntohl(ip.version_class_flow) >> 28 != 6)
-			return false;
-		copy(&p->source, ip.source, sizeof(p->source));
-		copy(&p->destination, ip.destination, sizeof(p->destination));
-		p->transport = offset + sizeof(ip);
-		p->protocol = ip.next_header;
-	}
-	return true;
-}
+#include "parse.h"
 
 /* What the two directions of a flow differ in. */
-INLINE bool is_lower(const struct packet *p, __u16 source_port, __u16 destination_port)
+INLINE bool is_lower(const struct context *ctx, __u16 source_port, __u16 destination_port)
 {
 #pragma clang loop unroll(full)
 	for (int i = 0; i < 4; i++) {
-		if (p->source.word[i] != p->destination.word[i])
-			return p->source.word[i] < p->destination.word[i];
+		if (ctx->saddr.word[i] != ctx->daddr.word[i])
+			return ctx->saddr.word[i] < ctx->daddr.word[i];
 	}
 	return source_port <= destination_port;
 }
@@ -69,47 +32,37 @@ INLINE bool is_lower(const struct packet *p, __u16 source_port, __u16 destinatio
  * The flow of a packet; of an ICMP error, that of the packet it quotes. Returns whether the packet is a
  * fragment; of a later one, the ports are not known.
  */
-INLINE bool flow_of(struct __sk_buff *skb, const struct packet *packet, struct flow *flow)
+INLINE bool flow_of(struct __sk_buff *skb, const struct context *packet, struct flow *flow)
 {
-	union {
-		struct udp udp; /* TCP and SCTP have their ports in the same place */
-		struct icmp icmp;
-	} header = {};
-	struct packet p = *packet;
+	struct context ctx = *packet;
 	__u16 source = 0, destination = 0;
-	bool fragment = false;
-	__u32 offset = 0;
-	int protocol = find_transport(skb, &p, &offset, &fragment);
+	__u8 type;
 
-	if (protocol >= 0 && bpf_skb_load_bytes(skb, offset, &header, sizeof(header)))
-		protocol = TOO_MANY_HEADERS;
-	if (is_icmp_error(protocol, header.icmp.type) && read_quote(skb, offset, &p)) {
-		protocol = find_transport(skb, &p, &offset, &fragment);
-		if (protocol >= 0 && bpf_skb_load_bytes(skb, offset, &header, sizeof(header)))
-			protocol = TOO_MANY_HEADERS;
+	if (ctx.has_l4 && is_icmp_error(ctx.protocol, ctx.l4.icmp.type))
+		parse_quote(skb, &ctx);
+	type = ctx.l4.icmp.type;
+	if (!ctx.has_l4) {
+		ctx.protocol = PROTOCOL_UNKNOWN;
+	} else if (ctx.protocol == IPPROTO_TCP || ctx.protocol == IPPROTO_UDP || ctx.protocol == IPPROTO_SCTP) {
+		source = ctx.l4.udp.source;
+		destination = ctx.l4.udp.dest;
+	} else if ((ctx.protocol == IPPROTO_ICMP && (type == ICMP_ECHO || type == ICMP_ECHOREPLY)) ||
+		   (ctx.protocol == IPPROTO_ICMPV6 && (type == ICMPV6_ECHO_REQUEST || type == ICMPV6_ECHO_REPLY))) {
+		source = destination = ctx.l4.icmp.un.echo.id;
 	}
-	if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP) {
-		source = header.udp.source;
-		destination = header.udp.destination;
-	} else if ((protocol == IPPROTO_ICMP &&
-		    (header.icmp.type == ICMP4_ECHO || header.icmp.type == ICMP4_ECHO_REPLY)) ||
-		   (protocol == IPPROTO_ICMPV6 &&
-		    (header.icmp.type == ICMP6_ECHO || header.icmp.type == ICMP6_ECHO_REPLY))) {
-		source = destination = htons((__u16)(ntohl(header.icmp.rest) >> 16));
-	}
-	if (is_lower(&p, source, destination)) {
-		flow->lower = p.source;
-		flow->upper = p.destination;
+	if (is_lower(&ctx, source, destination)) {
+		flow->lower = ctx.saddr;
+		flow->upper = ctx.daddr;
 		flow->lower_port = source;
 		flow->upper_port = destination;
 	} else {
-		flow->lower = p.destination;
-		flow->upper = p.source;
+		flow->lower = ctx.daddr;
+		flow->upper = ctx.saddr;
 		flow->lower_port = destination;
 		flow->upper_port = source;
 	}
-	flow->protocol = protocol < 0 ? 0 : protocol;
-	return fragment;
+	flow->protocol = ctx.protocol < 0 ? 0 : ctx.protocol;
+	return ctx.fragment;
 }
 
 /* That of all fragments between the same addresses: the node puts them together, so it needs them all. */
@@ -128,12 +81,12 @@ INLINE void record(const struct flow *flow, __u32 kind)
 }
 
 /* The flow of a packet, and that of fragments of it. */
-INLINE void record_both(struct __sk_buff *skb, const struct packet *p, __u32 kind)
+INLINE void record_both(struct __sk_buff *skb, const struct context *ctx, __u32 kind)
 {
 	struct flow flow = {};
 	__u32 index = 0, *used;
 
-	flow_of(skb, p, &flow);
+	flow_of(skb, ctx, &flow);
 	record(&flow, kind);
 	fragments_of(&flow);
 	record(&flow, kind);
@@ -144,14 +97,14 @@ INLINE void record_both(struct __sk_buff *skb, const struct packet *p, __u32 kin
 }
 
 /* Records what the node sends to a Pod or to another node, if a Pod of this or another node is the source. */
-NOINLINE int record_flow(struct __sk_buff *skb, const struct packet *p)
+NOINLINE int record_flow(struct __sk_buff *skb, const struct context *ctx)
 {
 	struct route_key key = { .prefix_length = 128 };
 	struct endpoint *endpoint;
 
-	if (!p)
+	if (!ctx)
 		return 0;
-	key.address = p->source;
+	key.address = ctx->saddr;
 	endpoint = bpf_map_lookup_elem(&endpoints, &key.address);
 	if (endpoint && endpoint->role == ROLE_NODE)
 		return 0;
@@ -161,34 +114,34 @@ NOINLINE int record_flow(struct __sk_buff *skb, const struct packet *p)
 		if (!route || route->kind != ROUTE_TUNNEL)
 			return 0;
 	}
-	record_both(skb, p, FLOW_VIA_NODE);
+	record_both(skb, ctx, FLOW_VIA_NODE);
 	return 0;
 }
 
 /* Records what a process of another node sends to a Pod with an address of its node. */
-NOINLINE int record_from_node(struct __sk_buff *skb, const struct packet *p)
+NOINLINE int record_from_node(struct __sk_buff *skb, const struct context *ctx)
 {
-	if (p)
-		record_both(skb, p, FLOW_FROM_NODE);
+	if (ctx)
+		record_both(skb, ctx, FLOW_FROM_NODE);
 	return 0;
 }
 
 #define NOT_RECORDED -1
 
-NOINLINE int flow_kind(struct __sk_buff *skb, const struct packet *p)
+NOINLINE int flow_kind(struct __sk_buff *skb, const struct context *ctx)
 {
 	struct flow flow = {};
 	__u32 *kind;
 
-	if (!p)
+	if (!ctx)
 		return NOT_RECORDED;
-	if (flow_of(skb, p, &flow))
+	if (flow_of(skb, ctx, &flow))
 		fragments_of(&flow);
 	kind = bpf_map_lookup_elem(&flows, &flow);
 	return kind ? (int)*kind : NOT_RECORDED;
 }
 
-/* Whether there ever was a flow of that kind; what follows is out of the way of those that never have any. */
+/* Whether there ever was a flow of that kind; nodes that never have one look nothing up. */
 INLINE bool has_flows(__u32 kind)
 {
 	__u32 index = 0, *used = bpf_map_lookup_elem(&flows_used, &index);
@@ -200,18 +153,18 @@ INLINE bool has_flows(__u32 kind)
  * Records what a Pod outside this node's podCIDRs sends to the node or out of the cluster: answers to it are then told
  * from packets to who has its address now, on another node. Nothing goes another way because of it.
  */
-NOINLINE int record_outside(struct __sk_buff *skb, const struct packet *p)
+NOINLINE int record_outside(struct __sk_buff *skb, const struct context *ctx)
 {
 	struct route_key key = { .prefix_length = 128 };
 	struct endpoint *endpoint;
 
-	if (!p)
+	if (!ctx)
 		return 0;
-	key.address = p->destination;
+	key.address = ctx->daddr;
 	endpoint = bpf_map_lookup_elem(&endpoints, &key.address);
 	if (endpoint ? endpoint->role != ROLE_NODE : bpf_map_lookup_elem(&routes, &key) != NULL)
 		return 0;
-	record_both(skb, p, FLOW_OUTSIDE);
+	record_both(skb, ctx, FLOW_OUTSIDE);
 	return 0;
 }
 
@@ -219,24 +172,24 @@ NOINLINE int record_outside(struct __sk_buff *skb, const struct packet *p)
  * Whether another node has the range of such a Pod's address by now: then only what belongs to a flow of that Pod is for
  * it. Does not look for the flow itself, since Linux 6.1 counts the stack of all that call each other together.
  */
-NOINLINE bool is_elsewhere(const struct packet *p)
+NOINLINE bool is_elsewhere(const struct context *ctx)
 {
 	struct route_key key = { .prefix_length = 128 };
 	struct route *route;
 
-	if (!p)
+	if (!ctx)
 		return false;
-	key.address = p->destination;
+	key.address = ctx->daddr;
 	route = bpf_map_lookup_elem(&routes, &key);
 	return route && route->kind == ROUTE_TUNNEL;
 }
 
 /* Whether a packet to a Pod of this or another node has to go through the node's network stack first. */
-INLINE bool needs_node(struct __sk_buff *skb, const struct packet *p, bool from_node)
+INLINE bool needs_node(struct __sk_buff *skb, const struct context *ctx)
 {
-	if (from_node) {
-		record_flow(skb, p);
+	if (ctx->from_node) {
+		record_flow(skb, ctx);
 		return false;
 	}
-	return has_flows(FLOW_VIA_NODE) && flow_kind(skb, p) == FLOW_VIA_NODE;
+	return has_flows(FLOW_VIA_NODE) && flow_kind(skb, ctx) == FLOW_VIA_NODE;
 }

@@ -6,7 +6,8 @@
  * front. A caller gives type and code as one number.
  */
 #pragma once
-#include "packet.h"
+#include "answer.h"
+#include "parse.h"
 
 #define ICMP_ERROR(type, code) ((type) << 8 | (code))
 #define ICMP4_NET_UNREACHABLE ICMP_ERROR(3, 0)
@@ -18,41 +19,20 @@
 #define ICMP6_TOO_BIG ICMP_ERROR(2, 0)
 #define ICMP6_HOPS_EXCEEDED ICMP_ERROR(3, 0)
 
-#define ICMP4_ECHO 8
-#define ICMP4_ECHO_REPLY 0
-#define ICMP6_ECHO 128
-#define ICMP6_ECHO_REPLY 129
-#define ICMP6_REDIRECT 137
-
-/* What the gateway sends starts with this TTL. */
-#define GATEWAY_HOPS 64
-
 /* The whole error stays within what every host accepts: 576 and 1280 bytes. Whole words are quoted. */
-#define ICMP4_HEADERS (sizeof(struct ipv4) + sizeof(struct icmp))
-#define ICMP6_HEADERS (sizeof(struct ipv6) + sizeof(struct icmp))
+#define ICMP4_HEADERS (sizeof(struct iphdr) + sizeof(struct icmphdr))
+#define ICMP6_HEADERS (sizeof(struct ipv6hdr) + sizeof(struct icmphdr))
 #define ICMP4_QUOTE (576 - ICMP4_HEADERS)
 #define ICMP6_QUOTE (1280 - ICMP6_HEADERS)
 
-/* RFC 792 and RFC 4443 2.1: IPv6 has its error messages below 128, where the echo request begins. */
-INLINE bool is_icmp_error(int protocol, __u8 type)
-{
-	if (protocol == IPPROTO_ICMPV6)
-		return type < ICMP6_ECHO;
-	return protocol == IPPROTO_ICMP && (type == 3 || type == 4 || type == 5 || type == 11 || type == 12);
-}
-
 /* RFC 1122 3.2.2: no error about an error, a later fragment, or a source that is not one host. */
-INLINE bool may_answer4(struct __sk_buff *skb, const struct config *cfg, const struct packet *p)
+INLINE bool may_answer4(const struct config *cfg, const struct context *ctx)
 {
-	__u8 type;
-
-	if (!cfg->gateway4.word[3] || !is_unicast4(p->source.word[3]) || (p->fragment & IPV4_FRAGMENT_OFFSET))
+	if (!cfg->gateway4.word[3] || !is_unicast4(ctx->saddr.word[3]) || ctx->protocol == PROTOCOL_FRAGMENT)
 		return false;
-	if (p->protocol != IPPROTO_ICMP)
+	if (ctx->protocol != IPPROTO_ICMP)
 		return true;
-	if (bpf_skb_load_bytes(skb, p->transport, &type, 1))
-		return false;
-	return !is_icmp_error(IPPROTO_ICMP, type) && type <= 18;
+	return ctx->has_l4 && !is_icmp_error(IPPROTO_ICMP, ctx->l4.icmp.type) && ctx->l4.icmp.type <= 18;
 }
 
 /*
@@ -66,7 +46,7 @@ INLINE bool may_answer4(struct __sk_buff *skb, const struct config *cfg, const s
 #define TOO_BIG_BURST 1000
 
 /* Whether one more answer may be sent, and counts it. CPUs that answer at the same moment may count one for two. */
-NOINLINE bool within_limit(struct __sk_buff *skb, const struct config *cfg, const struct packet *p, bool too_big)
+NOINLINE bool within_limit(struct __sk_buff *skb, const struct config *cfg, const struct context *ctx, bool too_big)
 {
 	__u64 interval = too_big ? TOO_BIG_INTERVAL : ANSWERS_INTERVAL;
 	__u64 most = too_big ? TOO_BIG_INTERVAL * (TOO_BIG_BURST - 1) : ANSWERS_INTERVAL * (ANSWERS_BURST - 1);
@@ -74,10 +54,10 @@ NOINLINE bool within_limit(struct __sk_buff *skb, const struct config *cfg, cons
 	struct answers *bucket, full = {};
 	__u32 ifindex = skb->ifindex;
 
-	if (!cfg || !p)
+	if (!cfg || !ctx)
 		return false;
 	if (ifindex == cfg->shaped_ifindex) {
-		struct address sender = p->source;
+		struct address sender = ctx->saddr;
 		struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &sender);
 
 		if (endpoint)
@@ -101,163 +81,109 @@ NOINLINE bool within_limit(struct __sk_buff *skb, const struct config *cfg, cons
 /* Cuts the frame to what is quoted, word by word, and makes room for new headers behind the MACs. */
 INLINE bool quote(struct __sk_buff *skb, __u32 limit, __u32 headers)
 {
-	__u32 size = skb->len - ETHERNET_SIZE;
+	__u32 size = skb->len - ETH_HLEN;
 
 	if (size > limit)
 		size = limit;
 	size &= ~3;
-	return !bpf_skb_change_tail(skb, ETHERNET_SIZE + size, 0) &&
+	return !bpf_skb_change_tail(skb, ETH_HLEN + size, 0) &&
 	       !bpf_skb_adjust_room(skb, headers, BPF_ADJ_ROOM_MAC, 0);
 }
 
-NOINLINE int icmp4_error(struct __sk_buff *skb, const struct config *cfg, const struct packet *p, __u32 error,
-			 __u32 reason)
+NOINLINE int icmp4_error(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
 {
-	__u32 bytes = skb->len;
-	struct icmp *icmp;
-	struct ipv4 *ip;
+	struct icmphdr *icmp;
+	struct iphdr *ip;
 	void *data;
 
-	if (!cfg || !p)
-		return drop(skb, REASON_malformed);
-	if (!may_answer4(skb, cfg, p))
-		return drop(skb, REASON_icmp_suppressed);
-	if (!within_limit(skb, cfg, p, error == ICMP4_TOO_BIG))
-		return drop(skb, REASON_icmp_limited);
+	if (!cfg || !ctx)
+		return TC_ACT_SHOT;
+	if (!may_answer4(cfg, ctx))
+		return drop(ctx, REASON_icmp_suppressed);
+	if (!within_limit(skb, cfg, ctx, ctx->error == ICMP4_TOO_BIG))
+		return drop(ctx, REASON_icmp_limited);
 	if (!quote(skb, ICMP4_QUOTE, ICMP4_HEADERS))
-		return drop(skb, REASON_answer_failed);
-	data = frame(skb, ETHERNET_SIZE + ICMP4_HEADERS);
+		return drop(ctx, REASON_answer_failed);
+	data = frame(skb, ETH_HLEN + ICMP4_HEADERS);
 	if (!data)
-		return drop(skb, REASON_answer_failed);
+		return drop(ctx, REASON_answer_failed);
 	answer_macs(data, cfg);
-	ip = data + ETHERNET_SIZE;
-	ip->version_length = 0x45;
+	ip = data + ETH_HLEN;
+	ip->version = 4;
+	ip->ihl = sizeof(*ip) / 4;
 	ip->tos = 0xc0; /* internetwork control */
-	ip->total_length = htons((__u16)(skb->len - ETHERNET_SIZE));
+	ip->tot_len = htons((__u16)(skb->len - ETH_HLEN));
 	ip->id = 0;
-	ip->fragment = htons(IPV4_DONT_FRAGMENT);
+	ip->frag_off = htons(IP_DF);
 	ip->ttl = GATEWAY_HOPS;
 	ip->protocol = IPPROTO_ICMP;
-	ip->checksum = 0;
-	ip->source = cfg->gateway4.word[3];
-	ip->destination = p->source.word[3];
-	ip->checksum = checksum(sum_words(skb, ETHERNET_SIZE, sizeof(*ip) / 4));
-	icmp = data + ETHERNET_SIZE + sizeof(*ip);
-	icmp->type = error >> 8;
-	icmp->code = error;
+	ip->check = 0;
+	ip->saddr = cfg->gateway4.word[3];
+	ip->daddr = ctx->saddr.word[3];
+	ip->check = checksum(sum_words(skb, ETH_HLEN, sizeof(*ip) / 4));
+	icmp = data + ETH_HLEN + sizeof(*ip);
+	icmp->type = ctx->error >> 8;
+	icmp->code = ctx->error;
 	icmp->checksum = 0;
-	icmp->rest = error == ICMP4_TOO_BIG ? htonl(p->mtu) : 0;
-	icmp->checksum = checksum(sum_words(skb, ETHERNET_SIZE + sizeof(*ip), (sizeof(*icmp) + ICMP4_QUOTE) / 4));
-	return answer_sender(skb, cfg, p, reason, bytes);
-}
-
-#define MAX_EXTENSIONS 8
-
-/* What transport6 says instead of a protocol. */
-#define LATER_FRAGMENT -1
-#define TOO_MANY_HEADERS -2 /* or cut off */
-
-/* Behind the extension headers: the protocol, or one of these two; and whether the packet is a fragment. */
-INLINE int find_transport6(struct __sk_buff *skb, const struct packet *p, __u32 *offset, bool *fragment)
-{
-	__u8 protocol = p->protocol;
-
-	*offset = p->transport;
-	*fragment = false;
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < MAX_EXTENSIONS; i++) {
-		__u8 header[4];
-
-		if (protocol != IPPROTO_HOPOPTS && protocol != IPPROTO_ROUTING && protocol != IPPROTO_FRAGMENT &&
-		    protocol != IPPROTO_AUTH && protocol != IPPROTO_DSTOPTS)
-			return protocol;
-		if (bpf_skb_load_bytes(skb, *offset, header, sizeof(header)))
-			return TOO_MANY_HEADERS;
-		if (protocol == IPPROTO_FRAGMENT) {
-			*fragment = header[2] || header[3] & 0xf9;
-			if (header[2] || header[3] & 0xf8)
-				return LATER_FRAGMENT;
-			*offset += 8;
-		} else if (protocol == IPPROTO_AUTH) {
-			*offset += (header[1] + 2) * 4;
-		} else {
-			*offset += (header[1] + 1) * 8;
-		}
-		protocol = header[0];
-	}
-	return TOO_MANY_HEADERS;
-}
-
-INLINE int transport6(struct __sk_buff *skb, const struct packet *p, __u32 *offset)
-{
-	bool fragment;
-
-	return find_transport6(skb, p, offset, &fragment);
+	icmp->un.mtu = ctx->error == ICMP4_TOO_BIG ? htonl(ctx->mtu) : 0;
+	icmp->checksum = checksum(sum_words(skb, ETH_HLEN + sizeof(*ip), (sizeof(*icmp) + ICMP4_QUOTE) / 4));
+	return answer_sender(skb, cfg, ctx);
 }
 
 /* RFC 4443 2.4 (e): no error about an error, a redirect, or a source that is not one host. */
-INLINE bool may_answer6(struct __sk_buff *skb, const struct config *cfg, const struct packet *p)
+INLINE bool may_answer6(const struct config *cfg, const struct context *ctx)
 {
-	__u32 offset;
-	__u8 type;
-	int protocol;
-
-	if (is_unspecified6(&cfg->gateway6) || !is_unicast6(&p->source))
+	if (is_unspecified6(&cfg->gateway6) || !is_unicast6(&ctx->saddr) || ctx->protocol < 0)
 		return false;
-	protocol = transport6(skb, p, &offset);
-	if (protocol < 0)
-		return false;
-	if (protocol != IPPROTO_ICMPV6)
+	if (ctx->protocol != IPPROTO_ICMPV6)
 		return true;
-	if (bpf_skb_load_bytes(skb, offset, &type, 1))
-		return false;
-	return type >= 128 && type != ICMP6_REDIRECT;
+	return ctx->has_l4 && !is_icmp_error(IPPROTO_ICMPV6, ctx->l4.icmp.type) &&
+	       ctx->l4.icmp.type != NDISC_REDIRECT;
 }
 
-NOINLINE int icmp6_error(struct __sk_buff *skb, const struct config *cfg, const struct packet *p, __u32 error,
-			 __u32 reason)
+NOINLINE int icmp6_error(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
 {
-	__u32 bytes = skb->len, size;
-	struct icmp *icmp;
-	struct ipv6 *ip;
+	struct icmphdr *icmp;
+	struct ipv6hdr *ip;
+	__u32 size;
 	void *data;
 	__u64 sum;
 
-	if (!cfg || !p)
-		return drop(skb, REASON_malformed);
-	if (!may_answer6(skb, cfg, p))
-		return drop(skb, REASON_icmp_suppressed);
-	if (!within_limit(skb, cfg, p, error == ICMP6_TOO_BIG))
-		return drop(skb, REASON_icmp_limited);
+	if (!cfg || !ctx)
+		return TC_ACT_SHOT;
+	if (!may_answer6(cfg, ctx))
+		return drop(ctx, REASON_icmp_suppressed);
+	if (!within_limit(skb, cfg, ctx, ctx->error == ICMP6_TOO_BIG))
+		return drop(ctx, REASON_icmp_limited);
 	if (!quote(skb, ICMP6_QUOTE, ICMP6_HEADERS))
-		return drop(skb, REASON_answer_failed);
-	data = frame(skb, ETHERNET_SIZE + ICMP6_HEADERS);
+		return drop(ctx, REASON_answer_failed);
+	data = frame(skb, ETH_HLEN + ICMP6_HEADERS);
 	if (!data)
-		return drop(skb, REASON_answer_failed);
+		return drop(ctx, REASON_answer_failed);
 	answer_macs(data, cfg);
-	size = skb->len - ETHERNET_SIZE - sizeof(*ip);
-	ip = data + ETHERNET_SIZE;
-	ip->version_class_flow = htonl(0x60000000);
-	ip->payload_length = htons((__u16)size);
-	ip->next_header = IPPROTO_ICMPV6;
+	size = skb->len - ETH_HLEN - sizeof(*ip);
+	ip = data + ETH_HLEN;
+	*(__be32 *)ip = htonl(0x60000000); /* version 6, no class and no label */
+	ip->payload_len = htons((__u16)size);
+	ip->nexthdr = IPPROTO_ICMPV6;
 	ip->hop_limit = GATEWAY_HOPS;
-	copy(ip->source, &cfg->gateway6, sizeof(ip->source));
-	copy(ip->destination, &p->source, sizeof(ip->destination));
-	icmp = data + ETHERNET_SIZE + sizeof(*ip);
-	icmp->type = error >> 8;
-	icmp->code = error;
+	copy(ip->saddr, &cfg->gateway6, sizeof(ip->saddr));
+	copy(ip->daddr, &ctx->saddr, sizeof(ip->daddr));
+	icmp = data + ETH_HLEN + sizeof(*ip);
+	icmp->type = ctx->error >> 8;
+	icmp->code = ctx->error;
 	icmp->checksum = 0;
-	icmp->rest = error == ICMP6_TOO_BIG ? htonl(p->mtu) : 0;
+	icmp->un.mtu = ctx->error == ICMP6_TOO_BIG ? htonl(ctx->mtu) : 0;
 	/* The addresses stand right before the message: with length and protocol the pseudo-header. */
-	sum = sum_words(skb, ETHERNET_SIZE + 8, (32 + sizeof(*icmp) + ICMP6_QUOTE) / 4);
+	sum = sum_words(skb, ETH_HLEN + 8, (32 + sizeof(*icmp) + ICMP6_QUOTE) / 4);
 	icmp->checksum = checksum(sum + htonl(size) + htonl(IPPROTO_ICMPV6));
-	return answer_sender(skb, cfg, p, reason, bytes);
+	return answer_sender(skb, cfg, ctx);
 }
 
 /* Turns type and checksum of an echo request into the reply's. */
 INLINE bool echo_type(struct __sk_buff *skb, __u32 offset, __u8 request, __u8 reply)
 {
-	struct icmp icmp;
+	struct icmphdr icmp;
 
 	if (bpf_skb_load_bytes(skb, offset, &icmp, sizeof(icmp)) || icmp.type != request || icmp.code)
 		return false;
@@ -270,66 +196,75 @@ INLINE bool echo_type(struct __sk_buff *skb, __u32 offset, __u8 request, __u8 re
  * turned round one by one: the first carries type and checksum, whose change does not depend on
  * the rest, and whoever sent them puts the reply together.
  */
-NOINLINE int gateway_ipv4(struct __sk_buff *skb, const struct config *cfg, const struct packet *p)
+NOINLINE int gateway_ipv4(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
 {
 	void *data;
-	struct ipv4 *ip;
+	struct iphdr *ip;
 
-	if (!cfg || !p)
-		return drop(skb, REASON_malformed);
-	if (p->protocol != IPPROTO_ICMP)
-		return drop(skb, REASON_gateway_other);
-	if (!within_limit(skb, cfg, p, false))
-		return drop(skb, REASON_icmp_limited);
-	if (!(p->fragment & IPV4_FRAGMENT_OFFSET) &&
-	    !echo_type(skb, p->transport, ICMP4_ECHO, ICMP4_ECHO_REPLY))
-		return drop(skb, REASON_gateway_other);
-	if (bpf_l3_csum_replace(skb, ETHERNET_SIZE + 10, htons(p->hops << 8), htons(GATEWAY_HOPS << 8), 2))
-		return drop(skb, REASON_answer_failed);
-	data = frame(skb, ETHERNET_SIZE + sizeof(*ip));
+	if (!cfg || !ctx)
+		return TC_ACT_SHOT;
+	if (ctx->nexthdr != IPPROTO_ICMP)
+		return drop(ctx, REASON_gateway_other);
+	if (!within_limit(skb, cfg, ctx, false))
+		return drop(ctx, REASON_icmp_limited);
+	if (!(ctx->frag_off & IP_OFFSET) &&
+	    !echo_type(skb, ctx->l4_offset, ICMP_ECHO, ICMP_ECHOREPLY))
+		return drop(ctx, REASON_gateway_other);
+	if (bpf_l3_csum_replace(skb, ETH_HLEN + 10, htons(ctx->ttl << 8), htons(GATEWAY_HOPS << 8), 2))
+		return drop(ctx, REASON_answer_failed);
+	data = frame(skb, ETH_HLEN + sizeof(*ip));
 	if (!data)
-		return drop(skb, REASON_answer_failed);
+		return drop(ctx, REASON_answer_failed);
 	answer_macs(data, cfg);
-	ip = data + ETHERNET_SIZE;
+	ip = data + ETH_HLEN;
 	ip->ttl = GATEWAY_HOPS;
-	ip->source = p->destination.word[3];
-	ip->destination = p->source.word[3];
-	return answer_sender(skb, cfg, p, REASON_echo_reply, skb->len);
+	ip->saddr = ctx->daddr.word[3];
+	ip->daddr = ctx->saddr.word[3];
+	ctx->reason = REASON_echo_reply;
+	return answer_sender(skb, cfg, ctx);
 }
 
-NOINLINE int gateway_ipv6(struct __sk_buff *skb, const struct config *cfg, const struct packet *p)
+NOINLINE int gateway_ipv6(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
 {
-	__u32 offset = ETHERNET_SIZE + sizeof(struct ipv6);
+	__u32 offset = ETH_HLEN + sizeof(struct ipv6hdr);
 	bool first = true;
-	struct ipv6 *ip;
+	struct ipv6hdr *ip;
 	void *data;
 	__u8 protocol;
 
-	if (!cfg || !p)
-		return drop(skb, REASON_malformed);
-	protocol = p->protocol;
+	if (!cfg || !ctx)
+		return TC_ACT_SHOT;
+	protocol = ctx->nexthdr;
 	if (protocol == IPPROTO_FRAGMENT) {
 		__u8 header[4];
 
 		if (bpf_skb_load_bytes(skb, offset, header, sizeof(header)))
-			return drop(skb, REASON_malformed);
+			return drop(ctx, REASON_malformed);
 		protocol = header[0];
 		first = !header[2] && !(header[3] & 0xf8);
 		offset += 8;
 	}
 	if (protocol != IPPROTO_ICMPV6)
-		return drop(skb, REASON_gateway_other);
-	if (!within_limit(skb, cfg, p, false))
-		return drop(skb, REASON_icmp_limited);
-	if (first && !echo_type(skb, offset, ICMP6_ECHO, ICMP6_ECHO_REPLY))
-		return drop(skb, REASON_gateway_other);
-	data = frame(skb, ETHERNET_SIZE + sizeof(*ip));
+		return drop(ctx, REASON_gateway_other);
+	if (!within_limit(skb, cfg, ctx, false))
+		return drop(ctx, REASON_icmp_limited);
+	if (first && !echo_type(skb, offset, ICMPV6_ECHO_REQUEST, ICMPV6_ECHO_REPLY))
+		return drop(ctx, REASON_gateway_other);
+	data = frame(skb, ETH_HLEN + sizeof(*ip));
 	if (!data)
-		return drop(skb, REASON_answer_failed);
+		return drop(ctx, REASON_answer_failed);
 	answer_macs(data, cfg);
-	ip = data + ETHERNET_SIZE;
+	ip = data + ETH_HLEN;
 	ip->hop_limit = GATEWAY_HOPS;
-	copy(ip->source, &p->destination, sizeof(ip->source));
-	copy(ip->destination, &p->source, sizeof(ip->destination));
-	return answer_sender(skb, cfg, p, REASON_echo_reply, skb->len);
+	copy(ip->saddr, &ctx->daddr, sizeof(ip->saddr));
+	copy(ip->daddr, &ctx->saddr, sizeof(ip->daddr));
+	ctx->reason = REASON_echo_reply;
+	return answer_sender(skb, cfg, ctx);
+}
+
+/* The error that is due about a packet, whose reason is in its context. */
+INLINE int icmp_error(struct __sk_buff *skb, const struct config *cfg, struct context *ctx, __u16 error4, __u16 error6)
+{
+	ctx->error = ctx->version == 4 ? error4 : error6;
+	return ctx->version == 4 ? icmp4_error(skb, cfg, ctx) : icmp6_error(skb, cfg, ctx);
 }

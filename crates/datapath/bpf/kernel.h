@@ -4,7 +4,7 @@
  *
  * Nothing is included from the system: a distribution's headers lag behind its kernel, and some of
  * them drag in libc for a target that has none. Every number here is part of the kernel's stable
- * interface (include/uapi/linux/bpf.h, pkt_cls.h, if_ether.h).
+ * interface (include/uapi/linux/bpf.h, pkt_cls.h).
  */
 #pragma once
 
@@ -14,6 +14,8 @@ typedef unsigned int __u32;
 typedef unsigned long long __u64;
 typedef int __s32;
 typedef long long __s64;
+typedef __u16 __be16; /* in network order */
+typedef __u32 __be32;
 typedef _Bool bool;
 #define true 1
 #define false 0
@@ -96,38 +98,39 @@ struct bpf_tunnel_key {
 
 _Static_assert(sizeof(struct bpf_tunnel_key) == 44, "struct bpf_tunnel_key of linux/bpf.h");
 
-/* The form of redirect_neigh's next hop. */
 struct bpf_redir_neigh {
-	__u32 family;
+	__u32 nh_family;
 	union {
-		__u32 ipv4; /* network order */
-		__u32 ipv6[4];
+		__be32 ipv4_nh;
+		__u32 ipv6_nh[4];
 	};
 };
 
 #define AF_INET 2
 #define AF_INET6 10
 
-/* What the kernel's routing says of a packet; the names are those of their use here. */
 struct bpf_fib_lookup {
 	__u8 family;
-	__u8 protocol;
-	__u16 source_port; /* network order, as everything on the wire */
-	__u16 destination_port;
-	__u16 length; /* in: the packet's, to be compared with the path's MTU; out: that MTU */
+	__u8 l4_protocol;
+	__be16 sport;
+	__be16 dport;
+	union {
+		__u16 tot_len; /* in: the packet's, to be compared with the path's MTU */
+		__u16 mtu_result; /* out: that MTU */
+	};
 	__u32 ifindex; /* in: where it came in; out: where it leaves */
 	__u32 tos;
 	union {
-		__u32 source4;
-		__u32 source6[4];
+		__be32 ipv4_src;
+		__u32 ipv6_src[4];
 	};
 	union {
-		__u32 destination4; /* out: the next hop */
-		__u32 destination6[4];
+		__be32 ipv4_dst; /* out: the next hop */
+		__u32 ipv6_dst[4];
 	};
-	__u32 table;
-	__u8 source_mac[6];
-	__u8 destination_mac[6];
+	__u32 tbid;
+	__u8 smac[6];
+	__u8 dmac[6];
 };
 
 _Static_assert(sizeof(struct bpf_fib_lookup) == 64, "struct bpf_fib_lookup of linux/bpf.h");
@@ -136,7 +139,7 @@ _Static_assert(sizeof(struct bpf_fib_lookup) == 64, "struct bpf_fib_lookup of li
 #define BPF_FIB_LKUP_RET_SUCCESS 0
 #define BPF_FIB_LKUP_RET_FRAG_NEEDED 8
 
-/* The loopback interface has this number in every namespace: routing's word for "from here". */
+/* The index of the loopback interface in every namespace: routing's word for "from here". */
 #define LOOPBACK_IFINDEX 1
 
 #define PACKET_HOST 0
@@ -187,89 +190,3 @@ static long (*bpf_skb_adjust_room)(struct __sk_buff *, __s32 size, __u32 mode, _
 static long (*bpf_fib_lookup)(struct __sk_buff *, struct bpf_fib_lookup *, int size, __u32 flags) = (void *)69;
 static long (*bpf_redirect_neigh)(__u32 ifindex, struct bpf_redir_neigh *, int size, __u64 flags) = (void *)152;
 static long (*bpf_redirect_peer)(__u32 ifindex, __u64 flags) = (void *)155;
-
-/* Headers on the wire; every number in network order. */
-
-#define MAC_SIZE 6
-#define ETHERTYPE_IPV4 0x0800
-#define ETHERTYPE_ARP 0x0806
-#define ETHERTYPE_IPV6 0x86dd
-
-struct ethernet {
-	__u8 destination[MAC_SIZE];
-	__u8 source[MAC_SIZE];
-	__u16 type;
-};
-
-struct arp {
-	__u16 hardware;
-	__u16 protocol;
-	__u8 hardware_size;
-	__u8 protocol_size;
-	__u16 operation;
-	__u8 sender_mac[MAC_SIZE];
-	__u32 sender;
-	__u8 target_mac[MAC_SIZE];
-	__u32 target;
-} __attribute__((packed));
-
-#define IPV4_DONT_FRAGMENT 0x4000
-#define IPV4_MORE_FRAGMENTS 0x2000
-#define IPV4_FRAGMENT_OFFSET 0x1fff
-
-struct ipv4 {
-	__u8 version_length; /* 4 bits each, the length in words */
-	__u8 tos;
-	__u16 total_length;
-	__u16 id;
-	__u16 fragment;
-	__u8 ttl;
-	__u8 protocol;
-	__u16 checksum;
-	__u32 source;
-	__u32 destination;
-};
-
-struct ipv6 {
-	__u32 version_class_flow;
-	__u16 payload_length;
-	__u8 next_header;
-	__u8 hop_limit;
-	__u32 source[4];
-	__u32 destination[4];
-};
-
-struct udp {
-	__u16 source;
-	__u16 destination;
-	__u16 length;
-	__u16 checksum;
-};
-
-/* RFC 7348, section 5. */
-struct vxlan {
-	__u32 flags;
-	__u32 vni; /* in the upper 24 bits */
-};
-
-#define VXLAN_HAS_VNI 0x08000000
-
-struct icmp {
-	__u8 type;
-	__u8 code;
-	__u16 checksum;
-	__u32 rest;
-};
-
-#define IPPROTO_HOPOPTS 0
-#define IPPROTO_ICMP 1
-#define IPPROTO_TCP 6
-#define IPPROTO_UDP 17
-#define IPPROTO_ROUTING 43
-#define IPPROTO_FRAGMENT 44
-#define IPPROTO_AUTH 51
-#define IPPROTO_ICMPV6 58
-#define IPPROTO_DSTOPTS 60
-#define IPPROTO_SCTP 132
-
-#define ETHERNET_SIZE sizeof(struct ethernet)

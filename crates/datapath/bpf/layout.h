@@ -10,7 +10,7 @@
  * of the former version become new ones: agents of both meet on one node in an upgrade.
  */
 #pragma once
-#include "kernel.h"
+#include "headers.h"
 
 struct address {
 	__u32 word[4];
@@ -20,9 +20,9 @@ struct address {
 struct config {
 	struct address gateway4; /* zero when the node has no such family */
 	struct address gateway6;
-	__u8 gateway_mac[MAC_SIZE];
-	__u8 overlay_mac[MAC_SIZE];
-	__u8 node_mac[MAC_SIZE];
+	__u8 gateway_mac[ETH_ALEN];
+	__u8 overlay_mac[ETH_ALEN];
+	__u8 node_mac[ETH_ALEN];
 	__u8 pad[2];
 	__u32 node_ifindex;
 	__u32 mido_ifindex;
@@ -42,15 +42,15 @@ struct config {
 #define ROLE_NODE 2
 #define ROLE_OUTSIDE 3 /* a Pod with an address outside this node's podCIDRs: they changed since it was made */
 
-#define LIMITED_INGRESS 1 /* what it gets waits its turn at its outer end */
+#define LIMITED_INGRESS 1 /* what it gets queues at its host side */
 #define LIMITED_EGRESS 2 /* what it sends goes through the shaper first */
 #define RECORDED 4 /* ROLE_OUTSIDE: the flows of what it sends are recorded */
 
 /* Who has an address on this node: where to deliver, and who may send with it. */
 struct endpoint {
-	__u32 ifindex; /* the outer end: where its packets come in */
+	__u32 ifindex; /* the host side: where its packets come in */
 	__u32 role;
-	__u8 mac[MAC_SIZE]; /* of the inner end */
+	__u8 mac[ETH_ALEN]; /* of the container side */
 	__u16 limited; /* zero for almost all */
 };
 
@@ -60,7 +60,7 @@ struct endpoint {
 struct port {
 	__u32 role;
 	__u32 count; /* of addresses */
-	__u8 mac[MAC_SIZE];
+	__u8 mac[ETH_ALEN];
 	__u8 pad[2];
 	struct address addresses[PORT_ADDRESSES];
 };

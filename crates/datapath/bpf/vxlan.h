@@ -1,30 +1,31 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The VXLAN header (RFC 7348), written and removed here instead of by the kernel's device: a packet to
- * another node then passes through the host's network stack on neither side.
+ * another node then passes through no host's network stack.
  *
  * Only for tunnels over IPv4. What is not plain (fragments, options, UDP that arrives as one packet for segmentation, a UDP checksum, a congestion mark,
  * a destination that the routing look-up has no answer for) is left to the device, which handles
- * everything; every node understands both ways.
+ * everything; every node understands both.
  */
 #pragma once
-#include "icmp.h"
+#include "answer.h"
+#include "frame.h"
 
 /* What a tunnel puts between a frame's MAC addresses and its IP packet. */
 struct tunnel {
-	struct ipv4 ip;
-	struct udp udp;
-	struct vxlan vxlan;
-	struct ethernet inner;
+	struct iphdr ip;
+	struct udphdr udp;
+	struct vxlanhdr vxlan;
+	struct ethhdr inner;
 };
 
 /* Not its size, which has two bytes more to be whole words. */
-#define TUNNEL_HEADERS (__builtin_offsetof(struct tunnel, inner) + ETHERNET_SIZE)
+#define TUNNEL_HEADERS (__builtin_offsetof(struct tunnel, inner) + ETH_HLEN)
 
 /* A frame's start with all of a tunnel's headers readable, or NULL. */
 INLINE void *tunnel_frame(struct __sk_buff *skb)
 {
-	return frame(skb, ETHERNET_SIZE + TUNNEL_HEADERS);
+	return frame(skb, ETH_HLEN + TUNNEL_HEADERS);
 }
 
 #define CONGESTION_BITS 3 /* RFC 3168: the two lowest of TOS and traffic class */
@@ -34,7 +35,7 @@ INLINE void *tunnel_frame(struct __sk_buff *skb)
 #define FIRST_SOURCE_PORT 0xc000
 
 /* What a tunnel over IPv6 puts in front of an IP packet. */
-#define TUNNEL6_HEADERS (TUNNEL_HEADERS + sizeof(struct ipv6) - sizeof(struct ipv4))
+#define TUNNEL6_HEADERS (TUNNEL_HEADERS + sizeof(struct ipv6hdr) - sizeof(struct iphdr))
 
 /* RFC 8200 5: every link takes packets of this size. */
 #define IPV6_LEAST_MTU 1280
@@ -64,27 +65,27 @@ NOINLINE int underlay_hop(struct __sk_buff *skb, const struct config *cfg, __u32
 {
 	struct bpf_fib_lookup route = {
 		.family = AF_INET,
-		.protocol = IPPROTO_UDP,
-		.length = size + TUNNEL_HEADERS,
+		.l4_protocol = IPPROTO_UDP,
+		.tot_len = size + TUNNEL_HEADERS,
 		.ifindex = LOOPBACK_IFINDEX,
-		.destination4 = peer,
+		.ipv4_dst = peer,
 	};
 
 	if (!cfg || !hop)
 		return 0;
-	route.source_port = source_port(skb);
-	route.destination_port = cfg->tunnel_port;
-	route.source4 = cfg->tunnel_address4;
+	route.sport = source_port(skb);
+	route.dport = cfg->tunnel_port;
+	route.ipv4_src = cfg->tunnel_address4;
 	/* Without the neighbour: it is resolved, and kept fresh, when the packet is sent. */
 	switch (bpf_fib_lookup(skb, &route, sizeof(route), BPF_FIB_LOOKUP_SKIP_NEIGH)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
-		hop->neighbour.family = AF_INET;
-		hop->neighbour.ipv4 = route.destination4;
+		hop->neighbour.nh_family = AF_INET;
+		hop->neighbour.ipv4_nh = route.ipv4_dst;
 		hop->ifindex = route.ifindex;
-		hop->source_port = route.source_port;
+		hop->source_port = route.sport;
 		break;
 	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
-		hop->mtu = route.length > TUNNEL_HEADERS ? route.length - TUNNEL_HEADERS : 1;
+		hop->mtu = route.mtu_result > TUNNEL_HEADERS ? route.mtu_result - TUNNEL_HEADERS : 1;
 	}
 	return 0;
 }
@@ -97,92 +98,94 @@ NOINLINE __u32 path_mtu6(struct __sk_buff *skb, const struct config *cfg, const 
 {
 	struct bpf_fib_lookup route = {
 		.family = AF_INET6,
-		.protocol = IPPROTO_UDP,
-		.length = size + TUNNEL6_HEADERS,
+		.l4_protocol = IPPROTO_UDP,
+		.tot_len = size + TUNNEL6_HEADERS,
 		.ifindex = LOOPBACK_IFINDEX,
 	};
 
 	if (!cfg || !peer)
 		return 0;
-	route.destination_port = cfg->tunnel_port;
-	copy(route.source6, &cfg->tunnel_address6, sizeof(route.source6));
-	copy(route.destination6, peer, sizeof(route.destination6));
+	route.dport = cfg->tunnel_port;
+	copy(route.ipv6_src, &cfg->tunnel_address6, sizeof(route.ipv6_src));
+	copy(route.ipv6_dst, peer, sizeof(route.ipv6_dst));
 	if (bpf_fib_lookup(skb, &route, sizeof(route), BPF_FIB_LOOKUP_SKIP_NEIGH) != BPF_FIB_LKUP_RET_FRAG_NEEDED)
 		return cfg->overlay_mtu;
-	return route.length - TUNNEL6_HEADERS;
+	return route.mtu_result - TUNNEL6_HEADERS;
 }
 
 /* RFC 6040 4.1: the outer header carries the inner one's congestion bits. */
 INLINE __u8 congestion_bits(const void *ip, __u8 version)
 {
 	if (version == 4)
-		return ((const struct ipv4 *)ip)->tos & CONGESTION_BITS;
-	return ntohl(((const struct ipv6 *)ip)->version_class_flow) >> 20 & CONGESTION_BITS;
+		return ((const struct iphdr *)ip)->tos & CONGESTION_BITS;
+	return ntohl(*(const __be32 *)ip) >> 20 & CONGESTION_BITS;
 }
 
 /* The checksum field for an IPv4 header; of one that has its checksum, 0 if that is right. */
-INLINE __u16 header_checksum(const struct ipv4 *ip)
+INLINE __u16 header_checksum(const struct iphdr *ip)
 {
 	const __u32 *word = (const __u32 *)ip;
 
 	return checksum((__u64)word[0] + word[1] + word[2] + word[3] + word[4]);
 }
 
-/* Not "don't fragment": a link on the way may be smaller than the uplink. */
-INLINE void write_outer_ip(struct ipv4 *to, const struct config *cfg, __u32 peer, __u16 length, __u8 tos)
+/* Not "don't fragment": a link on the path may be smaller than the uplink. */
+INLINE void write_outer_ip(struct iphdr *to, const struct config *cfg, __u32 peer, __u16 length, __u8 tos)
 {
-	struct ipv4 ip = {
-		.version_length = 0x45,
+	struct iphdr ip = {
+		.version = 4,
+		.ihl = sizeof(ip) / 4,
 		.tos = tos,
-		.total_length = htons(length),
+		.tot_len = htons(length),
 		.id = bpf_get_prandom_u32(),
 		.ttl = GATEWAY_HOPS,
 		.protocol = IPPROTO_UDP,
-		.source = cfg->tunnel_address4,
-		.destination = peer,
+		.saddr = cfg->tunnel_address4,
+		.daddr = peer,
 	};
 
-	ip.checksum = header_checksum(&ip);
+	ip.check = header_checksum(&ip);
 	copy(to, &ip, sizeof(ip));
 }
 
 /*
- * Sends a frame that is ready for the other node through the tunnel, by way of `hop`. TCX_NEXT if that cannot be
+ * Sends a frame that is ready for the other node through the tunnel, by `hop`. TCX_NEXT if that cannot be
  * done here: the frame is as it was then.
  */
-INLINE int send_directly(struct __sk_buff *skb, const struct config *cfg, __u8 version, __u32 peer, struct hop *hop)
+INLINE int send_directly(struct __sk_buff *skb, const struct config *cfg, struct context *ctx, __u32 peer,
+			 struct hop *hop)
 {
-	__u32 bytes = skb->len, length = bytes - ETHERNET_SIZE + TUNNEL_HEADERS;
+	__u32 length = skb->len - ETH_HLEN + TUNNEL_HEADERS;
 	void *data = frame_start(skb);
-	struct ethernet *outer;
+	struct ethhdr *outer;
 	struct tunnel *tunnel;
 	__u8 tos;
 
-	if (length > 0xffff || data + ETHERNET_SIZE + sizeof(struct ipv4) > frame_end(skb))
+	if (length > 0xffff || data + ETH_HLEN + sizeof(struct iphdr) > frame_end(skb))
 		return TCX_NEXT;
-	tos = congestion_bits(data + ETHERNET_SIZE, version);
+	tos = congestion_bits(data + ETH_HLEN, ctx->version);
 	if (bpf_skb_adjust_room(skb, TUNNEL_HEADERS, BPF_ADJ_ROOM_MAC,
 				BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET |
 					BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP |
-					BPF_F_ADJ_ROOM_ENCAP_L2_ETH | BPF_F_ADJ_ROOM_ENCAP_L2(ETHERNET_SIZE)))
+					BPF_F_ADJ_ROOM_ENCAP_L2_ETH | BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN)))
 		return TCX_NEXT;
 	outer = data = tunnel_frame(skb);
 	if (!data)
-		return drop(skb, REASON_tunnel_failed);
-	tunnel = data + ETHERNET_SIZE;
-	copy_mac(tunnel->inner.destination, outer->destination);
-	copy_mac(tunnel->inner.source, outer->source);
-	tunnel->inner.type = version == 4 ? htons(ETHERTYPE_IPV4) : htons(ETHERTYPE_IPV6);
-	outer->type = htons(ETHERTYPE_IPV4);
+		return drop(ctx, REASON_tunnel_failed);
+	tunnel = data + ETH_HLEN;
+	copy_mac(tunnel->inner.h_dest, outer->h_dest);
+	copy_mac(tunnel->inner.h_source, outer->h_source);
+	tunnel->inner.h_proto = ctx->version == 4 ? htons(ETH_P_IP) : htons(ETH_P_IPV6);
+	outer->h_proto = htons(ETH_P_IP);
 	write_outer_ip(&tunnel->ip, cfg, peer, length, tos);
 	tunnel->udp.source = (__u16)hop->source_port;
-	tunnel->udp.destination = cfg->tunnel_port;
-	tunnel->udp.length = htons((__u16)(length - sizeof(struct ipv4)));
-	tunnel->udp.checksum = 0;
-	tunnel->vxlan.flags = htonl(VXLAN_HAS_VNI);
-	tunnel->vxlan.vni = htonl(cfg->vni << 8);
-	count(REASON_direct_out, bytes);
-	return bpf_redirect_neigh(hop->ifindex, &hop->neighbour, sizeof(hop->neighbour), 0);
+	tunnel->udp.dest = cfg->tunnel_port;
+	tunnel->udp.len = htons((__u16)(length - sizeof(struct iphdr)));
+	tunnel->udp.check = 0;
+	tunnel->vxlan.vx_flags = htonl(VXLAN_HF_VNI);
+	tunnel->vxlan.vx_vni = htonl(cfg->vni << 8);
+	ctx->reason = REASON_direct_out;
+	return leave(ctx, bpf_redirect_neigh(hop->ifindex, &hop->neighbour, sizeof(hop->neighbour), 0));
 }
 
 /*
@@ -191,25 +194,25 @@ INLINE int send_directly(struct __sk_buff *skb, const struct config *cfg, __u8 v
  */
 INLINE __u32 plain_tunnel(struct __sk_buff *skb, const struct config *cfg)
 {
-	void *data = frame(skb, ETHERNET_SIZE + sizeof(struct ipv4) + sizeof(struct udp));
-	struct tunnel *tunnel = data + ETHERNET_SIZE;
-	struct ipv4 ip;
+	void *data = frame(skb, ETH_HLEN + sizeof(struct iphdr) + sizeof(struct udphdr));
+	struct tunnel *tunnel = data + ETH_HLEN;
+	struct iphdr ip;
 
-	if (!data || tunnel->udp.destination != cfg->tunnel_port ||
-	    tunnel->ip.destination != cfg->tunnel_address4 || tunnel->ip.protocol != IPPROTO_UDP ||
-	    tunnel->ip.version_length != 0x45)
+	if (!data || tunnel->udp.dest != cfg->tunnel_port ||
+	    tunnel->ip.daddr != cfg->tunnel_address4 || tunnel->ip.protocol != IPPROTO_UDP ||
+	    tunnel->ip.version != 4 || tunnel->ip.ihl != sizeof(ip) / 4)
 		return 0;
 	copy(&ip, &tunnel->ip, sizeof(ip));
-	if (ip.fragment & ~htons(IPV4_DONT_FRAGMENT) || ntohs(ip.total_length) != skb->len - ETHERNET_SIZE ||
-	    ntohs(tunnel->udp.length) != ntohs(ip.total_length) - sizeof(ip) || tunnel->udp.checksum ||
+	if (ip.frag_off & ~htons(IP_DF) || ntohs(ip.tot_len) != skb->len - ETH_HLEN ||
+	    ntohs(tunnel->udp.len) != ntohs(ip.tot_len) - sizeof(ip) || tunnel->udp.check ||
 	    (ip.tos & CONGESTION_BITS) == CONGESTION_EXPERIENCED || header_checksum(&ip))
 		return 0;
 	data = tunnel_frame(skb);
-	tunnel = data + ETHERNET_SIZE;
-	if (!data || tunnel->vxlan.flags != htonl(VXLAN_HAS_VNI) || tunnel->vxlan.vni != htonl(cfg->vni << 8) ||
-	    !same_mac(tunnel->inner.destination, cfg->overlay_mac))
+	tunnel = data + ETH_HLEN;
+	if (!data || tunnel->vxlan.vx_flags != htonl(VXLAN_HF_VNI) || tunnel->vxlan.vx_vni != htonl(cfg->vni << 8) ||
+	    !same_mac(tunnel->inner.h_dest, cfg->overlay_mac))
 		return 0;
-	return ip.source;
+	return ip.saddr;
 }
 
 /*
@@ -222,14 +225,14 @@ INLINE __u32 plain_tunnel(struct __sk_buff *skb, const struct config *cfg)
 NOINLINE int remove_before_ipv6(struct __sk_buff *skb, __s32 size)
 {
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET;
-	__s32 grown = sizeof(struct ipv6) - sizeof(struct ipv4);
-	struct ipv4 zero = {};
+	__s32 grown = sizeof(struct ipv6hdr) - sizeof(struct iphdr);
+	struct iphdr zero = {};
 
-	_Static_assert(sizeof(struct ipv6) - sizeof(struct ipv4) == sizeof(zero), "zero covers what the header grows by");
+	_Static_assert(sizeof(struct ipv6hdr) - sizeof(struct iphdr) == sizeof(zero), "zero covers what the header grows by");
 	if (bpf_skb_adjust_room(skb, -size, BPF_ADJ_ROOM_MAC, flags))
 		return 0;
-	if (bpf_skb_change_proto(skb, htons(ETHERTYPE_IPV6), 0) ||
-	    bpf_skb_store_bytes(skb, ETHERNET_SIZE, &zero, sizeof(zero), 0) ||
+	if (bpf_skb_change_proto(skb, htons(ETH_P_IPV6), 0) ||
+	    bpf_skb_store_bytes(skb, ETH_HLEN, &zero, sizeof(zero), 0) ||
 	    bpf_skb_adjust_room(skb, -grown, BPF_ADJ_ROOM_MAC, flags))
 		return -1;
 	return 6;
@@ -243,11 +246,11 @@ NOINLINE int remove_before_ipv6(struct __sk_buff *skb, __s32 size)
  */
 INLINE bool is_tcp(struct __sk_buff *skb, __u16 type)
 {
-	__u32 offset = ETHERNET_SIZE + TUNNEL_HEADERS;
+	__u32 offset = ETH_HLEN + TUNNEL_HEADERS;
 	__u8 protocol = 0;
 
-	offset += type == htons(ETHERTYPE_IPV4) ? __builtin_offsetof(struct ipv4, protocol) :
-						  __builtin_offsetof(struct ipv6, next_header);
+	offset += type == htons(ETH_P_IP) ? __builtin_offsetof(struct iphdr, protocol) :
+						  __builtin_offsetof(struct ipv6hdr, nexthdr);
 	return !bpf_skb_load_bytes(skb, offset, &protocol, 1) && protocol == IPPROTO_TCP;
 }
 
@@ -258,17 +261,17 @@ INLINE bool is_tcp(struct __sk_buff *skb, __u16 type)
 INLINE int remove_tunnel(struct __sk_buff *skb)
 {
 	void *data = tunnel_frame(skb);
-	struct tunnel *tunnel = data + ETHERNET_SIZE;
+	struct tunnel *tunnel = data + ETH_HLEN;
 	__s32 headers = TUNNEL_HEADERS;
-	__u16 type = data ? tunnel->inner.type : 0;
+	__u16 type = data ? tunnel->inner.h_proto : 0;
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET;
 
 	if (skb->gso_size && !is_tcp(skb, type))
 		return 0;
 	/* To the kernel the frame is IPv4, as the tunnel. */
-	if (type == htons(ETHERTYPE_IPV4))
+	if (type == htons(ETH_P_IP))
 		return bpf_skb_adjust_room(skb, -headers, BPF_ADJ_ROOM_MAC, flags) ? 0 : 4;
-	if (type != htons(ETHERTYPE_IPV6))
+	if (type != htons(ETH_P_IPV6))
 		return 0;
 	if (!bpf_skb_adjust_room(skb, -headers, BPF_ADJ_ROOM_MAC, flags | BPF_F_ADJ_ROOM_DECAP_L3_IPV6))
 		return 6;

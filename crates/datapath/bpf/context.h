@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What is known of a packet on its path, and its one exit. */
+#pragma once
+#include "reasons.h"
+
+/* The protocol of a fragment other than the first: only the first one has the header. */
+#define PROTOCOL_FRAGMENT -1
+/* The protocol is behind more IPv6 extension headers than are read, or cut off. */
+#define PROTOCOL_UNKNOWN -2
+
+/* The first 8 bytes of the transport header. */
+union l4hdr {
+	__u64 bytes;
+	struct udphdr udp; /* TCP and SCTP have their ports in the same place */
+	struct icmphdr icmp;
+};
+
+/*
+ * Stages are functions of the packet, the configuration and this. The first two are pointers that the verifier
+ * knows; in memory that a global function gets they would be numbers to it, so they are no members.
+ */
+struct context {
+	struct address saddr; /* as in the maps */
+	struct address daddr;
+	union l4hdr l4; /* if has_l4 */
+	__u32 l4_offset; /* of the transport header, behind IPv6 extension headers, from the frame's start */
+	__s32 protocol; /* the transport's, or one of the two above */
+	__u32 len; /* of the frame as it came in */
+	__u32 reason; /* under which the packet leaves */
+	__u32 mtu; /* the largest packet that the path takes, for an ICMP error that tells it */
+	__u16 error; /* type and code of the ICMP error that is due */
+	__u16 frag_off; /* IPv4: flags and offset, host order */
+	__u8 version;
+	__u8 nexthdr; /* what the IP header itself says: the protocol, or the first extension header */
+	__u8 ttl; /* or hop limit */
+	bool fragment; /* the first or another one */
+	bool has_l4; /* the transport header is there */
+	bool from_node; /* came in at midokube-mido */
+	bool routed; /* the gateway is its router: the TTL gets less */
+	__u8 pad;
+};
+
+/* Linux 6.1 gives no global function memory that has bytes without a value. */
+_Static_assert(sizeof(struct context) == 72, "no padding");
+
+INLINE void count(__u32 reason, __u32 bytes)
+{
+	struct counter *counter = bpf_map_lookup_elem(&counters, &reason);
+
+	if (counter) {
+		counter->packets++;
+		counter->bytes += bytes;
+	}
+}
+
+/* Every packet leaves here, once. What is to be told of single packets is told here. */
+INLINE int leave(const struct context *ctx, int action)
+{
+	count(ctx->reason, ctx->len);
+	return action;
+}
+
+INLINE int drop(struct context *ctx, __u32 reason)
+{
+	ctx->reason = reason;
+	return leave(ctx, TC_ACT_SHOT);
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Stage: source check. From a Pod, only with its own MAC and addresses; through a tunnel, only from the node that
+ * serves the source.
+ */
+#pragma once
+#include "parse.h"
+
+/* Why a Pod's packet is refused whose source is not an address of the port with that MAC. */
+NOINLINE int refuse_source(struct __sk_buff *skb, struct context *ctx)
+{
+	struct ethhdr *eth = frame(skb, ETH_HLEN);
+	__u32 ifindex = skb->ifindex;
+	struct port *port = bpf_map_lookup_elem(&ports, &ifindex);
+
+	if (!ctx)
+		return TC_ACT_SHOT;
+	if (!eth)
+		return drop(ctx, REASON_malformed);
+	if (!port)
+		return drop(ctx, REASON_port_not_bound);
+	return drop(ctx, same_mac(port->mac, eth->h_source) ? REASON_source_ip : REASON_source_mac);
+}
+
+/* Why a frame is refused that is not for the gateway's MAC. */
+NOINLINE int refuse_destination(struct __sk_buff *skb, struct context *ctx)
+{
+	struct ethhdr *eth = frame(skb, ETH_HLEN);
+	__u32 ifindex = skb->ifindex;
+
+	if (!ctx)
+		return TC_ACT_SHOT;
+	if (!eth)
+		return drop(ctx, REASON_malformed);
+	if (!ctx->from_node && !bpf_map_lookup_elem(&ports, &ifindex))
+		return drop(ctx, REASON_port_not_bound);
+	return drop(ctx, is_multicast_mac(eth->h_dest) ? REASON_multicast : REASON_destination_mac);
+}
+
+/*
+ * The endpoint that has the source and the MAC address, if it is that of the interface; else NULL. The shaper's other
+ * end is everybody's.
+ */
+INLINE const struct endpoint *check_source(struct __sk_buff *skb, const struct config *cfg, const struct context *ctx,
+					   const struct ethhdr *eth)
+{
+	const struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &ctx->saddr);
+
+	if (!endpoint || !same_mac(endpoint->mac, eth->h_source))
+		return NULL;
+	return endpoint->ifindex == skb->ifindex || skb->ifindex == cfg->shaped_ifindex ? endpoint : NULL;
+}
+
+/*
+ * Where tunnels to the other node end that may send packets with this source: because its podCIDR holds the source, or
+ * because the source is an address of that node itself. NULL if there is none, or a Pod of this node has the source. One
+ * outside this node's podCIDRs has it no more, as far as others are concerned.
+ */
+INLINE const struct address *node_of_source(const struct context *ctx, bool *is_node)
+{
+	struct route_key key = { .prefix_length = 128, .address = ctx->saddr };
+	struct route *route = bpf_map_lookup_elem(&routes, &key);
+	const struct address *end;
+	struct endpoint *endpoint;
+
+	*is_node = false;
+	endpoint = bpf_map_lookup_elem(&endpoints, &ctx->saddr);
+	if (endpoint && endpoint->role != ROLE_OUTSIDE)
+		return NULL;
+	if (route)
+		return route->kind == ROUTE_TUNNEL ? &route->tunnel : NULL;
+	*is_node = true;
+	end = bpf_map_lookup_elem(&nodes, &ctx->saddr);
+	return end && !is_unspecified6(end) ? end : NULL;
+}
+
+/* Whether the node where tunnels to `end` lead has the address. */
+INLINE bool is_of_node(const struct address *address, const struct address *end)
+{
+	const struct address *other;
+
+	if (same_address(address, end))
+		return true;
+	other = bpf_map_lookup_elem(&nodes, address);
+	return other && same_address(other, end);
+}
+
+/* What the VXLAN device noted: REASON_overlay_in if the packet came from that node, in our network. */
+INLINE __u32 tunnel_verdict(struct __sk_buff *skb, const struct config *cfg, const struct address *end)
+{
+	struct bpf_tunnel_key tunnel = {};
+	bool ipv4 = is_mapped(end);
+	struct address peer;
+
+	/* Of the family that this node uses to send there, or of the other one. */
+	if (bpf_skb_get_tunnel_key(skb, &tunnel, sizeof(tunnel), ipv4 ? 0 : BPF_F_TUNINFO_IPV6)) {
+		ipv4 = !ipv4;
+		if (bpf_skb_get_tunnel_key(skb, &tunnel, sizeof(tunnel), ipv4 ? 0 : BPF_F_TUNINFO_IPV6))
+			return REASON_overlay_peer;
+	}
+	if (ipv4)
+		mapped(&peer, htonl(tunnel.remote_ipv4));
+	else
+		copy(&peer, tunnel.remote_ipv6, sizeof(peer));
+	if (!is_of_node(&peer, end))
+		return REASON_overlay_peer;
+	return tunnel.tunnel_id == cfg->vni ? REASON_overlay_in : REASON_overlay_vni;
+}
