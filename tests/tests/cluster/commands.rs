@@ -1,7 +1,8 @@
-//! What a user types: every command of README.md and of `deploy/` is run as it is written there.
+//! What a user types: every command of README.md, `docs/` and `deploy/` is run as it is written there.
 //!
-//! [`COMMANDS`] says where each of them is typed, in their order. A document that has a command which is not in this
-//! table, or the other way round, fails a test: a new command has to be run, too.
+//! [`COMMANDS`] says where each of them is typed, in their order. A document with a command that is not in this table
+//! fails a test, and so does a command that is in no document: a new command must be run, too. Commands are the lines of
+//! blocks marked `sh`, and spans of code that begin with a known program.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -72,7 +73,13 @@ const COMMANDS: &[(Stage, &str)] = &[
     (Node, "midonet-kube-node --help"),
     (Node, "midonet-kube-node check"),
     (Node, "midokube status -o json"),
+    (Node, "midokube status"),
     (Node, "midokube status problems"),
+    (Node, "midokube status leaks"),
+    (Node, "midokube status drops traffic ignored"),
+    (Node, "midokube status -o wide"),
+    (Node, "midokube version -o json"),
+    (Node, "midonet-kube-node install"),
     (Remove, "kubectl delete -f deploy/midonet-kube.yaml"),
     (Remove, "kubectl apply -f deploy/cleanup.yaml"),
     (Remove, "kubectl -n kube-system describe pods -l app.kubernetes.io/component=cleanup"),
@@ -86,6 +93,8 @@ const COMMANDS: &[(Stage, &str)] = &[
     (Down, "make cluster-down"),
     (Never("it runs this test"), "make test"),
     (Never("a test of its own runs the same"), "make test-kernels"),
+    (Never("`make test` runs it"), "make lint"),
+    (Never("`make test` runs the same for fewer inputs"), "make fuzz"),
     (
         Never("it ends when it is interrupted: midokube's own tests do that"),
         "midokube status ports drops --watch",
@@ -100,7 +109,7 @@ const COMMANDS: &[(Stage, &str)] = &[
 ];
 
 /// What a command begins with, after `NAME=value`.
-const PROGRAMS: [&str; 11] = [
+const PROGRAMS: [&str; 12] = [
     "ctr",
     "curl",
     "docker",
@@ -109,13 +118,14 @@ const PROGRAMS: [&str; 11] = [
     "kubectl",
     "make",
     "midokube",
+    "midokube-lab",
     "midonet-kube-node",
     "sed",
     "skopeo",
 ];
 
 /// A program of the repository counts by its path.
-const FOLDERS: [&str; 3] = ["target/", "tests/", "deploy/"];
+const DIRECTORIES: [&str; 3] = ["target/", "tests/", "deploy/"];
 
 pub(super) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -208,14 +218,20 @@ fn commands(path: &Path) -> BTreeSet<String> {
         let comments = text.lines().filter_map(|line| line.trim_start().strip_prefix('#'));
         comments.flat_map(|line| [line, "\n"]).collect()
     };
-    // In a block of Markdown every line is one; in a comment what looks like one.
-    let mut fenced = false;
+    // In a block of shell every line is one; in a comment what looks like one.
+    let mut block = None;
+    let mut unfenced = String::new();
     for line in prose.lines() {
-        if line.starts_with("```") {
-            fenced = !fenced;
-        } else if is_markdown && (fenced || line.starts_with("    ")) {
-            found.insert(command(line));
-        } else if !is_markdown && !line.contains('`') {
+        if let Some(language) = line.strip_prefix("```") {
+            block = if block.is_some() { None } else { Some(language) };
+        } else if let Some(language) = block {
+            if language == "sh" {
+                found.insert(command(line));
+            }
+        } else {
+            unfenced.extend([line, "\n"]);
+        }
+        if !is_markdown && !line.contains('`') {
             let line = line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
             let candidates = [Some(line), line.split_once(": ").map(|(_, rest)| rest)];
             let lines = candidates.into_iter().flatten().map(command);
@@ -224,7 +240,7 @@ fn commands(path: &Path) -> BTreeSet<String> {
             );
         }
     }
-    let spans = prose.split('`').skip(1).step_by(2).map(command);
+    let spans = unfenced.split('`').skip(1).step_by(2).map(command);
     found.extend(spans.filter(|span| is_command(span)));
     found.remove("");
     found
@@ -245,17 +261,22 @@ fn is_command(text: &str) -> bool {
     };
     let mut words = text.split(' ').skip_while(is_setting);
     let program = words.next().unwrap_or_default();
-    let known = PROGRAMS.contains(&program) || FOLDERS.iter().any(|folder| program.starts_with(folder));
+    let known =
+        PROGRAMS.contains(&program) || DIRECTORIES.iter().any(|directory| program.starts_with(directory));
     known && words.next().is_some()
 }
 
 #[test]
-fn every_documented_command_is_typed_by_a_test() {
+fn every_documented_command_is_run_by_a_test() {
     let repository = repository();
     let mut documents = vec![repository.join("README.md")];
-    documents.extend(fs::read_dir(repository.join("deploy")).unwrap().map(|entry| entry.unwrap().path()));
+    for directory in ["deploy", "docs"] {
+        documents
+            .extend(fs::read_dir(repository.join(directory)).unwrap().map(|entry| entry.unwrap().path()));
+    }
     // Nobody types what `image` uses.
     documents.retain(|path| path.is_file() && !path.ends_with("deploy/mkimage"));
+    documents.retain(|path| path.extension().is_none_or(|extension| extension != "svg"));
     let known: BTreeSet<&str> = COMMANDS.iter().map(|(_, command)| *command).collect();
     let mut typed = BTreeSet::new();
     for document in documents {
@@ -279,14 +300,14 @@ fn every_documented_command_is_typed_by_a_test() {
 
 #[test]
 fn commands_are_found_wherever_they_stand() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let found = |name: &str, text: &str| {
-        let path = folder.path().join(name);
+        let path = directory.path().join(name);
         fs::write(&path, text).unwrap();
         commands(&path).into_iter().collect::<Vec<_>>()
     };
-    let markdown = "Run `make\nall` or `KEEP=1 make demo`, see `make`, `midokube` and `--flag x`.\n\n    \
-        anything goes   # here\n\n```sh\nkubectl get pods\n```\n";
+    let markdown = "Run `make\nall` or `KEEP=1 make demo`, see `make`, `midokube` and `--flag x`.\n\n\
+        ```sh\nkubectl get pods\nanything goes   # here\n```\n\n```text\n$ make no `make no`\n```\n";
     assert_eq!(
         found("a.md", markdown),
         ["KEEP=1 make demo", "anything goes", "kubectl get pods", "make all"]

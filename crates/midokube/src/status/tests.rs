@@ -62,7 +62,7 @@ fn all(reply: v1::StatusReply) -> String {
 }
 
 #[test]
-fn a_table_has_every_section_and_only_counters_that_count() {
+fn a_table_has_every_section_and_no_zero_counters() {
     let text = all(reply());
     for want in ["node1", "ready", "manifests: healthy", "1450", "default/a", "2.0 KiB", "node2", "spoofed"] {
         assert!(text.contains(want), "{want} is not in:\n{text}");
@@ -75,7 +75,7 @@ fn a_table_has_every_section_and_only_counters_that_count() {
 }
 
 #[test]
-fn what_every_host_sends_is_no_drop() {
+fn ignored_packets_are_no_drops() {
     let healthy = v1::StatusReply { counters: vec![counter("multicast", "ignore", 9)], ..reply() };
     assert!(all(healthy).contains("Drops\n none\n\nIgnored\n REASON     PACKETS"));
 }
@@ -168,7 +168,7 @@ fn limits_are_shown_where_there_are_any() {
 }
 
 #[test]
-fn what_is_wrong_is_said_loudly() {
+fn failures_are_marked() {
     let mut reply = reply();
     let agent = reply.agent.as_mut().unwrap();
     (agent.ready, agent.not_ready_reason) = (false, "no podCIDR yet".into());
@@ -179,7 +179,7 @@ fn what_is_wrong_is_said_loudly() {
 }
 
 #[test]
-fn problems_are_told_with_what_to_do() {
+fn problems_have_a_remedy() {
     let text = |reply: &v1::StatusReply, part| shown(reply.clone(), &[part], false);
     assert_eq!(text(&reply(), Part::Problems), "Problems\n none");
     let problem = v1::Problem {
@@ -199,7 +199,7 @@ fn problems_are_told_with_what_to_do() {
 }
 
 #[test]
-fn leaks_are_told_with_what_to_do() {
+fn leaks_have_a_remedy() {
     let text = |reply| shown(reply, &[Part::Leaks], false);
     assert_eq!(text(reply()), "Leaks\n none");
     let leak = v1::Leak {
@@ -214,7 +214,7 @@ fn leaks_are_told_with_what_to_do() {
         ..reply()
     });
     let want = "Leaks\n address_conflict: 10.244.1.3 of Pod default/a (mido123)\n  it is reserved for container b: \
-        delete the Pod\n not everything was looked at: other-ipam keeps the addresses";
+        delete the Pod\n not everything was checked: other-ipam keeps the addresses";
     assert_eq!(text, want);
 }
 

@@ -184,7 +184,7 @@ fn leaks_lines(leaks: &Leaks, width: Option<usize>) -> String {
         lines.push(" none".to_owned());
     }
     if let Some(why) = &leaks.leaks_incomplete {
-        lines.push(indented(1, &format!("not everything was looked at: {why}")));
+        lines.push(indented(1, &format!("not everything was checked: {why}")));
     }
     lines.join("\n")
 }

@@ -40,7 +40,7 @@ fn a_node_that_is_not_ready_is_shown_and_ends_with_3() {
 }
 
 #[test]
-fn what_is_not_known_is_said() {
+fn unknown_values_are_shown_as_unknown() {
     let agent = FakeAgent::with(starting());
     let shown = text(&agent.run(&["status"]).stdout);
     for want in ["podCIDRs      n/a", "MTU           n/a", "underlay      n/a", "UDP port n/a, VNI n/a"] {

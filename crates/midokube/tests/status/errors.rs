@@ -43,7 +43,7 @@ fn no_socket() {
 }
 
 #[test]
-fn a_socket_that_nobody_listens_at_any_more() {
+fn a_socket_without_a_listener() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("api");
     drop(UnixListener::bind(&socket).unwrap());
@@ -55,11 +55,11 @@ fn another_user_is_told_the_command_for_root() {
     let dir = tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o755)).tempdir().unwrap();
     let program = dir.path().join("midokube");
     fs::copy(env!("CARGO_BIN_EXE_midokube"), &program).unwrap();
-    let folder = dir.path().join("agent");
-    fs::create_dir(&folder).unwrap();
-    let socket = folder.join("api");
+    let directory = dir.path().join("agent");
+    fs::create_dir(&directory).unwrap();
+    let socket = directory.join("api");
     let _listener = UnixListener::bind(&socket).unwrap();
-    fs::set_permissions(&folder, PermissionsExt::from_mode(0o700)).unwrap();
+    fs::set_permissions(&directory, PermissionsExt::from_mode(0o700)).unwrap();
     let mut nobody = Command::new(program);
     let socket = socket.to_str().unwrap();
     nobody.uid(65534).gid(65534).current_dir("/").args(["status", "ports", "--socket", socket]);
@@ -85,7 +85,7 @@ fn an_agent_that_does_not_answer_in_time() {
 }
 
 #[test]
-fn something_else_that_listens_there() {
+fn a_socket_of_another_program() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("api");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -114,7 +114,7 @@ fn an_agent_of_another_version() {
 }
 
 #[test]
-fn an_older_agent_tells_drops_as_before() {
+fn an_older_agents_drops_are_read() {
     let mut reply = full();
     for counter in &mut reply.counters {
         counter.verdict.clear();

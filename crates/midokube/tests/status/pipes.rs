@@ -50,7 +50,7 @@ fn a_closed_pipe_ends_every_command_quietly() {
 }
 
 #[test]
-fn a_full_disk_is_told() {
+fn a_full_disk_is_an_error() {
     let agent = FakeAgent::with(full());
     for (mut command, _) in commands(&agent) {
         let full = File::options().write(true).open("/dev/full").unwrap();
@@ -65,7 +65,7 @@ fn a_full_disk_is_told() {
 }
 
 #[test]
-fn nobody_has_to_hear_complaints() {
+fn a_closed_standard_error_is_no_panic() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let status = midokube(&["status", "--socket", "/nowhere/api"]).stderr(writer).status().unwrap();
@@ -73,7 +73,7 @@ fn nobody_has_to_hear_complaints() {
 }
 
 #[test]
-fn a_shells_head_ends_it_as_it_ends_others() {
+fn a_pipe_into_head_ends_it_quietly() {
     let midokube = env!("CARGO_BIN_EXE_midokube");
     let script = format!("set -o pipefail; '{midokube}' completions bash | head -n1 >/dev/null");
     let output = Command::new("bash").args(["-c", &script]).output().unwrap();

@@ -1,6 +1,7 @@
-//! docs/configuration.md has every setting as the code has it: its tables are made here.
+//! The documentation has every setting, drop reason, problem and leak that the code has. The tables of settings and of
+//! reasons are generated here.
 //!
-//! `UPDATE_DOCS=1 cargo test --release --locked -p midonet-kube-node --test configuration` writes them anew.
+//! `UPDATE_DOCS=1 cargo test --release --locked -p midonet-kube-node --test documentation` writes them again.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
@@ -8,10 +9,13 @@ use std::fmt::Write;
 use std::fs;
 
 use clap::{Arg, Command, CommandFactory};
+use datapath::Fate;
 use midonet_kube_node::cli::Cli;
+use midonet_kube_node::{leak, problems};
 use serde_json::Value;
 
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+const CONFIGURATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+const TROUBLESHOOTING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/troubleshooting.md");
 const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/midonet-kube.yaml");
 
 /// The prefix of the variables that give settings.
@@ -117,39 +121,76 @@ fn flags(command: &Command, agent: &Command) -> String {
     table
 }
 
-/// The page with `text` between the comments that begin and end a table.
-fn replaced(page: &str, name: &str, text: &str) -> String {
-    let (begin, end) = (format!("<!-- begin {name} -->\n"), format!("<!-- end {name} -->"));
-    let at = page.find(&begin).unwrap_or_else(|| panic!("no {begin:?} in {PAGE}")) + begin.len();
-    let until = at + page[at..].find(&end).unwrap_or_else(|| panic!("no {end:?} in {PAGE}"));
-    format!("{}\n{text}\n{}", &page[..at], &page[until..])
+/// The table of what becomes of packets.
+fn reasons() -> String {
+    let mut table = "| Reason | Verdict | Meaning |\n|---|---|---|\n".to_owned();
+    for reason in datapath::reasons() {
+        let verdict = match reason.fate {
+            Fate::Forward => "forward",
+            Fate::Drop => "drop",
+            Fate::Ignore => "ignore",
+        };
+        writeln!(table, "| `{}` | {verdict} | {} |", reason.name, cell(reason.help)).unwrap();
+    }
+    table
+}
+
+/// Compares the tables of a page, each between two comments with its name, with these, or writes them.
+fn has_tables(path: &str, tables: &[(&str, String)]) {
+    let old = fs::read_to_string(path).unwrap();
+    let mut new = old.clone();
+    for (name, table) in tables {
+        let (begin, end) = (format!("<!-- begin {name} -->\n"), format!("<!-- end {name} -->"));
+        let at = new.find(&begin).unwrap_or_else(|| panic!("no {begin:?} in {path}")) + begin.len();
+        let until = at + new[at..].find(&end).unwrap_or_else(|| panic!("no {end:?} in {path}"));
+        new = format!("{}\n{table}\n{}", &new[..at], &new[until..]);
+    }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        return fs::write(path, &new).unwrap();
+    }
+    let difference = old.lines().zip(new.lines()).find(|(old, new)| old != new);
+    assert!(old == new, "{path} differs, first in {difference:#?}: write it again with UPDATE_DOCS=1");
 }
 
 #[test]
 fn every_setting_is_documented_as_the_code_has_it() {
     let command = Cli::command();
-    let old = fs::read_to_string(PAGE).unwrap();
-    let mut new = replaced(&old, "settings", &settings(&command, &Manifest::read()));
-    for name in ["check", "install", "uninstall"] {
-        let table = flags(command.find_subcommand(name).unwrap(), &command);
-        new = replaced(&new, name, &table);
-    }
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        return fs::write(PAGE, &new).unwrap();
-    }
-    let difference = old.lines().zip(new.lines()).find(|(old, new)| old != new);
-    assert!(
-        old == new,
-        "docs/configuration.md differs, first in {difference:#?}: write it anew with UPDATE_DOCS=1"
-    );
+    let subcommand = |name| flags(command.find_subcommand(name).unwrap(), &command);
+    let tables = [
+        ("settings", settings(&command, &Manifest::read())),
+        ("check", subcommand("check")),
+        ("install", subcommand("install")),
+        ("uninstall", subcommand("uninstall")),
+    ];
+    has_tables(CONFIGURATION, &tables);
 }
 
 #[test]
 fn what_the_help_hides_is_not_documented() {
-    let page = fs::read_to_string(PAGE).unwrap();
-    for argument in Cli::command().get_arguments() {
-        if let Some(flag) = argument.get_long() {
-            assert_eq!(page.contains(&format!("`--{flag}`")), !argument.is_hide_set(), "--{flag}");
-        }
+    let page = fs::read_to_string(CONFIGURATION).unwrap();
+    for argument in Cli::command().get_arguments().filter(|argument| argument.is_hide_set()) {
+        let flag = argument.get_long().unwrap();
+        assert!(!page.contains(&format!("`--{flag}`")), "--{flag}");
     }
+}
+
+#[test]
+fn every_drop_reason_is_documented() {
+    has_tables(TROUBLESHOOTING, &[("reasons", reasons())]);
+}
+
+/// The first cells of the table below a heading.
+fn rows(heading: &str) -> Vec<String> {
+    let page = fs::read_to_string(TROUBLESHOOTING).unwrap();
+    let section = page.split("\n## ").find(|section| section.starts_with(heading)).unwrap();
+    let name = |line: &str| Some(line.strip_prefix("| `")?.split_once("` |")?.0.to_owned());
+    section.lines().filter_map(name).filter(|name| name != "what").collect()
+}
+
+#[test]
+fn every_problem_and_leak_is_documented_once_in_order() {
+    assert_eq!(rows("Problems"), problems::KINDS);
+    let mut leaks = leak::Kind::ALL.map(leak::Kind::name);
+    leaks.sort_unstable();
+    assert_eq!(rows("Leaks"), leaks);
 }
