@@ -98,7 +98,7 @@ pub(crate) struct Verdict {
 }
 
 /// The aims of what was measured, each with its verdict.
-pub(crate) fn judge(parts: &[Part]) -> Vec<Verdict> {
+pub(crate) fn evaluate(parts: &[Part]) -> Vec<Verdict> {
     let tables: Vec<&Table> = parts.iter().flat_map(|part| &part.tables).collect();
     AIMS.iter().filter_map(|aim| verdict(aim, &tables)).collect()
 }
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn a_median_on_the_bound_is_met() {
         let part = part("cross-node/rr", &[("flannel", &[10.0]), ("ours-device", &[14.0])]);
-        let [verdict] = judge(&[part]).try_into().unwrap();
+        let [verdict] = evaluate(&[part]).try_into().unwrap();
         assert!(verdict.met && !verdict.close);
         assert_eq!(verdict.case, "ours-device");
     }
@@ -154,19 +154,19 @@ mod tests {
     fn the_fast_path_counts_where_there_is_one() {
         let cases: &[(&str, &[f64])] =
             &[("flannel", &[10.0]), ("ours-device", &[99.0]), ("ours-direct", &[11.0])];
-        let [verdict] = judge(&[part("cross-node/rr", cases)]).try_into().unwrap();
+        let [verdict] = evaluate(&[part("cross-node/rr", cases)]).try_into().unwrap();
         assert_eq!((verdict.case, verdict.met), ("ours-direct", false));
     }
 
     #[test]
-    fn rounds_on_both_sides_are_told() {
+    fn rounds_on_both_sides_of_a_bound_are_reported() {
         let part = part("add/ipv4-add", &[("ptp", &[10.0; 3]), ("ours", &[1.2, 1.5, 2.0])]);
-        let [verdict] = judge(&[part]).try_into().unwrap();
+        let [verdict] = evaluate(&[part]).try_into().unwrap();
         assert!(verdict.met && verdict.close);
     }
 
     #[test]
-    fn what_was_not_measured_is_not_judged() {
-        assert_eq!(judge(&[part("add/ipv4-add", &[("ours", &[1.0])])]), []);
+    fn what_was_not_measured_is_not_evaluated() {
+        assert_eq!(evaluate(&[part("add/ipv4-add", &[("ours", &[1.0])])]), []);
     }
 }

@@ -59,10 +59,10 @@ impl Bench {
         Ok(up.with_context(|| format!("lab {name}"))?.guarded())
     }
 
-    /// Puts the plugin where a node's runtime looks for it.
-    pub(crate) fn install(&self, lab: &lab::Lab, node: &str, folder: &str) -> Result<()> {
+    /// Installs the plugin into a directory of a node.
+    pub(crate) fn install(&self, lab: &lab::Lab, node: &str, directory: &str) -> Result<()> {
         let mut command = Command::new(self.binaries.join("midonet-kube-node"));
-        command.args(["install", "--cni-bin-dir", folder]).stdin(Stdio::null()).stdout(Stdio::null());
+        command.args(["install", "--cni-bin-dir", directory]).stdin(Stdio::null()).stdout(Stdio::null());
         let status = lab.enter(&lab::Target::Node(node.to_owned()), &mut command)?.wait()?;
         ensure!(status.success(), "midonet-kube-node install ended with {status}");
         Ok(())
@@ -117,7 +117,7 @@ extern "C" fn interrupt(_: libc::c_int) {
     }
 }
 
-/// A flag that SIGINT and SIGTERM set, from now on: whoever works looks at it and cleans up.
+/// A flag that SIGINT and SIGTERM set from now on: long work checks it, and cleans up.
 pub(crate) fn interruption() -> Result<Arc<AtomicBool>> {
     let flag = Arc::clone(INTERRUPTED.get_or_init(Arc::default));
     let action = SigAction::new(SigHandler::Handler(interrupt), SaFlags::SA_RESTART, SigSet::empty());

@@ -139,7 +139,7 @@ fn run(args: &Args) -> Result<bool> {
             }
         }
     }
-    run.verdicts = aims::judge(&run.parts);
+    run.verdicts = aims::evaluate(&run.parts);
     let took = bench.progress.finish();
     write(&run, args)?;
     print!("{}", report::markdown(&run));

@@ -107,7 +107,7 @@ fn spread(summary: &Summary) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aims::judge;
+    use crate::aims::evaluate;
     use crate::machine::Machine;
 
     fn run() -> Run {
@@ -124,9 +124,9 @@ mod tests {
             machine: Machine::read(),
             rounds: 3,
             seconds: 0.5,
-            verdicts: judge(&parts),
+            verdicts: evaluate(&parts),
             parts,
-            failures: vec![Failure { part: "scale", reason: "no room".to_owned() }],
+            failures: vec![Failure { part: "scale", reason: "no space".to_owned() }],
         }
     }
 
@@ -137,7 +137,7 @@ mod tests {
             "| ADD, IPv4: ours to ptp | at most 0.167 x | 0.100 [0.100..0.100] | met |",
             "| ours | 4.00 | 5.00 | 6.00 | 0.100 [0.100..0.100] |",
             "- `ours`: what ours is",
-            "The part scale failed and is missing: no room",
+            "The part scale failed and is missing: no space",
         ] {
             assert!(text.contains(line), "{line}\nis not in\n{text}");
         }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::stats::{Summary, ratios, summary};
 
-/// Which way is good.
+/// Whether higher or lower is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Better {

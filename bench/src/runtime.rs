@@ -1,6 +1,6 @@
 //! A container runtime's part: a helper inside a node that makes sandboxes and executes CNI plugins.
 //!
-//! The helper is this program again, started once per node. It starts plugins the way a runtime does,
+//! The helper is this program again, started once per node. It starts plugins as a runtime does,
 //! from a process that is already where the plugin is to run, so that the time from start to exit has
 //! nothing of the lab in it.
 
@@ -102,7 +102,7 @@ fn execute(call: &Call) -> Result<Reply> {
     let start = Instant::now();
     let mut child = command.spawn().with_context(|| format!("cannot start {}", call.program.display()))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // One that ends without reading is judged by its exit.
+        // A plugin may end without reading: its exit status counts.
         let _ = stdin.write_all(call.stdin.as_bytes());
     }
     let output = child.wait_with_output()?;

@@ -2,7 +2,7 @@
 # Sourced by `cluster`. What is made is recorded first, in $DIR/PLACE/{cgroups,pid}.
 # shellcheck shell=bash source=lib.sh
 
-# cgroup_dirs NAME: the folders of cgroup NAME, one per hierarchy. cgroup v1: beneath our own cgroup.
+# cgroup_dirs NAME: the directories of cgroup NAME, one per hierarchy. cgroup v1: beneath our own cgroup.
 # v2: beneath the root, since a cgroup with processes cannot hand its controllers to children.
 cgroup_dirs() {
   if [ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ]; then

@@ -120,8 +120,8 @@ fn cluster(uid: &'static str, own: &str, other: &str) -> Mood {
 
 /// A node without an agent, and a kubeconfig for the server there.
 fn scene(agent_args: &[&str]) -> (TestLab, PathBuf) {
-    let folder = tempfile::Builder::new().prefix("midokube-kubeconfig-").tempdir().unwrap().keep();
-    let path = folder.join("config");
+    let directory = tempfile::Builder::new().prefix("midokube-kubeconfig-").tempdir().unwrap().keep();
+    let path = directory.join("config");
     let text = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "c",
         "clusters": [{"name": "c", "cluster": {"server": URL}}],
@@ -131,7 +131,7 @@ fn scene(agent_args: &[&str]) -> (TestLab, PathBuf) {
     fs::write(&path, text.to_string()).unwrap();
     let kubeconfig = format!("--kubeconfig={}", path.display());
     let args = [&[kubeconfig.as_str(), "--cache-dir=/run/cache"], agent_args].concat();
-    (TestLab::without_agents_yet(1, Family::V4, &args).unwrap(), folder)
+    (TestLab::without_agents_yet(1, Family::V4, &args).unwrap(), directory)
 }
 
 /// An agent that need not get ready; it ends with this value.
@@ -144,18 +144,18 @@ impl Drop for Running {
     }
 }
 
-fn start(lab: &TestLab, folder: &std::path::Path, log: &std::path::Path) -> Running {
+fn start(lab: &TestLab, directory: &std::path::Path, log: &std::path::Path) -> Running {
     let log = fs::File::create(log).unwrap();
     let mut command = Command::new(testkit::bin("midonet-kube-node"));
     command.args(["--node-name=node1", "--cluster-cidr=10.244.0.0/16", "--cache-dir=/run/cache"]);
-    command.arg(format!("--kubeconfig={}", folder.join("config").display()));
+    command.arg(format!("--kubeconfig={}", directory.join("config").display()));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     Running(lab.enter(&node1(), &mut command).unwrap())
 }
 
 #[test]
-fn the_nodes_of_another_cluster_are_undone_when_the_api_server_answers() {
-    let (lab, folder) = scene(&[]);
+fn cached_nodes_of_another_cluster_are_replaced_when_the_api_server_answers() {
+    let (lab, directory) = scene(&[]);
     let api = Api::start(&lab, cluster("first", "10.244.1.0/24", "10.244.2.0/24"));
     sh(&lab, &node1(), &format!("{} install", testkit::bin("midonet-kube-node").display()));
     lab.start_agent("node1").unwrap();
@@ -188,12 +188,12 @@ fn the_nodes_of_another_cluster_are_undone_when_the_api_server_answers() {
     }
     let config = sh(&lab, &node1(), "cat /etc/cni/net.d/10-midonet.conflist");
     assert!(config.contains("10.244.7.0/24") && !config.contains("10.244.1.0/24"), "{config}");
-    fs::remove_dir_all(folder).unwrap();
+    fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]
 fn a_file_that_is_too_old_is_not_used() {
-    let (lab, folder) = scene(&["--cache-max-age=0s"]);
+    let (lab, directory) = scene(&["--cache-max-age=0s"]);
     let api = Api::start(&lab, cluster("first", "10.244.1.0/24", "10.244.2.0/24"));
     sh(&lab, &node1(), &format!("{} install", testkit::bin("midonet-kube-node").display()));
     lab.start_agent("node1").unwrap();
@@ -208,14 +208,14 @@ fn a_file_that_is_too_old_is_not_used() {
     });
     let log = fs::read_to_string(lab.log("node1")).unwrap();
     assert!(log.contains("the Nodes on disk are not used") && log.contains("the limit is 0s"), "{log}");
-    fs::remove_dir_all(folder).unwrap();
+    fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]
-fn the_agent_says_what_it_waits_for_and_each_cause_once() {
-    let (lab, folder) = scene(&[]);
-    let log = folder.join("log");
-    let agent = start(&lab, &folder, &log);
+fn readyz_names_what_the_agent_waits_for_and_the_log_each_cause_once() {
+    let (lab, directory) = scene(&[]);
+    let log = directory.join("log");
+    let agent = start(&lab, &directory, &log);
     let readyz = || sh(&lab, &node1(), "curl -s -m5 http://127.0.0.1:9454/readyz || true");
     let refused = format!(
         "waiting for the first list of Nodes: cannot reach the API server {URL}: connection refused; "
@@ -237,18 +237,18 @@ fn the_agent_says_what_it_waits_for_and_each_cause_once() {
     for structure in ["Some(", "Error(", "hyper", "kube_client"] {
         assert_eq!(count(structure), 0, "{structure} in {log}");
     }
-    fs::remove_dir_all(folder).unwrap();
+    fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]
 fn check_asks_the_api_server() {
-    let (lab, folder) = scene(&[]);
+    let (lab, directory) = scene(&[]);
     let check = |more: &str| {
         let program = testkit::bin("midonet-kube-node");
         let line = format!(
             "{} check --node-name node1 --cluster-cidr 10.244.0.0/16 --kubeconfig {} {more} 2>&1 || true",
             program.display(),
-            folder.join("config").display()
+            directory.join("config").display()
         );
         sh(&lab, &node1(), &line)
     };
@@ -282,7 +282,7 @@ fn check_asks_the_api_server() {
         api.set(mood);
         line(&check(""), want);
     }
-    fs::write(folder.join("config"), "kind: [").unwrap();
+    fs::write(directory.join("config"), "kind: [").unwrap();
     line(&check(""), "INVALID  settings of the API server: cannot use the kubeconfig");
-    fs::remove_dir_all(folder).unwrap();
+    fs::remove_dir_all(directory).unwrap();
 }

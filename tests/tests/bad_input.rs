@@ -77,7 +77,7 @@ fn error((ok, answer): (bool, String)) -> (u64, String) {
 }
 
 #[test]
-fn an_absurd_environment() {
+fn invalid_environments() {
     let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
     sh(&lab, &node1(), "ip netns add pod");
     let (before, config) = (left(&lab), configuration(&lab).to_string());
@@ -98,7 +98,7 @@ fn an_absurd_environment() {
 }
 
 #[test]
-fn an_absurd_configuration() {
+fn invalid_configurations() {
     let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
     sh(&lab, &node1(), "ip netns add pod");
     let (before, config) = (left(&lab), configuration(&lab));
@@ -131,7 +131,7 @@ fn an_absurd_configuration() {
 }
 
 #[test]
-fn a_namespace_that_is_none() {
+fn a_file_that_is_no_namespace() {
     let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
     sh(&lab, &node1(), "mkfifo /run/fifo; ip netns add pod");
     let (before, config) = (left(&lab), configuration(&lab).to_string());
@@ -163,7 +163,7 @@ fn an_interface_that_exists() {
 }
 
 #[test]
-fn a_stale_interface_on_the_node_gives_way() {
+fn a_stale_interface_on_the_node_is_replaced() {
     let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
     let name = naming::pod_host_interface(&naming::PodKey::new("default", "a"));
     sh(&lab, &node1(), &format!("ip link add {name} up type veth peer name stale"));
@@ -173,7 +173,7 @@ fn a_stale_interface_on_the_node_gives_way() {
 }
 
 #[test]
-fn an_ipam_that_fails_prints_garbage_or_gives_what_is_not_its_own() {
+fn an_ipam_plugin_that_fails_or_returns_invalid_results() {
     let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
     sh(&lab, &node1(), "ip netns add pod; mkdir /run/plugins");
     let before = left(&lab);
@@ -340,7 +340,7 @@ fn a_pod_cidr_that_overlaps_another_nodes() {
 
 /// A Node that says something wrong keeps the others neither from new Pods nor from being repaired.
 #[test]
-fn a_node_that_says_something_wrong_harms_itself_only() {
+fn an_invalid_node_affects_itself_alone() {
     let lab = TestLab::up(4, Family::Dual, &[]).unwrap();
     let b = lab.add_pod("node2", "default", "b").unwrap();
     let good = fs::read_to_string(lab.manifests().join("node-node3.yaml")).unwrap();
@@ -405,7 +405,7 @@ fn a_pod_cidr_that_changes() {
 }
 
 #[test]
-fn broken_manifests_keep_the_last_good_state_and_are_named() {
+fn invalid_manifests_are_named_and_the_last_state_stays() {
     let lab = TestLab::up(2, Family::Dual, &[]).unwrap();
     let b = lab.add_pod("node2", "default", "b").unwrap();
     let good = fs::read_to_string(lab.manifests().join("node-node2.yaml")).unwrap();

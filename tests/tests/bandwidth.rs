@@ -139,7 +139,7 @@ fn datagrams(from: &NetNs, to: &NetNs, address: IpAddr, limit: u64) -> f64 {
 }
 
 #[test]
-fn a_limited_pod_keeps_to_its_limits_and_others_do_not() {
+fn limits_hold_for_their_pod_alone() {
     for family in [Family::Dual, Family::V4, Family::V6] {
         let scene = Scene::new(family);
         for other in [&scene.neighbour, &scene.remote] {
@@ -166,7 +166,7 @@ fn a_limited_pod_keeps_to_its_limits_and_others_do_not() {
 }
 
 #[test]
-fn datagrams_keep_to_the_limits_too() {
+fn limits_hold_for_udp() {
     let scene = Scene::new(Family::Dual);
     let limited = scene.netns(&scene.limited);
     for other in [&scene.neighbour, &scene.remote] {
@@ -184,7 +184,7 @@ fn datagrams_keep_to_the_limits_too() {
 }
 
 #[test]
-fn limits_outlive_agents_and_meddling() {
+fn limits_survive_agents_and_are_repaired() {
     let scene = Scene::new(Family::Dual);
     let before = scene.queues();
     assert!(before.contains("rate 60Mbit burst") && before.contains("6d69:1 root"), "{before}");
@@ -224,7 +224,7 @@ fn limits_outlive_agents_and_meddling() {
 }
 
 #[test]
-fn nothing_is_left_of_a_limited_pod() {
+fn a_deleted_pod_with_limits_leaves_nothing() {
     let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
     let classes = || sh(&lab, &node1(), "tc class show dev midokube-shape");
     let limits = "bpftool -j map dump pinned $(ls /sys/fs/bpf/midonet-kube/maps/limits-v*)";
@@ -249,7 +249,7 @@ fn nothing_is_left_of_a_limited_pod() {
 }
 
 #[test]
-fn limits_that_cannot_be_are_refused() {
+fn invalid_limits_are_refused() {
     let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
     for (bandwidth, want) in [
         (json!({"ingressRate": 1_000_000}), "code 7: runtimeConfig.bandwidth.ingressBurst: missing"),

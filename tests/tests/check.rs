@@ -42,7 +42,7 @@ fn a_good_node_is_good_and_stays_as_it_is() {
 }
 
 #[test]
-fn everything_that_is_missing_is_named_at_once() {
+fn everything_missing_is_reported_at_once() {
     let lab = TestLab::without_agents(1, Family::V4).unwrap();
     let break_it = "umount /sys/fs/bpf; mkdir -p /opt/cni/bin; ip link add other type vxlan id 5 dstport 4789 && ip link set other up && \
         mkdir -p /etc/cni/net.d && echo '{}' > /etc/cni/net.d/05-other.conf && \
@@ -86,7 +86,7 @@ fn everything_that_is_missing_is_named_at_once() {
 }
 
 #[test]
-fn what_is_wrong_is_told_to_programs_too() {
+fn findings_are_printed_as_json_and_yaml() {
     let lab = TestLab::without_agents(1, Family::Dual).unwrap();
     let line = format!("{} --mtu 9000 -o json 2>/dev/null", check(&lab));
     let (good, said) = sh(&lab, &line);
@@ -108,7 +108,7 @@ fn what_is_wrong_is_told_to_programs_too() {
 }
 
 #[test]
-fn a_port_of_the_agent_that_somebody_else_has_is_named() {
+fn a_port_that_is_in_use_is_reported() {
     let lab = TestLab::without_agents(1, Family::Dual).unwrap();
     let node = Target::Node("node1".into());
     let taken =
@@ -168,7 +168,7 @@ fn an_agent_outlives_its_log() {
 }
 
 #[test]
-fn a_log_level_that_is_none_is_refused() {
+fn an_invalid_log_level_is_refused() {
     let lab = TestLab::without_agents(1, Family::Dual).unwrap();
     let (good, said) = sh(&lab, "MIDONETKUBE_LOG_LEVEL=verbose $NODE --node-name node1");
     assert!(

@@ -18,7 +18,7 @@ const SANDBOX: &str = "conformance";
 /// A node with a real agent and a sandbox on it.
 struct Node {
     lab: TestLab,
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     /// What the agent wrote for the plugin.
     plugin: Value,
 }
@@ -26,7 +26,7 @@ struct Node {
 impl Node {
     fn new(family: Family) -> Self {
         let lab = TestLab::up(1, family, &[]).unwrap();
-        let node = Self { lab, folder: tempfile::tempdir().unwrap(), plugin: Value::Null };
+        let node = Self { lab, directory: tempfile::tempdir().unwrap(), plugin: Value::Null };
         let list = node.run("cat", &["/etc/cni/net.d/10-midonet.conflist"]);
         let list: Value = serde_json::from_str(&list).unwrap();
         node.run("ip", &["netns", "add", SANDBOX]);
@@ -45,14 +45,14 @@ impl Node {
     /// What the next calls are made with.
     fn configure(&self, version: &str, plugin: &Value) {
         let list = json!({"cniVersion": version, "name": NETWORK, "plugins": [plugin]});
-        std::fs::write(self.folder.path().join("10-net.conflist"), list.to_string()).unwrap();
+        std::fs::write(self.directory.path().join("10-net.conflist"), list.to_string()).unwrap();
     }
 
     fn cnitool(&self, verb: &str) -> Result<Value, String> {
         let reference = |name: &str| testkit::reference(name).to_str().unwrap().to_owned();
         let plugins = Path::new(&reference("cni/host-local")).parent().unwrap().display().to_string();
         let path = format!("CNI_PATH=/opt/cni/bin:{plugins}");
-        let config = format!("NETCONFPATH={}", self.folder.path().display());
+        let config = format!("NETCONFPATH={}", self.directory.path().display());
         let netns = format!("/run/netns/{SANDBOX}");
         let args = [&path, &config, &reference("cnitool"), verb, NETWORK, &netns];
         let output = self.lab.output(&Target::Node("node1".into()), "env", &args).unwrap();
@@ -109,7 +109,7 @@ fn an_interface_comes_with_a_gateway_that_answers_and_goes() {
 #[test]
 fn name_resolution_is_ipams_unless_the_network_says_any() {
     let node = Node::new(Family::Dual);
-    let resolv_conf = node.folder.path().join("resolv.conf");
+    let resolv_conf = node.directory.path().join("resolv.conf");
     std::fs::write(
         &resolv_conf,
         "nameserver 10.1.2.123\ndomain some.domain.test\nsearch search.test\noptions option1:foo\n",

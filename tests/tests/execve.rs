@@ -8,13 +8,13 @@ use std::path::Path;
 use e2e::TestLab;
 use lab::{Family, Target};
 
-/// A folder in which every program is started under strace, which notes what it executes.
+/// A directory in which every program is started under strace, which notes what it executes.
 fn traced(programs: &Path, notes: &Path) -> tempfile::TempDir {
     testkit::require_tool("strace", "apt-get install strace");
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(notes).unwrap();
     for name in ["midonet-kube-node", "midonet-kube-cni"] {
-        let wrapper = folder.path().join(name);
+        let wrapper = directory.path().join(name);
         let text = format!(
             "#!/bin/sh\nexec strace -f -qq -e trace=execve,execveat -o {}/{name}.$$ {} \"$@\"\n",
             notes.display(),
@@ -23,7 +23,7 @@ fn traced(programs: &Path, notes: &Path) -> tempfile::TempDir {
         std::fs::write(&wrapper, text).unwrap();
         std::fs::set_permissions(&wrapper, PermissionsExt::from_mode(0o755)).unwrap();
     }
-    folder
+    directory
 }
 
 /// The programs that were executed, by file name, without the traced ones themselves.

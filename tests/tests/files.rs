@@ -71,7 +71,7 @@ fn a_socket_that_is_removed_or_replaced_is_served_again() {
 }
 
 #[test]
-fn while_the_socket_cannot_be_served_the_node_is_not_ready_and_says_why() {
+fn a_socket_that_cannot_be_served_makes_the_node_not_ready() {
     let lab = TestLab::up(1, Family::V4, &[]).unwrap();
     // In one step: the agent is quick.
     sh(&lab, &node1(), &format!("mkdir /run/x; python3 -c '{EXCHANGE}' /run/x {SOCKET}"));
@@ -84,7 +84,7 @@ fn while_the_socket_cannot_be_served_the_node_is_not_ready_and_says_why() {
 }
 
 #[test]
-fn the_plugin_is_put_back() {
+fn the_plugin_is_installed_again() {
     let lab = TestLab::up(1, Family::V4, &[]).unwrap();
     for harm in [
         "rm /opt/cni/bin/midonet-kube-cni",
@@ -105,7 +105,7 @@ fn the_plugin_is_put_back() {
 }
 
 #[test]
-fn a_configuration_that_sorts_first_and_an_absent_ipam_plugin_are_told_while_the_agent_runs() {
+fn a_configuration_that_sorts_first_and_a_missing_ipam_plugin_are_problems() {
     let lab = TestLab::up(1, Family::V4, &["--ipam-type", "midonet-kube-ipam"]).unwrap();
     assert_eq!(problems(&lab, "foreign_cni_config"), 0);
     sh(&lab, &node1(), "echo '{}' > /etc/cni/net.d/05-other.conflist");

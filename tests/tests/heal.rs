@@ -82,7 +82,7 @@ impl Scene {
 }
 
 #[test]
-fn the_nodes_own_pair() {
+fn the_nodes_own_veth_pair() {
     let scene = Scene::new();
     let addresses = "ip -o addr show dev midokube-node scope global | sed 's/ *valid.*//'";
     let routes = "ip route show proto 109; ip -6 route show proto 109";
@@ -119,7 +119,7 @@ fn a_repair_of_an_address_or_route_breaks_no_connection() {
     let before = index();
     scene.heals("address", "ip addr del 10.244.1.2/24 dev midokube-node", "ip -4 route show proto 109");
     scene.heals("route", "ip -6 route del fd44::/48", "ip -6 route show proto 109");
-    assert_eq!(index(), before, "the pair was made anew");
+    assert_eq!(index(), before, "the veth pair was made again");
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn pods_outer_ends() {
 }
 
 #[test]
-fn a_node_that_nobody_touches_is_left_alone() {
+fn an_unchanged_node_is_not_repaired() {
     let scene = Scene::new();
     for i in 0..5 {
         let pod = scene.lab.add_pod("node1", "default", &format!("p{i}")).unwrap();
@@ -313,7 +313,7 @@ fn an_agent_with_nothing_to_do_sleeps() {
 }
 
 #[test]
-fn who_breaks_the_same_again_and_again_is_told_of() {
+fn a_repair_that_is_undone_repeatedly_is_a_problem() {
     let scene = Scene::new();
     testkit::wait_until(DEADLINE, "the agent complains", || {
         let _gone = scene.lab.output(&node1(), "ip", &["route", "del", "10.244.0.0/16"]).unwrap();
@@ -378,7 +378,7 @@ fn ipsec_policies_get_to_see_the_tunnels() {
 }
 
 #[test]
-fn an_uplink_that_vanishes_is_named_and_its_return_noticed() {
+fn a_missing_uplink_is_a_problem_until_it_is_back() {
     let scene = Scene::new();
     let uplink = scene.lab.status("node1").unwrap().network.unwrap().uplink;
     let addresses = sh(&scene.lab, &node1(), &format!("ip -4 -br addr show {uplink}"));

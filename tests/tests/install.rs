@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 use e2e::{DEADLINE, TestLab, node1, sh};
-use lab::{Family, Target};
+use lab::Family;
 
 const PLUGIN: &str = "/opt/cni/bin/midonet-kube-cni";
 const CONFIG: &str = "/etc/cni/net.d/10-midonet.conflist";
@@ -28,7 +28,7 @@ impl Scene {
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
-    /// Everything in the two folders that is not ours: name, inode, mode, owner, links, times, content.
+    /// Everything in the two directories that is not ours: name, inode, mode, owner, links, times, content.
     fn others(&self) -> String {
         self.sh(
             "find /opt/cni/bin /etc/cni/net.d -mindepth 1 ! -name 'midonet-kube-*' ! -name 10-midonet.conflist \
@@ -44,7 +44,7 @@ fn other_plugins_and_their_configurations_are_not_touched() {
     let scene = Scene::new();
     scene.sh(
         "cd /opt/cni/bin; for p in bridge loopback host-local midonet-kube midonet; do echo $p > $p; done; \
-         chmod 4755 bridge; chmod 600 loopback; ln bridge hard; ln -s host-local soft; mkdir folder; \
+         chmod 4755 bridge; chmod 600 loopback; ln bridge hard; ln -s host-local soft; mkdir directory; \
          echo x > .midonet-kube-cni; echo y > midonet.new; \
          cd /etc/cni/net.d; echo '{}' > 99-other.conflist; echo '{}' > 20-other.conf; echo '{}' > x.json; \
          echo z > 10-midonet.conflist.bak; chmod 640 99-other.conflist; mkdir sub; echo '{}' > sub/00.conf",
@@ -72,7 +72,7 @@ fn other_plugins_and_their_configurations_are_not_touched() {
 }
 
 #[test]
-fn without_room_or_right_to_write_the_old_plugin_stays() {
+fn on_a_full_or_read_only_disk_the_old_plugin_stays() {
     let scene = Scene::new();
     let look = format!("cat {PLUGIN}; stat -c '%i %a %Y' {PLUGIN}; ls -A /opt/cni/bin");
     for (break_it, repair, reason) in [
@@ -98,7 +98,7 @@ fn without_room_or_right_to_write_the_old_plugin_stays() {
 }
 
 #[test]
-fn without_room_the_old_configuration_stays_and_the_agent_says_so() {
+fn on_a_full_disk_the_old_configuration_stays() {
     let scene = Scene::new();
     scene.install().unwrap();
     scene.sh("mount -t tmpfs -o size=8k none /etc/cni/net.d");

@@ -17,10 +17,10 @@ fn node(name: &str) -> Target {
 /// `midokube-lab demo` tries every path itself; here it has to say that each works.
 fn demo(family: &str) {
     testkit::require_root();
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let output = Command::new(testkit::bin("midokube-lab"))
         .args(["demo", "--family", family, "--dir"])
-        .arg(folder.path().join("lab"))
+        .arg(directory.path().join("lab"))
         .env("CI", "true")
         .env_remove("KEEP")
         .output()
@@ -36,7 +36,7 @@ fn demo(family: &str) {
     );
     // What healthy hosts send besides, such as multicast, is no drop.
     assert!(said.contains("Drops of all nodes: none"), "{said}");
-    assert!(!folder.path().join("lab").exists(), "the demo left its lab behind");
+    assert!(!directory.path().join("lab").exists(), "the demo left its lab behind");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn commands_keep_to_the_namespace_that_is_named() {
 }
 
 #[test]
-fn a_killed_agent_is_missed_by_nobody_and_its_successor_takes_over() {
+fn pods_work_without_an_agent_and_the_next_one_restores_state() {
     let lab = TestLab::up(2, Family::Dual, &[]).unwrap();
     let a = lab.add_pod("node1", "default", "a").unwrap();
     let b = lab.add_pod("node2", "default", "b").unwrap();
@@ -158,7 +158,7 @@ fn a_deleted_pod_leaves_nothing_behind() {
         .stdout(&node("node1"), "find", &["/var/lib/cni/networks", "-type", "f", "-name", "[0-9f]*"])
         .unwrap();
     assert_eq!(addresses, "");
-    testkit::wait_until(DEADLINE, "the agent deletes dead interfaces", || {
+    testkit::wait_until(DEADLINE, "the agent deletes retired interfaces", || {
         links().lines().count() == empty.lines().count()
     });
 }
@@ -264,7 +264,7 @@ fn any_protocol_and_both_directions() {
 }
 
 #[test]
-fn tunnels_headers_are_written_where_the_operator_says() {
+fn the_encapsulation_setting_holds() {
     for (encapsulation, out, inward) in
         [("direct", "direct_out", "direct_in"), ("device", "overlay_out", "overlay_in")]
     {
@@ -284,7 +284,7 @@ fn tunnels_headers_are_written_where_the_operator_says() {
 }
 
 #[test]
-fn the_agent_tells_probes_and_prometheus_about_itself() {
+fn the_agent_serves_health_and_metrics() {
     let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
     lab.add_pod("node1", "default", "a").unwrap();
     let get = |path: &str| {

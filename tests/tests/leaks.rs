@@ -137,7 +137,7 @@ fn addresses_of_containers_that_are_gone_come_free() {
 }
 
 #[test]
-fn a_folder_that_somebody_emptied_is_filled_again_and_no_address_is_given_twice() {
+fn an_emptied_directory_of_addresses_is_restored_and_no_address_is_given_twice() {
     for family in [Family::V4, Family::V6, Family::Dual] {
         let scene = Scene::new(family, &[]);
         let mut pods = vec![scene.add("a"), scene.add("b"), scene.add("c")];
@@ -150,7 +150,7 @@ fn a_folder_that_somebody_emptied_is_filled_again_and_no_address_is_given_twice(
             assert_eq!(before, scene.held_by(&pods.iter().collect::<Vec<_>>()));
             scene.sh(empty);
             scene.look();
-            testkit::wait_until(DEADLINE, "the folder is there", || {
+            testkit::wait_until(DEADLINE, "the directory is there", || {
                 let look = scene.0.output(&Target::Node("node1".into()), "test", &["-d", DIRECTORY]);
                 look.unwrap().status.success()
             });
@@ -175,7 +175,7 @@ fn a_folder_that_somebody_emptied_is_filled_again_and_no_address_is_given_twice(
 }
 
 #[test]
-fn who_has_anothers_address_is_told_until_somebody_resolves_it() {
+fn an_address_conflict_is_reported_until_it_is_resolved() {
     let scene = Scene::new(Family::Dual, &[]);
     let (a, b) = (scene.add("a"), scene.add("b"));
     let addresses = a.addresses();
@@ -228,7 +228,7 @@ fn a_port_whose_interface_vanished_while_no_agent_ran_is_released() {
 }
 
 #[test]
-fn an_address_can_be_given_again_before_its_port_is_found_to_be_dead() {
+fn an_address_can_be_given_again_before_its_old_port_is_released() {
     let scene = Scene::new(Family::Dual, &[]);
     for round in 0..8 {
         let old = scene.add(&format!("old{round}"));
@@ -253,7 +253,7 @@ fn before(address: IpAddr) -> IpAddr {
 }
 
 #[test]
-fn addresses_of_another_ipam_are_not_looked_at() {
+fn addresses_of_another_ipam_plugin_are_ignored() {
     let scene = Scene::new(Family::Dual, &["--ipam-type", "static"]);
     scene.sh(&format!("mkdir -p {DIRECTORY}"));
     let planted = scene.plant(110, "dead\\r\\neth0", "3 days ago");
@@ -261,12 +261,12 @@ fn addresses_of_another_ipam_are_not_looked_at() {
     testkit::wait_until(DEADLINE, "the agent says so", || {
         scene.0.status("node1").unwrap().leaks_incomplete.contains("static keeps the addresses")
     });
-    assert!(scene.midokube_status().contains("not everything was looked at: static keeps the addresses"));
+    assert!(scene.midokube_status().contains("not everything was checked: static keeps the addresses"));
     assert_eq!(scene.reserved(), planted);
 }
 
 #[test]
-fn what_leaks_while_the_agent_runs_is_found_by_its_next_look() {
+fn leaks_are_found_while_the_agent_runs() {
     let scene = Scene::new(Family::Dual, &[]);
     let a = scene.add("a");
     // An ADD that is under way, or was killed before its interface was up; and a Pod that lost its port.

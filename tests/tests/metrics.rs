@@ -97,7 +97,7 @@ fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
 }
 
 #[test]
-fn the_page_is_as_documented_and_complete_from_the_start() {
+fn the_metrics_are_as_documented_and_complete_from_the_start() {
     let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
     let page = scrape(&lab);
     let metrics = parse(&page);

@@ -187,7 +187,7 @@ fn an_interface_that_lost_its_alias_while_no_agent_ran_keeps_its_network() {
     scene.everything_works("without an alias");
     let told = |problem: &Problem| problem.what == "pod_interface" && problem.problem.contains("bugveth0");
     assert!(scene.problems().iter().any(told), "{:?}", scene.problems());
-    // DEL finds it by the pair's other end.
+    // DEL finds it by its container side.
     scene.lab.delete_pod(&scene.a.key).unwrap();
     testkit::wait_until(DEADLINE, "nothing is left of it", || {
         let links = sh(&scene.lab, &node1(), "ip -o link show");

@@ -190,9 +190,9 @@ fn in_a_lab_nothing_of_the_hosts_is_removed() {
     let script = format!(
         r#"
         mount -t tmpfs tmpfs /run
-        for folder in etc opt var; do
-          mkdir -p /run/over/$folder/upper /run/over/$folder/work
-          mount -t overlay -o "lowerdir=/$folder,upperdir=/run/over/$folder/upper,workdir=/run/over/$folder/work" none /$folder
+        for directory in etc opt var; do
+          mkdir -p /run/over/$directory/upper /run/over/$directory/work
+          mount -t overlay -o "lowerdir=/$directory,upperdir=/run/over/$directory/upper,workdir=/run/over/$directory/work" none /$directory
         done
         mount -t bpf bpf /sys/fs/bpf
         mkdir -p /run/midonet-kube-node /etc/cni/net.d /opt/cni/bin /var/lib/midonet-kube-node \

@@ -16,7 +16,7 @@ const NODE: &str = "node1";
 /// How many Pods the node has.
 const PODS: [usize; 2] = [0, 30];
 
-/// After Pods were added the agent annotates them, and looks whether all is whole.
+/// After Pods were added the agent annotates them, and detects drift.
 const SETTLE: Duration = Duration::from_secs(10);
 
 /// How long a round takes: what the agent does every half minute is in each as often, and what it does every minute once.
@@ -31,7 +31,7 @@ const SWITCHES: &str = "idle/wake-ups";
 pub(crate) fn run(bench: &Bench) -> Result<Part> {
     let mut part = Part::new("idle", "The agent of a node on which nothing happens");
     part.note(
-        "Two nodes, IPv4 and IPv6; objects from a folder of manifests. The figures are of all threads of the agent's \
+        "Two nodes, IPv4 and IPv6; objects from a directory of manifests. The figures are of all threads of the agent's \
          process. CPU: the time that they ran (schedstat), for each minute. Wake-ups: how often they stopped waiting \
          (voluntary context switches), for each second. Of rounds there are 5 at most, of a minute each.",
     );

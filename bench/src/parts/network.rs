@@ -34,9 +34,9 @@ pub(crate) fn same_node(bench: &Bench) -> Result<Part> {
     let mut part = Part::new("same-node", "Between two Pods of one node");
     part.note(HOW);
     part.case("loopback", "one namespace, its loopback interface (MTU 65536): no network at all");
-    part.case("veth", "two namespaces and one veth pair: the least there can be");
-    part.case("bridge", "two Pods on a bridge: flannel's way");
-    part.case("routed", "two Pods, each at the end of a veth pair that the node routes to: ptp's way");
+    part.case("veth", "two namespaces and one veth pair: the lower bound");
+    part.case("bridge", "two Pods on a bridge: as flannel does");
+    part.case("routed", "two Pods, each at the end of a veth pair that the node routes to: as ptp does");
     part.case("ours", "two Pods added by the real plugin, with the real agent");
     bench.progress.step("same-node: nodes and Pods");
     let own = bench.lab("ours", Family::V4, 1, true)?;

@@ -19,7 +19,7 @@ pub(crate) const PAYLOAD: usize = 64;
 /// Messages of one system call.
 const BATCH: usize = 32;
 
-/// A receiver that gets nothing for as long looks whether it is over.
+/// A receiver that gets nothing for this long checks whether the sender has ended.
 const IDLE: Duration = Duration::from_millis(50);
 
 /// What waits in the receiver's socket at most, in bytes.

@@ -18,7 +18,7 @@ use datapath::{Datapath, Limits, NodeConfig, Options, Port, Role, Route};
 use support::hook::Hook;
 use support::netns::*;
 use support::*;
-use testkit::Namespace;
+use testkit::{Namespace, packet};
 
 const GATEWAY: &str = "02:6d:69:64:6f:01";
 const OVERLAY: &str = "02:6d:69:64:6f:02";
@@ -211,7 +211,7 @@ fn a_frame_without_a_header_is_malformed() {
             for size in sizes {
                 let before = node.packets("malformed");
                 let frame = packet::ethernet(GATEWAY_MAC, [2, 0, 0, 0, 1, 0], ethertype, &vec![0x45; size]);
-                node.pods[0].run(|| send_frame("eth0", &frame));
+                node.pods[0].run(|| packet::send("eth0", &[frame]));
                 assert_eq!(
                     node.packets("malformed"),
                     before + 1,

@@ -1,4 +1,4 @@
-//! The agent of a node: the product's own program, at its own paths, with Nodes from a folder.
+//! The agent of a node: the product's own program, at its own paths, with Nodes from a directory.
 
 use std::fs::{self, File};
 use std::os::unix::net::UnixStream;
@@ -19,7 +19,7 @@ use crate::state::{Node, State};
 const PROGRAM: &str = "midonet-kube-node";
 const PLUGIN: &str = "midonet-kube-cni";
 
-/// How long an agent may take until it is ready, unless it is said otherwise.
+/// How long an agent may take until it is ready, by default.
 pub(crate) const READY: Duration = Duration::from_secs(60);
 
 /// How many lines of a log an error shows.
@@ -80,7 +80,7 @@ pub(crate) fn socket(init: Process) -> PathBuf {
     PathBuf::from(format!("/proc/{}/root/run/midonet-kube-node/api", init.pid))
 }
 
-/// Puts the plugin where a node's runtime looks for it, as the agent's image does.
+/// Installs the plugin into a node's plugin directory, as the agent's image does.
 pub(crate) fn install_plugin(node: &Node, state: &State) -> Result<()> {
     let mut command = Command::new(state.binaries.join(PROGRAM));
     command.args(["install", "--cni-bin-dir", "/opt/cni/bin"]);
@@ -113,7 +113,7 @@ pub(crate) fn start(node: &Node, state: &State, manifests: &Path, log: &Path) ->
     Process::of(i32::try_from(child.id())?)
 }
 
-/// What a service manager would give it, and nothing of the caller's.
+/// The environment that a service manager would give it, without the caller's.
 fn environment(command: &mut Command) -> &mut Command {
     command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 }

@@ -18,7 +18,7 @@ pub(crate) fn netns(init: Process) -> Result<NetNs> {
     Ok(netns)
 }
 
-/// Makes the bridge with the router's addresses and the way to the outside host.
+/// Makes the bridge with the router's addresses, and the link to the outside host.
 pub(crate) fn build(fabric: Process, outside: Process, family: Family) -> Result<()> {
     let (fabric, outside) = (netns(fabric)?, netns(outside)?);
     wire::forwarding(&fabric)?;

@@ -1,4 +1,4 @@
-//! A lab that is up: looking into it, running things in it, ending it.
+//! A lab that is up: reading its state, running programs in it, removing it.
 
 use std::fs;
 use std::io::{self, ErrorKind, Write};
@@ -17,7 +17,7 @@ use crate::fabric;
 use crate::process::Process;
 use crate::state::{self, Lock, State};
 
-/// Where a lab is unless it is told otherwise.
+/// The default directory of a lab.
 pub const DEFAULT_DIR: &str = "/run/midokube-lab";
 
 /// The program that has the commands of a lab.
@@ -106,7 +106,7 @@ impl Lab {
         Ok(result)
     }
 
-    /// The place that a person means: `outside`, `fabric`, a node, or a Pod. With a namespace, as an
+    /// The place with this name: `outside`, `fabric`, a node, or a Pod. With a namespace, as an
     /// option or in `namespace/name`, it is the Pod of that namespace and nothing else.
     pub fn find(&self, name: &str, namespace: Option<&str>) -> Result<Target> {
         let state = self.state()?;
@@ -124,7 +124,7 @@ impl Lab {
         self.find_pod(name, namespace).map(Target::Pod)
     }
 
-    /// The Pod that a person means. A name without a namespace must be that of one Pod alone.
+    /// The Pod with this name. A name without a namespace must be that of one Pod alone.
     pub fn find_pod(&self, name: &str, namespace: Option<&str>) -> Result<PodKey> {
         let state = self.state()?;
         if namespace.is_some() || name.contains('/') {
@@ -177,10 +177,10 @@ impl Lab {
         if !self.dir.exists() {
             return Ok(());
         }
-        // No record: made by nobody, or by an `up` that had not begun.
+        // No record: no lab, or an `up` that had not begun.
         let Some(state) = State::load(&self.dir)? else { return Ok(()) };
         let lock = Lock::take(&self.dir)?;
-        // Read again: it may have grown while the lock was somebody's.
+        // Read again: it may have changed while another held the lock.
         let state = State::load(&self.dir)?.unwrap_or(state);
         // Agents first: they may be this program's children, and a machine's PID 1 does not end before
         // everybody in the machine has been reaped.
@@ -239,7 +239,7 @@ fn gone(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// A lab that ends with its variable: for tests, and for whoever must clean up on every way out.
+/// A lab that is removed when this value is dropped.
 #[derive(Debug)]
 pub struct Guard {
     lab: Lab,
@@ -267,7 +267,7 @@ impl Drop for Guard {
         if self.ends
             && let Err(error) = self.lab.down()
         {
-            // If nobody can hear that, there is nothing left to do.
+            // If standard error cannot be written, there is nothing left to do.
             let _ = writeln!(
                 io::stderr(),
                 "cannot end the lab in {}: {error:#}: try `{} down`",

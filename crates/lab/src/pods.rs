@@ -1,4 +1,4 @@
-//! Adding and deleting Pods, the way kubelet and a container runtime do it together.
+//! Adding and deleting Pods, as kubelet and a container runtime do together.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};

@@ -1,4 +1,4 @@
-//! What a lab writes down about itself: `lab.json` in its directory. Whoever changes it holds the lock.
+//! The record of a lab: `lab.json` in its directory, changed under a lock.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -188,11 +188,11 @@ impl State {
     }
 }
 
-/// The right to change the record in a directory, across threads and programs.
+/// The lock of a record, across threads and programs.
 pub(crate) struct Lock(#[expect(dead_code, reason = "held, not read")] Flock<File>);
 
 impl Lock {
-    /// Waits for the right: others hold it for milliseconds.
+    /// Waits for the lock: others hold it for milliseconds.
     pub(crate) fn take(dir: &Path) -> Result<Self> {
         let path = dir.join("lock");
         let file = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
@@ -253,13 +253,13 @@ mod tests {
     }
 
     #[test]
-    fn processes_of_another_boot_are_nobody() {
+    fn processes_of_another_boot_are_ignored() {
         assert_eq!(state().machines().len(), 2);
         assert!(State { boot_id: "other".into(), ..state() }.machines().is_empty());
     }
 
     #[test]
-    fn an_unknown_node_is_told_with_those_there_are() {
+    fn an_unknown_node_is_an_error_that_lists_the_known_ones() {
         let error = state().node("node9").unwrap_err().to_string();
         assert_eq!(error, "the lab has no node node9; it has node1");
     }

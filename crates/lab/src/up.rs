@@ -1,4 +1,4 @@
-//! Making a lab: machines, underlay, agents, in this order, each noted before it exists.
+//! Making a lab: machines, underlay, agents, in this order. Each is recorded before it exists.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -19,7 +19,7 @@ use crate::process::Process;
 use crate::state::{Lock, Node, State};
 use crate::topology::{Family, MAX_NODES, addresses, node_name};
 
-/// What a lab is to be.
+/// The settings of a new lab.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Where its record, manifests and logs go; must not exist or be empty.
@@ -37,7 +37,7 @@ pub struct Options {
     pub agents: bool,
     /// How long an agent may take until it is ready.
     pub deadline: Duration,
-    /// Set by somebody else to end the making early: what there is by then is removed.
+    /// Set by another thread to cancel: what exists by then is removed.
     pub cancelled: Arc<AtomicBool>,
 }
 

@@ -18,7 +18,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn down_without_a_lab_is_success_and_everything_else_says_what_to_do() {
+fn without_a_lab_down_succeeds_and_other_commands_name_the_remedy() {
     let run = |arguments: &[&str]| midokube_lab(&[&["--dir", "/nowhere"], arguments].concat());
     assert!(run(&["down"]).status.success());
     for arguments in [["status"].as_slice(), &["exec", "node1", "true"], &["pod", "add", "node1", "a"]] {

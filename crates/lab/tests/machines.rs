@@ -58,7 +58,7 @@ fn the_underlay_carries_every_protocol_in_both_families() {
 }
 
 #[test]
-fn a_probe_of_nobody_fails_within_its_deadline() {
+fn a_probe_without_an_answer_fails_within_its_deadline() {
     let lab = up(1, Family::V4);
     let first = lab.netns(&node(1)).unwrap();
     let (nobody, deadline) = ("172.30.0.99".parse().unwrap(), Duration::from_millis(300));
@@ -105,8 +105,8 @@ fn nothing_that_a_machine_writes_reaches_the_host() {
     ];
     let others = ["", "/boot", "/etc", "/home", "/mnt", "/opt", "/root", "/srv", "/usr", "/usr/local/bin"];
     let more = ["/var", "/var/lib", "/var/tmp", "/var/log"];
-    let paths = |folders: &[&str]| {
-        folders.iter().map(|folder| format!("{folder}/{name}")).collect::<Vec<_>>().join(" ")
+    let paths = |directories: &[&str]| {
+        directories.iter().map(|directory| format!("{directory}/{name}")).collect::<Vec<_>>().join(" ")
     };
     for target in [node(1), Target::Outside, Target::Fabric] {
         output(&lab, &target, "sh", &["-c", &format!("mkdir -p {}", paths(&own))]);
@@ -114,7 +114,7 @@ fn nothing_that_a_machine_writes_reaches_the_host() {
         output(&lab, &target, "sh", &["-c", &line]);
         let all = [&own[..], &others, &more].concat();
         let leaked: Vec<_> =
-            all.iter().filter(|folder| fs::remove_dir(format!("{folder}/{name}")).is_ok()).collect();
+            all.iter().filter(|directory| fs::remove_dir(format!("{directory}/{name}")).is_ok()).collect();
         assert!(leaked.is_empty(), "{target:?} made it on the host in {leaked:?}");
     }
     // This is where they exchange files.
@@ -125,7 +125,7 @@ fn nothing_that_a_machine_writes_reaches_the_host() {
 }
 
 #[test]
-fn an_orphan_is_adopted_and_reaped() {
+fn an_orphan_is_reaped_by_pid_1() {
     let lab = up(1, Family::V4);
     output(&lab, &node(1), "sh", &["-c", "(sleep 0.2 &) ; exit 0"]);
     // While it runs, and as a zombie, it has this name.
@@ -164,25 +164,25 @@ fn down_leaves_nothing_and_can_be_repeated() {
 }
 
 #[test]
-fn a_process_that_took_over_a_recorded_id_is_left_alone() {
+fn a_foreign_process_with_a_recorded_id_is_not_killed() {
     let lab = up(1, Family::V4);
     // Start times count in hundredths of a second; the kernel does not give an id out again so soon.
     std::thread::sleep(Duration::from_millis(50));
-    let mut stranger = Command::new("sleep").arg("60").spawn().unwrap();
+    let mut foreign = Command::new("sleep").arg("60").spawn().unwrap();
     let path = lab.dir().join("lab.json");
     let mut record: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     let init = lab.state().unwrap().nodes[0].init;
-    record["nodes"][0]["init"]["pid"] = stranger.id().into();
+    record["nodes"][0]["init"]["pid"] = foreign.id().into();
     fs::write(&path, record.to_string()).unwrap();
     lab.down().unwrap();
-    let lives = matches!(stranger.try_wait(), Ok(None));
-    let _ = stranger.kill().and_then(|()| stranger.wait());
+    let lives = matches!(foreign.try_wait(), Ok(None));
+    let _ = foreign.kill().and_then(|()| foreign.wait());
     init.kill(DEADLINE).unwrap();
-    assert!(lives, "a stranger was killed");
+    assert!(lives, "a foreign process was killed");
 }
 
 #[test]
-fn a_second_lab_in_the_same_place_is_refused_and_the_first_lives() {
+fn a_second_lab_in_the_same_directory_is_refused() {
     let options = options(1, Family::V4);
     let lab = Lab::up(&options, &mut |_| {}).unwrap().guarded();
     let error = Lab::up(&options, &mut |_| {}).unwrap_err().to_string();

@@ -111,7 +111,7 @@ fn a_pod_has_a_network_of_its_own_and_its_nodes_files() {
 }
 
 #[test]
-fn a_failed_add_is_told_in_the_plugins_words_and_leaves_nothing() {
+fn a_failed_add_has_the_plugins_message_and_leaves_nothing() {
     let lab = lab();
     output(&lab, &node(), "touch", &["/run/fail-ADD"]);
     let error = format!("{:#}", lab.add_pod("node1", "default", "a").unwrap_err());
@@ -150,7 +150,7 @@ fn bad_requests_change_nothing() {
 }
 
 #[test]
-fn a_namespace_that_is_named_is_the_only_one_that_is_meant() {
+fn a_named_namespace_selects_its_pods_alone() {
     let lab = lab();
     for (namespace, name) in [("default", "a"), ("other", "a"), ("other", "b"), ("other", "node1")] {
         lab.add_pod("node1", namespace, name).unwrap();

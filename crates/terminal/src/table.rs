@@ -17,8 +17,8 @@ pub fn table<const N: usize>(
 ) -> String {
     let rows: Vec<[String; N]> = std::iter::once(header.map(str::to_owned)).chain(rows).collect();
     let mut widths = [0; N];
-    for (column, room) in widths.iter_mut().enumerate().skip(1) {
-        *room = widest(rows.iter().filter_map(|row| row.get(column)));
+    for (column, width) in widths.iter_mut().enumerate().skip(1) {
+        *width = widest(rows.iter().filter_map(|row| row.get(column)));
     }
     let others: usize = widths.iter().skip(1).map(|width| width + GAP).sum();
     // One space stands before the first column.

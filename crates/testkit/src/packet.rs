@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 
 use nix::net::if_::if_nametoindex;
-use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 pub const ICMP: u8 = 1;
 pub const TCP: u8 = 6;
@@ -180,12 +180,13 @@ pub fn vxlan(vni: u32, frame: &[u8]) -> Vec<u8> {
     [&[8, 0, 0, 0][..], &(vni << 8).to_be_bytes(), frame].concat()
 }
 
-/// Sends frames out of an interface of the current network namespace, as they are.
+/// Sends frames out of an interface of the current network namespace, as they are. The other side of a veth pair has
+/// processed them when this returns.
 ///
 /// # Panics
 /// There is no such interface, or a frame cannot be sent.
 pub fn send(interface: &str, frames: &[Vec<u8>]) {
-    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), SockProtocol::EthAll)
+    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), None)
         .expect("open a packet socket: run the tests as root");
     let index = if_nametoindex(interface).expect("find the interface");
     let to = libc::sockaddr_ll {

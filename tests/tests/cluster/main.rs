@@ -226,9 +226,9 @@ spec:
 "#;
 
 #[test]
-fn pods_of_a_real_kubernetes_talk_and_leave_nothing_behind() {
+fn a_real_kubernetes_works_and_nothing_is_left() {
     testkit::require_root();
-    typed_without_a_cluster();
+    commands_without_a_cluster();
     let cluster = Cluster::up();
     a_place_writes_nothing_to_the_host(&cluster);
     let folder = typed_on_the_cluster(&cluster);
@@ -278,7 +278,7 @@ fn pods_of_a_real_kubernetes_talk_and_leave_nothing_behind() {
 }
 
 /// The lab's commands and what takes no cluster.
-fn typed_without_a_cluster() {
+fn commands_without_a_cluster() {
     let own = commands::OwnRun::new();
     commands::run(Stage::Lab, &|line| own.shell(line));
 }

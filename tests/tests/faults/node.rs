@@ -116,7 +116,7 @@ impl Node {
         let netns = NetNsPath { inside: String::new(), outside: PathBuf::new() };
         let living = Sandbox { name: "living", netns };
         let mut node = Self { lab, config, living, plugins, root, before: BTreeMap::new() };
-        // One Pod came and went already: its network's folders are there.
+        // One Pod came and went already: its network's directories are there.
         let first = node.sandbox("first");
         node.add(&first);
         node.delete(&first);
@@ -207,8 +207,8 @@ impl Node {
 
     /// The addresses that are reserved for a sandbox.
     pub(crate) fn reserved(&self, sandbox: &Sandbox) -> BTreeSet<String> {
-        let folder = self.path("/var/lib/cni/networks/midonet-pod-network");
-        let files = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+        let directory = self.path("/var/lib/cni/networks/midonet-pod-network");
+        let files = fs::read_dir(directory).unwrap().flatten().map(|entry| entry.path());
         let ours = |path: &PathBuf| {
             name(path).parse::<std::net::IpAddr>().is_ok()
                 && fs::read_to_string(path).is_ok_and(|text| text == format!("{}\r\neth0", sandbox.name))
@@ -219,7 +219,7 @@ impl Node {
     /// What still passes a sandbox's packets: its interface on the node and the agent's port.
     pub(crate) fn used(&self, sandbox: &Sandbox) -> Vec<String> {
         let is_owner = |alias: &str| alias.split(' ').nth(1) == Some(sandbox.name);
-        let living = |link: &Link| !is_dead(link) && is_owner(&link.alias);
+        let living = |link: &Link| !is_retired(link) && is_owner(&link.alias);
         let links = self.links().into_iter().filter(living);
         let mut used: Vec<String> = links.map(|link| format!("interface {}", link.name)).collect();
         let ports = self.ports(sandbox).into_iter();
@@ -294,7 +294,7 @@ impl Node {
 
     /// Waits until the agent has deleted what the plugin only set down.
     fn settle(&self) {
-        testkit::wait_until(DEADLINE, "dead interfaces go", || !self.links().iter().any(is_dead));
+        testkit::wait_until(DEADLINE, "retired interfaces go", || !self.links().iter().any(is_retired));
     }
 
     fn links(&self) -> Vec<Link> {
@@ -308,7 +308,7 @@ impl Node {
         };
         BTreeMap::from([
             ("interfaces", self.sh("ls /sys/class/net")),
-            ("folders", self.sh("ls /sys/fs/bpf/midonet-kube/* /etc/cni/net.d /run/midonet-kube-node")),
+            ("directories", self.sh("ls /sys/fs/bpf/midonet-kube/* /etc/cni/net.d /run/midonet-kube-node")),
             // Which address was given last is no state of a Pod's, nor is the index.
             (
                 "files",
@@ -347,7 +347,7 @@ impl Answer {
 }
 
 /// What is down for good and waits for the agent to delete it.
-fn is_dead(link: &Link) -> bool {
+fn is_retired(link: &Link) -> bool {
     link.is_retired() && !link.up
 }
 

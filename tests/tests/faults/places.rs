@@ -1,21 +1,21 @@
-//! A data folder that is full or read-only, and a process that may open too few files: a clear error,
+//! A data directory that is full or read-only, and a process that may open too few files: a clear error,
 //! nothing left, and all is well again afterwards.
 
 use lab::Family;
 
 use crate::node::{Fault, Node};
 
-const FOLDER: &str = "/var/lib/cni";
+const DIRECTORY: &str = "/var/lib/cni";
 
-/// Puts the data folder on a file system of its own, with all that is in it.
+/// Puts the data directory on a file system of its own, with all that is in it.
 fn mount(node: &Node, options: &str) {
     node.sh(&format!(
-        "mkdir -p /run/kept; cp -a {FOLDER}/. /run/kept; mount -t tmpfs -o {options} none {FOLDER}; cp -a /run/kept/. {FOLDER}"
+        "mkdir -p /run/kept; cp -a {DIRECTORY}/. /run/kept; mount -t tmpfs -o {options} none {DIRECTORY}; cp -a /run/kept/. {DIRECTORY}"
     ));
 }
 
 #[test]
-fn a_data_folder_that_is_full() {
+fn a_full_data_directory() {
     for (options, fill) in [
         ("size=64k", "cat /dev/zero > /var/lib/cni/filler"),
         ("nr_inodes=40", "i=0; while : > /var/lib/cni/filler$i; do i=$((i+1)); done"),
@@ -29,7 +29,7 @@ fn a_data_folder_that_is_full() {
         assert!(!answer.is_success(&options));
         let msg = answer.json["msg"].as_str().unwrap();
         assert!(answer.json["code"] == 5 && msg.contains("No space left"), "{msg}");
-        assert!(msg.contains(FOLDER) && msg.contains("make room"), "{msg}");
+        assert!(msg.contains(DIRECTORY) && msg.contains("make room"), "{msg}");
         node.assert_gone(&pod, &Fault::None);
         // What is there can go.
         node.delete(&gone);
@@ -38,27 +38,27 @@ fn a_data_folder_that_is_full() {
         node.add(&pod);
         node.delete(&pod);
         node.assert_as_before();
-        node.sh(&format!("umount {FOLDER}"));
+        node.sh(&format!("umount {DIRECTORY}"));
     }
 }
 
 #[test]
-fn a_data_folder_that_is_read_only() {
+fn a_read_only_data_directory() {
     let node = Node::new(Family::Dual, "midonet-kube-ipam");
     let (pod, gone) = (node.sandbox("pod"), node.sandbox("gone"));
     node.add(&gone);
-    node.sh(&format!("mount -o remount,ro {FOLDER}"));
+    node.sh(&format!("mount -o remount,ro {DIRECTORY}"));
     for (verb, sandbox) in [("ADD", &pod), ("DEL", &gone)] {
         let answer = node.call(verb, sandbox, &node.config, &Fault::None);
         assert!(!answer.is_success(&verb), "{answer:?}");
         let msg = answer.json["msg"].as_str().unwrap();
         assert!(answer.json["code"] == 5 && msg.contains("Read-only file system"), "{msg}");
-        assert!(msg.contains(FOLDER) && msg.contains("dataDir"), "{msg}");
+        assert!(msg.contains(DIRECTORY) && msg.contains("dataDir"), "{msg}");
     }
     node.assert_gone(&pod, &Fault::None);
     // Its address cannot be given back, but nothing of it is in use any more.
     assert_eq!((node.used(&gone), node.reserved(&gone).len()), (vec![], 2));
-    node.sh(&format!("mount -o remount,rw {FOLDER}"));
+    node.sh(&format!("mount -o remount,rw {DIRECTORY}"));
     node.delete(&gone);
     node.assert_gone(&gone, &Fault::None);
     node.add(&pod);

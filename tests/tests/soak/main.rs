@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use e2e::chaos::kill_and_restart;
 use e2e::{DEADLINE, TestLab, node1, sh};
-use lab::{Family, Lab, Target};
+use lab::{Family, Lab};
 use model::Model;
 use testkit::Random;
 
@@ -45,7 +45,7 @@ fn ten_thousand_calls_leak_nothing_and_give_nothing_twice() {
     let model = Model::new(serde_json::from_str(&list).unwrap(), PODS);
     inside(&Model::make_namespaces, &model);
     let interfaces = interfaces(&lab);
-    // One Pod came and went already: its network's folders are there.
+    // One Pod came and went already: its network's directories are there.
     let first = lab.add_pod("node1", "default", "first").unwrap();
     lab.delete_pod(&first.key).unwrap();
     let nothing = Kernel { interfaces, ..Kernel::look(&lab) };

@@ -8,7 +8,7 @@ use crate::context::Bench;
 use crate::manifests;
 use crate::results::{Better, Part, Table};
 
-/// The nodes: name, podCIDR with room enough, and how many Pods are there already.
+/// The nodes: name, a large enough podCIDR, and how many Pods are there already.
 const NODES: [(&str, &str, &str, usize); 2] =
     [("node1", "10.244.8.0/21", "10 Pods", 10), ("node2", "10.244.16.0/21", "1,000 Pods", 1000)];
 

@@ -24,7 +24,7 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// Where a node's plugins are.
 pub(super) const PLUGINS: &str = "/opt/cni/bin";
 
-/// One way to attach a Pod.
+/// One kind of attachment of a Pod.
 struct Case {
     name: &'static str,
     runtime: Runtime,

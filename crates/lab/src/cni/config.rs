@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plugin_is_told_of_its_capabilities_alone() {
+    fn a_plugin_gets_the_arguments_of_its_own_capabilities() {
         let capabilities = json!({"bandwidth": true, "mac": false});
         let plugin = json!({"type": "a", "capabilities": capabilities});
         let args = json!({"bandwidth": {"ingressRate": 1}, "mac": "02:00:00:00:00:01", "portMappings": []});
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_the_plugins_own_words() {
+    fn a_failure_has_the_plugins_message() {
         let stdout = r#"{"cniVersion":"1.1.0","code":11,"msg":"agent is not there","details":"socket /x"}"#;
         assert_eq!(failure(stdout, "trace\n"), "code 11: agent is not there; socket /x; trace");
         assert_eq!(failure("", ""), "answer \"\"");

@@ -1,4 +1,4 @@
-//! The container runtime's part: it runs the real plugin inside a node, the way containerd does.
+//! The container runtime's part: runs the real plugin inside a node, as containerd does.
 
 pub(crate) mod config;
 

@@ -141,7 +141,7 @@ fn layer(base: &Path, number: usize) -> Vec<Step> {
     steps
 }
 
-/// Makes every directory below `base` on the way to `dir`.
+/// Makes every missing directory between `base` and `dir`.
 fn missing(dir: &Path, base: &Path) -> Vec<Step> {
     let mut steps: Vec<_> =
         dir.ancestors().take_while(|a| *a != base).map(|a| Step::Mkdir(a.to_owned())).collect();
@@ -162,12 +162,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_comes_before_the_cut_from_the_host() {
+    fn mounts_become_private_first() {
         assert_eq!(plan(&[], |_| true, true).first(), Some(&Step::MakePrivate));
     }
 
     #[test]
-    fn no_layer_but_for_what_is_hidden_where_the_host_has_the_directories() {
+    fn existing_directories_need_no_overlay_unless_something_is_hidden() {
         let steps = plan(&[], |_| true, true);
         let layers = steps.iter().filter(|s| matches!(s, Step::Mount { fstype: "overlay", .. }));
         assert_eq!(layers.count(), 1, "{steps:#?}");
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_directory_is_made_in_a_layer_never_on_the_host() {
+    fn a_missing_directory_is_made_in_an_overlay() {
         let host = ["/", "/etc", "/opt", "/var", "/var/lib", "/run"].map(Path::new);
         let steps = plan(&[], |dir| host.contains(&dir), true);
         for (dir, base) in
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_held_before_and_restored_after_run_is_hidden() {
+    fn kept_directories_survive_the_mount_on_run() {
         let dir = PathBuf::from("/run/midokube-lab");
         let steps = plan(&[Kept::writable(&dir)], |_| true, true);
         let hidden = position(&steps, mounts_on("/run"));
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_named_writable_is_held_before_all_becomes_read_only() {
+    fn writable_directories_are_held_before_everything_becomes_read_only() {
         let steps = plan(&[Kept::read_only("/a"), Kept::writable("/b")], |_| true, true);
         let read_only = position(&steps, |s| s == &Step::ReadOnly);
         assert!(position(&steps, |s| s == &Step::Hold(0, "/a".into())) > read_only);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn no_layer_hides_a_private_directory() {
+    fn no_overlay_hides_a_private_directory() {
         let host = ["/", "/etc/cni/net.d", "/opt/cni/bin", "/var/lib", "/var/lib/cni", "/run"].map(Path::new);
         let steps = plan(&[], |dir| host.contains(&dir), true);
         assert!(position(&steps, mounts_on("/var/lib")) < position(&steps, mounts_on("/var/lib/cni")));

@@ -12,13 +12,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// The port of [`EchoServer`], TCP and UDP.
 pub const ECHO_PORT: u16 = 7007;
 
-/// How much TCP carries each way: many segments, so that a path that only passes small packets fails.
+/// How much TCP carries in each direction: many segments, so that a path that only passes small packets fails.
 const TCP_BYTES: usize = 32 * 1024;
 
 /// A datagram that fits any Pod's MTU, with little to spare at IPv6's least.
 const UDP_BYTES: usize = 1200;
 
-/// How long a server's threads sleep in accept or receive before they look whether to end.
+/// How long a server's threads sleep in accept or receive before they check whether to end.
 const TICK: Duration = Duration::from_millis(100);
 
 /// How long a server waits for one client.

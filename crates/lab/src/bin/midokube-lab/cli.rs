@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_that_has_to_do_with_pods_takes_their_namespace() {
+    fn every_command_about_pods_takes_a_namespace() {
         for line in [
             "up -n x",
             "demo --namespace x",

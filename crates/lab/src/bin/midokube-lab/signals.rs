@@ -1,4 +1,4 @@
-//! Interrupt and termination as a flag: whoever works looks at it and cleans up.
+//! SIGINT and SIGTERM as a flag: long work checks it, and cleans up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

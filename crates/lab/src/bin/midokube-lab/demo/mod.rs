@@ -52,7 +52,7 @@ pub(crate) fn run(dir: &Path, size: &Size, keep: bool) -> Result<ExitCode> {
     let progress = Progress::new();
     let options = lab::Options { cancelled: Arc::clone(&cancelled), ..options(dir, size) };
     let result = Lab::up(&options, &mut |step| progress.step(step)).and_then(|lab| {
-        // On every way out from here, a panic included, the guard ends the lab.
+        // Whatever happens from here on, a panic included, the guard removes the lab.
         let guard = (!keep).then(|| lab.clone().guarded());
         let findings = explore(&lab, size, &cancelled, &progress);
         if guard.is_some() {

@@ -1,5 +1,4 @@
-//! Telling what is being done: a line that moves on a terminal, plain lines elsewhere. On standard
-//! error, so that results stay clean.
+//! Progress on standard error: one line that changes on a terminal, a line for each step elsewhere.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};

@@ -138,7 +138,7 @@ pub(crate) fn spread(times: impl Iterator<Item = u64>) -> String {
     format!("{} / {} / {} ms", show(times.first()), show(times.get(times.len() / 2)), show(times.last()))
 }
 
-/// The last line: what scripts look for.
+/// The last line, which scripts may read.
 pub(crate) fn verdict(outcomes: &[Outcome]) -> String {
     let works = outcomes.iter().filter(|o| o.works()).count();
     format!("demo: {works} of {} paths work", outcomes.len())

@@ -87,7 +87,7 @@ fn the_source_that_may_be_seen_depends_on_the_path() {
 }
 
 #[test]
-fn somebody_answers_at_the_end_of_every_path_but_the_gateways() {
+fn every_path_but_the_gateways_has_an_echo_server() {
     let listening: Vec<_> =
         servers(&state()).unwrap().into_iter().flat_map(|(_, addresses)| addresses).collect();
     for path in paths(&state()).unwrap() {
@@ -124,7 +124,7 @@ fn the_last_line_counts() {
 }
 
 #[test]
-fn drops_add_up_and_what_is_normal_is_left_out() {
+fn drops_of_nodes_are_summed_without_ignored_packets() {
     let counter = |name: &str, verdict: &str, packets| Counter {
         name: name.into(),
         help: String::new(),
