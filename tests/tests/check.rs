@@ -57,7 +57,7 @@ fn everything_missing_is_reported_at_once() {
     for (what, remedy) in [
         ("INVALID  settings: --service-cidr 10.244.9.0/24 overlaps", ""),
         ("MISSING  capabilities", "CAP_BPF"),
-        ("MISSING  the agent's folder /run/midonet-kube-node", "correct --state-dir"),
+        ("MISSING  the agent's directory /run/midonet-kube-node", "correct --state-dir"),
         ("MISSING  UDP port 4789", "remove that network"),
         (
             "MISSING  the IPAM plugin host-local: there is no program /opt/cni/bin/host-local",
@@ -76,7 +76,7 @@ fn everything_missing_is_reported_at_once() {
     let start = CHECK.replace(" check", "");
     let (started, said) = sh(&lab, &format!("{few} {start} --manifests /nowhere"));
     assert!(!started);
-    for what in ["capabilities", "the agent's folder", "UDP port 4789", "manifests in /nowhere"] {
+    for what in ["capabilities", "the agent's directory", "UDP port 4789", "manifests in /nowhere"] {
         assert!(said.contains(&format!("MISSING  {what}")), "{what} in {said}");
     }
     // And what only the kernel knows when it has to.

@@ -194,10 +194,8 @@ fn nobody_waits_for_long_work() {
 fn node(number: usize) -> serde_json::Value {
     let (high, low) = (number / 250, number % 250);
     let first = 16 * 256 + number * 8;
-    let pod_cidrs = [
-        format!("10.244.{}.{}/29", first / 256, first % 256),
-        format!("fd44:0:0:{:x}::/64", 4096 + number),
-    ];
+    let pod_cidrs =
+        [format!("10.244.{}.{}/29", first / 256, first % 256), format!("fd44:0:0:{:x}::/64", 4096 + number)];
     json!({
         "apiVersion": "v1",
         "kind": "Node",

@@ -195,7 +195,7 @@ impl Agent {
         self.0.source.from_disk().map(|saved| saved.elapsed().unwrap_or_default())
     }
 
-    /// What was put right that others had broken.
+    /// What was repaired of what others removed or changed.
     pub fn repairs(&self) -> &Repairs {
         &self.0.repairs
     }
@@ -210,7 +210,7 @@ impl Agent {
         self.0.problems.set(origin, found);
     }
 
-    /// What leaked and is not repaired, as of the last look.
+    /// What leaked and is not repaired, as of the last search.
     pub fn leaks(&self) -> Report {
         self.0.leaks.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -17,7 +17,7 @@ use crate::stdout;
 pub use finding::{Finding, Problem, State};
 pub(crate) use node::ipam_plugin;
 
-/// The shape of the document for programs; the number grows when a field goes or changes its meaning.
+/// The shape of the document for programs; the version grows when a field goes or changes its meaning.
 const API_VERSION: &str = "midokube.midonet.org/v1";
 
 /// How findings are printed.
@@ -51,7 +51,7 @@ pub fn quickly(args: &Config, unknown: Vec<config::Problem>) -> Vec<Finding> {
     problems.extend(unknown);
     let mut findings: Vec<_> =
         problems.into_iter().map(|found| Finding::invalid("settings", found.problem, found.remedy)).collect();
-    findings.extend(node::look(args));
+    findings.extend(node::check(args));
     findings.push(ports::overlay(args.tunnel_port));
     findings
 }
@@ -61,7 +61,7 @@ pub fn kernel(args: &Config) -> Vec<Finding> {
     kernel::try_out(args)
 }
 
-/// `midonet-kube-node check`: prints everything that was looked at.
+/// `midonet-kube-node check`: prints everything that was checked.
 ///
 /// # Errors
 /// Something is invalid or missing, or the findings cannot be printed.
@@ -70,7 +70,7 @@ pub fn check(run: &Config, output: Output, unknown: Vec<config::Problem>) -> Res
     let mut findings = quickly(run, unknown);
     findings.extend(ipam_plugin(run));
     findings.push(ports::http(run.http_listen));
-    findings.extend(cluster::look(run));
+    findings.extend(cluster::check(run));
     findings.extend(kernel(run));
     print(output, &run.node_name, &findings)?;
     let count = |kind: fn(&State) -> bool| findings.iter().filter(|finding| kind(&finding.state)).count();

@@ -25,7 +25,7 @@ const EXAMPLES: &str = "\
 Examples:
   In a DaemonSet (the service account's token, an explicit API server, since no ClusterIP works yet):
     midonet-kube-node --node-name $(NODE) --cluster-cidr 10.244.0.0/16 --api-server https://192.0.2.10:6443
-  Without Kubernetes, Nodes from a folder of manifests:
+  Without Kubernetes, Nodes from a directory of manifests:
     midonet-kube-node --node-name node1 --cluster-cidr 10.244.0.0/16,fd44::/48 --manifests /etc/midonet-kube/objects
   Settings can also be given in the environment: [env: ...] beside a flag has the variable's name. A flag counts before
   its variable.";
@@ -33,7 +33,7 @@ Examples:
 /// What the program can do besides running the agent.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Look whether this node and its cluster have everything that the network needs; takes the agent's settings.
+    /// Check whether this node and its cluster have everything that the network needs; takes the agent's settings.
     ///
     /// Names everything for which the agent would not start or not become ready, and a remedy. INVALID: a setting is
     /// wrong. MISSING: something is not there. An agent may run meanwhile. Ends with 1 if something is invalid or
@@ -41,7 +41,7 @@ pub enum Command {
     Check(Box<CheckArgs>),
     /// Remove the network from this node: everything that agent and plugins have made.
     Uninstall(uninstall::Options),
-    /// Copy the CNI plugin that lies beside this program, and this program, into the runtime's folder of plugins.
+    /// Copy the CNI plugin that lies beside this program, and this program, into the runtime's directory of plugins.
     Install {
         /// Where the container runtime looks for CNI plugins.
         #[arg(long, env = "MIDONETKUBE_CNIBINDIR", default_value = "/opt/cni/bin")]
@@ -51,7 +51,7 @@ pub enum Command {
     Pause,
 }
 
-/// What is looked at, and how it is told.
+/// What is checked, and how it is printed.
 #[derive(Debug, Clone, Args)]
 pub struct CheckArgs {
     /// How to print the findings.

@@ -36,7 +36,7 @@ impl CniConfig<'_> {
     /// The file's contents.
     ///
     /// # Errors
-    /// A podCIDR without room for a Pod.
+    /// A podCIDR without an address for a Pod.
     pub fn render(&self) -> Result<String> {
         let ranges = self.pod_cidrs.iter().map(range).collect::<Result<Vec<_>>>()?;
         let routes: Vec<Value> =
@@ -73,7 +73,7 @@ impl CniConfig<'_> {
 /// How many Pods' addresses a podCIDR has.
 ///
 /// # Errors
-/// A podCIDR without room for a Pod.
+/// A podCIDR without an address for a Pod.
 pub fn capacity(pod_cidr: &IpNet) -> Result<u128> {
     let set = range(pod_cidr)?;
     let ranges = Element::root(&set).items()?.iter().map(Range::read).collect::<Result<Vec<_>, _>>()?;
@@ -98,8 +98,8 @@ fn default_route(cidr: &IpNet) -> &'static str {
 
 /// The names of the configurations that a runtime takes before this one: libcni sorts them by name.
 pub(crate) fn before(own: &Path) -> Vec<String> {
-    let (Some(folder), Some(own)) = (own.parent(), own.file_name()) else { return Vec::new() };
-    let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let (Some(directory), Some(own)) = (own.parent(), own.file_name()) else { return Vec::new() };
+    let names = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.file_name());
     let is_config = |name: &Path| {
         name.extension().is_some_and(|kind| ["conf", "conflist", "json"].iter().any(|known| kind == *known))
     };
@@ -155,8 +155,8 @@ mod tests {
 
     #[test]
     fn is_written_once_whole_and_for_root_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("net.d/10-midonet.conflist");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("net.d/10-midonet.conflist");
         let cidrs = ["10.244.1.0/24".parse().unwrap()];
         assert!(config(&cidrs).write(&path).unwrap());
         assert!(!config(&cidrs).write(&path).unwrap());
@@ -167,10 +167,10 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_written_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file/10-midonet.conflist");
-        std::fs::write(folder.path().join("file"), "").unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file/10-midonet.conflist");
+        std::fs::write(directory.path().join("file"), "").unwrap();
         let error = config(&["10.244.1.0/24".parse().unwrap()]).write(&path).unwrap_err().to_string();
-        assert!(error.contains(&folder.path().join("file").display().to_string()), "{error}");
+        assert!(error.contains(&directory.path().join("file").display().to_string()), "{error}");
     }
 }

@@ -36,7 +36,7 @@ pub struct Config {
     #[arg(long, env = "MIDONETKUBE_APISERVER", conflicts_with = "manifests")]
     pub api_server: Option<String>,
 
-    /// Take objects from the Kubernetes manifests in this folder instead of an API server.
+    /// Take objects from the Kubernetes manifests in this directory instead of an API server.
     #[arg(long, env = "MIDONETKUBE_MANIFESTS")]
     pub manifests: Option<PathBuf>,
 
@@ -127,7 +127,7 @@ pub struct Paths {
     #[arg(long, env = "MIDONETKUBE_SOCKET", default_value = nodeapi::SOCKET)]
     pub socket: PathBuf,
 
-    /// The agent's own folder; it need not survive a reboot.
+    /// The agent's own directory; it need not survive a reboot.
     #[arg(long, env = "MIDONETKUBE_STATEDIR", default_value = "/run/midonet-kube-node")]
     pub state_dir: PathBuf,
 

@@ -16,7 +16,7 @@ const SETTLE: Duration = Duration::from_secs(60);
 /// Nothing is written more often: a problem that comes and goes is one for the log.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// The Node is looked at again after so long: its condition may have gone with a former Node of that name.
+/// The Node's condition is written again after so long: its condition may have gone with a former Node of that name.
 const AGAIN: Duration = Duration::from_secs(60 * 60);
 
 /// What failed is tried again: waits grow from the first to the second, and up to twice that at random.

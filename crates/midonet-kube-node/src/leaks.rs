@@ -24,15 +24,15 @@ use tracing::warn;
 use crate::agent::Agent;
 use search::Search;
 
-/// How often there is a look.
+/// How often leaks are searched for.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// Whether this IPAM plugin keeps addresses as the files that the agent looks at.
+/// Whether this IPAM plugin keeps addresses as the files that the agent reads.
 pub fn keeps_files(ipam_type: &str) -> bool {
     [ipam::IN_PROCESS, "host-local"].contains(&ipam_type)
 }
 
-/// Looks for leaks now and every minute.
+/// Searches for leaks now and every minute.
 pub async fn watch(agent: &Agent, ipam_type: &str) {
     let mut search = Search::new(ipam_type);
     let mut tick = tokio::time::interval(PERIOD);
@@ -40,12 +40,12 @@ pub async fn watch(agent: &Agent, ipam_type: &str) {
     loop {
         tick.tick().await;
         let (shared, mut now) = (agent.clone(), search.clone());
-        match tokio::task::spawn_blocking(move || (now.look(&shared), now)).await {
+        match tokio::task::spawn_blocking(move || (now.search(&shared), now)).await {
             Ok((report, then)) => {
                 agent.set_leaks(report);
                 search = then;
             }
-            Err(error) => warn!(%error, "cannot look for leaks"),
+            Err(error) => warn!(%error, "cannot search for leaks"),
         }
     }
 }

@@ -32,11 +32,13 @@ pub(crate) fn path(state_dir: &Path) -> PathBuf {
 /// Makes this agent the only one of the node.
 ///
 /// # Errors
-/// Another agent runs, or the folder cannot be used.
+/// Another agent runs, or the directory cannot be used.
 pub fn take(state_dir: &Path) -> Result<Lock> {
-    let mut folder = std::fs::DirBuilder::new();
-    folder.recursive(true).mode(0o700);
-    folder.create(state_dir).with_context(|| format!("cannot create the folder {}", state_dir.display()))?;
+    let mut directory = std::fs::DirBuilder::new();
+    directory.recursive(true).mode(0o700);
+    directory
+        .create(state_dir)
+        .with_context(|| format!("cannot create the directory {}", state_dir.display()))?;
     let path = path(state_dir);
     // Whatever is there is only locked: it may be somebody else's file, or lead to one.
     let mut options = OpenOptions::new();
@@ -57,8 +59,8 @@ mod tests {
 
     #[test]
     fn a_second_agent_is_refused_until_the_first_is_gone() {
-        let folder = tempfile::tempdir().unwrap();
-        let state_dir = folder.path().join("state");
+        let directory = tempfile::tempdir().unwrap();
+        let state_dir = directory.path().join("state");
         let first = take(&state_dir).unwrap();
         let error = take(&state_dir).unwrap_err().to_string();
         assert!(error.contains("another midonet-kube-node runs"), "{error}");
@@ -68,19 +70,19 @@ mod tests {
 
     #[test]
     fn a_link_to_another_file_is_not_followed() {
-        let folder = tempfile::tempdir().unwrap();
-        let other = folder.path().join("other");
+        let directory = tempfile::tempdir().unwrap();
+        let other = directory.path().join("other");
         std::fs::write(&other, "another's").unwrap();
-        std::os::unix::fs::symlink(&other, path(folder.path())).unwrap();
-        assert!(format!("{:#}", take(folder.path()).unwrap_err()).contains("lock"));
+        std::os::unix::fs::symlink(&other, path(directory.path())).unwrap();
+        assert!(format!("{:#}", take(directory.path()).unwrap_err()).contains("lock"));
         assert_eq!(std::fs::read_to_string(&other).unwrap(), "another's");
         // A file that is there keeps what is in it.
-        std::fs::remove_file(path(folder.path())).unwrap();
-        std::fs::rename(&other, path(folder.path())).unwrap();
-        let lock = take(folder.path()).unwrap();
+        std::fs::remove_file(path(directory.path())).unwrap();
+        std::fs::rename(&other, path(directory.path())).unwrap();
+        let lock = take(directory.path()).unwrap();
         assert!(lock.is_in_place());
-        assert_eq!(std::fs::read_to_string(path(folder.path())).unwrap(), "another's");
-        std::fs::remove_file(path(folder.path())).unwrap();
+        assert_eq!(std::fs::read_to_string(path(directory.path())).unwrap(), "another's");
+        std::fs::remove_file(path(directory.path())).unwrap();
         assert!(!lock.is_in_place());
     }
 }

@@ -60,7 +60,7 @@ pub async fn run(args: &Config, agent: &Agent, connection: Connection, mut detec
                 agent.set_problems(Origin::Repairs, detector.problem().into_iter().collect());
                 // What is repaired next is no problem.
                 if found.is_empty() {
-                    prober.look(agent).await;
+                    prober.run(agent).await;
                 }
                 if found.is_empty() && retry.is_none_or(|retry| Instant::now() < retry) {
                     continue;
@@ -104,7 +104,7 @@ fn problems(invalid: &InvalidObjects) -> Vec<Problem> {
         .collect()
 }
 
-/// What others broke; the next reconciliation repairs it.
+/// What others removed or changed; the next reconciliation repairs it.
 async fn detect(detector: &mut Detector, agent: &Agent) -> Vec<Drift> {
     match detector.detect(agent).await {
         Ok(found) => {
@@ -119,7 +119,6 @@ async fn detect(detector: &mut Detector, agent: &Agent) -> Vec<Drift> {
         }
     }
 }
-
 
 /// What the network came to, and what the CNI configuration needs of it.
 struct Reconciled {

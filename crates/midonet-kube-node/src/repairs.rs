@@ -1,4 +1,4 @@
-//! What was put right, counted by kind.
+//! Repairs, counted by kind.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,7 +53,7 @@ impl Repairs {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
     }
 
-    /// Says what was put right, and counts it.
+    /// Logs what was repaired, and counts it.
     pub fn note(&self, found: &[Drift]) {
         for finding in found {
             self.count(finding.what);
@@ -61,7 +61,7 @@ impl Repairs {
         }
     }
 
-    /// Every kind with its number, also those that did not occur.
+    /// Every kind with its count, also those that did not occur.
     pub fn all(&self) -> BTreeMap<&'static str, u64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -74,7 +74,7 @@ mod tests {
 
     use super::*;
 
-    /// The kinds that the sources name: `Drift::new("kind", ...)` and the parts of a pair, `DifferenceKind::Name => "kind"`.
+    /// The kinds that the sources name: `Drift::new("kind", ...)` and the parts of a veth pair, `DifferenceKind::Name => "kind"`.
     fn named(directory: &Path, found: &mut BTreeMap<String, u64>) {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();

@@ -25,10 +25,10 @@ use crate::server::{LegacyService, NodeService, http};
 use crate::source::source;
 use crate::{check, degraded, leaks, lock, reconcile};
 
-/// The least time between two looks for dead interfaces.
+/// The least time between two deletions of retired interfaces.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// How many dead interfaces are deleted at once: bounds how long the kernel holds the RTNL lock.
+/// How many retired interfaces are deleted at once: bounds how long the kernel holds the RTNL lock.
 const SWEEP_SLICE: usize = 32;
 
 /// How long calls under way may take when the agent stops.
@@ -135,14 +135,14 @@ async fn sweep(agent: &Agent, events: &Events) {
     let mut links = events.links();
     loop {
         agent.sweep();
-        let reaped = tokio::task::spawn_blocking(|| plumbing::link::delete_retired(SWEEP_SLICE)).await;
-        let reaped = reaped.map_err(anyhow::Error::from).and_then(|reaped| Ok(reaped?));
-        let count = reaped.unwrap_or_else(|error| {
-            warn!(error = format!("{error:#}"), "cannot delete dead interfaces");
+        let deleted = tokio::task::spawn_blocking(|| plumbing::link::delete_retired(SWEEP_SLICE)).await;
+        let deleted = deleted.map_err(anyhow::Error::from).and_then(|deleted| Ok(deleted?));
+        let count = deleted.unwrap_or_else(|error| {
+            warn!(error = format!("{error:#}"), "cannot delete retired interfaces");
             0
         });
         if count > 0 {
-            info!(count, "deleted dead interfaces");
+            info!(count, "deleted retired interfaces");
         }
         tokio::time::sleep(SWEEP).await;
         if count < SWEEP_SLICE {

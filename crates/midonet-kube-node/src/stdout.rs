@@ -13,7 +13,7 @@ pub fn line(text: impl Display) -> Result<()> {
     written(writeln!(io::stdout().lock(), "{text}"))
 }
 
-/// Judges what became of an attempt to print.
+/// Classifies the result of printing.
 ///
 /// # Errors
 /// See [`line`].

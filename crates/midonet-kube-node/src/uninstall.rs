@@ -14,7 +14,7 @@ use crate::backend::embedded::{live_ports, name_files, names_directory};
 use crate::config::Paths;
 use crate::{install, kernel_settings, lock, stdout};
 
-/// How many dead interfaces are deleted at once.
+/// How many retired interfaces are deleted at once.
 const SLICE: usize = 32;
 
 /// So many Pods are named.
@@ -66,7 +66,7 @@ pub fn uninstall(args: &Options) -> Result<()> {
         let what = format!("the interface of Pod {}", alias.pod);
         work.step(&what, plumbing::link::delete_by_name(&link.name).map(|()| true).map_err(Into::into));
     }
-    work.step("dead interfaces", reap());
+    work.step("retired interfaces", delete_retired());
     let links = plumbing::link::list().unwrap_or_default();
     for name in [interface::MIDO, interface::OVERLAY, interface::SHAPER] {
         let there = links.iter().any(|link| link.name == name);
@@ -187,7 +187,7 @@ fn remove_socket(path: &Path) -> Result<bool> {
     }
 }
 
-fn reap() -> Result<bool> {
+fn delete_retired() -> Result<bool> {
     let mut some = false;
     while plumbing::link::delete_retired(SLICE)? > 0 {
         some = true;

@@ -40,7 +40,7 @@ pub struct Work {
     generation: u64,
 }
 
-/// There is no room for another Pod.
+/// There is no space for another Pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("annotations of {0} Pods wait already: the API server does not take them; see the log for why")]
 pub struct Full(usize);

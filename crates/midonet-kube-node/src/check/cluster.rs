@@ -16,7 +16,7 @@ use crate::source::source;
 /// All questions to the source together may take so long.
 const LIMIT: Duration = Duration::from_secs(10);
 
-pub(super) fn look(args: &Config) -> Vec<Finding> {
+pub(super) fn check(args: &Config) -> Vec<Finding> {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return vec![Finding::missing("threads", error, "raise the limit of processes")],
@@ -103,14 +103,14 @@ fn underlay(desired: &Desired) -> Result<Underlay> {
 /// What becomes of Pods' packets on this node, as far as others' rules, routes and settings go.
 fn packets(args: &Config, desired: &Desired) -> Vec<Finding> {
     let what = "rules, routes and settings of the node";
-    match look_at_packets(args, desired) {
+    match check_packets(args, desired) {
         Ok(findings) if findings.is_empty() => vec![Finding::good(what)],
         Ok(findings) => findings,
         Err(error) => vec![Finding::missing(what, format!("{error:#}"), "run it as root")],
     }
 }
 
-fn look_at_packets(args: &Config, desired: &Desired) -> Result<Vec<Finding>> {
+fn check_packets(args: &Config, desired: &Desired) -> Result<Vec<Finding>> {
     let Config { cluster_cidr, service_cidr, encapsulation, .. } = args;
     let local = &desired.local;
     let address = local.tunnel_address;

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// One thing that was looked at.
+/// One thing that was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// What.
@@ -18,7 +18,7 @@ pub struct Finding {
 pub enum State {
     /// As it should be.
     Ok,
-    /// The network works, but somebody should look at it.
+    /// The network works, but somebody should see to it.
     Warning(Problem),
     /// The network cannot work: a setting is wrong.
     Invalid(Problem),

@@ -1,4 +1,4 @@
-//! Rights, folders and what else is on the node.
+//! Rights, directories and what else is on the node.
 
 use std::fs;
 use std::io;
@@ -11,17 +11,17 @@ use super::Finding;
 use crate::config::{Config, Paths};
 use crate::{capabilities, cni_config, leaks};
 
-pub(super) fn look(args: &Config) -> Vec<Finding> {
+pub(super) fn check(args: &Config) -> Vec<Finding> {
     let mut findings = vec![rights()];
-    findings.extend(folders(&args.paths));
+    findings.extend(directories(&args.paths));
     findings.extend(addresses(&args.ipam_type));
     findings.push(sysctls(&args.paths.sysctl_dir));
     findings.push(other_networks(&args.paths.cni_config_path));
-    if let Some(folder) = &args.manifests {
-        let what = format!("manifests in {}", folder.display());
-        findings.push(match fs::read_dir(folder) {
+    if let Some(directory) = &args.manifests {
+        let what = format!("manifests in {}", directory.display());
+        findings.push(match fs::read_dir(directory) {
             Ok(_) => Finding::good(what),
-            Err(error) => Finding::missing(what, error, "make the folder, or correct --manifests"),
+            Err(error) => Finding::missing(what, error, "make the directory, or correct --manifests"),
         });
     }
     findings
@@ -40,24 +40,24 @@ fn rights() -> Finding {
     }
 }
 
-fn folders(paths: &Paths) -> Vec<Finding> {
+fn directories(paths: &Paths) -> Vec<Finding> {
     let parent = |path: &Path| path.parent().unwrap_or(Path::new("/")).to_owned();
     let needed = [
-        ("the agent's folder", "--state-dir", paths.state_dir.clone()),
-        ("the socket's folder", "--socket", parent(&paths.socket)),
-        ("the CNI configuration's folder", "--cni-config-path", parent(&paths.cni_config_path)),
+        ("the agent's directory", "--state-dir", paths.state_dir.clone()),
+        ("the socket's directory", "--socket", parent(&paths.socket)),
+        ("the CNI configuration's directory", "--cni-config-path", parent(&paths.cni_config_path)),
     ];
     let mut findings: Vec<_> = needed
         .into_iter()
-        .map(|(what, flag, folder)| {
-            let what = format!("{what} {}", folder.display());
-            match writable(&folder) {
+        .map(|(what, flag, directory)| {
+            let what = format!("{what} {}", directory.display());
+            match writable(&directory) {
                 Ok(()) => Finding::good(what),
                 Err(error) => Finding::missing(what, error, format!("make it writable, or correct {flag}")),
             }
         })
         .collect();
-    let cache = format!("the folder for an outage {}", paths.cache_dir.display());
+    let cache = format!("the directory for an outage {}", paths.cache_dir.display());
     findings.push(match writable(&paths.cache_dir) {
         Ok(()) => Finding::good(cache),
         Err(error) => Finding::warning(
@@ -71,9 +71,9 @@ fn folders(paths: &Paths) -> Vec<Finding> {
 
 /// Where the plugin keeps addresses: the agent repairs what is leaked of them.
 fn addresses(ipam_type: &str) -> Option<Finding> {
-    let folder = leaks::keeps_files(ipam_type).then(|| ipam::directory(None, CLUSTER_NETWORK))?;
-    let what = format!("the folder of addresses {}", folder.display());
-    Some(match writable(&folder) {
+    let directory = leaks::keeps_files(ipam_type).then(|| ipam::directory(None, CLUSTER_NETWORK))?;
+    let what = format!("the directory of addresses {}", directory.display());
+    Some(match writable(&directory) {
         Ok(()) => Finding::good(what),
         Err(error) => Finding::warning(
             what,
@@ -86,7 +86,7 @@ fn addresses(ipam_type: &str) -> Option<Finding> {
 /// An IPAM plugin that the CNI plugin executes; its own is part of it. The agent's start does not look for it: who
 /// needs it is the next ADD, whose error names it, and an agent that does not start would repair nothing.
 pub(crate) fn ipam_plugin(args: &Config) -> Option<Finding> {
-    let (name, folder) = (&args.ipam_type, &args.cni_bin_dir);
+    let (name, directory) = (&args.ipam_type, &args.cni_bin_dir);
     if name == ipam::IN_PROCESS {
         return None;
     }
@@ -95,23 +95,23 @@ pub(crate) fn ipam_plugin(args: &Config) -> Option<Finding> {
     if name.is_empty() || name.contains('/') {
         return Some(Finding::invalid(what, "this is no name of a plugin", "correct --ipam-type"));
     }
-    let plugin = folder.join(name);
+    let plugin = directory.join(name);
     Some(if access(&plugin, AccessFlags::X_OK).is_ok() && plugin.is_file() {
         Finding::good(what)
-    } else if folder.is_dir() {
+    } else if directory.is_dir() {
         let problem = format!("there is no program {}", plugin.display());
         Finding::missing(what, problem, "install it there, or correct --ipam-type or --cni-bin-dir")
     } else {
-        let problem = format!("there is no directory {} to look for it", folder.display());
+        let problem = format!("there is no directory {} to look for it", directory.display());
         Finding::warning(what, problem, "correct --cni-bin-dir, in a container mount it")
     })
 }
 
-/// Whether files can be made in a folder, or the folder can. Tries nothing.
-fn writable(folder: &Path) -> io::Result<()> {
-    let existing = folder.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+/// Whether files can be made in a directory, or the directory can. Tries nothing.
+fn writable(directory: &Path) -> io::Result<()> {
+    let existing = directory.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
     if !existing.is_dir() {
-        return Err(io::Error::other(format!("{} is no folder", existing.display())));
+        return Err(io::Error::other(format!("{} is no directory", existing.display())));
     }
     let wanted = AccessFlags::W_OK | AccessFlags::X_OK;
     access(existing, wanted).map_err(|errno| io::Error::other(format!("{}: {errno}", existing.display())))

@@ -84,7 +84,7 @@ impl Detector {
         sleep_until((Instant::now() + DEBOUNCE).max(self.last + gap)).await;
     }
 
-    /// What somebody else broke.
+    /// What somebody else removed or changed.
     ///
     /// # Errors
     /// The kernel does not tell.
@@ -97,7 +97,7 @@ impl Detector {
         let detected = agent.blocking(|agent| agent.backend().detect()).await;
         self.last = Instant::now();
         self.took = self.last - start;
-        // Directories of pins and of the configuration that were made anew.
+        // Directories of pins and of the configuration that were made again.
         self.events.watch_directories();
         let Detected { mut drift, settled } = detected?;
         if let Some((path, contents)) = &self.config

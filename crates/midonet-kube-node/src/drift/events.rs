@@ -1,8 +1,8 @@
 //! What tells the agent that somebody changed something of its node: the kernel of its network, and of the directories
-//! where the agent has files. An event says no more than that it is time to look.
+//! where the agent has files. An event says no more than that it is time to detect drift.
 //!
 //! Nobody tells of what is in eBPF maps, of a tcx link that is detached, of settings other than forwarding and rp_filter,
-//! or of a file system that is mounted over a directory: such things are found by the look that there is anyway, every
+//! or of a file system that is mounted over a directory: such drift is detected by the check that there is anyway, every
 //! [`PERIOD`].
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use tracing::warn;
 
 use crate::config::Config;
 
-/// How often there is a look without any event.
+/// How often drift is detected without any event.
 pub const PERIOD: Duration = Duration::from_secs(30);
 
 /// How often there is one where the kernel does not tell of changes: no socket, or no inotify instance or watch left.
@@ -65,7 +65,7 @@ impl Events {
         if let Err(error) = &inotify {
             warn!(
                 %error,
-                "changes of files are not told: looking for them every second; raise fs.inotify.max_user_instances"
+                "changes of files are not told: reading them every second; raise fs.inotify.max_user_instances"
             );
         }
         let paths = &args.paths;
@@ -89,12 +89,12 @@ impl Events {
         let thread = std::thread::Builder::new().name("monitor".into()).spawn(move || {
             if let Err(error) = tell.listen() {
                 tell.network_is_told.store(false, Ordering::Relaxed);
-                warn!(%error, "changes of the network are not told any more: looking for them every second");
+                warn!(%error, "changes of the network are not told any more: reading them every second");
             }
         });
         if let Err(error) = thread {
             events.network_is_told.store(false, Ordering::Relaxed);
-            warn!(%error, "cannot listen to changes of the network: looking for them every second");
+            warn!(%error, "cannot listen to changes of the network: reading them every second");
         }
         events
     }
@@ -114,14 +114,14 @@ impl Events {
         self.files.subscribe()
     }
 
-    /// How long there is no look without an event.
+    /// How long drift is not detected without an event.
     pub fn period(&self) -> Duration {
         let files_are_told = self.directories.lock().unwrap_or_else(PoisonError::into_inner).are_told;
         if files_are_told && self.network_is_told.load(Ordering::Relaxed) { PERIOD } else { UNTOLD }
     }
 
-    /// Watches the directories that are there now; to be called again after each look, since a directory that is made
-    /// anew is another one.
+    /// Watches the directories that are there now; to be called again after each detection, since a directory that is
+    /// made again is another one.
     pub fn watch_directories(&self) {
         self.directories.lock().unwrap_or_else(PoisonError::into_inner).watch();
     }
@@ -178,7 +178,7 @@ impl Directories {
         if let (true, Some((directory, error))) = (self.are_told, &untold) {
             warn!(
                 directory = %directory.display(), %error,
-                "changes of files are not told: looking for them every second; raise fs.inotify.max_user_watches"
+                "changes of files are not told: reading them every second; raise fs.inotify.max_user_watches"
             );
         }
         self.are_told = untold.is_none();

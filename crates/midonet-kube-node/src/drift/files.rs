@@ -1,5 +1,5 @@
-//! The agent's files on its node: what somebody removed or replaced is put back, and what the agent cannot put right is
-//! told. The CNI configuration and the pins, which follow from the cluster's objects, are [`crate::drift::detector`]'s.
+//! The agent's files on its node: what somebody removed or replaced is repaired, and what the agent cannot repair is
+//! told. The CNI configuration and the pins, which follow from the cluster's objects, are the [`detector`](super::detector)'s.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,10 +22,10 @@ use crate::install;
 use crate::lock::{self, Lock};
 use crate::problems::{Origin, Problem};
 
-/// What could not be put back is tried again after so long, besides on every change.
+/// What could not be repaired is tried again after so long, besides on every change.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// The least time between two looks: who removes the same again and again does not keep the agent busy.
+/// The least time between two checks: who removes the same again and again does not keep the agent busy.
 const GAP: Duration = Duration::from_millis(250);
 
 /// The files that only this agent needs, as they should be.
@@ -38,14 +38,14 @@ pub struct Files {
     seen: BTreeSet<PathBuf>,
 }
 
-/// What a look found.
+/// What a check found.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// What somebody else broke, and is put back.
+    /// What somebody else removed or changed, and is repaired.
     pub repaired: Vec<Drift>,
     /// Why the plugin cannot reach the agent.
     pub unserved: Option<String>,
-    /// What the agent cannot put right.
+    /// What the agent cannot repair.
     pub problems: Vec<Problem>,
 }
 
@@ -55,13 +55,13 @@ impl Files {
         Self { args: args.clone(), socket, lock, seen: BTreeSet::new() }
     }
 
-    /// Looks, and puts back what it can. To be called within a runtime, which the socket needs.
-    pub fn look(&mut self) -> Report {
+    /// Checks, and repairs what it can. To be called within a runtime, which the socket needs.
+    pub fn check(&mut self) -> Report {
         let mut report = Report::default();
-        self.look_at_lock(&mut report);
-        self.look_at_socket(&mut report);
+        self.check_lock(&mut report);
+        self.check_socket(&mut report);
         for name in install::PLUGINS {
-            self.look_at_plugin(name, &mut report);
+            self.check_plugin(name, &mut report);
         }
         report.problems.extend(ipam_plugin(&self.args));
         report.problems.extend(foreign_config(&self.args.paths.cni_config_path));
@@ -69,7 +69,7 @@ impl Files {
     }
 
     /// The lock before the socket: an agent that was started meanwhile serves its own.
-    fn look_at_lock(&mut self, report: &mut Report) {
+    fn check_lock(&mut self, report: &mut Report) {
         if self.lock.is_in_place() {
             return;
         }
@@ -88,7 +88,7 @@ impl Files {
         }
     }
 
-    fn look_at_socket(&self, report: &mut Report) {
+    fn check_socket(&self, report: &mut Report) {
         let Some(problem) = self.socket.problem() else { return };
         match self.socket.recreate() {
             Ok(()) => report.repaired.push(Drift::new("socket", problem)),
@@ -102,7 +102,7 @@ impl Files {
     }
 
     /// Whether the container runtime can execute the plugin. Another version of it is none of this agent's business.
-    fn look_at_plugin(&mut self, name: &str, report: &mut Report) {
+    fn check_plugin(&mut self, name: &str, report: &mut Report) {
         let directory = &self.args.cni_bin_dir;
         let path = directory.join(name);
         if is_program(&path) {
@@ -171,16 +171,17 @@ fn foreign_config(own: &Path) -> Option<Problem> {
     ))
 }
 
-/// Looks now, whenever something changes in the directories, and now and then.
+/// Checks now, whenever something changes in the directories, and now and then.
 pub async fn watch(agent: &Agent, files: &Arc<Mutex<Files>>, events: &Events) {
     let mut changes = events.files();
     loop {
         events.watch_directories();
         let shared = Arc::clone(files);
-        let looked =
-            tokio::task::spawn_blocking(move || shared.lock().unwrap_or_else(PoisonError::into_inner).look());
+        let checked = tokio::task::spawn_blocking(move || {
+            shared.lock().unwrap_or_else(PoisonError::into_inner).check()
+        });
         let mut again = events.period();
-        match looked.await {
+        match checked.await {
             Ok(Report { repaired, unserved, problems }) => {
                 if unserved.is_some() {
                     again = again.min(RETRY);
@@ -189,9 +190,9 @@ pub async fn watch(agent: &Agent, files: &Arc<Mutex<Files>>, events: &Events) {
                 agent.set_unserved(unserved);
                 agent.set_problems(Origin::Files, problems);
             }
-            Err(error) => warn!(%error, "cannot look at the agent's files"),
+            Err(error) => warn!(%error, "cannot check the agent's files"),
         }
-        // Directories that were made anew.
+        // Directories that were made again.
         events.watch_directories();
         sleep(GAP).await;
         if timeout(again, changes.changed()).await.is_ok() {
@@ -233,7 +234,7 @@ mod tests {
                 fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
             }
             let mut files = Files::new(&args, listener.socket(), lock);
-            let first = files.look();
+            let first = files.check();
             assert!(first.repaired.is_empty() && first.unserved.is_none(), "{first:?}");
             Self { root, files, _listener: listener }
         }
@@ -253,10 +254,10 @@ mod tests {
         let mut scene = Scene::new(&[]);
         fs::remove_dir_all(scene.path("run")).unwrap();
         fs::remove_dir_all(scene.path("state")).unwrap();
-        let report = scene.files.look();
+        let report = scene.files.check();
         assert_eq!(kinds(&report), (vec!["lock", "socket"], vec![]), "{report:?}");
         assert!(lock::take(&scene.path("state")).is_err(), "the new lock is held");
-        assert_eq!(kinds(&scene.files.look()), (vec![], vec![]));
+        assert_eq!(kinds(&scene.files.check()), (vec![], vec![]));
     }
 
     #[tokio::test]
@@ -265,14 +266,14 @@ mod tests {
         let socket = scene.path("run/api");
         fs::remove_file(&socket).unwrap();
         fs::create_dir(&socket).unwrap();
-        let report = scene.files.look();
+        let report = scene.files.check();
         let reason = report.unserved.unwrap();
         assert!(
             reason.contains(&socket.display().to_string()) && reason.contains("no Pod can be added"),
             "{reason}"
         );
         fs::remove_dir(&socket).unwrap();
-        let report = scene.files.look();
+        let report = scene.files.check();
         assert_eq!((report.unserved.is_none(), report.repaired.len()), (true, 1));
     }
 
@@ -281,9 +282,9 @@ mod tests {
         let mut scene = Scene::new(&[]);
         fs::remove_file(scene.path("state/lock")).unwrap();
         let other = lock::take(&scene.path("state")).unwrap();
-        assert_eq!(kinds(&scene.files.look()), (vec![], vec!["lock"]));
+        assert_eq!(kinds(&scene.files.check()), (vec![], vec!["lock"]));
         drop(other);
-        assert_eq!(kinds(&scene.files.look()), (vec!["lock"], vec![]));
+        assert_eq!(kinds(&scene.files.check()), (vec!["lock"], vec![]));
     }
 
     #[tokio::test]
@@ -297,7 +298,7 @@ mod tests {
             } else {
                 fs::remove_file(&path).unwrap();
             }
-            let report = scene.files.look();
+            let report = scene.files.check();
             assert_eq!(kinds(&report), (vec![], vec!["plugin"]), "{report:?}");
             let Problem { object, remedy, .. } = &report.problems[0];
             assert!(
@@ -309,7 +310,7 @@ mod tests {
         }
         // Another version of it is no fault.
         fs::write(scene.path("bin/midonet-kube-cni"), "another").unwrap();
-        assert_eq!(kinds(&scene.files.look()), (vec![], vec![]));
+        assert_eq!(kinds(&scene.files.check()), (vec![], vec![]));
     }
 
     #[tokio::test]
@@ -318,11 +319,11 @@ mod tests {
         for other in ["99-other.conf", "05-other.conflist.bak", "10-midonet.conflist", ".05-other.conf.new"] {
             fs::write(scene.path("net.d").join(other), "{}").unwrap();
         }
-        assert_eq!(kinds(&scene.files.look()), (vec![], vec![]));
+        assert_eq!(kinds(&scene.files.check()), (vec![], vec![]));
         for other in ["05-other.conflist", "00-another.json"] {
             fs::write(scene.path("net.d").join(other), "{}").unwrap();
         }
-        let report = scene.files.look();
+        let report = scene.files.check();
         assert_eq!(kinds(&report), (vec![], vec!["foreign_cni_config"]));
         let Problem { object, remedy, .. } = &report.problems[0];
         assert!(
@@ -334,10 +335,10 @@ mod tests {
     #[tokio::test]
     async fn an_ipam_plugin_that_is_not_there_is_told() {
         let mut scene = Scene::new(&["--ipam-type=host-local"]);
-        assert_eq!(kinds(&scene.files.look()), (vec![], vec!["ipam_plugin"]));
+        assert_eq!(kinds(&scene.files.check()), (vec![], vec!["ipam_plugin"]));
         let path = scene.path("bin/host-local");
         fs::write(&path, "x").unwrap();
         fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
-        assert_eq!(kinds(&scene.files.look()), (vec![], vec![]));
+        assert_eq!(kinds(&scene.files.check()), (vec![], vec![]));
     }
 }

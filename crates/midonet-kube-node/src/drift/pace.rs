@@ -20,7 +20,7 @@ const FORGET: Duration = Duration::from_secs(60);
 /// So often the same thing is put back at once; from then on it takes longer each time.
 const PATIENCE: u32 = 5;
 
-/// How fast to look, so that two programs that undo each other's work do no harm. Pure.
+/// How often to detect and repair. Pure.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     broken: BTreeMap<Drift, (u32, Option<Instant>)>,
@@ -48,7 +48,7 @@ impl Pace {
     }
 
     pub(super) fn problem(&self) -> Option<Problem> {
-        // Without the number: it grows, and each would be another problem.
+        // Without the count: it grows, and each would be another problem.
         self.worst().map(|(finding, _)| {
             let problem = format!(
                 "something else on this node undoes the agent's work again and again: {}; it is repaired ever later, \

@@ -11,13 +11,13 @@ use tracing::warn;
 use crate::agent::Agent;
 use crate::problems::{Origin, Problem};
 
-/// The least time between two looks.
+/// The least time between two probes.
 const GAP: Duration = Duration::from_secs(1);
 
-/// So many times as long as the last look took there is none: with large tables of routes and rules it takes long.
+/// So many times as long as the last probe took there is none: with large tables of routes and rules it takes long.
 const REST: u32 = 1000;
 
-/// The most time between two looks.
+/// The most time between two probes.
 const LONGEST_GAP: Duration = Duration::from_secs(30);
 
 /// Asks, but never too often.
@@ -25,30 +25,30 @@ const LONGEST_GAP: Duration = Duration::from_secs(30);
 pub struct Prober {
     probe: Probe,
     next: Option<Instant>,
-    /// Whether something may have changed that was not looked at.
+    /// Whether something may have changed that was not probed.
     skipped: bool,
 }
 
 impl Prober {
-    /// When a look that came too early has to be made up for.
+    /// When a probe that was left out has to be made up for.
     pub fn wants(&self) -> Option<std::time::Instant> {
         self.next.filter(|_| self.skipped).map(Instant::into_std)
     }
 
-    /// Looks, unless it did so just before, and replaces the problems that were found then. To be called whenever
+    /// Probes, unless it did so just before, and replaces the problems that were found then. To be called whenever
     /// something may have changed, and now and then.
-    pub async fn look(&mut self, agent: &Agent) {
+    pub async fn run(&mut self, agent: &Agent) {
         let start = Instant::now();
         self.skipped = self.next.is_some_and(|next| start < next);
         if self.skipped {
             return;
         }
         let mut probe = std::mem::take(&mut self.probe);
-        let looked = agent.blocking(move |agent| {
+        let probed = agent.blocking(move |agent| {
             let found = ask(agent, &mut probe);
             Ok((probe, found))
         });
-        let found = match looked.await {
+        let found = match probed.await {
             Ok((probe, found)) => {
                 self.probe = probe;
                 found

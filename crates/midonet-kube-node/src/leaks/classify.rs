@@ -1,8 +1,8 @@
-//! What leaked, and what of it can be put right with certainty. Pure.
+//! What leaked, and what of it can be repaired with certainty. Pure.
 //!
 //! A [`Snapshot`] is not one moment: reservations are read first, then interfaces, then ports. An ADD makes
 //! them in this order and a DEL removes them in the reverse one, so a port that is alive without a reservation
-//! has really lost it, but for a DEL that begins just now: who reserves again has to look once more.
+//! has really lost it, but for a DEL that begins just now: who reserves again has to check once more.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,4 @@
-//! Looking for leaks and putting right what is certain: the edge around [`classify`].
+//! Searching for leaks and repairing what is certain: the I/O around [`classify`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -18,10 +18,10 @@ use crate::agent::Agent;
 use crate::backend::PortRecord;
 use crate::leak::{Kind, Report, owner};
 
-/// Looks again and again.
+/// Searches again and again.
 #[derive(Debug, Clone)]
 pub(super) struct Search {
-    /// The directory of reservations; or why there is none to look at.
+    /// The directory of reservations; or why there is none to read.
     directory: Result<PathBuf, String>,
     /// Since when which interface is seen without a port.
     portless: BTreeMap<u32, Instant>,
@@ -37,21 +37,21 @@ impl Search {
         Self { directory, portless: BTreeMap::new() }
     }
 
-    /// Looks once; puts right, counts and logs what is certain; the rest is the report.
-    pub(super) fn look(&mut self, agent: &Agent) -> Report {
+    /// Searches once: repairs, counts and logs what is certain; the rest is the report.
+    pub(super) fn search(&mut self, agent: &Agent) -> Report {
         let mut report =
             Report { incomplete: self.directory.clone().err().unwrap_or_default(), ..Report::default() };
-        if let Err(error) = self.try_look(agent, &mut report) {
+        if let Err(error) = self.try_search(agent, &mut report) {
             report.incomplete = format!("{error:#}");
         }
         report
     }
 
-    fn try_look(&mut self, agent: &Agent, report: &mut Report) -> Result<()> {
+    fn try_search(&mut self, agent: &Agent, report: &mut Report) -> Result<()> {
         let snapshot = self.snapshot(agent)?;
         let Classified { release, reserve, remove, leaks } = classify(&snapshot);
         if !leaks.is_empty() {
-            // Read one after the other, parts of a change may look like a leak: one that is there is seen twice.
+            // Read one after the other, parts of a change may seem a leak: one that is there is seen twice.
             let again = classify(&self.snapshot(agent)?).leaks;
             report.leaks = leaks.into_iter().filter(|leak| again.contains(leak)).collect();
         }
@@ -144,7 +144,7 @@ fn reserve_again(directory: &Path, lost: &[(IpAddr, PortRecord)], agent: &Agent)
             again.push((*address, port));
         }
     }
-    // A DEL that began after the look has by now released the port, or will give back what was just reserved.
+    // A DEL that began after the search has by now released the port, or will give back what was just reserved.
     let still = if again.is_empty() { Vec::new() } else { ports(agent) };
     again.retain(|(_, port)| !still.contains(port));
     if again.is_empty() {

@@ -97,15 +97,18 @@ fn network_message(status: backend::Status, node_name: &str) -> v1::Network {
 fn port_messages(ports: &[PortRecord]) -> Result<Vec<v1::Port>> {
     let links: HashMap<u32, plumbing::Link> =
         plumbing::link::list()?.into_iter().map(|link| (link.ifindex, link)).collect();
-    let outer: Vec<_> = ports.iter().filter_map(|port| links.get(&port.host_ifindex)).collect();
-    let inner = plumbing::link::peers(outer.iter().copied())?;
-    let inner: HashMap<u32, plumbing::Stats> =
-        outer.iter().zip(inner).filter_map(|(outer, inner)| Some((outer.ifindex, inner?.stats))).collect();
-    Ok(ports.iter().map(|port| port_message(port, inner.get(&port.host_ifindex).copied())).collect())
+    let host_sides: Vec<_> = ports.iter().filter_map(|port| links.get(&port.host_ifindex)).collect();
+    let container_sides = plumbing::link::peers(host_sides.iter().copied())?;
+    let traffic: HashMap<u32, plumbing::Stats> = host_sides
+        .iter()
+        .zip(container_sides)
+        .filter_map(|(host, container)| Some((host.ifindex, container?.stats)))
+        .collect();
+    Ok(ports.iter().map(|port| port_message(port, traffic.get(&port.host_ifindex).copied())).collect())
 }
 
-/// The traffic is the inner end's own count: the datapath hands packets to it past the outer end.
-fn port_message(port: &PortRecord, inner: Option<plumbing::Stats>) -> v1::Port {
+/// The traffic is what the container side counts: the datapath hands packets to it past the host side.
+fn port_message(port: &PortRecord, traffic: Option<plumbing::Stats>) -> v1::Port {
     v1::Port {
         namespace: port.pod().namespace.clone(),
         name: port.pod().name.clone(),
@@ -116,9 +119,9 @@ fn port_message(port: &PortRecord, inner: Option<plumbing::Stats>) -> v1::Port {
         mac: port.mac.to_string(),
         addresses: texts(&port.addresses),
         port_id: naming::pod_port_id(port.pod()).to_string(),
-        sent: inner.map(|stats| v1::Traffic { packets: stats.tx_packets, bytes: stats.tx_bytes }),
+        sent: traffic.map(|stats| v1::Traffic { packets: stats.tx_packets, bytes: stats.tx_bytes }),
         bandwidth: bandwidth(port.limits),
-        received: inner.map(|stats| v1::Traffic { packets: stats.rx_packets, bytes: stats.rx_bytes }),
+        received: traffic.map(|stats| v1::Traffic { packets: stats.rx_packets, bytes: stats.rx_bytes }),
     }
 }
 

@@ -146,7 +146,7 @@ impl Expected<'_> {
         if tc::block_program(tc::INGRESS_BLOCK)? != Some(program) {
             found.push(Drift::new("program", "the datapath's program is not in its block"));
         }
-        // One that was gone before it was looked at is not how it should be.
+        // One that was gone before it was first read is drift, too.
         let table = plumbing::nft::find()?;
         if table.is_none() || table != self.kept.masquerade {
             found.push(Drift::new("masquerade", "the nftables table inet midonet-kube is gone or changed"));

@@ -103,7 +103,7 @@ impl Ports {
         }
         let links = plumbing::link::list()?;
         let links: BTreeMap<u32, &plumbing::Link> = links.iter().map(|link| (link.ifindex, link)).collect();
-        let (outer, shaper) = (shape::limited()?, shaper(tables));
+        let (host_sides, shaper) = (shape::limited()?, shaper(tables));
         let classes = shaper.map(Shaper::classes).transpose()?.unwrap_or_default();
         let shaper = shaper
             .map(|shaper| shaper.difference(interface::SHAPER, interface::SHAPED))
@@ -119,7 +119,7 @@ impl Ports {
             let kept = |limit: Option<Limit>, queue: Option<&Queue>| {
                 limit.is_none_or(|limit| queue == Some(&self.bucket(limit).queue()))
             };
-            if !kept(ingress, outer.get(&port.host_ifindex)) {
+            if !kept(ingress, host_sides.get(&port.host_ifindex)) {
                 let what = format!("{} does not limit what Pod {} gets", port.host_ifname, port.pod());
                 found.push((port, Drift::new("limit", what)));
             }
@@ -186,7 +186,7 @@ mod tests {
     fn a_bucket_holds_the_burst_and_a_packet() {
         for (rate, burst, mtu, want) in [
             (10_000_000, 800_000, 1450, (1_250_000, 100_000)),
-            // Less than a packet, and more than there is room for.
+            // Less than a packet, and more than fits.
             (10_000_000, 8, 1450, (1_250_000, 1468)),
             (10_000_000, 8, 9000, (1_250_000, 9018)),
             (1 << 50, (1 << 31) - 2, 1450, (1 << 47, (1 << 28) - 1)),

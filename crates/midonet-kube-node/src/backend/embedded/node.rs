@@ -66,7 +66,7 @@ impl Parts {
         let overlay_ifindex = plumbing::overlay::ensure(interface::OVERLAY, OVERLAY_MAC.0, mtu, port)
             .context("cannot make the overlay device")?;
         let node = self.ensure_pair(local, mtu)?;
-        self.put_settings_right(local)?;
+        self.repair_settings(local)?;
         // Of a former podCIDR, which may be another node's by now.
         let former = plumbing::delete_other_addresses(interface::NODE, &local.node_addresses)
             .context("cannot remove former addresses of the node")?;
@@ -166,20 +166,20 @@ impl Parts {
     /// Makes the node's veth pair, or repairs what is wrong with it: connections over it live on.
     fn ensure_pair(&self, local: &Local, mtu: u32) -> Result<plumbing::veth::VethIndexes> {
         let pair = self.node_pair(local, mtu);
-        let differences = plumbing::veth::check(None, &pair).context("cannot look at the node's pair")?;
+        let differences = plumbing::veth::check(None, &pair).context("cannot read the node's veth pair")?;
         if differences.is_empty() {
-            return plumbing::veth::find(None, &pair).context("cannot look at the node's pair");
+            return plumbing::veth::find(None, &pair).context("cannot read the node's veth pair");
         }
         if let Ok(found) = plumbing::veth::find(None, &pair) {
             let repaired = plumbing::veth::repair(None, &pair);
             if repaired.is_ok() && plumbing::veth::check(None, &pair).is_ok_and(|left| left.is_empty()) {
-                info!(?differences, "repaired the node's pair");
+                info!(?differences, "repaired the node's veth pair");
                 return Ok(found);
             }
-            warn!(?differences, ?repaired, "the node's pair cannot be repaired: making it anew");
+            warn!(?differences, ?repaired, "the node's veth pair cannot be repaired: it is created again");
         }
-        plumbing::link::delete_by_name(interface::MIDO).context("cannot remove the node's old pair")?;
-        plumbing::veth::create(None, &pair).context("cannot make the node's pair")
+        plumbing::link::delete_by_name(interface::MIDO).context("cannot delete the node's old veth pair")?;
+        plumbing::veth::create(None, &pair).context("cannot create the node's veth pair")
     }
 }
 

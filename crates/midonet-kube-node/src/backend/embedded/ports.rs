@@ -179,7 +179,7 @@ impl Ports {
     fn check_link(&mut self, request: &BindRequest) -> Result<PortAlias, BindError> {
         let name = &request.host_ifname;
         let link = self.netlink.find(name).context("cannot find the interface")?;
-        // A call that was overtaken by its DEL is about one that is dead.
+        // A call that was overtaken by its DEL is about one that is retired.
         let Some(link) = link.filter(|link| !link.is_retired()) else {
             return Err(BindError::Precondition(format!("there is no interface {name} on this node")));
         };

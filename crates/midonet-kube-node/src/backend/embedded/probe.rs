@@ -1,4 +1,4 @@
-//! What the kernel is asked about this node, and which of what it says is put right here.
+//! What the kernel is asked about this node, and which of its answers are repaired here.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -34,11 +34,11 @@ impl Parts {
     }
 
     /// Writes the settings that the agent may write.
-    pub(super) fn put_settings_right(&self, local: &Local) -> Result<()> {
+    pub(super) fn repair_settings(&self, local: &Local) -> Result<()> {
         let state_dir = &self.settings.state_dir;
         for WrongSetting { setting, value, .. } in own_wrong_settings(state_dir, local)? {
             let before = sysctl::change(&setting, value)
-                .with_context(|| format!("cannot put the setting {setting} right"))?;
+                .with_context(|| format!("cannot repair the setting {setting}"))?;
             // The node's own interface goes with the network, and its settings with it.
             let before = before.filter(|_| !setting.contains(interface::NODE));
             kernel_settings::record(state_dir, before.as_slice())?;
@@ -68,12 +68,12 @@ pub fn question(
     }
 }
 
-/// The wrong settings that the agent puts right: those of its own interface; and those that make a router of others where
+/// The wrong settings that the agent repairs: those of its own interface; and those that make a router of others where
 /// it was the agent that made the node a router of that family. Where somebody else did, that one decides for which
 /// interfaces. Who switched IPv6 off at an uplink meant it: the addresses that were there are gone.
 pub(super) fn own_wrong_settings(state_dir: &Path, local: &Local) -> Result<Vec<WrongSetting>> {
     let wrong = wrong_settings(interface::NODE, local.tunnel_address, &families(&local.gateways))
-        .context("cannot look at the settings of interfaces")?;
+        .context("cannot read the settings of interfaces")?;
     if wrong.is_empty() {
         return Ok(wrong);
     }

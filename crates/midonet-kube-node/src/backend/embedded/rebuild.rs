@@ -205,10 +205,10 @@ mod tests {
     #[test]
     fn the_mac_is_the_pods_own_or_the_one_it_was_given() {
         let alias = alias("c1", "eth0");
-        let inner = |mac| Link { mac, ..Link::default() };
+        let container_side = |mac| Link { mac, ..Link::default() };
         let given = attachment_mac("c1", "eth0");
-        assert_eq!(mac_of(&alias, Some(&inner([2, 0, 0, 0, 0, 9]))), Mac([2, 0, 0, 0, 0, 9]));
-        for none in [None, Some(inner([0; 6])), Some(inner([1, 0, 0, 0, 0, 9]))] {
+        assert_eq!(mac_of(&alias, Some(&container_side([2, 0, 0, 0, 0, 9]))), Mac([2, 0, 0, 0, 0, 9]));
+        for none in [None, Some(container_side([0; 6])), Some(container_side([1, 0, 0, 0, 0, 9]))] {
             assert_eq!(mac_of(&alias, none.as_ref()), given);
         }
     }

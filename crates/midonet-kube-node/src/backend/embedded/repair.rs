@@ -89,7 +89,7 @@ impl Parts {
                 Ok(false) => warn!(
                     pod = %port.pod(),
                     "the Pods' MTU is now {mtu}, but this Pod's namespace is not to be found: it keeps its own until \
-                     it is made anew, and is told when a packet is too big"
+                     the Pod is made again, and is told when a packet is too big"
                 ),
             }
         }
