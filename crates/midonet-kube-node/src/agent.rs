@@ -8,12 +8,13 @@ use std::time::Instant;
 
 use anyhow::Result;
 use model::{Diff, Peer};
+use naming::alias::PortAlias;
 use objects::PodRef;
 use tokio::sync::watch;
 use tracing::warn;
 
 use crate::annotate::{WorkQueue, port_annotations};
-use crate::backend::{Backend, BindError, BindRequest, PortRecord};
+use crate::backend::{Backend, BindError, BindRequest, PodPort, PortRecord};
 use crate::durations::Durations;
 use crate::leak::Report;
 use crate::problems::{Origin, Problem, Problems};
@@ -264,7 +265,7 @@ impl Agent {
             bound = self.backend().bind(request);
         }
         bound?;
-        self.annotate(request);
+        self.annotate(&request.owner, request);
         Ok(())
     }
 
@@ -272,7 +273,7 @@ impl Agent {
     pub fn sweep(&self) -> bool {
         let released = self.backend().sweep();
         for port in &released {
-            self.0.annotations.cancel(port.pod());
+            self.0.annotations.cancel(&port.pod());
         }
         self.set_problems(Origin::Ports, self.backend().port_problems());
         !released.is_empty()
@@ -285,24 +286,24 @@ impl Agent {
     pub fn release(&self, host_ifname: &str, container_id: &str) -> Result<Option<PortRecord>> {
         let record = self.backend().release(host_ifname, container_id)?;
         if let Some(record) = &record {
-            self.0.annotations.cancel(record.pod());
+            self.0.annotations.cancel(&record.pod());
         }
         Ok(record)
     }
 
     /// Queues a port's annotations, unless the Pod's whole name is not known: it was annotated when it was added.
-    pub fn annotate(&self, port: &PortRecord) {
-        if !port.alias.is_whole() {
+    pub fn annotate<O>(&self, owner: &PortAlias, port: &PodPort<O>) {
+        if !owner.is_whole() {
             return;
         }
         let pod = PodRef {
-            namespace: port.pod().namespace.clone(),
-            name: port.pod().name.clone(),
-            uid: port.alias.pod_uid.clone(),
+            namespace: owner.pod.namespace.clone(),
+            name: owner.pod.name.clone(),
+            uid: owner.pod_uid.clone(),
         };
-        let annotations = port_annotations(port.pod(), port.mac, &port.addresses);
+        let annotations = port_annotations(&owner.pod, port.mac, &port.addresses);
         if let Err(error) = self.0.annotations.post(pod, annotations) {
-            warn!(pod = %port.pod(), %error, "the Pod will not be annotated");
+            warn!(pod = %owner.pod, %error, "the Pod will not be annotated");
         }
     }
 }

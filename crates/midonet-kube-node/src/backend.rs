@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use anyhow::Result;
+use cni::Attachment;
 use datapath::{Counter, Limits};
 use ipnet::IpNet;
 use model::{Changes, Local, Problem};
@@ -127,11 +128,11 @@ pub struct Network {
     pub uplink: String,
 }
 
-/// One committed port.
+/// A port of a Pod; `O` is what is known of its owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PortRecord {
+pub struct PodPort<O> {
     /// Whose it is.
-    pub alias: PortAlias,
+    pub owner: O,
     /// The interface on the node.
     pub host_ifname: String,
     /// Its index.
@@ -144,8 +145,40 @@ pub struct PortRecord {
     pub limits: Limits,
 }
 
-/// What the plugin says of a port; checked against the kernel before anything is committed.
-pub type BindRequest = PortRecord;
+/// A port that the plugin asks for; checked against the kernel before anything is committed.
+pub type BindRequest = PodPort<PortAlias>;
+
+/// A committed port.
+pub type PortRecord = PodPort<Owner>;
+
+/// The owner of a committed port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// As the plugin or the interface's alias names it.
+    Known(PortAlias),
+    /// The interface has lost its alias. The reservations of its addresses may name the attachment.
+    Unknown(Option<Attachment>),
+}
+
+impl Owner {
+    /// The owner, if it is known.
+    pub fn known(&self) -> Option<&PortAlias> {
+        match self {
+            Self::Known(owner) => Some(owner),
+            Self::Unknown(_) => None,
+        }
+    }
+
+    /// The container, if it is known.
+    pub fn container_id(&self) -> Option<&str> {
+        match self {
+            Self::Known(owner) => Some(&owner.container_id),
+            Self::Unknown(attachment) => {
+                attachment.as_ref().map(|attachment| attachment.container_id.as_str())
+            }
+        }
+    }
+}
 
 /// Why a port is not committed, or not as described.
 #[derive(Debug, thiserror::Error)]

@@ -78,7 +78,9 @@ pub async fn run(args: Config) -> Result<()> {
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     let mut grpc = tokio::spawn(grpc);
     for port in agent.backend().ports() {
-        agent.annotate(&port);
+        if let Some(owner) = port.owner.known() {
+            agent.annotate(owner, &port);
+        }
     }
 
     let result = tokio::select! {

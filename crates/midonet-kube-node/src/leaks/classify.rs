@@ -111,7 +111,7 @@ fn classify_ports(snapshot: &Snapshot, reserved: &[Reserved], classified: &mut C
             // What an interrupted write left is nobody's.
             if holders.peek().is_none_or(|reserved| reserved.container_id.is_empty()) {
                 classified.reserve.push((*address, port.clone()));
-            } else if let Some(other) = holders.find(|reserved| !is_held_by(reserved, &port.alias)) {
+            } else if let Some(other) = holders.find(|reserved| !is_held_by(reserved, &port.alias())) {
                 classified.leaks.push(Leak {
                     kind: Kind::AddressConflict,
                     object: format!("{address} of Pod {} ({})", port.pod(), port.host_ifname),

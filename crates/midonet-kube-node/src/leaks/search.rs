@@ -88,7 +88,7 @@ impl Search {
 /// A living host interface that a plugin made: its port or its alias says so, or else name and MAC address.
 fn of_a_pod(link: &Link, ports: &[PortRecord]) -> Option<Interface> {
     let port = ports.iter().find(|port| port.host_ifindex == link.ifindex);
-    let owner = PortAlias::parse(&link.alias).or_else(|| port.map(|port| port.alias.clone()));
+    let owner = PortAlias::parse(&link.alias).or_else(|| port.map(PortRecord::alias));
     let ours = interface::is_pods(&link.name) && link.mac == GATEWAY_MAC.0;
     (!link.is_retired() && (owner.is_some() || ours)).then(|| Interface {
         name: link.name.clone(),
@@ -137,7 +137,7 @@ fn give_back(directory: &Path, reservations: &[Reserved], agent: &Agent) -> Resu
 fn reserve_again(directory: &Path, lost: &[(IpAddr, PortRecord)], agent: &Agent) -> Result<()> {
     let mut again = Vec::new();
     for (address, port) in lost {
-        let reserved = ipam::reserve(directory, &owner(&port.alias), *address);
+        let reserved = ipam::reserve(directory, &owner(&port.alias()), *address);
         if reserved.with_context(|| format!("cannot reserve {address} of Pod {} again", port.pod()))? {
             agent.repairs().count(Kind::ContainerWithoutAddress.name());
             warn!(%address, pod = %port.pod(), "a Pod's address was not reserved any more: reserved again");
@@ -151,7 +151,7 @@ fn reserve_again(directory: &Path, lost: &[(IpAddr, PortRecord)], agent: &Agent)
         return Ok(());
     }
     let of_gone = |r: &Reserved| {
-        again.iter().any(|(address, port)| r.address == *address && r.owner == Some(owner(&port.alias)))
+        again.iter().any(|(address, port)| r.address == *address && r.owner == Some(owner(&port.alias())))
     };
     let mut reserved = read(directory)?;
     reserved.retain(of_gone);

@@ -9,7 +9,7 @@ use naming::{Mac, PodKey, pod_host_interface};
 use proptest::prelude::*;
 
 use super::classify::{ABANDONED, Classified, Interface, Snapshot, classify};
-use crate::backend::PortRecord;
+use crate::backend::{Owner, PortRecord};
 use crate::leak::Kind;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -59,7 +59,7 @@ fn port(ifindex: u32, container: &str, addresses: &[IpAddr]) -> PortRecord {
     let alias = alias(container);
     PortRecord {
         host_ifname: pod_host_interface(&alias.pod),
-        alias,
+        owner: Owner::Known(alias),
         host_ifindex: ifindex,
         mac: Mac([2, 0, 0, 0, 0, 1]),
         addresses: addresses.to_vec(),
@@ -298,7 +298,7 @@ fn repaired(before: &Snapshot, classified: &Classified) -> Snapshot {
     files.retain(|file| !classified.release.contains(file));
     for (address, port) in &classified.reserve {
         files.retain(|file| file.address != *address);
-        files.push(reserved(*address, &port.alias.container_id, Duration::ZERO));
+        files.push(reserved(*address, &port.alias().container_id, Duration::ZERO));
     }
     after.interfaces.retain(|interface| !classified.remove.contains(interface));
     after

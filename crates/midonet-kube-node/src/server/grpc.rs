@@ -29,7 +29,7 @@ impl NodeService {
     }
 
     fn bind(&self, request: &BindRequest) -> Result<BindPortReply, Status> {
-        let (pod, interface) = (request.pod(), &request.host_ifname);
+        let (pod, interface) = (&request.owner.pod, &request.host_ifname);
         self.agent.bind(request).map_err(|error| {
             warn!(%pod, interface, %error, "port not bound");
             status_of(&error)
@@ -122,7 +122,7 @@ fn bind_request(message: BindPortRequest) -> Result<BindRequest, Status> {
         mac: message.mac.parse().map_err(|error| Status::invalid_argument(format!("mac: {error}")))?,
         host_ifname: message.host_ifname,
         host_ifindex: message.host_ifindex,
-        alias: PortAlias {
+        owner: PortAlias {
             pod: PodKey::new(message.namespace, message.name),
             container_id: message.container_id,
             ifname: message.ifname,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use anyhow::Result;
 use datapath::{Fate, Limit, Limits};
 use model::Problem;
+use naming::alias::PortAlias;
 use nodeapi::v1;
 
 use crate::agent::{Agent, Readiness};
@@ -109,16 +110,17 @@ fn port_messages(ports: &[PortRecord]) -> Result<Vec<v1::Port>> {
 
 /// The traffic is what the container side counts: the datapath hands packets to it past the host side.
 fn port_message(port: &PortRecord, traffic: Option<plumbing::Stats>) -> v1::Port {
+    let PortAlias { pod, container_id, ifname, .. } = port.alias();
     v1::Port {
-        namespace: port.pod().namespace.clone(),
-        name: port.pod().name.clone(),
-        container_id: port.alias.container_id.clone(),
-        ifname: port.alias.ifname.clone(),
+        port_id: naming::pod_port_id(&pod).to_string(),
+        namespace: pod.namespace,
+        name: pod.name,
+        container_id,
+        ifname,
         host_ifname: port.host_ifname.clone(),
         host_ifindex: port.host_ifindex,
         mac: port.mac.to_string(),
         addresses: texts(&port.addresses),
-        port_id: naming::pod_port_id(port.pod()).to_string(),
         sent: traffic.map(|stats| v1::Traffic { packets: stats.tx_packets, bytes: stats.tx_bytes }),
         bandwidth: bandwidth(port.limits),
         received: traffic.map(|stats| v1::Traffic { packets: stats.rx_packets, bytes: stats.rx_bytes }),

@@ -71,7 +71,7 @@ impl Ports {
     }
 
     /// The limits with a class of the shaper, if they need one: that of the port before, or one that is free.
-    pub(super) fn with_class(&self, port: &PortRecord) -> Result<Limits> {
+    pub(super) fn with_class(&self, port: &BindRequest) -> Result<Limits> {
         let own =
             self.records.get(&port.host_ifname).map(|before| before.limits.class).filter(|class| *class != 0);
         let class = match (port.limits.egress, own) {
@@ -153,7 +153,7 @@ impl Ports {
         committed: Limits,
         tables: &Tables,
     ) -> Result<(), BindError> {
-        let pod = &request.alias.pod;
+        let pod = &request.owner.pod;
         if request.limits != Limits::default() && request.limits != (Limits { class: 0, ..committed }) {
             return Err(BindError::Precondition(format!(
                 "Pod {pod} has the limits {committed:?}, not {:?}",

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use atomic_file::Durability;
+use cni::Attachment;
 use naming::alias::PortAlias;
 use naming::{PodKey, interface, pod_host_interface};
 use serde_json::{Value, json};
@@ -101,6 +102,18 @@ impl Names {
             gone.remove(name);
         });
         gone.iter().for_each(|name| self.forget(name));
+    }
+
+    /// The owner of an attachment whose interface has lost its alias, if a file of the Pod is kept.
+    pub(super) fn owner_of(&self, attachment: &Attachment) -> Option<PortAlias> {
+        let whole = self.kept.values().find(|whole| whole.container_id == attachment.container_id)?;
+        Some(PortAlias {
+            pod: whole.pod.clone(),
+            container_id: attachment.container_id.clone(),
+            ifname: attachment.ifname.clone(),
+            pod_uid: whole.pod_uid.clone(),
+            network: None,
+        })
     }
 
     /// The whole record of a sandbox, of which this is what its interface's alias says.

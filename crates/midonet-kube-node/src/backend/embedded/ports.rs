@@ -13,7 +13,7 @@ use plumbing::Netlink;
 use super::names::Names;
 use super::state::Applied;
 use super::tables::Tables;
-use crate::backend::{BindError, BindRequest, PortRecord};
+use crate::backend::{BindError, BindRequest, Owner, PortRecord};
 
 /// The ports by host interface, and what is known of them.
 #[derive(Debug)]
@@ -63,7 +63,10 @@ impl Ports {
         if let Some(other) = taken {
             return Err(BindError::Taken(format!(
                 "Pod {} was given {:?}, but Pod {} has {:?}: the IPAM plugin gives addresses twice",
-                request.alias.pod, request.addresses, other.alias.pod, other.addresses
+                request.owner.pod,
+                request.addresses,
+                other.pod(),
+                other.addresses
             )));
         }
         // An older sandbox of the same Pod had another interface of the same name.
@@ -74,8 +77,15 @@ impl Ports {
             released.context("cannot release the old sandbox's port")?;
         }
         // The plugin does not say which network it is; its interface does.
-        let alias = PortAlias { network: owner.network.clone(), ..request.alias.clone() };
-        let record = PortRecord { alias, limits: self.with_class(request)?, ..request.clone() };
+        let alias = PortAlias { network: owner.network.clone(), ..request.owner.clone() };
+        let record = PortRecord {
+            owner: Owner::Known(alias.clone()),
+            host_ifname: request.host_ifname.clone(),
+            host_ifindex: request.host_ifindex,
+            mac: request.mac,
+            addresses: request.addresses.clone(),
+            limits: self.with_class(request)?,
+        };
         tables.lock().datapath.bind(&record.port(&local.pod_cidrs)).map_err(|error| match error {
             full @ datapath::Error::Full { .. } => BindError::Full(full.to_string()),
             other => BindError::Failed(other.into()),
@@ -83,10 +93,10 @@ impl Ports {
         self.lost.remove(&record.host_ifindex);
         let before = self.records.insert(record.host_ifname.clone(), record.clone());
         if let Err(error) = self.limit(&record, before.as_ref(), tables) {
-            self.release(&record.host_ifname, &record.alias.container_id, tables)?;
+            self.release(&record.host_ifname, &alias.container_id, tables)?;
             return Err(error.into());
         }
-        self.names.keep(&record.host_ifname, &record.alias, &owner);
+        self.names.keep(&record.host_ifname, &alias, &owner);
         Ok(())
     }
 
@@ -101,7 +111,7 @@ impl Ports {
         tables: &Tables,
     ) -> Result<Option<PortRecord>> {
         match self.records.get(host_ifname) {
-            Some(port) if port.alias.container_id == container_id => self.remove(host_ifname, tables),
+            Some(port) if port.owner.container_id() == Some(container_id) => self.remove(host_ifname, tables),
             _ => Ok(None),
         }
     }
@@ -130,7 +140,7 @@ impl Ports {
         let Some(port) = committed.iter().find(|port| port.ifindex == request.host_ifindex) else {
             return Err(BindError::Precondition(format!(
                 "the port of Pod {} ({}) is not in the datapath",
-                request.alias.pod, request.host_ifname
+                request.owner.pod, request.host_ifname
             )));
         };
         let sorted = |addresses: &[IpAddr]| addresses.iter().copied().collect::<BTreeSet<_>>();
@@ -139,7 +149,7 @@ impl Ports {
                 "the datapath has {} {:?} for the port of Pod {}, not {} {:?}",
                 Mac(port.mac),
                 port.addresses,
-                request.alias.pod,
+                request.owner.pod,
                 request.mac,
                 request.addresses
             )));
@@ -149,7 +159,7 @@ impl Ports {
 
     /// Validates what can be validated without the kernel.
     fn validate(request: &BindRequest, local: &Local) -> Result<(), BindError> {
-        let pod = &request.alias.pod;
+        let pod = &request.owner.pod;
         if request.addresses.is_empty() {
             return Err(BindError::Invalid(format!("Pod {pod} has no address")));
         }
@@ -184,11 +194,11 @@ impl Ports {
             return Err(BindError::Precondition(format!("there is no interface {name} on this node")));
         };
         let owner = PortAlias::parse(&link.alias);
-        let owner = owner.filter(|owner| owner.container_id == request.alias.container_id);
+        let owner = owner.filter(|owner| owner.container_id == request.owner.container_id);
         owner.filter(|_| link.ifindex == request.host_ifindex).ok_or_else(|| {
             BindError::Precondition(format!(
                 "interface {name} has the ifindex {} and the alias \"{}\": it is not the one of Pod {}, container {}",
-                link.ifindex, link.alias, request.alias.pod, request.alias.container_id
+                link.ifindex, link.alias, request.owner.pod, request.owner.container_id
             ))
         })
     }
@@ -208,7 +218,7 @@ impl Ports {
                 let remedy = format!("delete the Pod: it gets other addresses ({})", port.host_ifname);
                 problems.push(Problem::new("pod_address", object(), problem, remedy));
             }
-            if !port.knows_owner() {
+            if port.owner.known().is_none() {
                 let problem = format!(
                     "somebody changed the alias of interface {} ({:?}) while no agent ran: it has its network, but \
                      nobody knows whose it is",

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::ports::Ports;
 use super::tables::Tables;
-use crate::backend::PortRecord;
+use crate::backend::{Owner, PortRecord};
 use crate::leak;
 use crate::repairs::Repairs;
 
@@ -134,7 +134,7 @@ impl Ports {
         let port =
             Port { ifindex: link.ifindex, mac: mac.0, addresses, role: Role::Pod, limits: Limits::default() };
         tables.lock().datapath.bind(&port).map_err(|error| error.to_string())?;
-        Ok(PortRecord::of(link, alias, port))
+        Ok(PortRecord::of(link, Owner::Known(alias), port))
     }
 }
 

@@ -12,9 +12,9 @@ use naming::{GATEWAY_MAC, Mac, PodKey, interface};
 use plumbing::{Link, tc};
 
 use super::names::Names;
-use crate::backend::PortRecord;
+use crate::backend::{Owner, PortRecord};
 
-/// Stands for what nobody knows of a port. No namespace of Kubernetes has this name.
+/// Stands for what is not known of an owner. No namespace of Kubernetes has this name.
 const UNKNOWN: &str = "?";
 
 impl PortRecord {
@@ -39,24 +39,27 @@ impl PortRecord {
     /// A committed port that an earlier agent left. Of one whose interface does not tell whose it is, the reservations may
     /// know the container.
     pub(super) fn restored(link: &Link, port: Port, reserved: &[Reserved], names: &Names) -> Self {
-        let alias = PortAlias::parse(&link.alias).unwrap_or_else(|| {
-            let owner =
-                reserved.iter().find(|r| port.addresses.contains(&r.address)).and_then(|r| r.owner.clone());
-            let (container_id, ifname) =
-                owner.map_or((UNKNOWN.into(), UNKNOWN.into()), |owner| (owner.container_id, owner.ifname));
-            let pod = PodKey::new(UNKNOWN, format!("{}~", link.name));
-            PortAlias { pod, container_id, ifname, pod_uid: None, network: None }
-        });
-        Self::of(link, names.complete(alias), port)
+        let owner = match PortAlias::parse(&link.alias) {
+            Some(alias) => Owner::Known(names.complete(alias)),
+            None => {
+                let reserved = reserved.iter().find(|r| port.addresses.contains(&r.address));
+                let attachment = reserved.and_then(|r| r.owner.clone());
+                match attachment.as_ref().and_then(|attachment| names.owner_of(attachment)) {
+                    Some(owner) => Owner::Known(owner),
+                    None => Owner::Unknown(attachment),
+                }
+            }
+        };
+        Self::of(link, owner, port)
     }
 
-    /// A committed port of an interface whose owner is known.
-    pub(super) fn of(link: &Link, alias: PortAlias, port: Port) -> Self {
-        let known = alias.is_whole() && alias.pod.namespace != UNKNOWN;
+    /// A committed port of an interface.
+    pub(super) fn of(link: &Link, owner: Owner, port: Port) -> Self {
+        let whole = owner.known().filter(|owner| owner.is_whole());
         Self {
             // Somebody may have renamed it.
-            host_ifname: if known { interface::for_pod(&alias.pod) } else { link.name.clone() },
-            alias,
+            host_ifname: whole.map_or_else(|| link.name.clone(), |owner| interface::for_pod(&owner.pod)),
+            owner,
             host_ifindex: link.ifindex,
             mac: Mac(port.mac),
             addresses: port.addresses,
@@ -64,14 +67,23 @@ impl PortRecord {
         }
     }
 
-    /// Whether anything says whose it is.
-    pub(super) fn knows_owner(&self) -> bool {
-        self.alias.pod.namespace != UNKNOWN
+    /// The owner in words: for logs, for status, and for reservations, which need an owner. What is not known of it has
+    /// a name that no Pod and no container has.
+    pub fn alias(&self) -> PortAlias {
+        let attachment = match &self.owner {
+            Owner::Known(owner) => return owner.clone(),
+            Owner::Unknown(attachment) => attachment.clone(),
+        };
+        let (container_id, ifname) = attachment.map_or((UNKNOWN.into(), UNKNOWN.into()), |attachment| {
+            (attachment.container_id, attachment.ifname)
+        });
+        let pod = PodKey::new(UNKNOWN, format!("{}~", self.host_ifname));
+        PortAlias { pod, container_id, ifname, pod_uid: None, network: None }
     }
 
-    /// The Pod.
-    pub fn pod(&self) -> &PodKey {
-        &self.alias.pod
+    /// The Pod in words.
+    pub fn pod(&self) -> PodKey {
+        self.alias().pod
     }
 }
 
@@ -89,8 +101,9 @@ pub(super) fn changed(port: &PortRecord, link: &Link) -> impl Iterator<Item = &'
 
 /// It may say more than the record does: a network's name, or less of a long Pod's name.
 pub(super) fn lost_alias(port: &PortRecord, link: &Link) -> bool {
-    port.knows_owner()
-        && PortAlias::parse(&link.alias).is_none_or(|alias| alias.container_id != port.alias.container_id)
+    port.owner.known().is_some_and(|owner| {
+        PortAlias::parse(&link.alias).is_none_or(|alias| alias.container_id != owner.container_id)
+    })
 }
 
 /// Whether both are the same port; the order of addresses does not count.

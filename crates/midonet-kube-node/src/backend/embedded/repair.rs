@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use ipnet::IpNet;
 use model::Problem;
 use naming::GATEWAY_MAC;
+use naming::alias::PortAlias;
 use plumbing::veth::HostSide;
 use plumbing::{Link, tc};
 use tracing::warn;
@@ -37,7 +38,7 @@ impl Parts {
                     ifindex: link.ifindex,
                     name: port.host_ifname.clone(),
                     mac: GATEWAY_MAC.0,
-                    alias: lost_alias(port, link).then(|| port.alias.encode()),
+                    alias: port.owner.known().filter(|_| lost_alias(port, link)).map(PortAlias::encode),
                 };
                 self.one(port, || plumbing::veth::repair_host_side(&wanted).map_err(Into::into));
             }
