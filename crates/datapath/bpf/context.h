@@ -16,8 +16,8 @@ union l4hdr {
 };
 
 /*
- * Stages are functions of the packet, the configuration and this. The first two are pointers that the verifier
- * knows; in memory that a global function gets they would be numbers to it, so they are no members.
+ * Stages are functions of the packet, the configuration and this. The first two are no members of it: a pointer in
+ * memory that a global function gets is a mere number to the verifier, before and after the call.
  */
 struct context {
 	struct address saddr; /* as in the maps */

@@ -151,7 +151,7 @@ INLINE bool has_flows(__u32 kind)
 
 /*
  * Records what a Pod outside this node's podCIDRs sends to the node or out of the cluster: answers to it are then told
- * from packets to who has its address now, on another node. Nothing goes another way because of it.
+ * from packets to who has its address now, on another node. No packet takes another path because of it.
  */
 NOINLINE int record_outside(struct __sk_buff *skb, const struct context *ctx)
 {

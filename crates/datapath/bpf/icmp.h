@@ -2,8 +2,8 @@
 /*
  * ICMP errors from the gateway (RFC 792, RFC 1812 4.3.2; RFC 4443), and its answer to a ping.
  *
- * An error is made out of the packet it is about: cut to what is quoted, and new headers put in
- * front. A caller gives type and code as one number.
+ * An error is made out of the packet it is about: the packet is cut to what is quoted, and new headers are put in
+ * front. Type and code are one number, ICMP_ERROR.
  */
 #pragma once
 #include "answer.h"
@@ -78,7 +78,7 @@ NOINLINE bool within_limit(struct __sk_buff *skb, const struct config *cfg, cons
 	return true;
 }
 
-/* Cuts the frame to what is quoted, word by word, and makes room for new headers behind the MACs. */
+/* Cuts the frame to what is quoted, word by word, and inserts space for new headers behind the MACs. */
 INLINE bool quote(struct __sk_buff *skb, __u32 limit, __u32 headers)
 {
 	__u32 size = skb->len - ETH_HLEN;

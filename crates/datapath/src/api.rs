@@ -119,7 +119,7 @@ impl Datapath {
         classifier(&self.ebpf, FROM_OVERLAY)
     }
 
-    /// The program that removes VXLAN headers, in the same way for the interfaces that carry the tunnels.
+    /// The program that removes VXLAN headers, likewise for the interfaces that carry the tunnels.
     ///
     /// # Errors
     ///

@@ -6,7 +6,7 @@ use crate::layout;
 /// How fast a Pod may be, seen from the Pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Limits {
-    /// Of what it gets, which queues at its outer end.
+    /// Of what it gets, which queues at the host side of its veth pair.
     pub ingress: Option<Limit>,
     /// Of what it sends, which queues in the shaper.
     pub egress: Option<Limit>,
@@ -14,13 +14,13 @@ pub struct Limits {
     pub class: u32,
 }
 
-/// A pair of interfaces, one end of which has a queueing discipline with a class for each Pod that may not send
+/// A veth pair, one end of which has a queueing discipline with a class for each Pod that may not send
 /// as fast as it likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shaper {
     /// Where packets are sent into it, and queue.
     pub entry: u32,
-    /// Where they come out: one more door of the datapath.
+    /// Where they come out: one more hook of the datapath.
     pub exit: u32,
 }
 

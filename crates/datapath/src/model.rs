@@ -16,7 +16,7 @@ pub struct Options {
     pub max_endpoints: u32,
     /// How many routes (two per node and family are plenty) there may be: `--max-nodes`.
     pub max_routes: u32,
-    /// The kernel's number of the program in the shared block, if there is one. Should its maps be pinned nowhere any
+    /// The kernel's id of the program in the shared block, if there is one. Should its maps be pinned nowhere any
     /// more, they are found by it.
     pub at_work: Option<u32>,
 }
@@ -26,7 +26,7 @@ pub struct Options {
 pub struct NodeConfig {
     /// The gateway's address, podCIDR + 1: one of each family that the node has.
     pub gateways: Vec<IpAddr>,
-    /// The MAC of every veth's outer end, for which the network answers ARP and NDP.
+    /// The MAC of the host side of every veth pair, for which the network answers ARP and NDP.
     pub gateway_mac: [u8; 6],
     /// The MAC to which packets inside the tunnel are addressed: that of `midokube-vxlan` everywhere.
     pub overlay_mac: [u8; 6],
@@ -156,9 +156,9 @@ pub enum Role {
 /// Something with addresses behind an interface of the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
-    /// The interface where its packets come in: a Pod's outer end, or `midokube-mido`.
+    /// The interface where its packets come in: the host side of a Pod's veth pair, or `midokube-mido`.
     pub ifindex: u32,
-    /// Its own MAC, that of the inner end.
+    /// Its own MAC, that of the container side.
     pub mac: [u8; 6],
     /// Its addresses: at least one, at most four.
     pub addresses: Vec<IpAddr>,
@@ -315,7 +315,7 @@ impl Fate {
     }
 }
 
-/// How many packets ended in one way since the datapath was first set up.
+/// How many packets ended under one reason since the datapath was first set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counter {
     /// A word for it, such as `overlay_out`; in metrics and on the command line.

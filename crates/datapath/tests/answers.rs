@@ -21,7 +21,7 @@ fn flood(node: &Node, ifindex: u32, mac: [u8; 6], packet: &Ip, answered: &str) -
     let program = node.program("from_endpoint");
     let frame = packet.frame(GATEWAY_MAC, mac);
     let limited = (0..100_000).position(|_| {
-        let verdict = node.judge(&program, ifindex, 0, &frame);
+        let verdict = node.process(&program, ifindex, 0, &frame);
         assert!([answered, "icmp_limited"].contains(&verdict.reason), "{verdict:?}");
         let dropped = verdict.reason == "icmp_limited";
         assert_eq!(verdict.action, if dropped { TC_ACT_SHOT } else { TC_ACT_REDIRECT });
@@ -31,7 +31,7 @@ fn flood(node: &Node, ifindex: u32, mac: [u8; 6], packet: &Ip, answered: &str) -
 }
 
 fn sent(node: &Node, ifindex: u32, mac: [u8; 6], packet: &Ip) -> &'static str {
-    node.judge(&node.program("from_endpoint"), ifindex, 0, &packet.frame(GATEWAY_MAC, mac)).reason
+    node.process(&node.program("from_endpoint"), ifindex, 0, &packet.frame(GATEWAY_MAC, mac)).reason
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_flood_is_answered_in_measure_and_keeps_nobody_else_from_answers() {
                 let frame = packet.frame(GATEWAY_MAC, A_MAC);
                 let program = node.program("from_endpoint");
                 let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
-                while node.judge(&program, node.a, 0, &frame).reason != reason {
+                while node.process(&program, node.a, 0, &frame).reason != reason {
                     assert!(std::time::Instant::now() < end, "no answer any more");
                     std::thread::sleep(std::time::Duration::from_millis(10));
                 }

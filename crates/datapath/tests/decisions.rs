@@ -37,7 +37,7 @@ impl Case {
     }
 
     fn check(&self, node: &Node, program: &aya::programs::SchedClassifier) {
-        let verdict = node.judge(program, self.ifindex, self.gso_size, &self.frame);
+        let verdict = node.process(program, self.ifindex, self.gso_size, &self.frame);
         assert_eq!(verdict.reason, self.reason, "{}: {verdict:02x?}", self.name);
         match &self.expected {
             None => assert_eq!(verdict.action, TC_ACT_SHOT, "{}", self.name),
@@ -525,7 +525,7 @@ fn nothing_passes_before_the_configuration() {
     });
 }
 
-/// Not faster than they may: packets of such a Pod are judged when they come out of the shaper.
+/// Not faster than they may: packets of such a Pod are processed when they come out of the shaper.
 #[test]
 fn what_a_limited_pod_sends_goes_through_the_shaper_first() {
     sandbox(|bpffs| {

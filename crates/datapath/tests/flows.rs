@@ -78,7 +78,7 @@ impl Scene {
     }
 
     fn endpoint(&self, ifindex: u32, mac: [u8; 6], packet: &Ip) -> Verdict {
-        self.node.judge(&self.node.program("from_endpoint"), ifindex, 0, &packet.frame(GATEWAY_MAC, mac))
+        self.node.process(&self.node.program("from_endpoint"), ifindex, 0, &packet.frame(GATEWAY_MAC, mac))
     }
 
     /// What becomes of a packet that the node's stack forwards.
@@ -104,10 +104,10 @@ impl Scene {
         verdict.reason
     }
 
-    /// The same of one that another node sent, as both ways out of the tunnel have it.
+    /// The same of one that another node sent, as both paths out of the tunnel have it.
     fn sent_from_remote(&mut self, packet: &Ip) -> bool {
         let inner = packet.frame(OVERLAY_MAC, GATEWAY_MAC);
-        let by_device = self.overlay.judge(&self.node, PEER, VNI, &inner);
+        let by_device = self.overlay.process(&self.node, PEER, VNI, &inner);
         let outer = tunnel(PEER, VNI, &inner).frame(UPLINK_MAC, PEER_MAC);
         let (direct, counted) = self.node.run(&self.node.program("from_uplink"), self.uplink, 0, &outer);
         assert_eq!(by_device.frame, direct.frame);
@@ -214,7 +214,7 @@ fn errors_follow_what_they_are_about() {
             assert_eq!(scene.sent_from_b(&unreachable(f.b, &behind_options(&request(f.b)))), "via_node");
             assert!(scene.sent_from_remote(&unreachable(f.remote, &request(f.remote))));
             let gateway = Ip { source: f.remote, ..unreachable(f.gateway, &request(f.remote)) };
-            assert!(scene.sent_from_remote(&gateway), "from somebody on the way");
+            assert!(scene.sent_from_remote(&gateway), "from somebody on the path");
             let other = with_ports(UDP, (f.a, 40_000), (f.b, 54));
             assert_eq!(scene.sent_from_b(&unreachable(f.b, &other)), "local");
             // What quotes less than a header, or no IP packet. One without ports goes with the fragments.
@@ -370,7 +370,7 @@ fn programs_and_model_agree() {
             if random.index(4) == 0 && from.is_ipv6() {
                 packet = behind_options(&packet);
             }
-            // An error about it goes the other way.
+            // An error about it goes in the other direction.
             let error = random.index(4) == 0 && part != Part::Later;
             let (sender, receiver) = if error { (to, from) } else { (from, to) };
             let sent = if error { unreachable(sender, &packet) } else { packet };

@@ -14,7 +14,7 @@ mod support;
 use aya::programs::SchedClassifier;
 use datapath::Datapath;
 
-/// The kernel refuses a program at a million. Other kernels and compilers need other numbers: there is room for that.
+/// The kernel refuses a program at a million. Other kernels and compilers need other numbers: the limit leaves space for that.
 const MOST: u32 = 250_000;
 
 #[test]

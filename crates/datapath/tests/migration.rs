@@ -17,6 +17,7 @@ use aya::maps::MapInfo;
 use datapath::{Datapath, Error, Limit, Limits, Options, Port};
 use support::hook::{Hook, put};
 use support::*;
+use testkit::packet;
 
 #[test]
 fn other_sizes_migrate_everything() {
@@ -28,7 +29,7 @@ fn other_sizes_migrate_everything() {
             hook.attach_overlay(bpffs, &mut node.datapath, "over").unwrap();
             hook.attach_uplinks(bpffs, &mut node.datapath, &["other"]).unwrap();
             let frame = packet::udp(families()[0].a, families()[0].b, b"x").frame(GATEWAY_MAC, A_MAC);
-            node.judge(&node.program("from_endpoint"), node.a, 0, &frame);
+            node.process(&node.program("from_endpoint"), node.a, 0, &frame);
             let (peer, peer6) = (PEER.parse().unwrap(), PEER6.parse().unwrap());
             node.datapath.set_node(peer, Some(peer)).unwrap();
             node.datapath.set_node(peer6, None).unwrap();
@@ -176,7 +177,7 @@ fn the_maps_of_a_build_before_versions_are_used_on() {
                 put(bpffs, node.datapath.endpoint_program().unwrap(), "pod-a");
                 let at_work = Some(node.datapath.endpoint_program().unwrap().id);
                 let frame = packet::udp(families()[0].a, families()[0].b, b"x").frame(GATEWAY_MAC, A_MAC);
-                node.judge(&node.program("from_endpoint"), node.a, 0, &frame);
+                node.process(&node.program("from_endpoint"), node.a, 0, &frame);
                 let before = map_ids(&options);
                 let attached = [hook.attached("over"), hook.attached("other")];
                 let old = node.datapath;

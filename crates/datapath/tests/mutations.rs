@@ -54,7 +54,7 @@ fn frames() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn every_frame_ends_in_one_way() {
+fn every_frame_ends_under_one_counter() {
     sandbox(|bpffs| {
         let node = Node::new(bpffs);
         let endpoint = node.program("from_endpoint");
@@ -71,7 +71,7 @@ fn every_frame_ends_in_one_way() {
                 2 => (&endpoint, node.config.mido_ifindex),
                 _ => (&endpoint, node.a),
             };
-            let verdict = node.judge(program, ifindex, 0, &frame);
+            let verdict = node.process(program, ifindex, 0, &frame);
             let reason = reasons.iter().find(|reason| reason.name == verdict.reason).unwrap();
             let lost = reason.fate != datapath::Fate::Forward;
             // An error is sent about some packets that are lost.

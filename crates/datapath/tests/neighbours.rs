@@ -14,7 +14,7 @@ mod support;
 use std::net::IpAddr;
 
 use support::*;
-use testkit::packet::*;
+use testkit::packet::{self, *};
 
 const BROADCAST: [u8; 6] = [0xff; 6];
 const NONE: [u8; 6] = [0; 6];
@@ -36,7 +36,7 @@ fn arp() {
                     let pad = |frame: Vec<u8>| [frame, vec![0; padding]].concat();
                     let question = pad(frame(destination, mac, request(mac, sender, f.gateway)));
                     let reply = packet::arp(2, GATEWAY_MAC, f.gateway, mac, sender);
-                    let verdict = node.judge(&program, ifindex, 0, &question);
+                    let verdict = node.process(&program, ifindex, 0, &question);
                     assert_eq!((verdict.action, verdict.reason), (TC_ACT_REDIRECT, "arp_reply"));
                     assert_eq!(verdict.frame, pad(frame(mac, GATEWAY_MAC, reply)));
                 }
@@ -100,7 +100,7 @@ fn arp() {
             ("hardware size", node.a, changed(4), "malformed"),
             ("protocol size", node.a, changed(5), "malformed"),
         ] {
-            let verdict = node.judge(&program, ifindex, 0, &question);
+            let verdict = node.process(&program, ifindex, 0, &question);
             assert_eq!((verdict.action, verdict.reason), (TC_ACT_SHOT, reason), "{name}");
         }
     });
@@ -142,7 +142,8 @@ fn neighbour_discovery() {
                             f.gateway,
                             &link_layer_option(2, GATEWAY_MAC),
                         );
-                        let verdict = node.judge(&program, ifindex, 0, &question.frame(destination_mac, mac));
+                        let verdict =
+                            node.process(&program, ifindex, 0, &question.frame(destination_mac, mac));
                         assert_eq!((verdict.action, verdict.reason), (TC_ACT_REDIRECT, "ndp_reply"));
                         assert_eq!(verdict.frame, answer.frame(mac, GATEWAY_MAC), "{:02x?}", verdict.frame);
                     }
@@ -228,7 +229,7 @@ fn neighbour_discovery() {
             from_a("option beyond the end", ask(f.a, f.gateway, &[1, 2, 2, 0, 0, 0, 0, 0xaa]), "malformed"),
             from_a("too many options", ask(f.a, f.gateway, &nonce.repeat(9)), "malformed"),
         ] {
-            let verdict = node.judge(&program, ifindex, 0, &question);
+            let verdict = node.process(&program, ifindex, 0, &question);
             assert_eq!((verdict.action, verdict.reason), (TC_ACT_SHOT, reason), "{name}");
         }
     });

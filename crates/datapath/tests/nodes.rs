@@ -51,10 +51,10 @@ impl Scene {
         Self { overlay: Overlay::new(&node, env!("DATAPATH_TUNNEL_OBJECT")), node, uplink }
     }
 
-    /// What becomes of a packet that came through a tunnel, by each way that there is for that outer source.
+    /// What becomes of a packet that came through a tunnel, by each path that there is for that outer source.
     fn received(&mut self, outer: &str, packet: &Ip) -> (Vec<&'static str>, Vec<u8>) {
         let inner = packet.frame(OVERLAY_MAC, GATEWAY_MAC);
-        let verdict = self.overlay.judge(&self.node, outer, VNI, &inner);
+        let verdict = self.overlay.process(&self.node, outer, VNI, &inner);
         let mut reasons = vec![verdict.reason];
         if ip(outer).is_ipv4() {
             let frame = tunnel(outer, VNI, &inner).frame(UPLINK_MAC, PEER_MAC);
@@ -83,7 +83,7 @@ impl Scene {
 
     fn sent(&self, packet: &Ip) -> &'static str {
         let frame = packet.frame(GATEWAY_MAC, A_MAC);
-        self.node.judge(&self.node.program("from_endpoint"), self.node.a, 0, &frame).reason
+        self.node.process(&self.node.program("from_endpoint"), self.node.a, 0, &frame).reason
     }
 }
 

@@ -43,7 +43,7 @@ impl Scene {
 
     fn from(&self, ifindex: u32, mac: [u8; 6], packet: &Ip) -> Verdict {
         let program = self.node.program("from_endpoint");
-        self.node.judge(&program, ifindex, 0, &packet.frame(GATEWAY_MAC, mac))
+        self.node.process(&program, ifindex, 0, &packet.frame(GATEWAY_MAC, mac))
     }
 
     fn stale_sends(&self, packet: &Ip) -> &'static str {
@@ -69,7 +69,7 @@ fn a_range_that_another_node_has_now_is_that_nodes() {
             assert_eq!(a(&udp(f.a, f.remote, b"x")), "direct_out");
             assert_eq!(scene.node_sends(&udp(f.node, f.remote, b"x")), "direct_out");
             let inner = udp(f.remote, f.a, b"from there").frame(OVERLAY_MAC, GATEWAY_MAC);
-            let by_device = scene.overlay.judge(&scene.node, PEER, VNI, &inner);
+            let by_device = scene.overlay.process(&scene.node, PEER, VNI, &inner);
             assert_eq!((by_device.reason, &by_device.frame[..6]), ("overlay_in", &A_MAC[..]));
             let outer = tunnel(PEER, VNI, &inner).frame(UPLINK_MAC, PEER_MAC);
             let (_, counted) = scene.node.run(&scene.node.program("from_uplink"), scene.uplink, 0, &outer);
@@ -96,7 +96,7 @@ fn a_range_that_another_node_has_now_is_that_nodes() {
                 let error = icmp(f.external, f.remote, kind, code, [0; 4], &quoted.bytes());
                 assert_eq!(scene.node_sends(&error), "local", "an error about what it sent");
             }
-            // What others send is not recorded, and its own flows make no packet between Pods take another way.
+            // What others send is not recorded, and its own flows make no packet between Pods take another path.
             assert_eq!(scene.stale_sends(&udp(f.b, f.external, b"forged")), "source_ip");
             let a = |packet: &Ip| scene.from(scene.node.a, A_MAC, packet).reason;
             assert_eq!(a(&udp(f.a, f.b, b"x")), "local");
@@ -139,19 +139,19 @@ fn its_former_gateway_is_still_answered_for() {
         let gateway = "10.1.9.1".parse().unwrap();
         let request =
             |target| ethernet(BROADCAST, C_MAC, 0x0806, &arp(1, C_MAC, v4.unserved, [0; 6], target));
-        let verdict = scene.node.judge(&program, scene.stale, 0, &request(gateway));
+        let verdict = scene.node.process(&program, scene.stale, 0, &request(gateway));
         let reply = arp(2, GATEWAY_MAC, gateway, C_MAC, v4.unserved);
         assert_eq!(verdict.reason, "arp_reply");
         assert_eq!(verdict.frame, ethernet(C_MAC, GATEWAY_MAC, 0x0806, &reply));
-        let own = scene.node.judge(&program, scene.stale, 0, &request(v4.unserved));
+        let own = scene.node.process(&program, scene.stale, 0, &request(v4.unserved));
         assert_eq!(own.reason, "arp_other", "its own address is its own");
 
         let gateway = "fd01:0:0:9::1".parse().unwrap();
         let ask = |target| neighbour(135, 0, v6.unserved, gateway, target, &[]).frame(GATEWAY_MAC, C_MAC);
-        let verdict = scene.node.judge(&program, scene.stale, 0, &ask(gateway));
+        let verdict = scene.node.process(&program, scene.stale, 0, &ask(gateway));
         let option = link_layer_option(2, GATEWAY_MAC);
         let answer = neighbour(136, 0xe000_0000, gateway, v6.unserved, gateway, &option);
         assert_eq!((verdict.reason, verdict.frame), ("ndp_reply", answer.frame(C_MAC, GATEWAY_MAC)));
-        assert_eq!(scene.node.judge(&program, scene.stale, 0, &ask(v6.unserved)).reason, "ndp_other");
+        assert_eq!(scene.node.process(&program, scene.stale, 0, &ask(v6.unserved)).reason, "ndp_other");
     });
 }

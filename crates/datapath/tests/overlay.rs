@@ -27,7 +27,7 @@ fn packets_of_other_nodes_are_delivered_as_they_are() {
                     for hops in [64, 1] {
                         let packet = Ip { hops, ..tcp(source, destination, b"hello") };
                         let frame = packet.frame(OVERLAY_MAC, GATEWAY_MAC);
-                        let verdict = overlay.judge(&node, peer, VNI, &frame);
+                        let verdict = overlay.process(&node, peer, VNI, &frame);
                         assert_eq!((verdict.action, verdict.reason), (TC_ACT_REDIRECT, "overlay_in"));
                         assert_eq!(verdict.frame, packet.frame(mac, GATEWAY_MAC));
                     }
@@ -65,7 +65,7 @@ fn everything_else_is_dropped() {
             for (name, peer, vni, frame, reason) in [
                 ("another node's packet", "198.51.100.8", VNI, frame(&good), "overlay_peer"),
                 ("from a node of the other family", PEER6, VNI, frame(&good), "overlay_peer"),
-                ("and the other way", PEER, VNI, from(f.remote6), "overlay_peer"),
+                ("and the other family", PEER, VNI, from(f.remote6), "overlay_peer"),
                 ("another IPv6 node's packet", "2001:db8:1::8", VNI, from(f.remote6), "overlay_peer"),
                 ("another network", PEER, VNI + 1, frame(&good), "overlay_vni"),
                 ("no network", PEER, 0, frame(&good), "overlay_vni"),
@@ -85,12 +85,12 @@ fn everything_else_is_dropped() {
                 ("broken", PEER, VNI, version, "malformed"),
                 ("ARP", PEER, VNI, ethernet([0xff; 6], OVERLAY_MAC, 0x0806, &[0; 28]), "ethertype"),
             ] {
-                let verdict = overlay.judge(&node, peer, vni, &frame);
+                let verdict = overlay.process(&node, peer, vni, &frame);
                 assert_eq!((verdict.action, verdict.reason), (TC_ACT_SHOT, reason), "{name}");
             }
             // Not out of a tunnel at all.
             let verdict =
-                node.judge(&node.program("from_overlay"), node.config.overlay_ifindex, 0, &frame(&good));
+                node.process(&node.program("from_overlay"), node.config.overlay_ifindex, 0, &frame(&good));
             assert_eq!((verdict.action, verdict.reason), (TC_ACT_SHOT, "overlay_peer"));
         }
     });

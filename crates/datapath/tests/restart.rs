@@ -18,13 +18,14 @@ use aya::programs::tc::SchedClassifier;
 use datapath::{Datapath, Error, Options};
 use support::hook::{Hook, put};
 use support::*;
+use testkit::packet;
 
 #[test]
 fn ports_routes_and_counters_outlive_the_agent() {
     sandbox(|bpffs| {
         let node = Node::new(bpffs);
         let frame = packet::udp(families()[0].a, families()[0].b, b"x").frame(GATEWAY_MAC, A_MAC);
-        node.judge(&node.program("from_endpoint"), node.a, 0, &frame);
+        node.process(&node.program("from_endpoint"), node.a, 0, &frame);
         let (ports, routes) = (node.datapath.ports().unwrap(), node.datapath.routes().unwrap());
         assert_eq!((ports.len(), routes.len()), (3, 8));
         let counters = node.datapath.counters().unwrap();
@@ -170,7 +171,7 @@ fn finds_everything(bpffs: &Path, hook: Hook, new_options: &Options, lose_pins: 
     put(bpffs, node.datapath.endpoint_program().unwrap(), "pod-a");
     let at_work = Some(node.datapath.endpoint_program().unwrap().id);
     let frame = packet::udp(families()[0].a, families()[0].b, b"x").frame(GATEWAY_MAC, A_MAC);
-    node.judge(&node.program("from_endpoint"), node.a, 0, &frame);
+    node.process(&node.program("from_endpoint"), node.a, 0, &frame);
     let old = node.datapath;
     let (ports, routes, counters) = (old.ports().unwrap(), old.routes().unwrap(), old.counters().unwrap());
     drop(old);

@@ -16,6 +16,7 @@ use std::net::IpAddr;
 
 use datapath::{Datapath, Error, Options, Port, Route};
 use support::*;
+use testkit::packet;
 
 #[test]
 fn binding_replaces_and_releasing_removes() {
@@ -88,14 +89,14 @@ fn what_is_released_passes_no_more() {
         let program = node.program("from_endpoint");
         for f in families() {
             let to_b = packet::udp(f.a, f.b, b"x").frame(GATEWAY_MAC, A_MAC);
-            assert_eq!(node.judge(&program, node.a, 0, &to_b).reason, "local");
+            assert_eq!(node.process(&program, node.a, 0, &to_b).reason, "local");
         }
         let a = Port { mac: A_MAC, addresses: vec![families()[1].a], ..port(node.a, &[]) };
         node.datapath.bind(&a).unwrap();
         let reasons = |node: &Node| {
             families().map(|f| {
                 let frame = packet::udp(f.a, f.b, b"x").frame(GATEWAY_MAC, A_MAC);
-                node.judge(&program, node.a, 0, &frame).reason
+                node.process(&program, node.a, 0, &frame).reason
             })
         };
         assert_eq!(reasons(&node), ["source_ip", "local"]);

@@ -255,7 +255,7 @@ fn connected(bpffs: &Path, underlay: [&str; 2], direct: [bool; 2]) -> [RealNode;
     nodes
 }
 
-/// Every kind of packet through the tunnel, both ways.
+/// Every kind of packet through the tunnel, in both directions.
 fn talk([left, right]: &[RealNode; 2], underlay_is_ipv4: bool) {
     let fates = || (left.fates(), right.fates());
     for family in [0, 1] {
@@ -377,7 +377,7 @@ fn an_uplink_without_offloads_gets_whole_packets() {
     });
 }
 
-/// When there is no plain route, the device finds its way: here over another router.
+/// When there is no plain route, the device finds a path: here over another router.
 #[test]
 fn the_next_hop_can_be_a_router() {
     sandbox(|bpffs| {

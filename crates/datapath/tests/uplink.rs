@@ -33,7 +33,7 @@ fn packets_to_other_nodes_leave_with_their_header() {
             let dont = Ip { fragment: DONT_FRAGMENT, ..tcp(f.a, f.remote, b"whole") };
             for packet in [udp(f.a, f.remote, &[0; 900]), tcp(f.a, f.remote, b""), dont] {
                 let frame = packet.frame(GATEWAY_MAC, A_MAC);
-                let verdict = node.judge(&program, node.a, 0, &frame);
+                let verdict = node.process(&program, node.a, 0, &frame);
                 assert_eq!((verdict.action, verdict.reason), (TC_ACT_REDIRECT, "direct_out"));
                 let inner = Ip { hops: 63, ..packet }.frame(OVERLAY_MAC, GATEWAY_MAC);
                 let mut outer = tunnel(PEER, VNI, &inner);
@@ -66,7 +66,7 @@ fn the_outer_header_carries_the_congestion_bits() {
                     frame[14] = 0x6b;
                     frame[15] = 0x80 | bits << 4;
                 }
-                let verdict = node.judge(&program, node.a, 0, &frame);
+                let verdict = node.process(&program, node.a, 0, &frame);
                 assert_eq!((verdict.reason, verdict.frame[15]), ("direct_out", bits));
             }
         }
@@ -80,7 +80,7 @@ fn what_is_not_plain_is_left_to_the_device() {
         let program = node.program("from_endpoint");
         let sent = |node: &Node, packet: &Ip, gso_size| {
             let frame = packet.frame(GATEWAY_MAC, A_MAC);
-            let verdict = node.judge(&program, node.a, gso_size, &frame);
+            let verdict = node.process(&program, node.a, gso_size, &frame);
             if verdict.reason == "overlay_out" {
                 let expected = Ip { hops: 63, ..packet.clone() }.frame(OVERLAY_MAC, GATEWAY_MAC);
                 assert!(verdict.frame == expected, "the device gets the frame as it is");
@@ -126,8 +126,8 @@ fn what_a_path_takes_is_told() {
     sandbox(|bpffs| {
         let (mut node, _) = uplink_node(bpffs);
         let program = node.program("from_endpoint");
-        let judge = |node: &Node, packet: &Ip, gso_size| {
-            let verdict = node.judge(&program, node.a, gso_size, &packet.frame(GATEWAY_MAC, A_MAC));
+        let process = |node: &Node, packet: &Ip, gso_size| {
+            let verdict = node.process(&program, node.a, gso_size, &packet.frame(GATEWAY_MAC, A_MAC));
             let mtu = (verdict.reason == "too_big").then(|| told(&verdict.frame));
             (verdict.reason, mtu)
         };
@@ -146,14 +146,14 @@ fn what_a_path_takes_is_told() {
             run("ip", change);
             for (f, takes) in families().into_iter().zip(takes) {
                 let large = |size| dont(sized(f.a, f.remote, size));
-                let fits = judge(&node, &large(takes), 0);
+                let fits = process(&node, &large(takes), 0);
                 // What IPv6 may rely on arrives in fragments, which the device makes.
                 let expected = if takes == 1280 { "overlay_out" } else { "direct_out" };
                 assert_eq!(fits, (expected, None), "{change}: {takes}");
-                assert_eq!(judge(&node, &large(takes + 1), 0), ("too_big", Some(takes as u32)), "{change}");
+                assert_eq!(process(&node, &large(takes + 1), 0), ("too_big", Some(takes as u32)), "{change}");
                 if f.a.is_ipv4() {
                     let may = sized(f.a, f.remote, takes + 1);
-                    assert_eq!(judge(&node, &may, 0), ("overlay_out", None), "{change}: may be fragmented");
+                    assert_eq!(process(&node, &may, 0), ("overlay_out", None), "{change}: may be fragmented");
                 }
             }
         }
@@ -173,12 +173,12 @@ fn what_a_path_takes_is_told() {
             run("ip", change);
             for (f, takes) in families().into_iter().zip(takes) {
                 for packet in [sized(f.a, f.remote6, takes), sized(f.a, f.remote6, 100)] {
-                    assert_eq!(judge(&node, &packet, 0), ("overlay_out", None), "{change}: {takes}");
+                    assert_eq!(process(&node, &packet, 0), ("overlay_out", None), "{change}: {takes}");
                 }
                 let large = sized(f.a, f.remote6, takes + 1);
-                assert_eq!(judge(&node, &large, 0), ("too_big", Some(takes as u32)), "{change}");
+                assert_eq!(process(&node, &large, 0), ("too_big", Some(takes as u32)), "{change}");
                 assert_eq!(
-                    judge(&node, &large, takes as u32 - 200),
+                    process(&node, &large, takes as u32 - 200),
                     ("overlay_out", None),
                     "{change}: segments fit"
                 );
@@ -186,7 +186,7 @@ fn what_a_path_takes_is_told() {
         }
         std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "0").unwrap();
         let f = families()[0];
-        let unknown = judge(&node, &sized(f.a, f.remote6, 1400), 0);
+        let unknown = process(&node, &sized(f.a, f.remote6, 1400), 0);
         assert_eq!(unknown, ("overlay_out", None), "the look-up answers routers only");
     });
 }

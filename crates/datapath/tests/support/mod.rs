@@ -202,7 +202,7 @@ impl Node {
     }
 
     /// Runs a program on a frame that came in at an interface, and says what it did and counted.
-    pub fn judge(&self, program: &SchedClassifier, ifindex: u32, gso_size: u32, frame: &[u8]) -> Verdict {
+    pub fn process(&self, program: &SchedClassifier, ifindex: u32, gso_size: u32, frame: &[u8]) -> Verdict {
         let (verdict, counted) = self.run(program, ifindex, gso_size, frame);
         let [(reason, bytes)] = counted[..] else {
             panic!("a packet ends under one counter, not {counted:?}");

@@ -59,7 +59,7 @@ pub fn ping(address: IpAddr, size: usize) -> bool {
     false
 }
 
-/// The error that a UDP packet of `size` bytes, not to be fragmented, meets on its way.
+/// The error that a UDP packet of `size` bytes, not to be fragmented, meets on its path.
 pub fn udp_error(address: IpAddr, hops: u32, size: usize) -> Option<i32> {
     let socket = std::net::UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -33,7 +33,7 @@ impl Overlay {
         Self { ebpf }
     }
 
-    pub fn judge(&mut self, node: &Node, peer: &str, vni: u32, frame: &[u8]) -> Verdict {
+    pub fn process(&mut self, node: &Node, peer: &str, vni: u32, frame: &[u8]) -> Verdict {
         let peer: IpAddr = peer.parse().unwrap();
         let mut tunnel = [0u8; 48]; // struct tunnel in tests/bpf/tunnel.bpf.c
         tunnel[..4].copy_from_slice(&vni.to_ne_bytes());
@@ -45,7 +45,7 @@ impl Overlay {
         let mut map: Array<_, [u8; 48]> = self.ebpf.map_mut("tunnel").unwrap().try_into().unwrap();
         map.set(0, tunnel, 0).unwrap();
         let program: &SchedClassifier = self.ebpf.program("with_tunnel").unwrap().try_into().unwrap();
-        node.judge(program, node.config.overlay_ifindex, 0, frame)
+        node.process(program, node.config.overlay_ifindex, 0, frame)
     }
 }
 
