@@ -7,21 +7,7 @@
  * from_overlay   ingress of midokube-vxlan
  * from_uplink    ingress of each interface that the routes to other nodes lead out of
  *
- *     from_endpoint         from_overlay      from_uplink
- *          |                     |             remove VXLAN header (vxlan.h)
- *          |                     |                 |
- *        parse                 parse             parse             parse.h
- *          |--> ARP, NDP         |                 |               arp.h, ndp.h
- *     source: MAC, address    source: the node that serves it      source.h
- *          |--> shaper           |                 |
- *          |--> gateway          |                 |               icmp.h
- *          |                     +--------+--------+
- *          |    (connection tracking, load balancing, policy)      flow.h has the flows that the node forwards
- *          |                              |
- *        route                          route                      route.h
- *          +---------------+--------------+
- *                       deliver                                    deliver.h, vxlan.h
- *             Pod, node's stack, tunnel, or an ICMP error
+ * src/lib.rs draws a packet's path through the stages.
  */
 #include "arp.h"
 #include "ndp.h"
@@ -39,11 +25,9 @@ INLINE const struct config *configured(void)
 }
 
 /* The frame's EtherType, or 0 for one with a VLAN tag (which the kernel keeps beside the frame). */
-INLINE __be16 ethertype(struct __sk_buff *skb)
+INLINE __u32 ethertype(struct __sk_buff *skb)
 {
-	struct ethhdr *eth = frame(skb, ETH_HLEN);
-
-	return eth && !skb->vlan_present ? eth->h_proto : 0;
+	return skb->vlan_present ? 0 : skb->protocol;
 }
 
 /* From a Pod, also through the shaper, or from the node through midokube-mido. */
@@ -53,9 +37,7 @@ INLINE int from_endpoint_ip(struct __sk_buff *skb, const struct config *cfg, str
 	struct ethhdr *eth;
 
 	if (!parse(skb, ctx, version))
-		return drop(ctx, REASON_malformed);
-	if (pretends_ipv4(ctx))
-		return drop(ctx, REASON_not_routable);
+		return leave(ctx, TC_ACT_SHOT);
 	/* Neighbour discovery has no extension headers. */
 	if (version == 6 && ctx->nexthdr == IPPROTO_ICMPV6) {
 		__u8 type = ctx->l4.icmp.type;
@@ -126,9 +108,7 @@ INLINE int from_overlay_ip(struct __sk_buff *skb, const struct config *cfg, stru
 	bool is_node;
 
 	if (!parse(skb, ctx, version))
-		return drop(ctx, REASON_malformed);
-	if (pretends_ipv4(ctx))
-		return drop(ctx, REASON_not_routable);
+		return leave(ctx, TC_ACT_SHOT);
 	eth = frame(skb, ETH_HLEN);
 	if (!eth)
 		return drop(ctx, REASON_malformed);
@@ -177,9 +157,7 @@ INLINE int from_uplink_ip(struct __sk_buff *skb, const struct config *cfg, struc
 		return drop(ctx, REASON_malformed);
 	eth->h_proto = version == 4 ? htons(ETH_P_IP) : htons(ETH_P_IPV6);
 	if (!parse(skb, ctx, version))
-		return drop(ctx, REASON_malformed);
-	if (pretends_ipv4(ctx))
-		return drop(ctx, REASON_not_routable);
+		return leave(ctx, TC_ACT_SHOT);
 	end = node_of_source(ctx, &is_node);
 	if (!end)
 		return drop(ctx, REASON_overlay_source);

@@ -131,21 +131,6 @@ INLINE bool parse_ipv6(struct __sk_buff *skb, struct context *ctx)
 	return true;
 }
 
-/* Whether it is a whole IP packet of that version. Of the context, only what came before is set: `len`, `from_node`. */
-INLINE bool parse(struct __sk_buff *skb, struct context *ctx, __u8 version)
-{
-	ctx->l4.bytes = 0;
-	ctx->reason = 0;
-	ctx->mtu = 0;
-	ctx->error = 0;
-	ctx->frag_off = 0;
-	ctx->fragment = false;
-	ctx->has_l4 = false;
-	ctx->routed = false;
-	ctx->pad = 0;
-	return version == 4 ? parse_ipv4(skb, ctx) : parse_ipv6(skb, ctx);
-}
-
 /*
  * In the maps an IPv4-mapped address stands for IPv4. On the wire, in an IPv6 header, it would pass for
  * what it is not: here, and to whoever gets it.
@@ -153,6 +138,29 @@ INLINE bool parse(struct __sk_buff *skb, struct context *ctx, __u8 version)
 INLINE bool pretends_ipv4(const struct context *ctx)
 {
 	return ctx->version == 6 && (is_mapped(&ctx->saddr) || is_mapped(&ctx->daddr));
+}
+
+/*
+ * Whether it is a packet of that IP version that can be forwarded; else the reason is why not. Of the context only `len`
+ * and `from_node` are set before.
+ */
+INLINE bool parse(struct __sk_buff *skb, struct context *ctx, __u8 version)
+{
+	ctx->l4.bytes = 0;
+	ctx->reason = REASON_malformed;
+	ctx->mtu = 0;
+	ctx->error = 0;
+	ctx->frag_off = 0;
+	ctx->fragment = false;
+	ctx->has_l4 = false;
+	ctx->routed = false;
+	ctx->pad = 0;
+	if (!(version == 4 ? parse_ipv4(skb, ctx) : parse_ipv6(skb, ctx)))
+		return false;
+	if (!pretends_ipv4(ctx))
+		return true;
+	ctx->reason = REASON_not_routable;
+	return false;
 }
 
 /* RFC 792 and RFC 4443 2.1: IPv6 has its error messages below 128, where the echo request begins. */

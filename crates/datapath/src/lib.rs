@@ -7,6 +7,28 @@
 //! makes: those are recorded, and go the same path in both directions (`bpf/flow.h`). Every packet ends under exactly
 //! one [`Counter`], and every drop has a reason (`bpf/reasons.def`).
 //!
+//! A packet's path is a row of stages, each in a file of `bpf/`; what is known of the packet on it is its context
+//! (`context.h`):
+//!
+//! ```text
+//!     from_endpoint        from_overlay        from_uplink
+//!          |                    |                   |
+//!          |                    |         remove VXLAN header       vxlan.h
+//!        parse                parse               parse             parse.h
+//!          |--> ARP, NDP        |                   |               arp.h, ndp.h
+//!    source check         source check        source check          source.h
+//!          |--> shaper          |                   |               deliver.h
+//!          |--> gateway         |                   |               icmp.h
+//!          +--------------------+-------------------+
+//!                               |       place of connection tracking,
+//!                               |       load balancing and policy
+//!                             route                                 route.h, flow.h
+//!                               |
+//!                            deliver                                deliver.h, vxlan.h
+//!          |             |               |              |
+//!         Pod      node's stack    other node     ICMP error
+//! ```
+//!
 //! The kernel is the record. Programs, maps and links are pinned, so that they outlive
 //! the agent, and [`Datapath::open`] uses what it finds:
 //!
