@@ -67,6 +67,7 @@ mod maps;
 mod migration;
 mod model;
 mod nodes;
+mod open;
 mod pins;
 mod ports;
 mod programs;
@@ -75,12 +76,13 @@ mod routes;
 mod sys;
 mod table;
 
-pub use api::{Datapath, MOST_ENTRIES};
+pub use api::Datapath;
 pub use attachment::has_tcx;
 pub use counters::{Reason, reasons};
 pub use error::{Error, Result};
 pub use limits::{Limit, Limits, Shaper};
 pub use model::{Counter, Fate, NodeConfig, Options, Port, Role, Route};
+pub use open::MOST_ENTRIES;
 pub use pins::remove_pins;
 pub use programs::{FROM_UPLINK, Program};
 

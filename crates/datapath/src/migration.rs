@@ -9,7 +9,7 @@
 //! An agent that dies in between leaves the old map where it was, and the next one does it all again.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aya::maps::{MapData, MapInfo, MapType};
 
@@ -36,7 +36,7 @@ struct Old {
 pub(crate) fn plan(pins: &Pins, spec: MapSpec) -> Result<Plan> {
     let own = pins.map(spec.name, spec.version);
     let versions = pins.versions(spec.name)?;
-    // Its own version is there until it is replaced, or because it was: others wait for their removal.
+    // Others than this build's version wait for their removal.
     let at_work = versions.iter().find(|pin| pin.path == own).or_else(|| versions.first());
     let Some(at_work) = at_work else { return Ok(Plan { spec, pin: own, old: None }) };
     if at_work.version == spec.version {
@@ -50,8 +50,8 @@ pub(crate) fn plan(pins: &Pins, spec: MapSpec) -> Result<Plan> {
         path: at_work.path.clone(),
         reason: format!("its version is {}, and this build knows {}", at_work.version, spec.version),
     })?;
-    let new = pins.new_map(spec.name);
-    // Left by an agent that died; perhaps one of another build.
+    let new = pins.new_map(spec.name, spec.version);
+    // Left by an agent that died, perhaps with other sizes.
     let is_right = |found: &MapInfo| {
         shape(found).is_ok_and(|shape| shape == spec.shape) && found.max_entries() == spec.max_entries
     };
@@ -61,7 +61,7 @@ pub(crate) fn plan(pins: &Pins, spec: MapSpec) -> Result<Plan> {
     Ok(Plan { spec, pin: new, old: Some(Old { pin: at_work.path.clone(), migrate }) })
 }
 
-fn info(pin: &std::path::Path, spec: &MapSpec) -> Result<MapInfo> {
+fn info(pin: &Path, spec: &MapSpec) -> Result<MapInfo> {
     let error = |error| Error::map("open pinned", spec.name, &error);
     MapInfo::from_pin(pin).map_err(error)
 }
@@ -78,7 +78,7 @@ pub(crate) fn shape(info: &MapInfo) -> Result<Shape, aya::maps::MapError> {
 }
 
 /// Refuses a map that is not what its pin's name says: aya uses it by its name alone.
-fn check(pin: &std::path::Path, spec: &MapSpec, info: &MapInfo) -> Result<()> {
+fn check(pin: &Path, spec: &MapSpec, info: &MapInfo) -> Result<()> {
     let found = shape(info).map_err(|error| Error::map("open pinned", spec.name, &error))?;
     if found == spec.shape {
         return Ok(());
@@ -126,7 +126,7 @@ impl Migration {
         &self.spec
     }
 
-    pub(crate) fn pin(&self) -> &std::path::Path {
+    pub(crate) fn pin(&self) -> &Path {
         &self.pin
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <base>/maps/<map>-v<version>   the maps at work
-//! <base>/new/<map>               maps that replace those of another version or size as soon as programs use them
+//! <base>/new/<map>-v<version>    maps that take the place of others when programs use them
 //! <base>/programs/<program>
 //! <base>/links/<link>
 //! ```
@@ -34,7 +34,7 @@ pub(crate) struct Pins {
     base: PathBuf,
 }
 
-/// A map that is pinned as one at work.
+/// A pinned map.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct MapPin {
     pub(crate) version: u32,
@@ -81,9 +81,9 @@ impl Pins {
         self.base.join(MAPS).join(format!("{name}{VERSION}{version}"))
     }
 
-    /// Where a map is pinned that programs do not use yet.
-    pub(crate) fn new_map(&self, name: &str) -> PathBuf {
-        self.base.join(NEW).join(name)
+    /// Where a version of a map is pinned that programs do not use yet.
+    pub(crate) fn new_map(&self, name: &str, version: u32) -> PathBuf {
+        self.base.join(NEW).join(format!("{name}{VERSION}{version}"))
     }
 
     pub(crate) fn program(&self, name: &str) -> PathBuf {
@@ -101,8 +101,17 @@ impl Pins {
 
     /// The versions of a map that are pinned as being at work, the latest first.
     pub(crate) fn versions(&self, name: &str) -> Result<Vec<MapPin>> {
+        self.pinned(MAPS, name)
+    }
+
+    /// The versions of a map that are pinned for later.
+    pub(crate) fn new_versions(&self, name: &str) -> Result<Vec<MapPin>> {
+        self.pinned(NEW, name)
+    }
+
+    fn pinned(&self, kind: &str, name: &str) -> Result<Vec<MapPin>> {
         let mut found = Vec::new();
-        for path in list(&self.base.join(MAPS))? {
+        for path in list(&self.base.join(kind))? {
             let version = map_of(&path).filter(|(of, _)| *of == name);
             found.extend(version.map(|(_, version)| MapPin { version, path: path.clone() }));
         }
@@ -123,18 +132,19 @@ impl Pins {
     /// Leaves of a map only what this build uses: the new one, which takes its place among those at work, or the one
     /// that is there.
     pub(crate) fn retire_others(&self, spec: &MapSpec, is_new: bool) -> Result<()> {
-        let (new, own) = (self.new_map(spec.name), self.map(spec.name, spec.version));
+        let own = self.map(spec.name, spec.version);
+        let new = self.new_map(spec.name, spec.version);
         // What was renamed before an error is there no more.
         if is_new && new.exists() {
             fs::rename(&new, &own).map_err(file("put the new map in the place of", &own))?;
         }
-        remove_if_there(&new)?;
         let others = self.versions(spec.name)?.into_iter().filter(|pin| pin.path != own);
-        others.into_iter().try_for_each(|pin| remove_if_there(&pin.path))
+        let mut others = others.chain(self.new_versions(spec.name)?);
+        others.try_for_each(|pin| remove_if_there(&pin.path))
     }
 }
 
-/// The name and the version that the name of a pin in the directory of maps says.
+/// The map and the version that the name of a pin says.
 fn map_of(path: &Path) -> Option<(&'static str, u32)> {
     let (name, version) = path.file_name()?.to_str()?.rsplit_once(VERSION)?;
     let spec = specs(&ANY_SIZES).into_iter().find(|spec| spec.name == name)?;
@@ -175,15 +185,15 @@ pub fn remove_pins(pin_dir: &Path) -> Result<bool> {
     legacy::remove(pin_dir)?;
     // By their names: the directory is a setting, and others' pins may be below it. The maps last: by them the
     // directories are known as ours, also after a removal that was cut short.
-    let maps =
-        list(&pin_dir.join(MAPS))?.into_iter().filter(|path| map_of(path).is_some()).collect::<Vec<_>>();
-    if !maps.is_empty() {
-        let names = specs(&ANY_SIZES).map(|spec| spec.name);
+    let maps = |kind| -> Result<Vec<PathBuf>> {
+        Ok(list(&pin_dir.join(kind))?.into_iter().filter(|path| map_of(path).is_some()).collect())
+    };
+    let (at_work, new) = (maps(MAPS)?, maps(NEW)?);
+    if !at_work.is_empty() {
         let programs = PROGRAMS.iter().flat_map(|name| [(*name).to_owned(), new_name(name)]);
-        let known = names.iter().map(|name| pin_dir.join(NEW).join(name));
-        let known = known.chain(programs.map(|name| pin_dir.join(PROGRAM_PINS).join(name)));
+        let programs = programs.map(|name| pin_dir.join(PROGRAM_PINS).join(name));
         let links = list(&pin_dir.join(LINKS))?.into_iter().filter(|path| attachment::is_link(path));
-        known.chain(links).chain(maps).try_for_each(|path| remove_if_there(&path))?;
+        programs.chain(links).chain(new).chain(at_work).try_for_each(|path| remove_if_there(&path))?;
         [NEW, PROGRAM_PINS, LINKS, MAPS].iter().try_for_each(|kind| remove_if_empty(&pin_dir.join(kind)))?;
     }
     remove_if_empty(pin_dir)?;

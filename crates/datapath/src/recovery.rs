@@ -45,8 +45,8 @@ pub(crate) fn restore(pins: &Pins, program: u32, specs: &[MapSpec]) -> Result<()
 /// Pins a map in the place of others of this name, unless it is pinned. Whether it was not.
 fn restore_map(pins: &Pins, spec: &MapSpec, map: &MapData) -> Result<bool> {
     let info = map.info().map_err(|error| unreadable(&error))?;
-    let mut known = pins.versions(spec.name)?.into_iter().map(|pin| pin.path).collect::<Vec<_>>();
-    known.push(pins.new_map(spec.name));
+    let (at_work, new) = (pins.versions(spec.name)?, pins.new_versions(spec.name)?);
+    let known: Vec<_> = at_work.into_iter().chain(new).map(|pin| pin.path).collect();
     if known.iter().any(|pin| MapInfo::from_pin(pin).is_ok_and(|pinned| pinned.id() == info.id())) {
         return Ok(false);
     }

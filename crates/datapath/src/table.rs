@@ -93,29 +93,6 @@ impl<K: Key, V: Value<K>> Table<K, V> {
         self.map.remove(bytemuck::bytes_of(&key.to_raw())).map_err(|error| self.failed("write", &error))
     }
 
-    /// Changes many entries, and returns those that could not be changed.
-    ///
-    /// New values come first, so that what moves from one key to another is always somewhere; those that do not fit in
-    /// until others are removed follow then.
-    pub(crate) fn apply(&mut self, upserts: &[(K, V)], removals: &[K]) -> Vec<(K, Error)> {
-        let mut refused = Vec::new();
-        let mut waiting = Vec::new();
-        for (key, value) in upserts {
-            match self.set(key, value) {
-                Err(Error::Full { .. }) => waiting.push((key, value)),
-                Err(error) => refused.push((key.clone(), error)),
-                Ok(()) => {}
-            }
-        }
-        for key in removals {
-            refused.extend(self.remove(key).err().map(|error| (key.clone(), error)));
-        }
-        for (key, value) in waiting {
-            refused.extend(self.set(key, value).err().map(|error| (key.clone(), error)));
-        }
-        refused
-    }
-
     fn key(&self, bytes: &[u8]) -> Result<K> {
         let raw = bytemuck::try_pod_read_unaligned(bytes).map_err(|error| error.to_string());
         raw.and_then(K::from_raw).map_err(|value| Error::Foreign { map: self.name, value })

@@ -41,7 +41,7 @@ fn other_sizes_migrate_everything() {
             let ids = map_ids(&old_options);
             let mut new = Datapath::open(&new_options).unwrap();
             assert_eq!(map_ids(&old_options), ids, "at work until the programs are attached");
-            assert_eq!(pins(&old_options, "new"), ["endpoints", "limits", "ports"]);
+            assert_eq!(pins(&old_options, "new"), ["endpoints-v1", "limits-v1", "ports-v1"]);
             new.bind(&port(77, &["10.1.0.77"])).unwrap();
             new.release(node.b).unwrap();
             drop(new);

@@ -157,34 +157,29 @@ fn it_can_be_sent() {
 
 /// One bad entry, or one too many, costs no other its place.
 #[test]
-fn changes_are_applied_entry_by_entry() {
+fn each_entry_has_a_result_of_its_own() {
     sandbox(|bpffs| {
         let options = Options { max_routes: 2, ..options(bpffs) };
         let mut datapath = Datapath::open(&options).unwrap();
         let [a, b, c] = ["10.1.0.0/24", "10.2.0.0/24", "fd00:3::/64"].map(|p| p.parse().unwrap());
         let end = |text: &str| Route::Tunnel(text.parse().unwrap());
-        assert!(datapath.apply_routes(&[(a, Route::Local), (b, end(PEER))], &[]).is_empty());
-        // Full until another is removed; the other one cannot be right at all.
-        let refused = datapath.apply_routes(&[(b, end("0.0.0.0")), (c, end(PEER6)), (c, end(PEER))], &[a]);
-        let [(prefix, Error::Route { .. })] = refused[..] else { panic!("{refused:?}") };
-        assert_eq!(prefix, b);
-        assert_eq!(datapath.routes().unwrap(), BTreeMap::from([(b, end(PEER)), (c, end(PEER))]));
-        let refused = datapath.apply_routes(&[(a, Route::Local), (b, Route::Local)], &[]);
-        let [(prefix, Error::Full { .. })] = refused[..] else { panic!("{refused:?}") };
-        assert_eq!(prefix, a);
-        assert_eq!(datapath.routes().unwrap(), BTreeMap::from([(b, Route::Local), (c, end(PEER))]));
+        let results =
+            [(a, end("0.0.0.0")), (b, end(PEER)), (c, Route::Local), (a, Route::Local), (b, end(PEER6))]
+                .map(|(prefix, route)| datapath.set_route(prefix, route));
+        let [Err(Error::Route { .. }), Ok(()), Ok(()), Err(Error::Full { .. }), Ok(())] = results else {
+            panic!("{results:?}")
+        };
+        assert_eq!(datapath.routes().unwrap(), BTreeMap::from([(b, end(PEER6)), (c, Route::Local)]));
 
         let nodes: Vec<IpAddr> = (1..=5).map(|host| IpAddr::from([192, 0, 2, host])).collect();
-        let upserts: Vec<_> = nodes.iter().map(|node| (*node, Some(nodes[0]))).collect();
-        let refused = datapath.apply_nodes(&upserts, &[]);
-        let [(address, Error::Full { setting: "--max-nodes", .. })] = refused[..] else {
-            panic!("{refused:?}")
+        let results: Vec<_> = nodes.iter().map(|node| datapath.set_node(*node, Some(nodes[0]))).collect();
+        let [Ok(()), Ok(()), Ok(()), Ok(()), Err(Error::Full { setting: "--max-nodes", .. })] = results[..]
+        else {
+            panic!("{results:?}")
         };
-        assert_eq!(address, nodes[4]);
-        assert!(datapath.apply_nodes(&[(nodes[4], None)], &nodes[..1]).is_empty());
-        assert!(
-            datapath.has_node(nodes[4], None).unwrap()
-                && !datapath.has_node(nodes[0], Some(nodes[0])).unwrap()
-        );
+        datapath.remove_node(nodes[0]).unwrap();
+        datapath.set_node(nodes[4], None).unwrap();
+        assert!(datapath.has_node(nodes[4], None).unwrap());
+        assert!(!datapath.has_node(nodes[0], Some(nodes[0])).unwrap());
     });
 }

@@ -1,0 +1,105 @@
+//! Opening the datapath: what is pinned is used, what is missing is created, and the programs are loaded.
+
+use std::collections::BTreeSet;
+
+use aya::maps::{Map, MapData};
+use aya::{Ebpf, EbpfLoader};
+
+use crate::api::Datapath;
+use crate::counters::Counters;
+use crate::error::{Error, Result, chain};
+use crate::layout;
+use crate::legacy;
+use crate::maps::{self, MapSpec, Sizes};
+use crate::migration::{self, Migration};
+use crate::model::Options;
+use crate::pins::{Pins, replace_pin};
+use crate::ports::Ports;
+use crate::programs::{OBJECT, PROGRAMS, load};
+use crate::recovery;
+use crate::table::Table;
+
+impl Datapath {
+    /// Uses the pinned maps with all that is in them, creates those that are missing or have another version or size
+    /// and fills them from what is at work, and loads the programs.
+    ///
+    /// What is attached goes on with the programs and maps of before until
+    /// [`endpoint_program`](Self::endpoint_program) is put into the block and
+    /// [`attach_overlay`](Self::attach_overlay) is called.
+    ///
+    /// # Errors
+    ///
+    /// If the directory is not on a BPF file system or not root's alone, a pinned map has another shape or an unknown
+    /// version, maps at work have more in them than fits, or the kernel refuses the maps or the programs.
+    pub fn open(options: &Options) -> Result<Self> {
+        Self::open_with(options, maps::specs(&sizes(options)?).to_vec())
+    }
+
+    pub(crate) fn open_with(options: &Options, specs: Vec<MapSpec>) -> Result<Self> {
+        let pins = Pins::create(&options.pin_dir)?;
+        legacy::import(&pins, &specs)?;
+        if let Some(program) = options.at_work {
+            recovery::restore(&pins, program, &specs)?;
+        }
+        let plans = specs.iter().map(|spec| migration::plan(&pins, *spec)).collect::<Result<Vec<_>>>()?;
+        let mut loader = EbpfLoader::new();
+        // Nothing in the object is relocated against the kernel's own types.
+        loader.btf(None);
+        for plan in &plans {
+            loader.map_max_entries(plan.spec.name, plan.spec.max_entries);
+            loader.map_pin_path(plan.spec.name, &plan.pin);
+        }
+        let mut ebpf =
+            loader.load(OBJECT).map_err(|error| Error::Load { what: "maps", reason: chain(&error) })?;
+        for name in PROGRAMS {
+            replace_pin(load(&mut ebpf, name)?, &pins.program(name))?;
+        }
+        let migrations = plans.iter().filter_map(|plan| Migration::new(plan).transpose());
+        let mut migrations = migrations.collect::<Result<Vec<_>>>()?;
+        migrations.iter_mut().try_for_each(Migration::fill)?;
+        let mut take = |name| take(&mut ebpf, &specs, name);
+        macro_rules! table {
+            ($name:literal) => {{
+                let (map, spec) = take($name)?;
+                Table::open(map, &spec)?
+            }};
+        }
+        let (config, routes, nodes) = (table!("config"), table!("routes"), table!("nodes"));
+        let ports =
+            Ports { ports: table!("ports"), endpoints: table!("endpoints"), limits: table!("limits") };
+        let counters = Counters::open(take("counters")?.0)?;
+        tracing::debug!(directory = %pins.base().display(), migrations = migrations.len(), "datapath is open");
+        let uplinks = BTreeSet::new();
+        Ok(Self { ebpf, pins, specs, migrations, uplinks, config, ports, routes, nodes, counters })
+    }
+}
+
+/// The most that [`Options::max_endpoints`] and [`Options::max_routes`] can be: far more than a node can run or a
+/// cluster can have, and no harm to the kernel's memory.
+pub const MOST_ENTRIES: u32 = 1 << 16;
+
+fn sizes(options: &Options) -> Result<Sizes> {
+    let Options { max_endpoints, max_routes, .. } = *options;
+    if !(1..=MOST_ENTRIES).contains(&max_endpoints) || !(1..=MOST_ENTRIES).contains(&max_routes) {
+        return Err(Error::Sizes { max_endpoints, max_routes, limit: "each must be between 1 and 65536" });
+    }
+    // With space for every address of every port, only one map can ever be full.
+    let addresses = u32::try_from(layout::PORT_ADDRESSES).unwrap_or(u32::MAX);
+    Ok(Sizes {
+        ports: max_endpoints,
+        endpoints: max_endpoints.saturating_mul(addresses),
+        routes: max_routes,
+        // A node with a route for each family seldom has more than two addresses of each.
+        nodes: max_routes.saturating_mul(2),
+    })
+}
+
+fn take(ebpf: &mut Ebpf, specs: &[MapSpec], name: &str) -> Result<(MapData, MapSpec)> {
+    let spec = specs.iter().find(|spec| spec.name == name);
+    let map = match ebpf.take_map(name) {
+        Some(Map::Array(map) | Map::HashMap(map) | Map::LpmTrie(map) | Map::PerCpuArray(map)) => Some(map),
+        _ => None,
+    };
+    let found = map.zip(spec.copied());
+    found.ok_or_else(|| Error::Load { what: "maps", reason: format!("map {name} is missing") })
+}
