@@ -1,11 +1,11 @@
+mod manifest;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::fault::Fault;
 use crate::server::Server;
@@ -142,7 +142,7 @@ impl Annotator {
                 }
                 Err(failure)
             }
-            Target::Directory(directory) => write_file(directory, pod, annotations)
+            Target::Directory(directory) => manifest::write_file(directory, pod, annotations)
                 .map_err(|error| AnnotateError::new(pod, "InternalError", true, error)),
         }
     }
@@ -171,59 +171,4 @@ fn patch(pod: &PodRef, annotations: &BTreeMap<String, Option<String>>) -> Value 
         metadata.insert("uid".into(), json!(uid));
     }
     json!({"metadata": metadata})
-}
-
-/// The most bytes of a file's name (NAME_MAX).
-const LONGEST_NAME: usize = 255;
-
-/// `<namespace>_<name>.yaml`; a name that is too long for a file's ends in a hash instead.
-fn file_name(pod: &PodRef) -> String {
-    let whole = format!("{}_{}.yaml", pod.namespace, pod.name);
-    if whole.len() <= LONGEST_NAME {
-        return whole;
-    }
-    let hash: String = Sha256::digest(whole.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    let beginning: String = whole.chars().take(LONGEST_NAME - hash.len() - "~.yaml".len()).collect();
-    format!("{beginning}~{hash}.yaml")
-}
-
-/// The Pod's manifest in a file of its own, as far as it is known here.
-fn write_file(
-    directory: &Path,
-    pod: &PodRef,
-    annotations: &BTreeMap<String, Option<String>>,
-) -> Result<(), String> {
-    // Files are read, changed and written one at a time: no write is lost to another one.
-    static WRITING: Mutex<()> = Mutex::new(());
-    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
-    let path = directory.join(file_name(pod));
-    let known =
-        std::fs::read_to_string(&path).ok().and_then(|text| serde_yaml_ng::from_str::<Value>(&text).ok());
-    let uid_of = |known: &Value| known.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned);
-    // Without a UID it is the Pod that is known by this name.
-    let known =
-        known.filter(|known| pod.uid.is_none() || uid_of(known).is_none_or(|uid| Some(uid) == pod.uid));
-    let uid = pod.uid.clone().or_else(|| uid_of(known.as_ref()?));
-    let mut all: BTreeMap<String, String> = known
-        .and_then(|known| serde_json::from_value(known.pointer("/metadata/annotations")?.clone()).ok())
-        .unwrap_or_default();
-    for (key, value) in annotations {
-        match value {
-            Some(value) => all.insert(key.clone(), value.clone()),
-            None => all.remove(key),
-        };
-    }
-    let mut metadata = json!({"namespace": pod.namespace, "name": pod.name, "annotations": all});
-    if let (Some(uid), Some(metadata)) = (uid, metadata.as_object_mut()) {
-        metadata.insert("uid".into(), json!(uid));
-    }
-    let manifest = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata});
-    let text = serde_yaml_ng::to_string(&manifest).map_err(|error| error.to_string())?;
-    let write = || {
-        std::fs::create_dir_all(directory)?;
-        let temporary = path.with_extension("new");
-        std::fs::write(&temporary, text)?;
-        std::fs::rename(&temporary, &path)
-    };
-    write().map_err(|error| format!("{}: {error}", path.display()))
 }

@@ -4,18 +4,17 @@
 //! list that fails, comes back at once and without end to a server that ends every watch, stays with a version that a
 //! server calls gone when the watch is to begin, and fails for all objects when one of them cannot be read.
 
+mod first;
 pub(crate) mod list;
 mod split;
 mod watch;
 
-use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use futures::io::{AsyncBufRead, AsyncBufReadExt};
 use tokio::sync::watch as channel;
 use tokio::time::{Instant, timeout};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use crate::cache::{Bound, Confirmed};
 use crate::fault::Fault;
@@ -24,11 +23,8 @@ use crate::server::Server;
 use crate::store::Store;
 use crate::task::Task;
 use crate::{Health, Selector};
-use list::{At, List, list};
+use list::List;
 use watch::Events;
-
-/// A server that takes longer for its first list is away: what is on disk serves meanwhile.
-const PROMPT: Duration = Duration::from_secs(2);
 
 /// A watch that is silent for longer begins anew, from where it was. An API server sends a bookmark about every minute
 /// (`bookmarkFrequency` of its watch cache), so that two of them are missing by then, and a slow server has another
@@ -155,63 +151,6 @@ impl<K: Kind> Reflector<K> {
         Ok(version)
     }
 
-    /// The list. While the first one is missing, the objects on disk are given.
-    async fn listed(&mut self) -> Result<List<K>, Fault> {
-        let (server, selector) = (self.server.clone(), self.selector.clone());
-        let Some(reached) = self.reached.clone() else {
-            let mut request = pin!(list(&server, &selector, &At::Cache));
-            if self.cache.is_none() {
-                return request.await;
-            }
-            return match timeout(PROMPT, &mut request).await {
-                Ok(Ok(list)) => Ok(list),
-                Ok(Err(fault)) => {
-                    self.restore(true).await;
-                    Err(fault)
-                }
-                Err(_) => {
-                    self.restore(true).await;
-                    request.await
-                }
-            };
-        };
-        match list(&server, &selector, &At::NotOlderThan(reached)).await {
-            Err(fault) if fault.refuses_version() => {
-                debug!("{fault}: listing the latest state");
-                list(&server, &selector, &At::Latest).await
-            }
-            listed => listed,
-        }
-    }
-
-    /// Takes in what is on disk; `known`: to go on with it until the server answers.
-    async fn restore(&mut self, known: bool) {
-        let Some(cache) = &self.cache else { return };
-        let found = match cache.load().await {
-            Ok(found) => found,
-            Err(error) => {
-                // It is read again: a clock that is wrong may be set.
-                if self.unusable.as_ref() != Some(&error) {
-                    warn!(file = %cache.path().display(), error, "the cached objects are not used");
-                    self.unusable = Some(error);
-                }
-                return;
-            }
-        };
-        self.cache = None;
-        let Some(found) = found else { return };
-        if known {
-            let age_seconds = found.saved.elapsed().unwrap_or_default().as_secs();
-            let (kind, count) = (K::RESOURCE.kind, found.objects.len());
-            warn!(
-                kind,
-                count, age_seconds, "the API server does not answer: going on with the cached objects"
-            );
-            self.health.set_from_disk(kind, Some(found.saved));
-        }
-        self.store.restore(found.objects, known);
-    }
-
     async fn watch(&mut self, version: &str) -> Result<(), Fault> {
         let (server, task) = (self.server.clone(), Task::watch(&K::RESOURCE));
         let request = watch::request::<K>(&server, &self.selector, version)?;
@@ -254,25 +193,5 @@ impl<K: Kind> Reflector<K> {
         if let Some(keep) = &self.keep {
             keep.send_replace(Some(Confirmed { at: SystemTime::now(), list: self.lists }));
         }
-    }
-}
-
-/// An answer that is read as it arrives.
-pub(crate) struct Body<R> {
-    reader: R,
-    used: usize,
-}
-
-impl<R: AsyncBufRead + Unpin> Body<R> {
-    pub(crate) fn new(reader: R) -> Self {
-        Self { reader, used: 0 }
-    }
-
-    /// The next part; an empty one at the end.
-    async fn next(&mut self) -> kube::Result<&[u8]> {
-        self.reader.consume_unpin(std::mem::take(&mut self.used));
-        let chunk = self.reader.fill_buf().await.map_err(kube::Error::ReadEvents)?;
-        self.used = chunk.len();
-        Ok(chunk)
     }
 }

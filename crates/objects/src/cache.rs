@@ -5,30 +5,26 @@
 //! configured: the server's URL and certificate authority, and the node's name; and to an age. Once it answers, its
 //! objects replace the file's, each by its UID, and the file gets the UIDs of the cluster and of this node's Node.
 
+mod contents;
 mod keep;
 
-use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::fs::{self, DirBuilder};
+use std::io;
 use std::marker::PhantomData;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use serde::ser::{SerializeMap, Serializer};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use atomic_file::Durability;
 use tokio::task::spawn_blocking;
 
 use crate::kind::{Kind, Resource};
 use crate::kinds;
 use crate::server::Server;
 
+use contents::{Binding, Contents, FORMAT, parse};
 pub(crate) use keep::Confirmed;
-
-/// Another form of the file gets another number; a file with another number is not read.
-const FORMAT: u32 = 2;
 
 /// Clocks that are set while the node runs differ by less. A file from further in the future is not used: how old
 /// it is cannot be known.
@@ -46,7 +42,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Every file that there may be in the directory.
+    /// Every file that there may be in the directory, those of former builds included.
     pub fn files(directory: &Path) -> Vec<PathBuf> {
         let files = kinds::ALL.iter().map(|resource| file(directory, resource));
         files.flat_map(|file| [file.with_extension("new"), file]).collect()
@@ -72,55 +68,6 @@ pub(crate) struct Bound<K> {
 pub(crate) struct Cached<K> {
     pub(crate) objects: Vec<K>,
     pub(crate) saved: SystemTime,
-}
-
-/// What a file says besides its objects, which are there by their resource's name.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Binding {
-    format: u32,
-    /// The API server's URL.
-    server: String,
-    /// The SHA-256 of the certificates that it is trusted by.
-    authorities: Vec<String>,
-    /// The name of this node.
-    node: String,
-    /// The UID of the namespace kube-system.
-    cluster_uid: String,
-    /// The UID of this node's object of the kind, if the kind has one.
-    node_uid: Option<String>,
-    /// Seconds since 1970.
-    saved: u64,
-}
-
-/// A file's contents.
-struct Contents<'a, K> {
-    binding: &'a Binding,
-    objects: &'a [Arc<K>],
-}
-
-impl<K: Kind> Serialize for Contents<'_, K> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let Binding { format, server, authorities, node, cluster_uid, node_uid, saved } = self.binding;
-        let mut map = to.serialize_map(None)?;
-        map.serialize_entry("format", format)?;
-        map.serialize_entry("server", server)?;
-        map.serialize_entry("authorities", authorities)?;
-        map.serialize_entry("node", node)?;
-        map.serialize_entry("cluster_uid", cluster_uid)?;
-        map.serialize_entry("node_uid", node_uid)?;
-        map.serialize_entry("saved", saved)?;
-        map.serialize_entry(K::RESOURCE.plural, &Objects(self.objects))?;
-        map.end()
-    }
-}
-
-struct Objects<'a, K>(&'a [Arc<K>]);
-
-impl<K: Serialize> Serialize for Objects<'_, K> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(self.0.iter().map(Arc::as_ref))
-    }
 }
 
 // Not derived: that would ask the kind to be one, too.
@@ -192,17 +139,7 @@ impl<K: Kind> Bound<K> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.to_string()),
         };
-        let invalid = |error: serde_json::Error| error.to_string();
-        let mut fields: BTreeMap<&str, &RawValue> = serde_json::from_str(&text).map_err(invalid)?;
-        let format = fields.get("format").map_or("none", |format| format.get());
-        if format != FORMAT.to_string() {
-            return Err(format!("it is of format {format}, this program's is {FORMAT}"));
-        }
-        let plural = K::RESOURCE.plural;
-        let objects = fields.remove(plural).ok_or_else(|| format!("it has no {plural}"))?;
-        let objects = serde_json::from_str(objects.get()).map_err(invalid)?;
-        let binding = serde_json::to_string(&fields).and_then(|rest| serde_json::from_str(&rest));
-        Ok(Some((binding.map_err(invalid)?, objects)))
+        parse::<K>(&text).map(Some)
     }
 
     /// Writes the file: whole, or not at all.
@@ -219,16 +156,9 @@ impl<K: Kind> Bound<K> {
             node_uid: own.and_then(|own| own.uid()).map(str::to_owned),
             saved: since.as_secs(),
         };
-        let directory = &self.cache.directory;
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        let new = self.path.with_extension("new");
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        let mut file = BufWriter::new(file);
-        serde_json::to_writer(&mut file, &Contents { binding: &binding, objects })?;
-        file.flush()?;
-        file.get_ref().sync_all()?;
-        fs::rename(&new, &self.path)?;
-        File::open(directory)?.sync_all()
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.cache.directory)?;
+        let contents = serde_json::to_vec(&Contents { binding: &binding, objects })?;
+        atomic_file::replace(&self.path, &contents, 0o600, Durability::Synced)
     }
 
     fn remove(&self) -> io::Result<()> {

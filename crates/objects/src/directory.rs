@@ -1,9 +1,11 @@
 //! Objects from a directory of manifests. The kernel tells which file changed: that one is read, and of it the documents
 //! that changed are parsed. A file that cannot be read keeps the objects it last had.
 
+mod file;
 mod files;
 mod manifest;
 mod news;
+mod owners;
 mod reader;
 
 use std::path::PathBuf;

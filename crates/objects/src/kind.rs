@@ -102,9 +102,10 @@ impl Key {
         &self.name
     }
 
-    fn of(resource: &Resource, names: &Names) -> Option<Self> {
-        let name = names.name.as_deref().filter(|name| !name.is_empty())?;
-        let namespace = names.namespace.as_deref().filter(|namespace| !namespace.is_empty());
+    /// The key of an object of this kind; `None` without a name.
+    pub(crate) fn of(resource: &Resource, namespace: Option<&str>, name: Option<&str>) -> Option<Self> {
+        let name = name.filter(|name| !name.is_empty())?;
+        let namespace = namespace.filter(|namespace| !namespace.is_empty());
         Some(if resource.namespaced {
             Self::namespaced(namespace.unwrap_or("default"), name)
         } else {
@@ -145,7 +146,9 @@ pub struct Metadata {
 }
 
 /// `null` is the same as nothing.
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    from: D,
+) -> Result<T, D::Error> {
     Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
@@ -163,57 +166,4 @@ impl Invalid {
     pub fn field(field: &str, problem: impl fmt::Display) -> Self {
         Self { problem: format!("{field}: {problem}"), remedy: format!("correct {field} of the object") }
     }
-}
-
-/// An object as a source has it: what names it, and its trimmed form if it is valid.
-#[derive(Debug)]
-pub(crate) struct Entry<K> {
-    pub(crate) key: Key,
-    pub(crate) uid: Option<String>,
-    pub(crate) object: Result<K, Invalid>,
-}
-
-impl<K: Kind> Entry<K> {
-    /// Reads an object's JSON or YAML, which is read more than once: what cannot be read of it is the object's own
-    /// problem as long as it has a name.
-    ///
-    /// # Errors
-    /// Nothing names it.
-    pub(crate) fn read<'de, D: Deserializer<'de>>(from: impl Fn() -> D) -> Result<Self, String> {
-        let resource = &K::RESOURCE;
-        let named = Named::deserialize(from());
-        let names = named.map_err(|error| format!("{}: {error}", resource.kind))?.metadata;
-        let key = Key::of(resource, &names);
-        let key = key.ok_or_else(|| format!("{}: metadata.name is missing", resource.kind))?;
-        let invalid = |error: D::Error| Invalid {
-            problem: error.to_string(),
-            remedy: "correct the object: its fields must have the types of its apiVersion".into(),
-        };
-        let object = Described::deserialize(from()).map_err(invalid).and_then(|described| {
-            let metadata = described.metadata.unwrap_or_default();
-            let namespace = key.namespace.as_deref().map(str::to_owned);
-            let uid = metadata.uid.filter(|uid| !uid.is_empty());
-            let metadata = Metadata { name: key.name.as_ref().to_owned(), namespace, uid, ..metadata };
-            K::trim(metadata, K::Api::deserialize(from()).map_err(invalid)?)
-        });
-        Ok(Self { key, uid: names.uid.filter(|uid| !uid.is_empty()), object })
-    }
-}
-
-#[derive(Deserialize)]
-struct Named {
-    #[serde(default, deserialize_with = "or_default")]
-    metadata: Names,
-}
-
-#[derive(Default, Deserialize)]
-struct Names {
-    name: Option<String>,
-    namespace: Option<String>,
-    uid: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Described {
-    metadata: Option<Metadata>,
 }

@@ -6,10 +6,12 @@
 
 mod annotate;
 mod api;
+mod body;
 mod cache;
 mod client;
 mod degraded;
 mod directory;
+mod entry;
 mod errors;
 mod fault;
 mod health;

@@ -14,7 +14,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
-use crate::api::Body;
+use crate::body::Body;
 use crate::client::{Streamed, client};
 use crate::fault::{Fault, quote, unusable};
 use crate::source::{ApiOptions, ConnectError};

@@ -4,13 +4,16 @@
 //! asks. So a slow consumer holds up no source, several changes of an object become one, and an object that is equal to
 //! the known one is no change. What waits is bounded by the number of objects.
 
-use std::collections::BTreeMap;
+mod state;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use crate::Health;
-use crate::kind::{Entry, Invalid, Key, Kind};
+use crate::entry::Entry;
+use crate::kind::{Key, Kind};
+use state::{Difference, Progress, State};
 
 /// What changed since the consumer last asked.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,15 +34,6 @@ pub(crate) enum Update<K> {
     Delete(Key),
 }
 
-/// How a list differs from what was known, in numbers of objects.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Difference {
-    pub(crate) same: usize,
-    pub(crate) new: usize,
-    /// Replaced or gone.
-    pub(crate) replaced: usize,
-}
-
 /// The source's end of a store. When it is dropped, the consumer's changes end.
 #[derive(Debug)]
 pub(crate) struct Store<K: Kind>(Arc<Shared<K>>);
@@ -57,28 +51,6 @@ struct Shared<K> {
     state: Mutex<State<K>>,
     news: Notify,
     health: Health,
-}
-
-#[derive(Debug)]
-struct State<K> {
-    objects: BTreeMap<Key, Arc<K>>,
-    /// Objects that changed since the consumer last asked, as it knows them.
-    seen: BTreeMap<Key, Option<Arc<K>>>,
-    invalid: BTreeMap<Key, Invalid>,
-    /// Counts changes.
-    revision: u64,
-    progress: Progress,
-    /// As the consumer knows it.
-    told: Progress,
-    closed: bool,
-}
-
-/// How much of the source is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Progress {
-    Nothing,
-    Some,
-    All,
 }
 
 impl<K: Kind> Changes<K> {
@@ -188,107 +160,6 @@ impl<K: Kind> Shared<K> {
             self.news.notify_one();
         }
         result
-    }
-}
-
-impl<K> Default for State<K> {
-    fn default() -> Self {
-        Self {
-            objects: BTreeMap::new(),
-            seen: BTreeMap::new(),
-            invalid: BTreeMap::new(),
-            revision: 0,
-            progress: Progress::Nothing,
-            told: Progress::Nothing,
-            closed: false,
-        }
-    }
-}
-
-impl<K: Kind> State<K> {
-    /// Whether the object was known and is the same.
-    fn put(&mut self, key: Key, object: K) -> bool {
-        if self.objects.get(&key).is_some_and(|known| **known == object) {
-            return true;
-        }
-        let before = self.objects.insert(key.clone(), Arc::new(object));
-        self.changed(key, before);
-        false
-    }
-
-    fn remove(&mut self, key: &Key) {
-        if let Some(before) = self.objects.remove(key) {
-            self.changed(key.clone(), Some(before));
-        }
-    }
-
-    fn changed(&mut self, key: Key, before: Option<Arc<K>>) {
-        self.seen.entry(key).or_insert(before);
-        self.revision += 1;
-    }
-
-    /// Whether the object was known and is the same. One that is invalid stays as it last was, unless it is another one
-    /// of that name by now.
-    fn set(&mut self, entry: Entry<K>) -> bool {
-        let Entry { key, uid, object } = entry;
-        match object {
-            Ok(object) => {
-                self.invalid.remove(&key);
-                self.put(key, object)
-            }
-            Err(mut invalid) => {
-                let stays = self.objects.get(&key).is_some_and(|known| known.uid() == uid.as_deref());
-                if !stays {
-                    self.remove(&key);
-                }
-                invalid.problem += if stays { "; its last valid form is used" } else { "; it is left out" };
-                self.invalid.insert(key, invalid);
-                stays
-            }
-        }
-    }
-
-    fn delete(&mut self, key: &Key) {
-        self.invalid.remove(key);
-        self.remove(key);
-    }
-
-    fn replace(&mut self, entries: Vec<Entry<K>>) -> Difference {
-        let before = self.objects.len();
-        let mut gone: BTreeMap<Key, ()> =
-            self.objects.keys().chain(self.invalid.keys()).map(|key| (key.clone(), ())).collect();
-        let mut same = 0;
-        for entry in entries {
-            gone.remove(&entry.key);
-            same += usize::from(self.set(entry));
-        }
-        for key in gone.into_keys() {
-            self.delete(&key);
-        }
-        self.progress = Progress::All;
-        Difference {
-            same,
-            new: self.objects.len().saturating_sub(same),
-            replaced: before.saturating_sub(same),
-        }
-    }
-
-    fn take(&mut self) -> Option<Delta<K>> {
-        if self.progress == Progress::Nothing {
-            return None;
-        }
-        let mut delta =
-            Delta { upserted: Vec::new(), deleted: Vec::new(), synced: self.progress == Progress::All };
-        for (key, before) in std::mem::take(&mut self.seen) {
-            match (before, self.objects.get(&key)) {
-                (Some(before), Some(now)) if before == *now => {}
-                (_, Some(now)) => delta.upserted.push(Arc::clone(now)),
-                (Some(before), None) => delta.deleted.push(before),
-                (None, None) => {}
-            }
-        }
-        let progressed = std::mem::replace(&mut self.told, self.progress) != self.progress;
-        (progressed || !delta.upserted.is_empty() || !delta.deleted.is_empty()).then_some(delta)
     }
 }
 

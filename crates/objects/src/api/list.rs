@@ -15,8 +15,10 @@ use tokio::time::{Duration, timeout};
 
 use super::split::Splitter;
 use crate::Selector;
+use crate::body::Body;
+use crate::entry::Entry;
 use crate::fault::Fault;
-use crate::kind::{Entry, Kind};
+use crate::kind::Kind;
 use crate::server::Server;
 use crate::task::Task;
 
@@ -97,7 +99,7 @@ async fn pages<K: Kind>(server: &Server, task: Task, mut params: ListParams) -> 
 async fn page<K: Kind>(
     server: &Server,
     task: Task,
-    mut body: super::Body<impl AsyncBufRead + Unpin>,
+    mut body: Body<impl AsyncBufRead + Unpin>,
     entries: &mut Vec<Entry<K>>,
 ) -> Result<ListMeta, Fault> {
     let unusable = |why: String| Fault::unusable(&server.place, task, &why);

@@ -7,8 +7,9 @@ use serde_json::value::RawValue;
 
 use super::split::Splitter;
 use crate::Selector;
+use crate::entry::Entry;
 use crate::fault::Fault;
-use crate::kind::{Entry, Kind};
+use crate::kind::Kind;
 use crate::server::Server;
 use crate::store::Update;
 use crate::task::Task;

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -6,8 +7,9 @@ use tokio::sync::watch;
 
 use super::keep::{Confirmed, GATHER, PERIOD, REFRESH};
 use super::*;
+use crate::entry::Entry;
 use crate::fault::Fault;
-use crate::kind::{Entry, Invalid};
+use crate::kind::Invalid;
 use crate::store::Store;
 use crate::{Health, Node};
 

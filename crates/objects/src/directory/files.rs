@@ -1,70 +1,30 @@
 //! What is known of a directory's files, and which file each object is from.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::{OsStr, OsString};
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
-use super::manifest::{documents, objects};
+use super::Reader;
+use super::file::{File, Parsed, Version};
+use super::manifest::{Document, documents, objects};
 use super::news::{Identity, is_manifest};
-use super::{Reader, SETTLE};
-use crate::kind::Key;
+use super::owners::{Id, Left, Name, Owners};
 
 /// After so many scans there is a first answer even if a file is still being changed.
 const FIRST_SCANS: u32 = 50;
-
-/// An object: the index of its kind's reader, and its key.
-type Id = (usize, Key);
-
-/// A file's name. All that know it share the text.
-type Name = Arc<OsStr>;
 
 /// The files of a directory.
 pub(super) struct Files {
     path: PathBuf,
     readers: Vec<Box<dyn Reader>>,
     files: BTreeMap<Name, File>,
-    /// In which files an object is, the one that counts first.
-    owners: HashMap<Id, Vec<Name>>,
+    owners: Owners,
     /// Files to be parsed as a whole: an object in them counts now that is in another file no more.
     stale: BTreeSet<Name>,
     scans: u32,
     /// Whether all files were read, or there were enough scans.
     answers: bool,
-}
-
-#[derive(Debug, Default)]
-struct File {
-    /// Another one means that it has to be read again.
-    version: Option<Version>,
-    documents: Vec<Parsed>,
-    /// Objects that it had before a document became unreadable.
-    kept: Vec<Id>,
-    /// Some object is in it twice.
-    doubles: bool,
-    /// Whether all of it was read once: what it has, is known.
-    known: bool,
-    problem: Option<String>,
-}
-
-/// A document that was parsed.
-#[derive(Debug)]
-struct Parsed {
-    hash: u64,
-    objects: Box<[Id]>,
-}
-
-/// A file's contents, without reading them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Version {
-    inode: u64,
-    length: u64,
-    /// When its contents were last changed (mtime) and when anything of it was (ctime), which unlike the former cannot
-    /// be set: seconds, nanoseconds.
-    changed: [(i64, i64); 2],
 }
 
 /// What came of reading the directory.
@@ -78,30 +38,9 @@ pub(super) struct Scanned {
     pub(super) identity: Option<Identity>,
 }
 
-impl Version {
-    fn of(meta: &Metadata) -> Self {
-        let changed = [(meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec())];
-        Self { inode: meta.ino(), length: meta.len(), changed }
-    }
-
-    /// Whether the last change is so fresh that the next one may be under way.
-    fn is_unsettled(&self) -> bool {
-        let [_, (seconds, nanos)] = self.changed;
-        let (Ok(seconds), Ok(nanos)) = (u64::try_from(seconds), u32::try_from(nanos)) else { return false };
-        let changed = SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanos));
-        changed.and_then(|at| at.elapsed().ok()).is_some_and(|age| age < SETTLE)
-    }
-}
-
-impl File {
-    fn objects(&self) -> impl Iterator<Item = &Id> {
-        self.documents.iter().flat_map(|document| &document.objects).chain(&self.kept)
-    }
-}
-
 impl Files {
     pub(super) fn new(path: PathBuf, readers: Vec<Box<dyn Reader>>) -> Self {
-        let (files, owners, stale) = (BTreeMap::new(), HashMap::new(), BTreeSet::new());
+        let (files, owners, stale) = (BTreeMap::new(), Owners::default(), BTreeSet::new());
         Self { path, readers, files, owners, stale, scans: 0, answers: false }
     }
 
@@ -154,20 +93,12 @@ impl Files {
 
     /// What is wrong with files.
     pub(super) fn problems(&self) -> impl Iterator<Item = String> {
-        let doubles = self.owners.iter().filter_map(|((reader, key), names)| match names.as_slice() {
-            [first, second, ..] => {
-                let (first, second) = (self.path.join(&**first), self.path.join(&**second));
-                let (first, second) = (first.display(), second.display());
-                Some(format!(
-                    "{} {key} is in {first} and in {second}: the first one counts",
-                    self.kind(*reader)
-                ))
-            }
-            _ => None,
+        let shared = self.owners.shared().map(|((reader, key), first, second)| {
+            let (first, second) = (self.path.join(&**first), self.path.join(&**second));
+            let (first, second) = (first.display(), second.display());
+            format!("{} {key} is in {first} and in {second}: the first one counts", self.kind(*reader))
         });
-        let mut doubles: Vec<String> = doubles.collect();
-        doubles.sort();
-        self.files.values().filter_map(|file| file.problem.clone()).chain(doubles)
+        self.files.values().filter_map(|file| file.problem.clone()).chain(shared)
     }
 
     fn list(&self) -> std::io::Result<(BTreeMap<OsString, Version>, Identity)> {
@@ -215,62 +146,70 @@ impl Files {
         self.files.insert(name, File { version: Some(version), ..file });
     }
 
+    /// Parses the documents that are new; what `before` has of the others counts on.
     fn parse_file(&mut self, name: &Name, text: &str, before: File) -> File {
-        let had: Vec<Id> = before.objects().cloned().collect();
-        let as_a_whole = self.stale.remove(name) || before.doubles;
-        let mut unchanged: HashMap<u64, Parsed> = if as_a_whole {
-            HashMap::new()
-        } else {
-            before.documents.into_iter().map(|document| (document.hash, document)).collect()
-        };
         let mut file = File { known: before.known, ..File::default() };
-        let (mut has, mut problems, mut unreadable) = (BTreeSet::new(), Vec::new(), false);
+        let as_a_whole = self.stale.remove(name) || before.doubles;
+        let (mut unchanged, mut left) = (HashMap::new(), BTreeSet::from_iter(before.kept));
+        for document in before.documents {
+            if as_a_whole {
+                left.extend(document.objects);
+            } else if let Some(same) = unchanged.insert(document.hash, document) {
+                left.extend(same.objects);
+            }
+        }
+        let mut new = Vec::new();
         for (index, document) in documents(text).into_iter().enumerate() {
             let hash = document.hash();
-            if let Some(parsed) = unchanged.remove(&hash) {
-                for id in &parsed.objects {
-                    file.doubles |= !has.insert(id.clone());
-                }
-                file.documents.push(parsed);
-                continue;
+            match unchanged.remove(&hash) {
+                Some(parsed) => file.documents.push(parsed),
+                None => new.push((index, hash, document)),
             }
+        }
+        left.extend(unchanged.into_values().flat_map(|document| document.objects));
+        let (mut problems, mut unreadable) = (Vec::new(), false);
+        for (index, hash, document) in new {
             let place = format!("document {} (line {})", index + 1, document.line);
-            match self.parse(name, document.text, &place, &mut has) {
-                Ok((objects, doubles)) => {
+            let mut objects = Vec::new();
+            match self.parse(name, &document, &place, &mut left, &mut objects) {
+                Ok(doubles) => {
                     file.doubles |= !doubles.is_empty();
                     problems.extend(doubles.into_iter().map(|double| format!("{place}: {double}")));
-                    file.documents.push(Parsed { hash, objects });
+                    file.documents.push(Parsed { hash, objects: objects.into() });
                 }
                 Err(error) => {
                     unreadable = true;
                     problems.push(format!("{place}: {error}"));
+                    file.kept.extend(objects);
                 }
             }
         }
         file.known |= !unreadable;
-        for id in had {
-            if has.contains(&id) {
-                continue;
-            }
+        for id in left {
             if unreadable {
                 file.kept.push(id);
             } else {
                 self.release(name, &id);
             }
         }
+        if file.doubles && !as_a_whole {
+            return self.parse_file(name, text, file); // which of them is first?
+        }
         file.problem = (!problems.is_empty())
             .then(|| format!("{}: {}", self.path.join(&**name).display(), problems.join("; ")));
         file
     }
 
-    /// Stages the objects of a document; returns them, and what is wrong with those that the file has already.
+    /// Stages the objects of a document and adds them to `found`; returns what is wrong with those that the file has
+    /// already. `left`: the objects that the file had and that no document has yet.
     fn parse(
         &mut self,
         name: &Name,
-        text: &str,
+        document: &Document<'_>,
         place: &str,
-        has: &mut BTreeSet<Id>,
-    ) -> Result<(Box<[Id]>, Vec<String>), String> {
+        left: &mut BTreeSet<Id>,
+        found: &mut Vec<Id>,
+    ) -> Result<Vec<String>, String> {
         let Self { readers, owners, path, .. } = self;
         let wanted = |version: &str, kind: &str| {
             let is = |reader: &Box<dyn Reader>| {
@@ -279,27 +218,24 @@ impl Files {
             };
             readers.iter().position(is)
         };
-        let found = objects(text, wanted)?;
+        let objects = objects(document.text, wanted)?;
         let place = format!("{}: {place}", path.join(&**name).display());
-        let (mut ids, mut doubles) = (Vec::with_capacity(found.len()), Vec::new());
-        for (index, value) in found {
+        let mut doubles = Vec::new();
+        for (index, value) in objects {
             let Some(reader) = readers.get_mut(index) else { continue };
             let kind = reader.resource().kind;
             reader.read(&value, &place, &mut |key| {
                 let id = (index, key.clone());
-                if !has.insert(id.clone()) {
+                if !left.remove(&id) && owners.has(&id, name) {
                     doubles.push(format!("{kind} {key} is there twice: the first one counts"));
                     return false;
                 }
-                ids.push(id.clone());
-                let names = owners.entry(id).or_default();
-                if let Err(place) = names.binary_search(name) {
-                    names.insert(place, Arc::clone(name));
-                }
-                names.first() == Some(name)
+                let counts = owners.add(&id, name);
+                found.push(id);
+                counts
             })?;
         }
-        Ok((ids.into(), doubles))
+        Ok(doubles)
     }
 
     fn forget(&mut self, name: &Name) {
@@ -311,18 +247,14 @@ impl Files {
 
     /// An object is in this file no more.
     fn release(&mut self, name: &Name, id: &Id) {
-        let Some(names) = self.owners.get_mut(id) else { return };
-        let counted = names.first() == Some(name);
-        names.retain(|other| other != name);
-        if let Some(next) = names.first() {
-            if counted {
-                self.stale.insert(Arc::clone(next));
+        match self.owners.remove(id, name) {
+            Left::There => {}
+            Left::To(next) => drop(self.stale.insert(next)),
+            Left::Gone => {
+                if let Some(reader) = self.readers.get_mut(id.0) {
+                    reader.delete(&id.1);
+                }
             }
-            return;
-        }
-        self.owners.remove(id);
-        if let Some(reader) = self.readers.get_mut(id.0) {
-            reader.delete(&id.1);
         }
     }
 

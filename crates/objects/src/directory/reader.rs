@@ -1,6 +1,7 @@
 use serde_yaml_ng::Value;
 
-use crate::kind::{Entry, Key, Kind, Resource};
+use crate::entry::Entry;
+use crate::kind::{Key, Kind, Resource};
 use crate::store::{Store, Update};
 
 /// What a directory gives its objects of one kind to. What is staged counts once it is committed.

@@ -128,7 +128,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::kind::Entry;
+    use crate::entry::Entry;
 
     fn read(value: &serde_json::Value) -> Result<Entry<Node>, String> {
         Entry::read(|| value)

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Waker};
@@ -6,7 +7,7 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::kind::{Metadata, Resource};
+use crate::kind::{Invalid, Metadata, Resource};
 
 /// An object with one field that is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
