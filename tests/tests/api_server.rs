@@ -207,7 +207,7 @@ fn a_file_that_is_too_old_is_not_used() {
         !agent.ready && agent.not_ready_reason.contains("does not list nodes: 503 ServiceUnavailable")
     });
     let log = fs::read_to_string(lab.log("node1")).unwrap();
-    assert!(log.contains("the Nodes on disk are not used") && log.contains("the limit is 0s"), "{log}");
+    assert!(log.contains("the cached objects are not used") && log.contains("the limit is 0s"), "{log}");
     fs::remove_dir_all(directory).unwrap();
 }
 

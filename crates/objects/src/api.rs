@@ -96,7 +96,7 @@ impl<K: Kind> Reflector<K> {
                     debug!(kind = K::RESOURCE.kind, "the watch ended");
                     failed_watches = 0;
                 }
-                // Usual after a long break: the server does not remember that far back.
+                // Usual after a long break: the server keeps changes only for so long.
                 Err(fault) if fault.is_gone() && self.version.is_some() => {
                     debug!("{fault}: listing again");
                     self.version = None;

@@ -1,6 +1,6 @@
 //! Why a request to an API server did not succeed, in words for the people who run the node: the URL, the cause
 //! and a remedy. The cause is found by the types of the errors; no text of theirs is taken apart for it, but for
-//! that of a failed name look-up, which has no type of its own.
+//! that of a failed name lookup, which has no type of its own.
 
 mod cause;
 mod tls;
@@ -88,7 +88,7 @@ impl Fault {
         self.task.verb()
     }
 
-    /// The server does not remember the version that was asked for.
+    /// The server no longer has the version that was asked for.
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self.cause, Cause::Status(410, ..))
     }
@@ -157,19 +157,19 @@ impl Fault {
         match &self.cause {
             Cause::Name(_) => "correct the URL, or make this node resolve the name".into(),
             Cause::Refused => "start the API server, or correct the address and port in the URL".into(),
-            Cause::Unreachable(_) => "look at this node's routes to it, or correct the URL".into(),
+            Cause::Unreachable(_) => "check this node's routes to it, or correct the URL".into(),
             Cause::NoConnection => {
-                "look for a firewall on the path that drops the packets, or correct the URL".into()
+                "check for a firewall on the path that drops the packets, or correct the URL".into()
             }
             Cause::Lost => {
-                "look at this node's routes to it, and at firewalls and load balancers on the path".into()
+                "check this node's routes to it, and firewalls and load balancers on the path".into()
             }
             Cause::Status(429, ..) => {
-                "look whether the API server is overloaded, or its API Priority and Fairness gives these requests too \
+                "check whether the API server is overloaded, or its API Priority and Fairness gives these requests too \
                  little (metric apiserver_flowcontrol_rejected_requests_total)"
                     .into()
             }
-            Cause::NoAnswer(_) | Cause::Status(..) => "look at the API server's log".into(),
+            Cause::NoAnswer(_) | Cause::Status(..) => "see the API server's log".into(),
             Cause::Certificate(_, remedy) => remedy.clone(),
             Cause::Tls(_) => "see that the URL is an API server's and that its scheme fits".into(),
             Cause::Credentials(_) => format!("correct {credentials}"),
