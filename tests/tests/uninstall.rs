@@ -185,8 +185,8 @@ fn a_setting_that_names_anothers_tree_takes_nothing_of_it() {
 #[test]
 fn in_a_lab_nothing_of_the_hosts_is_removed() {
     testkit::require_root();
-    let [midokube, programs] =
-        [testkit::bin("midokube"), e2e::programs()].map(|path| path.display().to_string());
+    let [program, programs] =
+        [testkit::bin("midokube-lab"), e2e::programs()].map(|path| path.display().to_string());
     let script = format!(
         r#"
         mount -t tmpfs tmpfs /run
@@ -206,7 +206,7 @@ fn in_a_lab_nothing_of_the_hosts_is_removed() {
         ip link add midokube-mido type veth peer name midokube-node
         nft add table inet midonet-kube
 
-        lab="{midokube} lab --dir /run/lab"
+        lab="{program} --dir /run/lab"
         $lab up --nodes 1 --bin-dir {programs} >/dev/null
         trap '$lab down' EXIT
         look() {{

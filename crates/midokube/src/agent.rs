@@ -17,7 +17,7 @@ use crate::status::Report;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Which agent to ask, and how patiently.
+/// Which agent to ask, and for how long.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Agent {
     /// The agent's Unix socket.
@@ -32,7 +32,7 @@ impl Agent {
     /// Asks for the agent's status.
     ///
     /// # Errors
-    /// Why there is no answer, and what to do.
+    /// The reason why there is no answer, and the remedy.
     pub(crate) fn report(&self) -> Result<Report> {
         let mut client =
             Client::connect(&self.socket, self.timeout).map_err(|error| anyhow!(self.unreachable(&error)))?;
@@ -41,7 +41,7 @@ impl Agent {
             .map_err(|status| anyhow!(self.no_answer(&status)))?;
         Report::read(answer).ok_or_else(|| {
             anyhow!(
-                "{} answers, but not with everything that midokube {VERSION} needs: {}",
+                "the answer of {} lacks fields that midokube {VERSION} needs: {}",
                 self.name(),
                 Self::other_version()
             )
@@ -57,21 +57,21 @@ impl Agent {
         let name = self.name();
         match cause.map(io::Error::kind) {
             Some(ErrorKind::NotFound) => format!(
-                "there is no socket {}: midonet-kube-node does not run on this node, or listens somewhere else: \
-                 start it, or name its socket with --socket",
+                "there is no socket {}: midonet-kube-node does not run on this node, or has another socket: \
+                 start it, or give its socket with --socket",
                 self.socket.display()
             ),
-            Some(ErrorKind::PermissionDenied) => format!("{name} answers root alone: {}", self.as_root()),
+            Some(ErrorKind::PermissionDenied) => format!("{name} is for root alone: {}", self.as_root()),
             Some(ErrorKind::ConnectionRefused) => format!(
-                "nobody listens at {}: midonet-kube-node has ended: its log says why; start it again",
+                "no process listens at {}: midonet-kube-node has ended: its log has the reason; start it again",
                 self.socket.display()
             ),
             Some(ErrorKind::TimedOut | ErrorKind::WouldBlock) => self.late(),
             _ => {
                 let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
                 format!(
-                    "{name} cannot be spoken to: {cause}: if something else listens there, name the agent's own \
-                     socket with --socket"
+                    "cannot talk to {name}: {cause}: if another program listens there, give the agent's own socket \
+                     with --socket"
                 )
             }
         }
@@ -82,16 +82,16 @@ impl Agent {
         match status.code() {
             Code::DeadlineExceeded => self.late(),
             Code::Unimplemented => {
-                format!("{name} does not know the question for its status: {}", Self::other_version())
+                format!("{name} does not implement the call for its status: {}", Self::other_version())
             }
-            _ => format!("{name} does not tell its status: {}: its log may say more", status.message()),
+            _ => format!("{name} cannot return its status: {}: its log may have more", status.message()),
         }
     }
 
     fn late(&self) -> String {
         let longer = self.timeout.saturating_mul(4);
         format!(
-            "{} did not answer within {:?}: it is busy, or hangs, which its log may say: wait longer with \
+            "{} did not answer within {:?}: it is busy or hangs; its log may say which: wait longer with \
              --timeout {longer:?}",
             self.name(),
             self.timeout
@@ -99,10 +99,10 @@ impl Agent {
     }
 
     fn other_version() -> &'static str {
-        "they are of different versions: use the midokube that was installed together with the agent"
+        "they have different versions: use the midokube of the agent's own image"
     }
 
-    /// This command line for root. A socket from the environment is named, since sudo does not keep that.
+    /// This command line for root. It has the socket from the environment, which sudo does not keep.
     fn as_root(&self) -> String {
         let arguments = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
         let named = self.socket == Path::new(nodeapi::SOCKET) || arguments.contains("--socket");

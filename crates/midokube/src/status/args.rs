@@ -9,7 +9,7 @@ use crate::agent::Agent;
 
 pub(crate) const HELP: &str = "\
 Exit status: 0 when the node is ready, 3 when it is not, 1 when the agent cannot be asked,
-2 for a wrong command line. Ctrl-C ends --watch.
+2 for an invalid command line. Ctrl-C ends --watch.
 The fields of -o json and -o yaml are described in docs/reference.md of the project.
 Examples:
   midokube status
@@ -29,7 +29,7 @@ pub(crate) struct StatusArgs {
     /// The output format.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
-    /// Ask again and again: every 2 seconds, or every DURATION.
+    /// Repeat every 2 seconds, or every DURATION.
     #[arg(
         short,
         long,
@@ -55,15 +55,15 @@ pub(crate) enum Part {
     Ports,
     /// The other nodes.
     Peers,
-    /// What is wrong while Pods are served, and what to do.
+    /// Problems while Pods are served, with their remedies.
     Problems,
-    /// What was left behind or lost, and is not repaired.
+    /// Leaks that are not repaired.
     Leaks,
     /// Packets that were forwarded or answered.
     Traffic,
-    /// Packets that were dropped: somebody sent what is not carried, or something is wrong.
+    /// Packets that were dropped: they are invalid or not carried, or something is wrong.
     Drops,
-    /// Dropped packets that every healthy host sends: multicast, chatter of IPv6 neighbours.
+    /// Dropped packets that every healthy host sends: multicast, IPv6 neighbour discovery.
     Ignored,
 }
 

@@ -1,4 +1,4 @@
-//! `midokube status`: what the agent of a node knows.
+//! `midokube status`: the state of a node, from its agent.
 
 mod args;
 mod report;

@@ -91,7 +91,7 @@ pub(super) struct Peer {
     pub(super) tunnel_address: Option<String>,
 }
 
-/// Something that is wrong while Pods are served.
+/// A problem: the node is ready, and degraded.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Problem {
     pub(super) what: String,
@@ -100,7 +100,7 @@ pub(super) struct Problem {
     pub(super) remedy: String,
 }
 
-/// What was left behind or lost and is not repaired, and why that may not be everything.
+/// Leaks that are not repaired, and why there may be others.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Leaks {
@@ -121,7 +121,7 @@ pub(super) struct Leak {
 pub(super) struct Counter {
     pub(super) name: String,
     pub(super) help: String,
-    /// Whether these packets were dropped, be it that they are ignored.
+    /// Whether these packets were dropped, ignored ones included.
     pub(super) drop: bool,
     pub(super) packets: u64,
     pub(super) bytes: u64,
@@ -132,11 +132,11 @@ pub(super) struct Counter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Verdict {
-    /// They go on, or are answered.
+    /// They are forwarded, or answered.
     Forward,
-    /// They are lost.
+    /// They are dropped.
     Drop,
-    /// They are lost as well, and nobody misses them.
+    /// They are dropped as well, which is no fault.
     Ignore,
 }
 

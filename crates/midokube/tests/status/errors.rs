@@ -47,11 +47,11 @@ fn a_socket_without_a_listener() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("api");
     drop(UnixListener::bind(&socket).unwrap());
-    says(&complaint(&socket, &[]), &["nobody listens", socket.to_str().unwrap(), "its log"]);
+    says(&complaint(&socket, &[]), &["no process listens", socket.to_str().unwrap(), "its log"]);
 }
 
 #[test]
-fn another_user_is_told_the_command_for_root() {
+fn another_user_gets_the_command_for_root() {
     let dir = tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o755)).tempdir().unwrap();
     let program = dir.path().join("midokube");
     fs::copy(env!("CARGO_BIN_EXE_midokube"), &program).unwrap();
@@ -78,7 +78,7 @@ fn another_user_is_told_the_command_for_root() {
 fn an_agent_that_does_not_answer_in_time() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("api");
-    // The kernel takes the connection, and nobody ever reads from it.
+    // The kernel accepts the connection, and no process reads from it.
     let _listener = UnixListener::bind(&socket).unwrap();
     let said = complaint(&socket, &["--timeout", "300ms"]);
     says(&said, &[socket.to_str().unwrap(), "did not answer within 300ms", "--timeout 1.2s"]);
@@ -108,7 +108,7 @@ fn an_agent_that_refuses_gives_its_reason() {
 #[test]
 fn an_agent_of_another_version() {
     let unknown = FakeAgent::answering(|| Err(Status::unimplemented("")));
-    says(&complaint(&unknown.socket(), &[]), &["does not know the question", "different versions"]);
+    says(&complaint(&unknown.socket(), &[]), &["does not implement", "different versions"]);
     let less = FakeAgent::with(StatusReply { network: None, ..full() });
     says(&complaint(&less.socket(), &[]), &[env!("CARGO_PKG_VERSION"), "different versions"]);
 }
