@@ -25,7 +25,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// Ends the run early when somebody asked for that.
+    /// Fails if the run was interrupted.
     pub(crate) fn check(&self) -> Result<()> {
         ensure!(!self.interrupted.load(Ordering::Relaxed), "interrupted");
         Ok(())

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde::Serialize;
 
-/// What somebody must know to make sense of a figure.
+/// The machine that the figures are of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Machine {
     pub(crate) kernel: String,

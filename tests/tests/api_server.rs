@@ -1,5 +1,5 @@
-//! The agent and `check` with an API server that is away, back, another cluster's or refuses: a small one on the
-//! node's loopback. What is said of TLS and of single answers is tested in `objects/tests/api`.
+//! The agent and `check` with an API server that is away, comes back, refuses, or is another cluster's: a small one on
+//! the node's loopback. Errors of TLS and of single answers are tested in `objects/tests/api`.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 

@@ -1,11 +1,11 @@
-//! Bad input gets a clear error and loses nothing: against the real agent and kernel. What is proven
-//! nearer to its place is not repeated here:
+//! Invalid input gets a clear error and leaks nothing, with the real agent and kernel. Not repeated here is what other
+//! tests cover:
 //!
 //! - environment and configuration field by field: `midonet-kube-cni/src/{env,request,config/tests}.rs`;
 //! - an agent that is absent or refuses, the node's own namespace, the gateway's and the node's address
 //!   from IPAM, a second ADD: `midonet-kube-cni/tests/attach/main.rs`;
-//! - IPAM plugins that hang (killed with their children) or answer nonsense: `cni/src/delegate/tests.rs`;
-//! - API servers that refuse, stall or send garbage: `objects/tests/`;
+//! - IPAM plugins that hang (killed with their children) or return invalid results: `cni/src/delegate/tests.rs`;
+//! - API servers that refuse, stall or send invalid data: `objects/tests/`;
 //! - a vanished uplink: `heal.rs`; malformed packets byte by byte: `datapath/tests/mutations.rs`.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
@@ -377,7 +377,7 @@ fn an_invalid_node_affects_itself_alone() {
         testkit::wait_until(DEADLINE, "node4 is gone", || !peers());
         edit_to(&lab, "node4", &node4);
         testkit::wait_until(DEADLINE, "node4 is there", peers);
-        // What somebody breaks is repaired.
+        // Drift is repaired.
         lab.output(&node1(), "ip", &["route", "del", "10.244.0.0/16"]).unwrap();
         testkit::wait_until(DEADLINE, "the route is back", || {
             let routes = lab.output(&node1(), "ip", &["route"]).unwrap();

@@ -1,5 +1,5 @@
-//! CNI's capabilities "bandwidth" and "portMappings" with the whole network: real traffic through a Pod's limits,
-//! what becomes of them when somebody meddles, and what is refused.
+//! CNI's capabilities "bandwidth" and "portMappings": real traffic through a Pod's limits, repair of the limits, and
+//! invalid ones, which are refused.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
@@ -214,7 +214,7 @@ fn limits_survive_agents_and_are_repaired() {
     assert!(repaired.parse::<u64>().unwrap() > 0, "{metrics}");
     scene.keeps_limits("repairs", &scene.neighbour);
 
-    // Also while nobody looks; and nothing that the Pod does to its own end counts.
+    // Also between two checks of the agent; and changes on the container side have no effect.
     scene.lab.stop_agent("node1").unwrap();
     sh(&scene.lab, &node1(), &format!("tc qdisc del dev {outer} root; ip link del midokube-shape"));
     scene.lab.start_agent("node1").unwrap();

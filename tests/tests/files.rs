@@ -1,5 +1,5 @@
-//! The agent's files on its node: what somebody removes or replaces comes back, and what cannot is told. The pure parts
-//! are tested in `midonet-kube-node/src/files.rs`.
+//! The agent's files on its node: they are restored after they were removed or replaced; what cannot be restored is a
+//! problem. The pure parts are tested in `midonet-kube-node/src/drift`.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 

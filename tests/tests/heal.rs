@@ -1,5 +1,5 @@
-//! Whatever somebody else removes or changes on a node comes back, is counted, and packets pass again. The pure
-//! parts (how often) are tested in `midonet-kube-node/src/heal.rs`; `make bench ONLY=heal` measures how soon.
+//! Drift: what other programs remove or change on a node is repaired and counted, and packets pass again. The pure
+//! parts (how often) are tested in `midonet-kube-node/src/drift`; `make bench ONLY=heal` measures how soon.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
@@ -240,7 +240,7 @@ fn masquerading_forwarding_and_the_cni_configuration() {
     ] {
         scene.heals(what, break_it, show);
     }
-    // Somebody else's table, and its counters, are nobody's business.
+    // Another program's table, and its counters, do not change.
     let before = repairs(&scene.lab, "masquerade");
     sh(
         &scene.lab,

@@ -1,5 +1,5 @@
-//! `midonet-kube-node install` and the agent's configuration: other plugins' files are not touched, and what
-//! cannot be written leaves what was there.
+//! `midonet-kube-node install` and the agent's configuration do not change other plugins' files, and leave the former
+//! files in place where they cannot write.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! The product on the kernels that people have: `make test-kernels`, as a test, so that a failure hides no other's.
+//! `make test-kernels` as a test: the product under Debian's kernels.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -219,7 +219,7 @@ fn the_gateway_routes_like_a_router() {
         let nobody = if address.is_ipv4() { "10.244.2.200" } else { "fd44:0:0:2::c8" };
         assert!(ping(&netns, nobody.parse().unwrap(), Duration::from_millis(500)).is_err());
     }
-    // A Pod that believes in too large an MTU is told the right one.
+    // A Pod with too large an MTU gets an ICMP error with the right one.
     lab.stdout(&pod(&a), "ip", &["link", "set", "eth0", "mtu", "1500"]).unwrap();
     let outer = naming::pod_host_interface(&a.key);
     lab.stdout(&node("node1"), "ip", &["link", "set", &outer, "mtu", "1500"]).unwrap();

@@ -1,6 +1,5 @@
-//! What a killed plugin, a lost node or somebody's hand left behind is put right if that is certain, and told
-//! if it is not; nothing is touched while an ADD may be under way. What is certain is decided, and tested in
-//! tables, in `midonet-kube-node/src/leaks`.
+//! Leaks of killed plugins, lost nodes and manual changes are repaired where that is certain, and reported where it is
+//! not; nothing changes while an ADD may be under way. `midonet-kube-node/src/leaks` decides, and has tests as tables.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 

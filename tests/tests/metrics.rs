@@ -1,5 +1,5 @@
-//! The page for Prometheus: as docs/monitoring.md has it, by the conventions of Prometheus and OpenMetrics, and where
-//! probes and Prometheus look for it.
+//! The metrics: as docs/monitoring.md has them, by the conventions of Prometheus and OpenMetrics, at the addresses that
+//! probes and Prometheus use.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 

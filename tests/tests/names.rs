@@ -1,5 +1,5 @@
-//! Every name that Kubernetes takes is served: Pods' names have up to 253 characters, namespaces' 63, and containers'
-//! 64 or more. What does not fit into the alias of a Pod's interface is known nevertheless, also to the next agent.
+//! Every name that Kubernetes accepts works: names of Pods have up to 253 characters, of namespaces 63, ids of containers
+//! 64 or more. What does not fit into the alias of a Pod's interface is known to the next agent, too.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 

@@ -1,5 +1,5 @@
-//! Addresses that the node's own network stack translates, as kube-proxy, portmap and administrators have it do:
-//! Pods reach what is behind them, on the same node and on another, and their connections stay.
+//! Addresses that the node's own network stack translates, for kube-proxy, portmap or a rule of an administrator: Pods
+//! reach what is behind them, on the same node and on another, and their connections last.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 

@@ -1,5 +1,5 @@
-//! Pods' ports survive what happens to a node: pins and maps that are lost, interfaces that lose their names, a podCIDR
-//! that changes. What cannot be made right is told with what to do.
+//! Pods' ports survive lost pins and maps, renamed interfaces and a changed podCIDR. What cannot be repaired is reported
+//! with its remedy.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 

@@ -1,5 +1,5 @@
-//! Rules, routes and settings of others that cut Pods off while all that the agent made is whole: `midokube status` and
-//! `midonet-kube-node check` name them with the command that helps, that command does help, and then nobody complains.
+//! Rules, routes and settings of others that cut Pods off, although everything of the agent's is in place: `midokube
+//! status` and `midonet-kube-node check` name them with a command, and that command is a remedy.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -130,7 +130,7 @@ fn tunnels_go_through_a_firewall_that_filters_them() {
     scene.other_node_is_reached("the firewall has gone");
 }
 
-/// Who asks for it gets it, and is told what it does.
+/// The setting holds, and its effect is reported.
 #[test]
 fn tunnels_that_pass_a_firewall_by_are_told_of() {
     let scene = Scene::new(TestLab::up(2, Family::V4, &["--encapsulation", "direct"]).unwrap());
@@ -183,7 +183,7 @@ fn routes_and_rules_that_lead_pods_addresses_elsewhere_are_named() {
     scene.nothing_is_wrong("it has gone");
 }
 
-/// Where it was the agent that made the node a router, it keeps it one. Where somebody else did, it tells.
+/// The agent repairs forwarding where it enabled it, and reports it elsewhere.
 #[test]
 fn forwarding_of_the_uplink_is_repaired_or_told() {
     let break_it = "sysctl -qw net.ipv4.conf.eth0.forwarding=0";

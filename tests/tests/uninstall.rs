@@ -62,7 +62,7 @@ fn filters_of_others_at_the_uplink_stay() {
     is_as_it_was("clsact", &format!("tc qdisc add dev eth0 clsact && {filter}"));
 }
 
-/// Whatever holds programs at the uplink, and whatever somebody else has there.
+/// With tcx links and with filters, beside those of others.
 fn is_as_it_was(hook: &str, other: &str) {
     let scene = Scene(TestLab::without_agents_yet(1, Family::Dual, &["--hook", hook]).unwrap());
     scene.sh(other);

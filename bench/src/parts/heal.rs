@@ -1,4 +1,4 @@
-//! How soon the agent puts back what somebody else removes or changes on its node.
+//! How soon the agent repairs drift.
 
 use std::process::{Command, Stdio};
 use std::thread;

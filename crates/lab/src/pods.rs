@@ -21,7 +21,7 @@ impl Lab {
         self.add_pod_with(node, namespace, name, Map::new())
     }
 
-    /// The same, for a runtime that has something to say to plugins with certain capabilities.
+    /// The same, with arguments for plugins that declare these capabilities.
     pub fn add_pod_with(
         &self,
         node: &str,

@@ -1,4 +1,4 @@
-//! A process that outlives the program that started it, named so that nobody else's is ever signalled.
+//! A process that outlives the program that started it, identified so that no other process is ever signalled.
 
 use std::fs;
 use std::io::{self, ErrorKind};

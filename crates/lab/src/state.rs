@@ -74,7 +74,7 @@ pub struct Pod {
     pub mac: Option<Mac>,
     /// How long ADD took, from starting the plugin to its end, in microseconds.
     pub add_microseconds: u64,
-    /// What the runtime has to say to plugins with the capability of that name.
+    /// The runtime's arguments for plugins, by capability.
     #[serde(default)]
     pub capability_args: serde_json::Map<String, serde_json::Value>,
     /// The result of ADD, which CHECK and DEL get back as `prevResult`.

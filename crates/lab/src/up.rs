@@ -72,7 +72,7 @@ impl Options {
 }
 
 impl Lab {
-    /// Makes a lab and waits until every node can take Pods. `progress` is told each step before it is
+    /// Makes a lab and waits until every node can take Pods. `progress` is called with each step before it is
     /// done. On failure nothing is left.
     pub fn up(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Self> {
         ensure!(

@@ -1,4 +1,4 @@
-//! What `deploy/` promises: settings and metrics by the ConfigMap, `hostPort`, the directories of other distributions,
+//! The manifests in `deploy/`: settings and metrics by the ConfigMap, `hostPort`, the directories of other distributions,
 //! and removal from all nodes.
 
 use std::fs;

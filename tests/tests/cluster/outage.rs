@@ -1,4 +1,4 @@
-//! The API server is away: Pods come, talk and go all the same, also where the agent starts anew.
+//! Without an API server Pods are added, reach each other and are deleted, also after the agent was restarted.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! The runtime asks the plugin for its STATUS, and the kubelet believes it: a node whose agent does not answer is
-//! not Ready, and says why.
+//! The runtime calls STATUS of the plugin, and the kubelet uses it: a node whose agent does not answer is NotReady, with
+//! the reason.
 //!
-//! The runtime's own GC cannot be seen: go-cni 1.1.14, through which containerd 2.4 speaks CNI, has no call for it.
+//! The runtime's own GC is not tested: go-cni 1.1.14, through which containerd 2.4 speaks CNI, has no call for it.
 //! `tests/conformance.rs` has GC with libcni.
 
 use std::time::Duration;

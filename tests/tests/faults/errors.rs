@@ -1,4 +1,4 @@
-//! Each system call of the plugin fails, one after the other, with an error that it can meet.
+//! Each system call of the plugin fails with an error that it can have.
 
 use std::os::unix::process::ExitStatusExt;
 

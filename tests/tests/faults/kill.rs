@@ -1,5 +1,5 @@
-//! The plugin is killed before each of its system calls, one after the other. What a runtime does next
-//! leaves nothing, and in between nobody can get an address that is in use.
+//! The plugin is killed before each of its system calls. The runtime's next calls leave nothing behind, and meanwhile
+//! no other Pod gets an address that is in use.
 
 use lab::Family;
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
-//! Nothing is lost and nothing is given twice, whatever ends or hinders the plugin: killed before any of its
-//! system calls, any of them failing, a disk that is full or read-only, too few descriptors.
+//! Faults of the plugin: killed before each of its system calls, each of them failing, a full or read-only disk, too
+//! few descriptors. Nothing leaks and no address is given twice.
 //!
 //! There is no code for this in the product: strace(1) counts the real plugin's system calls and injects
 //! the fault. The node's agent, kernel and files are real, too. Plugins and agents killed at random, many

@@ -1,4 +1,4 @@
-//! A node with the real agent, and calls of the real plugin on it that a fault befalls.
+//! A node with the real agent, and calls of the real plugin on it with an injected fault.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -236,7 +236,7 @@ impl Node {
     /// Nothing is left of what a sandbox had.
     pub(crate) fn assert_released(&self, sandbox: &Sandbox, when: &Fault) {
         assert_eq!(self.reserved(sandbox), BTreeSet::new(), "{when:?}");
-        // Where the agent could not be told, it sees for itself.
+        // The agent detects what no call reported.
         let until = Instant::now() + DEADLINE;
         loop {
             let used = self.used(sandbox);
@@ -264,7 +264,7 @@ impl Node {
         self.sh(&format!("ip netns del {}", sandbox.name));
     }
 
-    /// What uses addresses has them reserved: so nobody else gets them.
+    /// Every address in use is reserved.
     pub(crate) fn assert_held(&self, sandbox: &Sandbox, when: &Fault) {
         let used = self.used(sandbox);
         let families = self.config["ipam"]["ranges"].as_array().unwrap().len();

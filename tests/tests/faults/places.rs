@@ -1,5 +1,5 @@
-//! A data directory that is full or read-only, and a process that may open too few files: a clear error,
-//! nothing left, and all is well again afterwards.
+//! A full or read-only data directory, and a process that may open too few files: a clear error, nothing left, and the
+//! next call works.
 
 use lab::Family;
 

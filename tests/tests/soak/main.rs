@@ -1,5 +1,5 @@
-//! Ten thousand random calls of the plugin, several at a time, while plugins and agents are killed: nothing is
-//! leaked, nothing is given twice, and every error has the specification's form.
+//! Ten thousand random calls of the plugin, several at a time, while plugins and agents are killed: nothing leaks, no
+//! address is given twice, and every error has the specification's form.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 

@@ -15,7 +15,7 @@ use crate::cli::{Command, Namespace, PodCommand, Size};
 use crate::demo::{self, Progress};
 use crate::signals;
 
-/// Where a new Pod is when nobody says otherwise.
+/// The default namespace of a new Pod.
 const DEFAULT_NAMESPACE: &str = "default";
 
 pub(crate) fn run(dir: &Path, command: Command) -> Result<ExitCode> {

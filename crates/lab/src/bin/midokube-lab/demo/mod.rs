@@ -108,7 +108,7 @@ fn counters_of(lab: &Lab, node: &str) -> Result<Vec<Counter>> {
 }
 
 /// One path on a node and one across nodes, as far as there are such. A path that does not work is
-/// told here and counted elsewhere.
+/// reported here and counted elsewhere.
 fn throughput(lab: &Lab, state: &State, cancelled: &AtomicBool) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     let Some(from) = state.pods.first() else { return Ok(lines) };
@@ -135,7 +135,10 @@ impl Findings {
     fn text(&self) -> String {
         let mut sections = vec![
             format!("Pods\n{}", report::pods(&self.state.pods, Some(WIDTH))),
-            format!("From whom to whom, over which family\n{}", report::matrix(&self.state, &self.outcomes)),
+            format!(
+                "Sources (rows) and destinations (columns), by address family\n{}",
+                report::matrix(&self.state, &self.outcomes)
+            ),
             report::kinds(&self.outcomes),
         ];
         if !self.throughput.is_empty() {

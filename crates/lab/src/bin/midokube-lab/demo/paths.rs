@@ -52,7 +52,7 @@ pub(crate) struct Path {
 }
 
 impl Path {
-    /// The gateway is nobody: it answers ICMP echo and has no ports.
+    /// The gateway is virtual: it answers ICMP echo and has no ports.
     pub(crate) fn has_ports(&self) -> bool {
         self.kind != Kind::PodToGateway
     }
