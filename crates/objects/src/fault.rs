@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     place: Arc<Place>,
-    task: Task,
+    task: Box<Task>,
     cause: Cause,
     after: Option<Duration>,
 }
@@ -56,7 +56,7 @@ impl Fault {
     }
 
     fn because(place: &Arc<Place>, task: Task, cause: Cause) -> Self {
-        Self { place: Arc::clone(place), task, cause, after: None }
+        Self { place: Arc::clone(place), task: Box::new(task), cause, after: None }
     }
 
     /// How long the server asked to wait, within reason.
@@ -125,7 +125,7 @@ impl Fault {
 
     /// What is wrong, with the server's URL.
     pub fn problem(&self) -> String {
-        let (server, task) = (format!("the API server {}", self.place.url), self.task);
+        let (server, task) = (format!("the API server {}", self.place.url), &self.task);
         match &self.cause {
             Cause::Name(why) => format!("cannot reach {server}: its name does not resolve: {why}"),
             Cause::Refused => format!("cannot reach {server}: connection refused"),

@@ -212,11 +212,10 @@ impl Files {
     ) -> Result<Vec<String>, String> {
         let Self { readers, owners, path, .. } = self;
         let wanted = |version: &str, kind: &str| {
-            let is = |reader: &Box<dyn Reader>| {
-                let resource = reader.resource();
-                resource.kind == kind && resource.has_version(version)
-            };
-            readers.iter().position(is)
+            readers
+                .iter()
+                .map(|reader| reader.resource())
+                .position(|resource| resource.kind == kind && resource.has_version(version))
         };
         let objects = objects(document.text, wanted)?;
         let place = format!("{}: {place}", path.join(&**name).display());
