@@ -68,6 +68,10 @@ const AIMS: &[Aim] = &[
     value("scale/memory", &["resident"], AtMost(30.0)),
     value("scale/ready", &["restart, API server"], AtMost(1.0)),
     value("scale/memory", &["resident, API server"], AtMost(30.0)),
+    value("scale/change", &["change to packet"], AtMost(50.0)),
+    value("scale/change", &["change to packet, API server"], AtMost(50.0)),
+    value("scale/cpu", &["a change"], AtMost(5.0)),
+    value("scale/cpu", &["a change, API server"], AtMost(5.0)),
     // What others break is back within a second.
     value("heal/repair", &["link"], AtMost(1000.0)),
     value("heal/repair", &["route"], AtMost(1000.0)),
