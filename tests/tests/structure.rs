@@ -89,7 +89,7 @@ struct Reader {
 
 impl Reader {
     /// The path from the crate's root; `None` for one of another crate.
-    fn from_root(&self, path: &[String]) -> Option<Names> {
+    fn resolve_from_root(&self, path: &[String]) -> Option<Names> {
         let mut at = self.at.clone();
         let mut rest = path;
         match rest.first()?.as_str() {
@@ -128,7 +128,7 @@ impl Reader {
         }
         // A module of this one is imported without `self::` in front, too.
         let local = || exported.then(|| self.at.iter().chain(&path).cloned().collect());
-        if let Some(path) = self.from_root(&path).or_else(local) {
+        if let Some(path) = self.resolve_from_root(&path).or_else(local) {
             if exported {
                 self.exports.push((here, path));
             } else {
@@ -170,7 +170,7 @@ impl<'ast> Visit<'ast> for Reader {
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let names: Names = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-        self.named.extend(self.from_root(&names));
+        self.named.extend(self.resolve_from_root(&names));
         visit::visit_path(self, path);
     }
 }

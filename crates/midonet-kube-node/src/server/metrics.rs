@@ -62,9 +62,12 @@ struct Range {
 /// How old a page may be: however often somebody asks, it is made this seldom.
 const MAX_AGE: Duration = Duration::from_millis(250);
 
+/// When a page was made, and the page.
+type Made = (Instant, Arc<str>);
+
 /// The page as it was last made.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Page(Arc<Mutex<Option<(Instant, Arc<str>)>>>);
+pub(super) struct Page(Arc<Mutex<Option<Made>>>);
 
 impl Page {
     /// The page, at most [`MAX_AGE`] old. Who asks while it is made waits for it.
