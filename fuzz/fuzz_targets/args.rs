@@ -41,7 +41,8 @@ fn check(request: &Request) {
         assert!(!word.is_empty() && !word.contains('/') && word != "..", "{word:?}");
     }
     assert!(env.ifname.len() <= 15, "{:?}", env.ifname);
-    let ips = vec![Ip { interface: None, address: "10.0.0.3/29".parse().expect("an address"), gateway: None }];
+    let ips =
+        vec![Ip { interface: None, address: "10.0.0.3/29".parse().expect("an address"), gateway: None }];
     let allocation = CniResult { ips, ..CniResult::default() };
     if let Err(error) = veth_pair(request).and_then(|pair| Plan::new(request, pair, allocation)) {
         return check_error(&error);

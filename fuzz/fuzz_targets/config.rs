@@ -35,7 +35,8 @@ fuzz_target!(|data: &[u8]| {
                 check_error(&error);
             }
         }
-        let ip = |text: &str| Ip { interface: None, address: text.parse().expect("an address"), gateway: None };
+        let ip =
+            |text: &str| Ip { interface: None, address: text.parse().expect("an address"), gateway: None };
         let ips = vec![ip("10.0.0.3/29"), ip("fd00::3/125")];
         check_plan(&request, CniResult { ips, ..CniResult::default() });
     }
