@@ -16,7 +16,7 @@ use crate::maps::MapSpec;
 use crate::migration::{self, Migration};
 use crate::model::{Counter, NodeConfig, Port, Route};
 use crate::nodes::Nodes;
-use crate::pins::Pins;
+use crate::pins::{self, Pins};
 use crate::ports::Ports;
 use crate::programs::{FROM_ENDPOINT, FROM_OVERLAY, FROM_UPLINK, Program, classifier, program_mut};
 use crate::routes::Routes;
@@ -80,12 +80,7 @@ impl Datapath {
     ///
     /// If there is no such interface, or the kernel refuses the link: ask [`has_tcx`](crate::has_tcx) first.
     pub fn attach_overlay(&mut self, ifindex: u32) -> Result<()> {
-        attachment::attach(
-            program_mut(&mut self.ebpf, FROM_OVERLAY)?,
-            ifindex,
-            &self.pins,
-            attachment::OVERLAY,
-        )
+        attachment::attach(program_mut(&mut self.ebpf, FROM_OVERLAY)?, ifindex, &self.pins, pins::OVERLAY)
     }
 
     /// Notes that [`overlay_program`](Self::overlay_program) is attached. A tcx link that was there goes.
@@ -94,7 +89,7 @@ impl Datapath {
     ///
     /// If the pin cannot be made.
     pub fn note_overlay(&mut self) -> Result<()> {
-        attachment::note(program_mut(&mut self.ebpf, FROM_OVERLAY)?, &self.pins, attachment::OVERLAY)
+        attachment::note(program_mut(&mut self.ebpf, FROM_OVERLAY)?, &self.pins, pins::OVERLAY)
     }
 
     /// Attaches the program that removes VXLAN headers to the ingress of the interfaces that carry the tunnels by
@@ -107,7 +102,7 @@ impl Datapath {
         self.uplinks.clear();
         for ifindex in ifindexes {
             let program = program_mut(&mut self.ebpf, FROM_UPLINK)?;
-            attachment::attach(program, *ifindex, &self.pins, &attachment::uplink(*ifindex))?;
+            attachment::attach(program, *ifindex, &self.pins, &pins::uplink(*ifindex))?;
             self.uplinks.insert(*ifindex);
         }
         attachment::leave_other_uplinks(&self.pins, &self.uplinks)
@@ -121,11 +116,7 @@ impl Datapath {
     pub fn note_uplinks(&mut self, ifindexes: &[u32]) -> Result<()> {
         self.uplinks.clear();
         for ifindex in ifindexes {
-            attachment::note(
-                program_mut(&mut self.ebpf, FROM_UPLINK)?,
-                &self.pins,
-                &attachment::uplink(*ifindex),
-            )?;
+            attachment::note(program_mut(&mut self.ebpf, FROM_UPLINK)?, &self.pins, &pins::uplink(*ifindex))?;
             self.uplinks.insert(*ifindex);
         }
         attachment::leave_other_uplinks(&self.pins, &self.uplinks)

@@ -2,7 +2,6 @@
 //! program: the pinned tcx link, or, where a clsact filter holds the program, the program itself.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use aya::programs::ProgramError;
 use aya::programs::links::{FdLink, LinkOrder, LinkType, PinnedLink};
@@ -10,28 +9,11 @@ use aya::programs::tc::{SchedClassifier, SchedClassifierLink, TcAttachOptions, T
 use nix::errno::Errno;
 
 use crate::error::{Error, Result, chain};
-use crate::pins::{NEW_SUFFIX, Pins, file, list, remove_if_there, replace_pin};
+use crate::legacy::find_link;
+use crate::pins::{Pins, UPLINK, file, list, remove_if_there, replace_pin, uplink};
 
 /// The index of the loopback interface in every namespace.
 const LOOPBACK: u32 = 1;
-
-/// The pin of the link of `midokube-vxlan`.
-pub(crate) const OVERLAY: &str = "overlay";
-/// What the pins of links of interfaces that carry tunnels begin with.
-const UPLINK: &str = "uplink";
-
-/// Whether a pin has the name of a link.
-pub(crate) fn is_link(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let name = name.strip_suffix(NEW_SUFFIX).unwrap_or(&name);
-    let of_uplink = |rest: &str| rest.strip_prefix('-').is_some_and(|ifindex| ifindex.parse::<u32>().is_ok());
-    name == OVERLAY || name == UPLINK || name.strip_prefix(UPLINK).is_some_and(of_uplink)
-}
-
-/// The pin of the link of an interface that carries tunnels.
-pub(crate) fn uplink(ifindex: u32) -> String {
-    format!("{UPLINK}-{ifindex}")
-}
 
 /// Whether this kernel has tcx (Linux 6.6 with CONFIG_NET_XGRESS): asks it for the programs of an interface.
 ///
@@ -63,9 +45,9 @@ pub(crate) fn attach(program: &mut SchedClassifier, ifindex: u32, pins: &Pins, l
         reason: chain(error),
     };
     let pin = pins.link(link);
-    let found = match pins.find_link(link)? {
+    let found = match find_link(pins, link)? {
         // A build before this one had one uplink, whose link had another name.
-        None if link.starts_with(UPLINK) => pins.find_link(UPLINK)?,
+        None if link.starts_with(UPLINK) => find_link(pins, UPLINK)?,
         found => found,
     };
     if let Some(old) = found {
@@ -100,7 +82,7 @@ pub(crate) fn attach(program: &mut SchedClassifier, ifindex: u32, pins: &Pins, l
 /// Notes that `program` is at the device, held by a classifier; a link that held one there goes.
 pub(crate) fn note(program: &mut SchedClassifier, pins: &Pins, link: &str) -> Result<()> {
     let pin = pins.link(link);
-    let old = pins.find_link(link)?;
+    let old = find_link(pins, link)?;
     replace_pin(program, &pin)?;
     old.filter(|old| *old != pin).map_or(Ok(()), |old| remove_if_there(&old))
 }

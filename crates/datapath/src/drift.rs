@@ -15,7 +15,7 @@ use crate::attachment;
 use crate::error::{Error, Result, chain};
 use crate::layout;
 use crate::model::{NodeConfig, Route};
-use crate::pins::replace_pin;
+use crate::pins::{self, replace_pin};
 use crate::programs::{FROM_OVERLAY, FROM_UPLINK, PROGRAMS, info, program_mut};
 
 impl Datapath {
@@ -80,8 +80,8 @@ impl Datapath {
     pub fn missing_pins(&self) -> Vec<PathBuf> {
         let maps = self.map_pins().map(|(_, pin)| pin);
         let programs = PROGRAMS.map(|name| self.pins.program(name));
-        let uplinks = self.uplinks.iter().map(|ifindex| attachment::uplink(*ifindex));
-        let links = [attachment::OVERLAY.to_owned()].into_iter().chain(uplinks);
+        let uplinks = self.uplinks.iter().map(|ifindex| pins::uplink(*ifindex));
+        let links = [pins::OVERLAY.to_owned()].into_iter().chain(uplinks);
         let links = links.map(|name| self.pins.link(&name));
         maps.chain(programs).chain(links).filter(|pin| !pin.exists()).collect()
     }

@@ -14,10 +14,9 @@ use std::path::{Path, PathBuf};
 
 use aya::maps::MapData;
 
-use crate::attachment;
 use crate::error::{Error, Result, chain};
 use crate::maps::MapSpec;
-use crate::pins::{Pins, file, list};
+use crate::pins::{OVERLAY, Pins, file, list};
 
 /// The version of the maps there.
 const VERSION: u32 = 1;
@@ -49,7 +48,7 @@ fn is_name(path: &Path) -> bool {
 /// Pins the maps of a build before this one where they belong, unless their successors are there already. They are at
 /// work if the overlay's link, which is attached last, is pinned beside them.
 pub(crate) fn import(pins: &Pins, specs: &[MapSpec]) -> Result<()> {
-    let at_work = |directory: &PathBuf| directory.join("links").join(attachment::OVERLAY).exists();
+    let at_work = |directory: &PathBuf| directory.join("links").join(OVERLAY).exists();
     let Some(directory) = directories(pins.base())?.into_iter().find(at_work) else { return Ok(()) };
     let mut imported = 0;
     for spec in specs {
@@ -76,4 +75,14 @@ pub(crate) fn remove(base: &Path) -> Result<()> {
         fs::remove_dir_all(&directory).map_err(file("remove", &directory))?;
     }
     Ok(())
+}
+
+/// Where a link is pinned: here, or where a build before this one left it.
+pub(crate) fn find_link(pins: &Pins, name: &str) -> Result<Option<PathBuf>> {
+    let own = pins.link(name);
+    if own.exists() {
+        return Ok(Some(own));
+    }
+    let legacy = directories(pins.base())?;
+    Ok(legacy.into_iter().map(|legacy| legacy.join("links").join(name)).find(|link| link.exists()))
 }

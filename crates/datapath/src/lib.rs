@@ -72,6 +72,7 @@ mod pins;
 mod ports;
 mod programs;
 mod recovery;
+mod removal;
 mod routes;
 mod sys;
 mod table;
@@ -83,8 +84,8 @@ pub use error::{Error, Result};
 pub use limits::{Limit, Limits, Shaper};
 pub use model::{Counter, Fate, NodeConfig, Options, Port, Role, Route};
 pub use open::MOST_ENTRIES;
-pub use pins::remove_pins;
 pub use programs::{FROM_UPLINK, Program};
+pub use removal::remove_pins;
 
 /// The tests' support is that of the tests outside of the crate.
 #[cfg(test)]

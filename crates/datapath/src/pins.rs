@@ -14,19 +14,34 @@ use std::path::{Path, PathBuf};
 
 use aya::programs::SchedClassifier;
 
-use crate::attachment;
 use crate::error::{Error, Result, chain};
-use crate::legacy;
 use crate::maps::{ANY_SIZES, MapSpec, specs};
-use crate::programs::PROGRAMS;
 
-const MAPS: &str = "maps";
-const NEW: &str = "new";
-const PROGRAM_PINS: &str = "programs";
-const LINKS: &str = "links";
+pub(crate) const MAPS: &str = "maps";
+pub(crate) const NEW: &str = "new";
+pub(crate) const PROGRAM_PINS: &str = "programs";
+pub(crate) const LINKS: &str = "links";
 
 /// What stands between a map's name and its version.
 const VERSION: &str = "-v";
+
+/// The pin of the link of `midokube-vxlan`.
+pub(crate) const OVERLAY: &str = "overlay";
+/// What the pins of links of interfaces that carry tunnels begin with.
+pub(crate) const UPLINK: &str = "uplink";
+
+/// Whether a pin has the name of a link.
+pub(crate) fn is_link(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.strip_suffix(NEW_SUFFIX).unwrap_or(&name);
+    let of_uplink = |rest: &str| rest.strip_prefix('-').is_some_and(|ifindex| ifindex.parse::<u32>().is_ok());
+    name == OVERLAY || name == UPLINK || name.strip_prefix(UPLINK).is_some_and(of_uplink)
+}
+
+/// The pin of the link of an interface that carries tunnels.
+pub(crate) fn uplink(ifindex: u32) -> String {
+    format!("{UPLINK}-{ifindex}")
+}
 
 /// The pins below a directory.
 #[derive(Clone, Debug)]
@@ -119,16 +134,6 @@ impl Pins {
         Ok(found)
     }
 
-    /// Where a link is pinned: here, or where a build before this one left it.
-    pub(crate) fn find_link(&self, name: &str) -> Result<Option<PathBuf>> {
-        let own = self.link(name);
-        if own.exists() {
-            return Ok(Some(own));
-        }
-        let legacy = legacy::directories(&self.base)?;
-        Ok(legacy.into_iter().map(|legacy| legacy.join(LINKS).join(name)).find(|link| link.exists()))
-    }
-
     /// Leaves of a map only what this build uses: the new one, which takes its place among those at work, or the one
     /// that is there.
     pub(crate) fn retire_others(&self, spec: &MapSpec, is_new: bool) -> Result<()> {
@@ -145,7 +150,7 @@ impl Pins {
 }
 
 /// The map and the version that the name of a pin says.
-fn map_of(path: &Path) -> Option<(&'static str, u32)> {
+pub(crate) fn map_of(path: &Path) -> Option<(&'static str, u32)> {
     let (name, version) = path.file_name()?.to_str()?.rsplit_once(VERSION)?;
     let spec = specs(&ANY_SIZES).into_iter().find(|spec| spec.name == name)?;
     Some((spec.name, version.parse().ok()?))
@@ -168,38 +173,6 @@ fn check_owner(path: &Path, is_base: bool) -> Result<()> {
     Err(Error::NotRoots { path: path.to_owned(), reason })
 }
 
-/// Removes all pins below a pin directory, also those of builds before this one, and the directory itself when nothing
-/// is left in it. What is attached by a pinned link goes with it; the shared block keeps its program as long as it is.
-///
-/// Returns whether there was anything.
-///
-/// # Errors
-///
-/// If a pin cannot be removed.
-pub fn remove_pins(pin_dir: &Path) -> Result<bool> {
-    // Elsewhere there are no pins, whatever the directories are called.
-    let is_bpf = |at: nix::sys::statfs::Statfs| at.filesystem_type() == nix::sys::statfs::BPF_FS_MAGIC;
-    if !pin_dir.exists() || !nix::sys::statfs::statfs(pin_dir).is_ok_and(is_bpf) {
-        return Ok(false);
-    }
-    legacy::remove(pin_dir)?;
-    // By their names: the directory is a setting, and others' pins may be below it. The maps last: by them the
-    // directories are known as ours, also after a removal that was cut short.
-    let maps = |kind| -> Result<Vec<PathBuf>> {
-        Ok(list(&pin_dir.join(kind))?.into_iter().filter(|path| map_of(path).is_some()).collect())
-    };
-    let (at_work, new) = (maps(MAPS)?, maps(NEW)?);
-    if !at_work.is_empty() {
-        let programs = PROGRAMS.iter().flat_map(|name| [(*name).to_owned(), new_name(name)]);
-        let programs = programs.map(|name| pin_dir.join(PROGRAM_PINS).join(name));
-        let links = list(&pin_dir.join(LINKS))?.into_iter().filter(|path| attachment::is_link(path));
-        programs.chain(links).chain(new).chain(at_work).try_for_each(|path| remove_if_there(&path))?;
-        [NEW, PROGRAM_PINS, LINKS, MAPS].iter().try_for_each(|kind| remove_if_empty(&pin_dir.join(kind)))?;
-    }
-    remove_if_empty(pin_dir)?;
-    Ok(true)
-}
-
 /// What is in a directory; nothing, if it is not there.
 pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(directory) {
@@ -209,22 +182,11 @@ pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>> {
     entries.map(|entry| Ok(entry.map_err(file("list", directory))?.path())).collect()
 }
 
-fn remove_if_empty(directory: &Path) -> Result<()> {
-    match fs::remove_dir(directory) {
-        Err(error)
-            if ![io::ErrorKind::DirectoryNotEmpty, io::ErrorKind::NotFound].contains(&error.kind()) =>
-        {
-            Err(file("remove", directory)(error))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// What is added to the name of a pin until it takes another one's place. No dot: the file system keeps such names for
 /// itself.
 pub(crate) const NEW_SUFFIX: &str = "-new";
 
-fn new_name(name: &str) -> String {
+pub(crate) fn new_name(name: &str) -> String {
     format!("{name}{NEW_SUFFIX}")
 }
 

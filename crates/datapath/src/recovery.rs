@@ -10,11 +10,11 @@ use aya::maps::{MapData, MapError, MapInfo};
 use aya::programs::links::LinkType;
 use aya::programs::{ProgramInfo, loaded_links, loaded_programs};
 
-use crate::attachment::{self, OVERLAY};
 use crate::error::{Error, Result, chain};
+use crate::legacy;
 use crate::maps::MapSpec;
 use crate::migration::shape;
-use crate::pins::{Pins, file, remove_if_there};
+use crate::pins::{self, OVERLAY, Pins, file, remove_if_there};
 use crate::programs::{FROM_ENDPOINT, FROM_OVERLAY, FROM_UPLINK};
 use crate::sys;
 
@@ -30,7 +30,7 @@ pub(crate) fn restore(pins: &Pins, program: u32, specs: &[MapSpec]) -> Result<()
     for (spec, map) in &maps {
         restored += u32::from(restore_map(pins, spec, map)?);
     }
-    if pins.find_link(OVERLAY)?.is_none() {
+    if legacy::find_link(pins, OVERLAY)?.is_none() {
         pin_links(pins, &maps)?;
     }
     if restored > 0 {
@@ -80,7 +80,7 @@ fn pin_links(pins: &Pins, maps: &[(MapSpec, MapData)]) -> Result<()> {
                 let directory = pins.links();
                 // There may be several uplinks.
                 let name = |ifindex| match program {
-                    FROM_UPLINK => attachment::uplink(ifindex),
+                    FROM_UPLINK => pins::uplink(ifindex),
                     _ => OVERLAY.to_owned(),
                 };
                 sys::pin_link(link.id(), &directory, name).map_err(file("pin a tcx link in", &directory))?;

@@ -21,7 +21,6 @@ use tokio::task::spawn_blocking;
 
 use crate::kind::{Kind, Resource};
 use crate::kinds;
-use crate::server::Server;
 
 use contents::{Binding, Contents, FORMAT, parse};
 pub(crate) use keep::Confirmed;
@@ -79,11 +78,8 @@ impl<K> Clone for Bound<K> {
 }
 
 impl<K: Kind> Bound<K> {
-    pub(crate) fn new(cache: Cache, server: &Server) -> Self {
-        Self::to(cache, server.place.url.clone(), server.authorities.clone())
-    }
-
-    fn to(cache: Cache, server: String, authorities: Vec<String>) -> Self {
+    /// The cache of objects from a server's URL; `authorities` are the digests of its certificate authorities.
+    pub(crate) fn new(cache: Cache, server: String, authorities: Vec<String>) -> Self {
         let path = file(&cache.directory, &K::RESOURCE);
         Self { cache, path, server, authorities, kind: PhantomData }
     }

@@ -3,6 +3,7 @@
 //! that of a failed name lookup, which has no type of its own.
 
 mod cause;
+mod find;
 mod tls;
 
 use std::error::Error;
@@ -11,12 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::{CONNECT, PONG};
-use crate::server::Place;
+use crate::place::Place;
 use crate::task::Task;
 use crate::{Reason, Verb};
-use cause::{Cause, cause};
+use cause::Cause;
+use find::cause;
 
-pub(crate) use cause::{quote, unusable};
+pub(crate) use cause::quote;
+pub(crate) use find::unusable;
 
 /// No server makes us wait longer by asking for it.
 const PATIENCE: Duration = Duration::from_secs(300);

@@ -9,9 +9,10 @@ use tokio::time::timeout;
 
 use crate::api::list::{At, List, list};
 use crate::fault::Fault;
+use crate::permissions::denied;
 use crate::server::Server;
-use crate::source::Target;
-use crate::task::{Task, denied};
+use crate::target::Target;
+use crate::task::Task;
 use crate::{Health, Invalid, Key, Kind, Selector, Watch};
 
 /// All objects of one kind, and what is wrong with them and with the source.

@@ -17,24 +17,12 @@ use tokio::time::timeout;
 use crate::body::Body;
 use crate::client::{Streamed, client};
 use crate::fault::{Fault, quote, unusable};
-use crate::source::{ApiOptions, ConnectError};
-use crate::task::{GET_CLUSTER, Task};
+use crate::options::{ApiOptions, ConnectError};
+use crate::place::Place;
+use crate::task::{GET_CLUSTER, KUBE_SYSTEM, Task};
 
 /// A server that takes longer for one answer does not answer: a part of a list, a watch's beginning, a write.
 pub(crate) const ANSWER: Duration = Duration::from_secs(30);
-
-/// The namespace that every cluster has from its beginning on: its UID is taken for the cluster's, as
-/// OpenTelemetry's k8s.cluster.uid is.
-pub(crate) const KUBE_SYSTEM: &str = "kube-system";
-
-/// Where a server is and how one is known to it: for messages.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// Without a slash at its end.
-    pub(crate) url: String,
-    /// Where the credentials are from.
-    pub(crate) credentials: String,
-}
 
 /// Asks for the metadata of an object alone.
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";

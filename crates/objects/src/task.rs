@@ -2,26 +2,22 @@
 
 use std::fmt;
 
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-};
-use kube::Api;
-use kube::api::PostParams;
-
-use crate::fault::Fault;
 use crate::kind::Resource;
-use crate::server::{KUBE_SYSTEM, Server};
 use crate::{Verb, kinds};
+
+/// The namespace that every cluster has from its beginning on: its UID is taken for the cluster's, as
+/// OpenTelemetry's k8s.cluster.uid is.
+pub(crate) const KUBE_SYSTEM: &str = "kube-system";
 
 /// A request of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Task {
-    verb: &'static str,
-    group: &'static str,
-    resource: &'static str,
-    subresource: Option<&'static str>,
+    pub(crate) verb: &'static str,
+    pub(crate) group: &'static str,
+    pub(crate) resource: &'static str,
+    pub(crate) subresource: Option<&'static str>,
     /// The one object that it is about.
-    object: Option<&'static str>,
+    pub(crate) object: Option<&'static str>,
 }
 
 pub(crate) const PATCH_POD_STATUS: Task =
@@ -60,22 +56,6 @@ impl Task {
             _ => Verb::List,
         }
     }
-
-    fn review(&self) -> SelfSubjectAccessReview {
-        let attributes = ResourceAttributes {
-            verb: Some(self.verb.into()),
-            group: (!self.group.is_empty()).then(|| self.group.into()),
-            resource: Some(self.resource.into()),
-            subresource: self.subresource.map(Into::into),
-            name: self.object.map(Into::into),
-            ..ResourceAttributes::default()
-        };
-        let spec = SelfSubjectAccessReviewSpec {
-            resource_attributes: Some(attributes),
-            ..SelfSubjectAccessReviewSpec::default()
-        };
-        SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() }
-    }
 }
 
 /// "list nodes", "patch pods/status", "get namespaces/kube-system".
@@ -84,21 +64,4 @@ impl fmt::Display for Task {
         write!(f, "{} {}", self.verb, self.resource)?;
         self.subresource.iter().chain(&self.object).try_for_each(|part| write!(f, "/{part}"))
     }
-}
-
-/// What of the agent's work the server does not allow, as far as it tells.
-pub(crate) async fn denied(server: &Server) -> Vec<Fault> {
-    let reviews: Api<SelfSubjectAccessReview> = Api::all(server.client.clone());
-    let mut denied = Vec::new();
-    for task in Task::all() {
-        let answer = server.answer(task, reviews.create(&PostParams::default(), &task.review())).await;
-        if let Some(status) = answer.ok().and_then(|review| review.status)
-            && !status.allowed
-        {
-            let why = status.reason.filter(|reason| !reason.is_empty());
-            let why = why.unwrap_or_else(|| "no role allows it".into());
-            denied.push(Fault::forbidden(&server.place, task, &why));
-        }
-    }
-    denied
 }

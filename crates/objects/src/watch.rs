@@ -8,8 +8,8 @@ use crate::api::Reflector;
 use crate::cache::Bound;
 use crate::directory::{self, Reader};
 use crate::kind::Kind;
-use crate::source::Target;
 use crate::store::{Changes, Store};
+use crate::target::Target;
 
 /// Which objects of a kind an API server is asked for, by its own syntax; all by default. A directory always gives all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Watch {
         match &self.target {
             Target::Api(server, cache) => {
                 let cache = cache.clone().map(|cache| {
-                    let bound = Bound::<K>::new(cache, server);
+                    let bound = Bound::<K>::new(cache, server.place.url.clone(), server.authorities.clone());
                     let (tell, told) = channel::channel(None);
                     let server = server.clone();
                     let identify = move || {

@@ -39,7 +39,7 @@ fn bound() -> (tempfile::TempDir, Bound<Node>) {
 
 fn to(cache: &Cache) -> Bound<Node> {
     let server = "https://[2001:db8::1]:6443".to_owned();
-    Bound::to(cache.clone(), server, vec!["old".into(), "new".into()])
+    Bound::new(cache.clone(), server, vec!["old".into(), "new".into()])
 }
 
 fn read(bound: &Bound<Node>) -> Result<Option<Vec<Node>>, String> {
