@@ -63,14 +63,14 @@ fn plugins() -> &'static PathBuf {
     static PLUGINS: OnceLock<PathBuf> = OnceLock::new();
     PLUGINS.get_or_init(|| {
         // The fuzzer ends without unwinding: in a place that a boot or the next run clears.
-        let folder = std::env::temp_dir().join(format!("midonet-kube-fuzz-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("make a folder for plugins");
+        let directory = std::env::temp_dir().join(format!("midonet-kube-fuzz-{}", std::process::id()));
+        fs::create_dir_all(&directory).expect("make a directory for plugins");
         for (name, status) in [("succeeds", 0), ("fails", 1)] {
-            let program = folder.join(name);
+            let program = directory.join(name);
             fs::write(&program, format!("#!/bin/sh\ncat ${{0%/*}}/answer\nexit {status}\n"))
                 .expect("write a plugin");
             fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("let it be run");
         }
-        folder
+        directory
     })
 }

@@ -1,5 +1,5 @@
-//! The allocator on a data folder in which anything may lie: whatever it is asked, it ends, gives no address
-//! twice, loses none, and touches nothing outside the network's folder.
+//! The allocator on a data directory in which anything may lie: whatever it is asked, it ends, gives no address
+//! twice, loses none, and touches nothing outside the network's directory.
 
 #![no_main]
 
@@ -31,7 +31,7 @@ struct Session {
 /// What lies there before the first call.
 #[derive(Debug, Arbitrary)]
 struct Found {
-    folder: u8,
+    directory: u8,
     name: Name,
     kind: Kind,
 }
@@ -46,7 +46,7 @@ enum Name {
 enum Kind {
     Reservation { owner: u8, tail: u8 },
     File(Vec<u8>),
-    Folder,
+    Directory,
     Pipe,
     Link(u8),
 }
@@ -67,7 +67,7 @@ enum Args {
     Text(String),
 }
 
-const FOLDERS: &[&str] =
+const DIRECTORIES: &[&str] =
     &["/data/net", "/data/.owners/net", "/data/net/sub", "/data", "/var/lib/cni/networks/net"];
 const NAMES: &[&str] = &[
     "10.0.0.2",
@@ -136,10 +136,10 @@ impl Session {
     }
 }
 
-/// What a node may have, beside the network's folder.
+/// What a node may have, beside the network's directory.
 fn furnish() {
-    for folder in ["/data", "/outside", "/dev"] {
-        fs::create_dir(folder).expect("make a folder");
+    for directory in ["/data", "/outside", "/dev"] {
+        fs::create_dir(directory).expect("make a directory");
     }
     fs::write("/outside/file", "not ours").expect("write a file");
     fs::write("/resolv.conf", "nameserver 10.0.0.1\n").expect("write a file");
@@ -148,14 +148,14 @@ fn furnish() {
     mknod("/dev/zero", SFlag::S_IFCHR, Mode::S_IRWXU, makedev(1, 5)).expect("make a device");
 }
 
-/// Outside the networks' folders everything is as it was, but for the folders on the way to them.
+/// Outside the networks' directories everything is as it was, but for their parents.
 fn check_outside(mut before: BTreeMap<PathBuf, Thing>, after: BTreeMap<PathBuf, Thing>, own: &Own) {
-    let inside = |path: &Path| own.folders.iter().any(|folder| path.starts_with(folder));
+    let inside = |path: &Path| own.directories.iter().any(|directory| path.starts_with(directory));
     for (path, thing) in after.iter().filter(|(path, _)| !inside(path)) {
         match before.remove(path) {
             Some(old) => assert_eq!(*thing, old, "{} is changed", path.display()),
             None => assert!(
-                *thing == Thing::Folder && own.ways.contains(path),
+                *thing == Thing::Directory && own.parents.contains(path),
                 "{} is made: {thing:?}",
                 path.display()
             ),
@@ -167,9 +167,9 @@ fn check_outside(mut before: BTreeMap<PathBuf, Thing>, after: BTreeMap<PathBuf, 
 
 impl Found {
     fn put(&self) -> std::io::Result<()> {
-        let folder = Path::new(pick(FOLDERS, self.folder));
-        fs::create_dir_all(folder)?;
-        let path = folder.join(match &self.name {
+        let directory = Path::new(pick(DIRECTORIES, self.directory));
+        fs::create_dir_all(directory)?;
+        let path = directory.join(match &self.name {
             Name::Known(number) => pick(NAMES, *number),
             // One name: what has more parts would lie somewhere else.
             Name::Text(name) if !name.contains('/') => name,
@@ -183,7 +183,7 @@ impl Found {
                 write(&path, pick(&content, *tail).as_bytes())
             }
             Kind::File(content) => write(&path, content),
-            Kind::Folder => fs::create_dir(path),
+            Kind::Directory => fs::create_dir(path),
             Kind::Pipe => Ok(mkfifo(&path, Mode::S_IRWXU)?),
             Kind::Link(target) => symlink(pick(TARGETS, *target), path),
         }
@@ -211,11 +211,11 @@ impl Call {
         };
         let (call, valid) = (env.call(&configuration), &conf.valid_attachments);
         let config = Config::read(call.config, call.args);
-        let folder = config.as_ref().map(|config| config.directory.clone()).unwrap_or_default();
+        let directory = config.as_ref().map(|config| config.directory.clone()).unwrap_or_default();
         let (id, ifname) = pick(OWNERS, self.owner);
         let owner = Attachment { container_id: id.into(), ifname: ifname.into() };
         let verb = pick(VERBS, self.verb);
-        let before = reserved(&folder);
+        let before = reserved(&directory);
         let answer = match verb {
             "ADD" => Ipam::InProcess.add(&call).map(Some),
             "DEL" => Ipam::InProcess.del(&call).map(|()| None),
@@ -227,33 +227,33 @@ impl Call {
             own.note(config);
         }
         // By its real path: others may lead to it.
-        let folder = fs::canonicalize(&folder).unwrap_or(folder);
-        let mut of_folder = living.clone();
-        of_folder.retain(|path, _| path.starts_with(&folder));
+        let directory = fs::canonicalize(&directory).unwrap_or(directory);
+        let mut of_directory = living.clone();
+        of_directory.retain(|path, _| path.starts_with(&directory));
         match answer {
             Ok(Some(allocation)) => {
                 for ip in allocation.ips {
-                    let path = folder.join(ip.address.addr().to_string());
+                    let path = directory.join(ip.address.addr().to_string());
                     assert!(!before.contains_key(&path), "{path:?} was taken: {before:?}");
                     assert_eq!(living.insert(path.clone(), owner.clone()), None, "{path:?} is given twice");
                 }
             }
             Ok(None) if verb == "DEL" => {
-                living.retain(|path, holder| !path.starts_with(&folder) || *holder != owner)
+                living.retain(|path, holder| !path.starts_with(&directory) || *holder != owner)
             }
             Ok(None) if verb == "GC" => {
-                living.retain(|path, holder| !path.starts_with(&folder) || valid.contains(holder));
+                living.retain(|path, holder| !path.starts_with(&directory) || valid.contains(holder));
             }
             Ok(None) => {}
             Err(error) => {
                 assert!(
                     verb != "CHECK"
                         || !matches!(error, ipam::Error::NotFound { .. })
-                        || !of_folder.values().any(|o| *o == owner),
-                    "CHECK does not find {owner:?}: {of_folder:?}"
+                        || !of_directory.values().any(|o| *o == owner),
+                    "CHECK does not find {owner:?}: {of_directory:?}"
                 );
                 if matches!(verb, "ADD" | "CHECK" | "STATUS") {
-                    assert_eq!(reserved(&folder), before, "{verb} failed and changed something: {error}");
+                    assert_eq!(reserved(&directory), before, "{verb} failed and changed something: {error}");
                 }
                 check_error(&error.into());
             }
@@ -282,10 +282,10 @@ impl Call {
     }
 }
 
-/// The reservations of a folder that say whose they are: an empty file is the rest of a crash.
-fn reserved(folder: &Path) -> BTreeMap<PathBuf, Thing> {
-    let folder = fs::canonicalize(folder).unwrap_or_default();
-    let mut found = everything(&folder);
+/// The reservations of a directory that say whose they are: an empty file is the rest of a crash.
+fn reserved(directory: &Path) -> BTreeMap<PathBuf, Thing> {
+    let directory = fs::canonicalize(directory).unwrap_or_default();
+    let mut found = everything(&directory);
     found.retain(|path, thing| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let says = matches!(thing, Thing::File(content) if !content.is_empty());
@@ -297,22 +297,22 @@ fn reserved(folder: &Path) -> BTreeMap<PathBuf, Thing> {
 /// Where calls may write.
 #[derive(Default)]
 struct Own {
-    /// The networks' folders, and those of their owners' names beside them.
-    folders: BTreeSet<PathBuf>,
-    /// What may be made on the way to them; a way with `..` in it leads through folders, too.
-    ways: BTreeSet<PathBuf>,
+    /// The networks' directories, and those of their owners' names beside them.
+    directories: BTreeSet<PathBuf>,
+    /// Their parents, which may be made; a path with `..` in it has more of them.
+    parents: BTreeSet<PathBuf>,
 }
 
 impl Own {
     fn note(&mut self, config: &Config) {
         let name = config.directory.file_name().expect("a network has a name");
-        let data = config.directory.parent().expect("a network's folder has a parent");
+        let data = config.directory.parent().expect("a network's directory has a parent");
         let owners = data.join(".owners").join(name);
         let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        for folder in [config.directory.as_path(), owners.as_path()] {
-            let here = Path::new("/").join(folder);
-            self.ways.extend(here.ancestors().map(real));
-            self.folders.insert(real(&here));
+        for directory in [config.directory.as_path(), owners.as_path()] {
+            let here = Path::new("/").join(directory);
+            self.parents.extend(here.ancestors().map(real));
+            self.directories.insert(real(&here));
         }
     }
 }

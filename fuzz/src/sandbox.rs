@@ -47,8 +47,8 @@ fn enter() {
 /// What is at a path.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Thing {
-    /// A folder.
-    Folder,
+    /// A directory.
+    Directory,
     /// A file, and what it holds.
     File(Vec<u8>),
     /// A symbolic link, and where it leads.
@@ -57,16 +57,16 @@ pub enum Thing {
     Special,
 }
 
-/// Everything there is below a folder.
-pub fn everything(folder: &Path) -> BTreeMap<PathBuf, Thing> {
+/// Everything there is below a directory.
+pub fn everything(directory: &Path) -> BTreeMap<PathBuf, Thing> {
     let mut found = BTreeMap::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+    let mut directories = vec![directory.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
             let (path, kind) = (entry.path(), entry.file_type().expect("tmpfs knows the type"));
             let thing = if kind.is_dir() {
-                folders.push(path.clone());
-                Thing::Folder
+                directories.push(path.clone());
+                Thing::Directory
             } else if kind.is_symlink() {
                 Thing::Link(fs::read_link(&path).expect("read a link"))
             } else if !kind.is_file() {

@@ -118,7 +118,7 @@ fn invalid_configurations() {
         (changed("/name", json!("../..")), 7, "name"),
         (changed("/cniVersion", json!("99.0.0")), 1, "99.0.0"),
         (changed("/ipam", json!(null)), 7, "ipam"),
-        (changed("/ipam/type", json!("../../bin/sh")), 7, "ipam"),
+        (changed("/ipam/type", json!("../../bin/sh")), 7, "IPAM plugin"),
         (changed("/ipam/ranges", json!([])), 7, "ranges"),
         (changed("/ipam/ranges/0/0/subnet", json!("10.244.1.0/31")), 7, "10.244.1.0/31"),
         (changed("/ipam/ranges/0/0/rangeStart", json!("10.9.9.9")), 7, "10.9.9.9"),

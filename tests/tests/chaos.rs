@@ -81,10 +81,10 @@ impl Stream {
 }
 
 /// What packets a socket may hold while a thread of this test waits for a CPU.
-const ROOM: usize = 16 << 20;
+const BUFFER: usize = 16 << 20;
 
 fn patient(socket: &socket2::Socket) {
-    socket.set_recv_buffer_size(ROOM).unwrap();
+    socket.set_recv_buffer_size(BUFFER).unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
 }
 
@@ -362,7 +362,7 @@ fn five_hundred_pods_come_and_go_while_everybody_is_killed_and_nothing_is_leaked
             lab.status("node1").unwrap().ports.len(),
         )
     };
-    // One Pod came and went already: its network's folders are there.
+    // One Pod came and went already: its network's directories are there.
     assert!(add_and_delete(&lab, "first"));
     let dead = || sh("grep -lx '702[12]' /sys/class/net/*/netdev_group || true");
     testkit::wait_until(DEADLINE, "the first Pod is gone", || dead().is_empty());

@@ -191,7 +191,7 @@ fn cpu(lab: &Lab) -> Result<Duration> {
     Ok(sum)
 }
 
-/// All nodes: the real one with room for 500 Pods, the one that moves, and others that
+/// All nodes: the real one whose podCIDR holds 500 Pods, the one that moves, and others that
 /// are only known.
 fn nodes(lab: &Lab) -> Result<Vec<(String, Value)>> {
     let state = lab.state()?;

@@ -189,7 +189,7 @@ fn a_node_that_cannot_be_served_yet_is_told_why() {
         (node("n9", &["10.244.1.0/24"], &["172.30.0.11"]), "there is no Node n1"),
         (node("n1", &[], &["172.30.0.11"]), "has no podCIDR"),
         (node("n1", &["10.244.1.0/24"], &[]), "has no InternalIP"),
-        (node("n1", &["10.244.1.0/30"], &["172.30.0.11"]), "has no room"),
+        (node("n1", &["10.244.1.0/30"], &["172.30.0.11"]), "too small for a gateway"),
         (node("n1", &["10.1.1.0/24"], &["172.30.0.11"]), "outside --cluster-cidr"),
         (node("n1", &["10.244.1.0/24"], &["10.244.200.1"]), "Pods would reach no node"),
         (node("n1", &["10.244.1.0/24"], &["0.0.0.0", "127.0.0.1", "fe80::1"]), "has no InternalIP"),

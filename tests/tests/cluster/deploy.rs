@@ -168,7 +168,7 @@ pub(super) fn other_distributions_have_their_directories(cluster: &Cluster) {
             let text = fs::read_to_string(deploy(file)).unwrap();
             let text = text.replace("path: /opt/cni/bin,", &format!("path: {plugins},"));
             let text = text.replace("path: /etc/cni/net.d,", &format!("path: {configurations},"));
-            let manifest = cluster.folder.join("variant.yaml");
+            let manifest = cluster.directory.join("variant.yaml");
             fs::write(&manifest, text).unwrap();
             let applied = cluster.json(&["apply", "--dry-run=server", "-f", manifest.to_str().unwrap()]);
             let items = applied["items"].as_array().cloned().unwrap_or_else(|| vec![applied.clone()]);
@@ -203,7 +203,7 @@ spec:
 "#;
 
 pub(super) fn the_pod_monitor_names_the_agents_and_their_port(cluster: &Cluster) {
-    let definition = cluster.folder.join("podmonitors.yaml");
+    let definition = cluster.directory.join("podmonitors.yaml");
     fs::write(&definition, POD_MONITORS).unwrap();
     let definition = definition.to_str().unwrap();
     cluster.kubectl(&["apply", "-f", definition]);

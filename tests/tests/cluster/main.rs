@@ -28,7 +28,7 @@ const REPLICAS: usize = 6;
 
 /// The cluster under test; it ends with this value.
 struct Cluster {
-    folder: PathBuf,
+    directory: PathBuf,
     script: PathBuf,
 }
 
@@ -45,7 +45,10 @@ impl Cluster {
         let repository = commands::repository();
         // One that is up already is somebody's: it says so, and stays.
         commands::run(Stage::Up, &commands::user);
-        Self { folder: repository.join("target/cluster"), script: repository.join("tests/cluster/cluster") }
+        Self {
+            directory: repository.join("target/cluster"),
+            script: repository.join("tests/cluster/cluster"),
+        }
     }
 
     fn script(&self, what: &str) {
@@ -54,12 +57,12 @@ impl Cluster {
 
     fn script_with(&self, what: &str, environment: &[(&str, &str)]) {
         let status = Command::new(&self.script).arg(what).envs(environment.iter().copied()).status().unwrap();
-        assert!(status.success(), "cluster {what}: {status}; logs are in {}", self.folder.display());
+        assert!(status.success(), "cluster {what}: {status}; logs are in {}", self.directory.display());
     }
 
     /// Runs one of the cluster's own tools; what it printed, if it succeeded.
     fn tool(&self, name: &str, args: &[&str]) -> Result<String, String> {
-        let output = Command::new(self.folder.join(name)).args(args).output().unwrap();
+        let output = Command::new(self.directory.join(name)).args(args).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() {
             Ok(text(&output.stdout))
@@ -89,7 +92,7 @@ impl Cluster {
 
     /// Creates the Deployment and waits until every Pod of it is ready.
     fn deploy(&self) -> Vec<Pod> {
-        let manifest = self.folder.join("echo.yaml");
+        let manifest = self.directory.join("echo.yaml");
         std::fs::write(&manifest, DEPLOYMENT.replace("REPLICAS", &REPLICAS.to_string())).unwrap();
         self.kubectl(&["apply", "-f", manifest.to_str().unwrap()]);
         self.kubectl(&["rollout", "status", "deployment/echo", "--timeout=300s"]);
@@ -231,7 +234,7 @@ fn a_real_kubernetes_works_and_nothing_is_left() {
     commands_without_a_cluster();
     let cluster = Cluster::up();
     a_place_writes_nothing_to_the_host(&cluster);
-    let folder = typed_on_the_cluster(&cluster);
+    let directory = typed_on_the_cluster(&cluster);
     let before = NODES.map(|node| cluster.traces(node));
 
     let pods = cluster.deploy();
@@ -267,14 +270,14 @@ fn a_real_kubernetes_works_and_nothing_is_left() {
     deploy::other_distributions_have_their_directories(&cluster);
     deploy::the_pod_monitor_names_the_agents_and_their_port(&cluster);
     cluster.deploy();
-    deploy::nothing_is_left_on_any_node(&cluster, &|line| with_kubectl(&cluster, &folder, line));
+    deploy::nothing_is_left_on_any_node(&cluster, &|line| with_kubectl(&cluster, &directory, line));
 
-    commands::run(Stage::NodeAtEnd, &|line| on_a_node(&cluster, &folder, line));
+    commands::run(Stage::NodeAtEnd, &|line| on_a_node(&cluster, &directory, line));
     let left = cluster
         .enter("node1", &["sh", "-c", "ls /etc/cni/net.d /sys/fs/bpf /sys/class/net; nft list tables"]);
     assert!(!left.contains("mido"), "{left}");
     commands::run(Stage::Down, &commands::user);
-    assert!(!cluster.folder.exists(), "{} is left", cluster.folder.display());
+    assert!(!cluster.directory.exists(), "{} is left", cluster.directory.display());
 }
 
 /// The lab's commands and what takes no cluster.
@@ -283,45 +286,45 @@ fn commands_without_a_cluster() {
     commands::run(Stage::Lab, &|line| own.shell(line));
 }
 
-/// The commands for a cluster and for a node that has the agent. What they are typed beside is in the folder.
+/// The commands for a cluster and for a node that has the agent. What they are typed beside is in the directory.
 fn typed_on_the_cluster(cluster: &Cluster) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let repository = commands::repository();
-    let deploy = folder.path().join("deploy");
+    let deploy = directory.path().join("deploy");
     let copy = |from: &str, to: &std::path::Path| {
         testkit::run(Command::new("cp").arg("-r").arg(repository.join(from)).arg(to));
     };
-    copy("deploy", folder.path());
-    copy("target/midonet-kube.tar", folder.path());
+    copy("deploy", directory.path());
+    copy("target/midonet-kube.tar", directory.path());
     // With the settings of this cluster, as `cluster up` filled them in.
     copy("target/cluster/midonet-kube.yaml", &deploy);
-    commands::run(Stage::Kubectl, &|line| with_kubectl(cluster, &folder, line));
-    commands::run(Stage::Node, &|line| on_a_node(cluster, &folder, line));
-    folder
+    commands::run(Stage::Kubectl, &|line| with_kubectl(cluster, &directory, line));
+    commands::run(Stage::Node, &|line| on_a_node(cluster, &directory, line));
+    directory
 }
 
 /// A shell beside the directory `deploy`, with the cluster's kubectl in PATH.
-fn with_kubectl(cluster: &Cluster, folder: &tempfile::TempDir, line: &str) -> Command {
+fn with_kubectl(cluster: &Cluster, directory: &tempfile::TempDir, line: &str) -> Command {
     let mut command = commands::user(line);
-    let path = format!("{}:{}", cluster.folder.display(), std::env::var("PATH").unwrap());
-    command.current_dir(folder.path()).env("PATH", path);
+    let path = format!("{}:{}", cluster.directory.display(), std::env::var("PATH").unwrap());
+    command.current_dir(directory.path()).env("PATH", path);
     command
 }
 
 /// A shell on node1 whose environment has the agent's settings.
-fn on_a_node(cluster: &Cluster, folder: &tempfile::TempDir, line: &str) -> Command {
-    let line = format!("cd {}; PATH={}:$PATH; {line}", folder.path().display(), e2e::programs().display());
-    let mut command = Command::new(cluster.folder.join("enter"));
+fn on_a_node(cluster: &Cluster, directory: &tempfile::TempDir, line: &str) -> Command {
+    let line = format!("cd {}; PATH={}:$PATH; {line}", directory.path().display(), e2e::programs().display());
+    let mut command = Command::new(cluster.directory.join("enter"));
     command.args(["node1", "bash", "-ec", &line]);
     command.env("MIDONETKUBE_NODENAME", "node1").env("MIDONETKUBE_CLUSTERCIDR", "10.244.0.0/16,fd44::/48");
-    command.env("MIDONETKUBE_KUBECONFIG", cluster.folder.join("pki/admin.conf"));
+    command.env("MIDONETKUBE_KUBECONFIG", cluster.directory.join("pki/admin.conf"));
     command
 }
 
 /// Wherever a place writes, it is its own, or cannot be written.
 fn a_place_writes_nothing_to_the_host(cluster: &Cluster) {
     let name = testkit::unique("midokube-written-");
-    let folders = [
+    let directories = [
         "",
         "/boot",
         "/etc",
@@ -343,13 +346,16 @@ fn a_place_writes_nothing_to_the_host(cluster: &Cluster) {
         "/var/lib/midonet-kube-node",
         "/var/tmp",
     ];
-    let files: Vec<String> = folders.iter().map(|folder| format!("{folder}/{name}")).collect();
+    let files: Vec<String> = directories.iter().map(|directory| format!("{directory}/{name}")).collect();
     let line = format!("for f in {}; do mkdir -p $f 2>/dev/null && echo $f; done; true", files.join(" "));
     let written = cluster.enter("node2", &["sh", "-c", &line]);
-    for folder in
+    for directory in
         ["/etc/cni/net.d", "/opt/cni/bin", "/usr/libexec", "/var/lib", "/var/lib/midonet-kube-node", "/root"]
     {
-        assert!(written.contains(&format!("{folder}/{name}\n")), "{folder} is no node's own: {written}");
+        assert!(
+            written.contains(&format!("{directory}/{name}\n")),
+            "{directory} is no node's own: {written}"
+        );
     }
     let leaked: Vec<_> = files.iter().filter(|file| std::fs::remove_dir(file).is_ok()).collect();
     assert!(leaked.is_empty(), "on the host: {leaked:?}");

@@ -12,7 +12,7 @@ const NODE_PORT: u16 = 30_080;
 const HOST_PORT: u16 = 18_080;
 
 pub(super) fn kube_proxy_works_beside_it(cluster: &Cluster, pods: &[Pod]) {
-    let manifest = cluster.folder.join("service.yaml");
+    let manifest = cluster.directory.join("service.yaml");
     std::fs::write(&manifest, SERVICE.replace("NODE_PORT", &NODE_PORT.to_string())).unwrap();
     cluster.kubectl(&["apply", "-f", manifest.to_str().unwrap()]);
     let service = cluster.json(&["get", "service", "echo"]);
@@ -141,7 +141,7 @@ fn internal_addresses(cluster: &Cluster, node: &str) -> Vec<IpAddr> {
 /// By the plugin portmap, which is on every node.
 fn host_ports_are_reached(cluster: &Cluster, pods: &[Pod]) {
     let node = NODES[0];
-    let manifest = cluster.folder.join("host-port.yaml");
+    let manifest = cluster.directory.join("host-port.yaml");
     let pod = HOST_PORT_POD.replace("NODE", node).replace("HOST_PORT", &HOST_PORT.to_string());
     std::fs::write(&manifest, pod).unwrap();
     cluster.kubectl(&["apply", "-f", manifest.to_str().unwrap()]);

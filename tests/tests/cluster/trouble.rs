@@ -67,7 +67,7 @@ impl Ping {
         let pid = format!("/run/ping-{address}");
         let line = format!("echo $$ >{pid}; exec ping -q -n -i0.1 {address}");
         let netns = format!("--net=/run/netns/{PINGER}");
-        let child = Command::new(cluster.folder.join("enter"))
+        let child = Command::new(cluster.directory.join("enter"))
             .args(["node1", "nsenter", &netns, "sh", "-c", &line])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -127,15 +127,15 @@ fn is_noticed_and_replaced(cluster: &Cluster, node: &str, (since, lost): &(Insta
 /// An agent starts while the API server rejects all its requests, as API Priority and Fairness does: 429 in plain text,
 /// and a header that says how long to wait.
 fn has_no_time(cluster: &Cluster, node: &str) {
-    let (folder, answer) = (cluster.folder.display(), cluster.folder.join("no-time.http"));
+    let (directory, answer) = (cluster.directory.display(), cluster.directory.join("no-time.http"));
     std::fs::write(&answer, NO_TIME).unwrap();
     let server = format!(
         "echo $$ >/run/no-time; exec socat \
-         OPENSSL-LISTEN:7443,fork,reuseaddr,verify=0,cert={folder}/pki/apiserver.crt,key={folder}/pki/apiserver.key \
+         OPENSSL-LISTEN:7443,fork,reuseaddr,verify=0,cert={directory}/pki/apiserver.crt,key={directory}/pki/apiserver.key \
          SYSTEM:'cat {}; cat >/dev/null'",
         answer.display()
     );
-    let enter = cluster.folder.join("enter");
+    let enter = cluster.directory.join("enter");
     let mut server =
         Command::new(enter).args([node, "sh", "-c", &server]).stderr(Stdio::null()).spawn().unwrap();
     testkit::wait_until(DEADLINE, "the rejecting server listens", || {
@@ -175,7 +175,7 @@ fn agents_are_replaced_while_many_pods_come(cluster: &Cluster) {
     testkit::wait_until(DEADLINE, "annotations are refused with 500", || {
         errors(cluster, CROWDED, "patch", "server") > 0
     });
-    cluster.kubectl(&["delete", "-f", cluster.folder.join("broken.yaml").to_str().unwrap()]);
+    cluster.kubectl(&["delete", "-f", cluster.directory.join("broken.yaml").to_str().unwrap()]);
     testkit::wait_until(DEADLINE, "all Pods are annotated by their status", || {
         let pods = cluster.json(&["get", "pods", "-l", "app=crowd"]);
         let pods = pods["items"].as_array().unwrap();
@@ -240,7 +240,7 @@ fn errors(cluster: &Cluster, node: &str, verb: &str, reason: &str) -> u64 {
 }
 
 fn apply(cluster: &Cluster, name: &str, manifest: &str) {
-    let path = cluster.folder.join(name);
+    let path = cluster.directory.join(name);
     std::fs::write(&path, manifest).unwrap();
     cluster.kubectl(&["apply", "-f", path.to_str().unwrap()]);
 }

@@ -11,7 +11,7 @@ use crate::node::{Answer, Node, Sandbox};
 /// The network's name in every configuration here.
 const NETWORK: &str = naming::alias::CLUSTER_NETWORK;
 
-/// A configuration list on a node, and what libcni remembers of it.
+/// A configuration list on a node, and what libcni caches of it.
 pub(crate) struct Cnitool<'a> {
     node: &'a Node,
     directory: PathBuf,
@@ -34,7 +34,7 @@ impl<'a> Cnitool<'a> {
 
     /// `cnitool VERB`; `more` are variables, such as `CAP_ARGS`.
     pub(crate) fn run(&self, verb: &str, sandbox: &Sandbox, more: &[(&str, &str)]) -> Answer {
-        // libcni remembers results below /var/lib/cni: the node has its own.
+        // libcni caches results below /var/lib/cni: the node has its own.
         let script = "mount --bind \"$1\" /var/lib && shift && exec \"$@\"";
         let mut command = self.node.host.command("unshare");
         command.args(["--mount", "sh", "-ec", script, "sh"]).arg(self.directory.join("var"));
