@@ -29,7 +29,7 @@ fn a_full_data_directory() {
         assert!(!answer.is_success(&options));
         let msg = answer.json["msg"].as_str().unwrap();
         assert!(answer.json["code"] == 5 && msg.contains("No space left"), "{msg}");
-        assert!(msg.contains(DIRECTORY) && msg.contains("make room"), "{msg}");
+        assert!(msg.contains(DIRECTORY) && msg.contains("free space on"), "{msg}");
         node.assert_gone(&pod, &Fault::None);
         // What is there can go.
         node.delete(&gone);
