@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use e2e::{DEADLINE, TestLab, node1, sh};
 use lab::Family;
@@ -20,7 +21,12 @@ struct Metric {
     samples: BTreeMap<String, f64>,
 }
 
+/// A page may be as old as that, so as to be cheap at any rate of requests.
+const MAX_AGE: Duration = Duration::from_millis(250);
+
+/// The page as of now.
 fn scrape(lab: &TestLab) -> String {
+    std::thread::sleep(MAX_AGE);
     sh(lab, &node1(), "curl -sf -m5 http://127.0.0.1:9454/metrics")
 }
 
