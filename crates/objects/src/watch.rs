@@ -3,22 +3,13 @@ use futures::future::BoxFuture;
 use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
 
-use crate::Health;
 use crate::api::Reflector;
 use crate::cache::Bound;
 use crate::directory::{self, Reader};
 use crate::kind::Kind;
 use crate::store::{Changes, Store};
 use crate::target::Target;
-
-/// Which objects of a kind an API server is asked for, by its own syntax; all by default. A directory always gives all.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selector {
-    /// Fields, such as `spec.nodeName=worker1`.
-    pub fields: Option<String>,
-    /// Labels, such as `app=web`.
-    pub labels: Option<String>,
-}
+use crate::{Health, Selector};
 
 /// A source whose objects are about to be watched.
 pub struct Watch {

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
-use clap::{Args, Parser, Subcommand};
-use lab::{DEFAULT_DIR, Family, MAX_NODES};
+use clap::{Parser, Subcommand};
+use lab::DEFAULT_DIR;
 use terminal::Format;
+
+use crate::size::{Namespace, Size};
 
 /// Make, use and remove a cluster of namespaces on this machine, with the real agent and plugin.
 #[derive(Debug, Parser)]
@@ -92,36 +94,6 @@ pub(crate) enum PodCommand {
         /// Its name, or namespace/name.
         name: String,
     },
-}
-
-/// The option `--namespace`, the same for every command.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Namespace {
-    /// The namespace of the Pods.
-    #[arg(short, long)]
-    pub(crate) namespace: Option<String>,
-}
-
-/// The size and settings of a new lab.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Size {
-    /// How many nodes.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_NODES)))]
-    pub(crate) nodes: u8,
-    /// How many Pods on each node.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=100))]
-    pub(crate) pods_per_node: u8,
-    #[command(flatten)]
-    pub(crate) namespace: Namespace,
-    /// Families of addresses: 4, 6 or 46 (both).
-    #[arg(long, default_value_t)]
-    pub(crate) family: Family,
-    /// The directory of midonet-kube-node and midonet-kube-cni [default: that of this program].
-    #[arg(long)]
-    pub(crate) bin_dir: Option<PathBuf>,
-    /// An additional argument for every agent, for example --agent-arg=--mtu=1400. Can be repeated.
-    #[arg(long = "agent-arg", allow_hyphen_values = true)]
-    pub(crate) agent_args: Vec<String>,
 }
 
 #[cfg(test)]

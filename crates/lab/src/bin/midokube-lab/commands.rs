@@ -4,19 +4,16 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{self, ExitCode};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use lab::{Lab, Options, Process, State};
 use terminal::output;
 use terminal::table::{WIDTH, join, table};
 
-use crate::cli::{Command, Namespace, PodCommand, Size};
+use crate::cli::{Command, PodCommand};
 use crate::demo::{self, Progress};
 use crate::signals;
-
-/// The default namespace of a new Pod.
-const DEFAULT_NAMESPACE: &str = "default";
+use crate::size::{DEFAULT_NAMESPACE, Namespace, Size, add_pods, options};
 
 pub(crate) fn run(dir: &Path, command: Command) -> Result<ExitCode> {
     match command {
@@ -41,30 +38,6 @@ pub(crate) fn run(dir: &Path, command: Command) -> Result<ExitCode> {
         Command::Demo { size, keep } => return demo::run(dir, &size, keep),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// What the library is to make.
-pub(crate) fn options(dir: &Path, size: &Size) -> Options {
-    Options {
-        dir: dir.to_owned(),
-        nodes: size.nodes,
-        family: size.family,
-        binaries: size.bin_dir.clone(),
-        agent_args: size.agent_args.clone(),
-        ..Options::default()
-    }
-}
-
-/// Adds the first Pods of every node.
-pub(crate) fn add_pods(lab: &Lab, size: &Size, cancelled: &AtomicBool) -> Result<()> {
-    let namespace = size.namespace.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-    for (index, node) in (1..).zip(lab.state()?.nodes) {
-        for number in 1..=size.pods_per_node {
-            ensure!(!cancelled.load(Ordering::Relaxed), "interrupted");
-            lab.add_pod(&node.name, namespace, &format!("pod{index}-{number}"))?;
-        }
-    }
-    Ok(())
 }
 
 fn up(dir: &Path, size: &Size) -> Result<()> {

@@ -6,6 +6,7 @@ mod cli;
 mod commands;
 mod demo;
 mod signals;
+mod size;
 
 use std::process::ExitCode;
 

@@ -22,9 +22,8 @@ use terminal::output::{self, explain};
 use terminal::table::WIDTH;
 use terminal::units::bytes;
 
-use crate::cli::Size;
-use crate::commands::{add_pods, options};
 use crate::signals;
+use crate::size::{Size, add_pods, options};
 use check::Outcome;
 pub(crate) use progress::Progress;
 pub(crate) use report::pods as pods_table;
