@@ -148,21 +148,20 @@ pub(super) fn a_host_port_is_served_or_refused(cluster: &Cluster) {
     cluster.kubectl(&["delete", "pod", "refused", "--wait=true"]);
 }
 
-/// The rows of deploy/README.md's table: what distribution has its directories of plugins and configurations where.
+/// The rows of the table in docs/install.md: which distribution has its directories of plugins and configurations where.
 fn distributions() -> Vec<[String; 3]> {
-    let text = fs::read_to_string(deploy("README.md")).unwrap();
-    let rows = text.lines().filter(|line| line.matches('|').count() == 5 && line.contains("| `/"));
+    let text = fs::read_to_string(deploy("../docs/install.md")).unwrap();
+    let rows = text.lines().filter(|line| line.matches('|').count() == 6 && line.contains("| `/"));
     let row = |line: &str| {
-        let cells: Vec<String> =
-            line.split('|').skip(1).take(3).map(|cell| cell.trim().trim_matches('`').to_owned()).collect();
-        cells.try_into().unwrap()
+        let cells: Vec<&str> = line.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+        [cells[1], cells[3], cells[4]].map(str::to_owned)
     };
     rows.map(row).collect()
 }
 
 pub(super) fn other_distributions_have_their_directories(cluster: &Cluster) {
     let all = distributions();
-    assert_eq!(all.len(), 4, "{all:?}");
+    assert_eq!(all.len(), 8, "{all:?}");
     for [name, plugins, configurations] in all {
         for (file, kind) in [("midonet-kube.yaml", "DaemonSet"), ("cleanup.yaml", "DaemonSet")] {
             let text = fs::read_to_string(deploy(file)).unwrap();
