@@ -25,6 +25,9 @@ use crate::problems::{Origin, Problem};
 /// What failed is tried again after so long, besides on every change.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// So many objects at once are like a whole list: reading them took memory that is not needed any more.
+const MANY: usize = 500;
+
 /// Follows the objects until their source ends.
 ///
 /// # Errors
@@ -46,7 +49,7 @@ pub async fn run(args: &Config, agent: &Agent, connection: Connection, mut detec
         tokio::select! {
             delta = changes.next() => {
                 let Delta { upserted, deleted, synced } = delta.context("the source of objects ended")?;
-                listed |= all.replace(synced) != Some(synced);
+                listed |= all.replace(synced) != Some(synced) || upserted.len() + deleted.len() >= MANY;
                 let mut model = lock(&model);
                 deleted.iter().for_each(|node| model.delete(&node.name));
                 upserted.iter().for_each(|node| model.upsert(node));
