@@ -1,7 +1,6 @@
 //! The datapath's routes and its addresses of nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
 use std::net::IpAddr;
 
 use anyhow::{Context, Result};
@@ -57,7 +56,7 @@ impl<K: Ord + Copy, V: Copy + PartialEq> Entries<K, V> {
     }
 
     /// Writes what is due and wanted. What cannot be written stays due and is returned; it costs the others nothing.
-    fn write<E: Display>(
+    fn write<E>(
         &mut self,
         tables: &Tables,
         set: impl Fn(&mut Datapath, K, V) -> Result<(), E>,
@@ -79,24 +78,29 @@ impl<K: Ord + Copy, V: Copy + PartialEq> Entries<K, V> {
         failed
     }
 
-    /// Removes what is due and not wanted.
+    /// Removes what is due and not wanted. What cannot be removed stays due and is returned, as by [`write`](Self::write).
     fn remove<E>(
         &mut self,
         tables: &Tables,
         remove: impl Fn(&mut Datapath, K) -> Result<(), E>,
-    ) -> Result<(), E> {
+    ) -> Vec<(K, E)> {
         let due: Vec<K> = self.due.iter().filter(|key| !self.wanted.contains_key(key)).copied().collect();
+        let mut failed = Vec::new();
         for slice in due.chunks(SLICE) {
             let mut held = tables.lock();
             for key in slice {
-                remove(&mut held.datapath, *key)?;
-                self.due.remove(key);
+                match remove(&mut held.datapath, *key) {
+                    Ok(()) => {
+                        self.due.remove(key);
+                    }
+                    Err(error) => failed.push((*key, error)),
+                }
             }
         }
-        Ok(())
+        failed
     }
 
-    /// What should be there for certain, in slices.
+    /// What should be there for certain.
     fn certain(&self) -> Vec<(K, V)> {
         self.wanted
             .iter()
@@ -118,7 +122,7 @@ impl Routes {
     }
 
     /// Makes the tables agree: in what changed, or, with `all`, in everything. With `prune`, what nobody wants is removed
-    /// once, whoever put it there. Returns what could not be set.
+    /// once, whoever put it there. Returns what could not be set or removed; it costs the others nothing.
     pub(super) fn apply(&mut self, all: bool, prune: bool, tables: &Tables) -> Result<Vec<Problem>> {
         if all || prune && !self.pruned {
             let current = tables.lock().datapath.routes().context("cannot read the datapath's routes")?;
@@ -127,29 +131,34 @@ impl Routes {
             self.nodes.compare(&current.context("cannot read the datapath's addresses of nodes")?, prune);
             self.pruned |= prune;
         }
+        let mut problems = Vec::new();
+        let mut report = |what, object: String, effect: &str, error: datapath::Error| {
+            let problem = format!("{effect}: {error}");
+            problems.push(Problem::new(what, object, problem, "correct what is named"));
+        };
         // Old addresses first: a full table then takes those that are wanted.
-        let removed = self.nodes.remove(tables, |datapath, address| datapath.remove_node(address));
-        removed.context("cannot remove an address of a node")?;
-        let failed = self.nodes.write(tables, |datapath, address, end| datapath.set_node(address, end));
-        let mut problems: Vec<Problem> = failed
-            .into_iter()
-            .map(|(address, error)| {
-                let problem = format!("packets from it are not accepted through tunnels: {error}");
-                Problem::new("tunnel_address", address.to_string(), problem, "correct what is named")
-            })
-            .collect();
+        for (address, error) in self.nodes.remove(tables, |datapath, address| datapath.remove_node(address)) {
+            report("tunnel_address", address.to_string(), "it still counts as a node's", error);
+        }
+        for (address, error) in
+            self.nodes.write(tables, |datapath, address, end| datapath.set_node(address, end))
+        {
+            let effect = "packets from it are not accepted through tunnels";
+            report("tunnel_address", address.to_string(), effect, error);
+        }
         // New routes first: a podCIDR that moves to another node is never without one.
-        let failed = self.routes.write(tables, |datapath, cidr, route| {
+        let set = |datapath: &mut Datapath, cidr, route| {
             datapath.set_route(cidr, route).inspect(|()| info!(%cidr, ?route, "route set"))
-        });
-        problems.extend(failed.into_iter().map(|(cidr, error)| {
-            let problem = format!("packets to it do not reach its node: {error}");
-            Problem::new("route", cidr.to_string(), problem, "correct what is named")
-        }));
-        let removed = self.routes.remove(tables, |datapath, cidr| {
+        };
+        for (cidr, error) in self.routes.write(tables, set) {
+            report("route", cidr.to_string(), "packets to it do not reach its node", error);
+        }
+        let remove = |datapath: &mut Datapath, cidr| {
             datapath.remove_route(cidr).inspect(|()| info!(%cidr, "route removed"))
-        });
-        removed.context("cannot remove a route")?;
+        };
+        for (cidr, error) in self.routes.remove(tables, remove) {
+            report("route", cidr.to_string(), "packets to it still go to a node that has it no more", error);
+        }
         Ok(problems)
     }
 
