@@ -52,7 +52,7 @@ impl Answers {
 }
 
 impl Scene {
-    /// A node that has room for the Pods.
+    /// A node whose podCIDR holds all the Pods.
     fn new() -> Self {
         let lab = TestLab::up(1, Family::Dual, &["--max-pods=2000"]).unwrap();
         lab.stop_agent("node1").unwrap();
@@ -165,15 +165,20 @@ fn nobody_waits_for_long_work() {
     scene.ask_while("routes", known).are_soon("routes are set");
 
     // The MTU changes again, and the agent has to end in the middle of that.
-    scene.set_uplink_mtu(1500);
-    testkit::wait_until(DEADLINE, "the change begins", || scene.with_mtu(1450) > 0);
-    let start = Instant::now();
-    scene.lab.stop_agent("node1").unwrap();
-    let took = start.elapsed();
-    eprintln!("SIGTERM: {took:?}");
-    assert!(took < SOON * 5, "SIGTERM: {took:?}");
-    scene.lab.start_agent("node1").unwrap();
-    testkit::wait_until(PATIENCE, "the next agent ends the work", || scene.with_mtu(1450) >= PODS);
+    let mut ends = [1500, 1400, 1500].map(|uplink| {
+        let mtu = uplink - 50;
+        scene.set_uplink_mtu(uplink);
+        testkit::wait_until(DEADLINE, "the change begins", || scene.with_mtu(mtu) > 0);
+        let start = Instant::now();
+        scene.lab.stop_agent("node1").unwrap();
+        let took = start.elapsed();
+        scene.lab.start_agent("node1").unwrap();
+        testkit::wait_until(PATIENCE, "the next agent ends the work", || scene.with_mtu(mtu) >= PODS);
+        took
+    });
+    ends.sort();
+    eprintln!("SIGTERM while the Pods' MTU changes: {ends:?}");
+    assert!(ends[1] < SOON, "SIGTERM: {ends:?}");
 
     let left = Mutex::new(pods);
     thread::scope(|scope| {
