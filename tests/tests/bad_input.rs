@@ -215,7 +215,7 @@ fn an_ipam_plugin_that_fails_or_returns_invalid_results() {
             assert_eq!(
                 sh(&lab, &node1(), "cat /run/plugins/calls"),
                 "ADD\nDEL\n",
-                "{script}: it is given back"
+                "{script}: it is released"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! The node's own settings that the agent changed, so that they can be given back. As they, the record is
+//! The node's own settings that the agent changed, so that they can be restored. As they, the record is
 //! gone after a reboot.
 
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@
 //!
 //! | kind | when | what is done |
 //! |---|---|---|
-//! | address without container | older than the node's start, or than any ADD may take | given back |
+//! | address without container | older than the node's start, or than any ADD may take | released |
 //! | container without address | always | reserved again |
 //! | port without interface | always ([`sweep`](crate::agent::Agent::sweep)) | released |
 //! | interface without port | down for longer than any ADD may take | removed |

@@ -1,5 +1,6 @@
 //! Asks the kernel what keeps packets from where they should go, though all that the agent made is whole: others' rules,
-//! routes and settings. What it finds is told as problems; what is safe to repair, `network` repairs.
+//! routes and settings. What it finds is reported as problems; what is safe to repair, the
+//! backend repairs.
 
 use std::time::Duration;
 

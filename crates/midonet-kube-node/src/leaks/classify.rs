@@ -47,7 +47,7 @@ pub(super) struct Snapshot {
 /// What is to be done about it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Classified {
-    /// To be given back.
+    /// To be released.
     pub(super) release: Vec<Reserved>,
     /// To be reserved again, each address for that port's owner.
     pub(super) reserve: Vec<(std::net::IpAddr, PortRecord)>,

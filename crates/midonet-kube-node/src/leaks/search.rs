@@ -59,7 +59,7 @@ impl Search {
             take_away(interface, agent)?;
         }
         if let Ok(directory) = &self.directory {
-            give_back(directory, &release, agent)?;
+            release_reservations(directory, &release, agent)?;
             reserve_again(directory, &reserve, agent)?;
         }
         Ok(())
@@ -116,12 +116,12 @@ fn take_away(interface: &Interface, agent: &Agent) -> Result<()> {
     Ok(())
 }
 
-fn give_back(directory: &Path, reservations: &[Reserved], agent: &Agent) -> Result<()> {
+fn release_reservations(directory: &Path, reservations: &[Reserved], agent: &Agent) -> Result<()> {
     if reservations.is_empty() {
         return Ok(());
     }
     let released =
-        ipam::release(directory, reservations).context("cannot give back addresses without a container")?;
+        ipam::release(directory, reservations).context("cannot release addresses without a container")?;
     for _ in 0..released {
         agent.repairs().count(Kind::AddressWithoutContainer.name());
     }
@@ -129,7 +129,7 @@ fn give_back(directory: &Path, reservations: &[Reserved], agent: &Agent) -> Resu
     warn!(
         released,
         addresses = of.collect::<Vec<_>>().join(", "),
-        "gave back addresses whose containers are gone"
+        "released addresses whose containers are gone"
     );
     Ok(())
 }
@@ -144,7 +144,7 @@ fn reserve_again(directory: &Path, lost: &[(IpAddr, PortRecord)], agent: &Agent)
             again.push((*address, port));
         }
     }
-    // A DEL that began after the search has by now released the port, or will give back what was just reserved.
+    // A DEL that began after the search has by now released the port, or will release what was just reserved.
     let still = if again.is_empty() { Vec::new() } else { ports(agent) };
     again.retain(|(_, port)| !still.contains(port));
     if again.is_empty() {
@@ -155,7 +155,7 @@ fn reserve_again(directory: &Path, lost: &[(IpAddr, PortRecord)], agent: &Agent)
     };
     let mut reserved = read(directory)?;
     reserved.retain(of_gone);
-    let released = ipam::release(directory, &reserved).context("cannot give addresses back")?;
-    info!(released, "gave them back: their Pods have gone meanwhile");
+    let released = ipam::release(directory, &reserved).context("cannot release addresses")?;
+    info!(released, "released them: their Pods have gone meanwhile");
     Ok(())
 }

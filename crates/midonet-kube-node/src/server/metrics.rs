@@ -90,7 +90,7 @@ impl Page {
 /// Makes the page.
 ///
 /// # Errors
-/// The kernel does not give its links or the datapath's counters.
+/// The kernel does not give the datapath's counters.
 fn page(agent: &Agent) -> Result<String> {
     let about = status::agent_message(agent);
     let backend = agent.backend();

@@ -1,9 +1,9 @@
 //! How fast Pods may be (CNI's capability "bandwidth"): what was asked for, and the queues that keep to it.
 //!
-//! The record is in the datapath's maps; the queues follow it. What a Pod gets waits in a token bucket at the
-//! host side of its veth pair. What it sends waits in the shaper, and not at the container side, where a Pod with the right to change its
-//! network could take the limit off. Nor is it merely dropped when it is too much: between Pods of one node, where
-//! an answer takes microseconds, TCP then waits for timeouts and gets a fifth of the rate or less.
+//! The record is in the datapath's maps; the queues follow it. What a Pod receives waits in a token bucket at the host side
+//! of its veth pair. What it sends waits in the shaper, and not at the container side, where a Pod with the right to change
+//! its network could remove the limit. Nor is it merely dropped when it is too much: between Pods of one node, where an
+//! answer takes microseconds, TCP then waits for timeouts and gets a fifth of the rate or less.
 
 use std::collections::{BTreeMap, BTreeSet};
 
