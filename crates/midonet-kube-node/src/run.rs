@@ -136,7 +136,10 @@ fn settings(args: &Config) -> Settings {
 async fn sweep(agent: &Agent, events: &Events) {
     let mut links = events.links();
     loop {
-        agent.sweep();
+        // Listing links waits for the kernel's RTNL lock: not on the thread that serves probes and signals.
+        if let Err(error) = agent.blocking(|agent| Ok(agent.sweep())).await {
+            warn!(error = format!("{error:#}"), "cannot release ports without an interface");
+        }
         let deleted = tokio::task::spawn_blocking(|| plumbing::link::delete_retired(SWEEP_SLICE)).await;
         let deleted = deleted.map_err(anyhow::Error::from).and_then(|deleted| Ok(deleted?));
         let count = deleted.unwrap_or_else(|error| {
