@@ -36,6 +36,11 @@ struct config {
 	__u32 shaper_ifindex; /* where what limited Pods send has to queue; zero: there is none */
 	__u32 shaped_ifindex; /* where it comes back */
 	struct address tunnel_address6; /* own end of tunnels over IPv6; zero: there is none */
+	struct address node_address4; /* the source of what is sent for others to hosts outside; zero: there is none */
+	struct address node_address6;
+	__u16 first_port; /* host order: the ports that a translated source gets; neither NodePorts nor ephemeral ones */
+	__u16 last_port;
+	__u32 services; /* nonzero: Services are served here */
 };
 
 #define ROLE_POD 1
@@ -86,6 +91,7 @@ struct route_key {
 #define ROUTE_TUNNEL 1
 #define ROUTE_LOCAL 2
 #define ROUTE_UNREACHABLE 3
+#define ROUTE_SERVICES 4 /* a ServiceCIDR: what is no Service there is nothing */
 
 struct route {
 	__u32 kind;
@@ -119,6 +125,154 @@ struct flow {
  * who has its address now.
  */
 #define FLOW_OUTSIDE 2
+
+/*
+ * The addresses and ports of a connection. Both directions have one key: the lower address stands first.
+ */
+struct tuple {
+	struct address lower;
+	struct address upper;
+	__u16 lower_port; /* network order; of an ICMP echo its identifier, in both */
+	__u16 upper_port;
+	__u8 protocol;
+	__u8 variant;
+	__u8 pad[2];
+};
+
+/*
+ * A connection straight to a backend whose tuple is that of a connection through a Service: its own is another
+ * variant, from which its source gets another port.
+ */
+#define VARIANT_DIRECT 1
+
+/* Kinds of entries, in the lowest bits of a connection's state. */
+#define CONNECTION_KIND 3
+#define CONNECTION_PLAIN 0 /* nothing is translated */
+#define CONNECTION_FORWARD 1 /* the key is between client and frontend; it becomes one between source and destination */
+#define CONNECTION_REPLY 2 /* the key is between translated client and backend; it becomes that of the other entry */
+
+#define CONNECTION_CLIENT_UPPER 4 /* the client is `upper` in the key */
+#define CONNECTION_REPLIED 8 /* the server has sent something */
+#define CONNECTION_FIN_CLIENT 16
+#define CONNECTION_FIN_SERVER 32
+#define CONNECTION_RESET 64
+#define CONNECTION_TUNNEL 128 /* PLAIN: the client is outside; what answers it goes through the tunnel to `source` */
+#define CONNECTION_HOST 256 /* REPLY: the backend is a process of this node, whose answers leave by the uplink */
+#define CONNECTION_FAILED 512 /* the backend refused a datagram: the next one gets another backend */
+
+/*
+ * One entry of a connection. Of a translated one there are two; each holds the other's tuple, in the client's direction, so
+ * that either can be made again from the other. None holds a number that can come to mean something else.
+ */
+struct connection {
+	struct address source;
+	struct address destination;
+	__u16 source_port;
+	__u16 destination_port;
+	__u32 service; /* its number, for those who list connections; 0: none */
+	__u32 seen; /* the last packet: CLOCK_MONOTONIC in 2^30 ns */
+	__u32 state;
+	__u32 client_ifindex; /* the host side of a Pod of this node; 0: it is no such Pod */
+	__u32 server_ifindex;
+};
+
+/* Connections without an answer. A flood of them evicts none that is established. */
+#define NEW_CONNECTIONS_MAX 65536
+
+#define SCOPE_ADDRESS 0
+#define SCOPE_NODE_PORT 1 /* at every node; the address is zero */
+#define SCOPE_HOST_PORT 2 /* at every address of this node; the address is zero */
+
+/* Where a Service is reached. Port and protocol 0: the address is a Service's, whatever the port. */
+struct service_key {
+	struct address address; /* with another scope than SCOPE_ADDRESS: 0.0.0.0 (mapped) or :: */
+	__u16 port;
+	__u8 protocol;
+	__u8 scope;
+};
+
+/* Slots of `backends`, and their table in `choices`. */
+struct list {
+	__u32 first; /* slot */
+	__u32 count; /* 0: there is nobody */
+	__u32 table; /* block of `choices` */
+	__u32 size; /* entries of the table; 0: there is none, and up to RENDEZVOUS_MAX slots */
+};
+
+#define RENDEZVOUS_MAX 32
+
+#define SERVICE_REFUSE 1 /* nobody anywhere: the sender is told */
+#define SERVICE_ADDRESS 2 /* an entry of an address without its port */
+
+struct service {
+	__u32 number; /* of its counters; never 0, but in entries of addresses */
+	__u32 flags;
+	__u32 affinity; /* seconds for which a client keeps its backend; 0: it does not */
+	__u32 ranges; /* whom `source_ranges` lets in; 0: everybody */
+	struct list inside; /* for Pods and this node's processes */
+	struct list outside;
+};
+
+struct backend {
+	struct address address;
+	__u16 port;
+	__u8 pad[2];
+	__u32 seed; /* a hash of address and port, equal on all nodes */
+};
+
+#define CHOICES_BLOCK 32
+
+/* A part of a Maglev table: offsets from a list's first slot. */
+struct choices {
+	__u16 slots[CHOICES_BLOCK];
+};
+
+struct affinity_key {
+	struct address client;
+	__u32 service;
+};
+
+struct affinity {
+	struct address address;
+	__u16 port;
+	__u8 pad[2];
+	__u32 seen; /* as a connection's */
+};
+
+#define AFFINITY_MAX 65536
+
+struct range_key {
+	__u32 prefix_length; /* 32 longer than that of the address */
+	__u32 ranges;
+	struct address address;
+};
+
+#define ADDRESS_OWN 1 /* of this node */
+#define ADDRESS_NODE_PORTS 2 /* NodePorts are served there */
+
+/* Of which ports packets from outside may be for a Service: bits, first of TCP, then of UDP, then of SCTP. */
+#define SERVED_PORTS_WORDS (3 * 65536 / 64)
+
+struct service_counter {
+	__u64 connections;
+	__u64 refused; /* no backend, or none that this client may get */
+};
+
+/* All but the first fragment of a packet have no ports: those of the first, until the last has passed. */
+struct fragment_key {
+	struct address source;
+	struct address destination;
+	__u32 id;
+	__u32 protocol;
+};
+
+struct fragment {
+	__u16 source_port;
+	__u16 destination_port;
+	__u32 protocol;
+};
+
+#define FRAGMENTS_MAX 8192
 
 /*
  * How often a port was answered with an ICMP error or an echo reply: when the next one would be due if they all came
@@ -203,6 +357,88 @@ struct {
 	MAP_TYPE(key, __u32);
 	MAP_TYPE(value, __u32);
 } flows_used SEC(".maps");
+
+/* The agent decides how many there can be, by the node's memory. */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, struct tuple);
+	MAP_TYPE(value, struct connection);
+} connections SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
+	MAP_UINT(max_entries, NEW_CONNECTIONS_MAX);
+	MAP_TYPE(key, struct tuple);
+	MAP_TYPE(value, struct connection);
+} new_connections SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_HASH);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, struct service_key);
+	MAP_TYPE(value, struct service);
+} services SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct backend);
+} backends SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct choices);
+} choices SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct service_counter);
+} service_counters SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
+	MAP_UINT(max_entries, AFFINITY_MAX);
+	MAP_TYPE(key, struct affinity_key);
+	MAP_TYPE(value, struct affinity);
+} affinities SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LPM_TRIE);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, struct range_key);
+	MAP_TYPE(value, __u32);
+} source_ranges SEC(".maps");
+
+/* This node's own addresses: ADDRESS_* bits. */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_HASH);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_UINT(max_entries, 4096);
+	MAP_TYPE(key, struct address);
+	MAP_TYPE(value, __u32);
+} addresses SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, SERVED_PORTS_WORDS);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, __u64);
+} served_ports SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
+	MAP_UINT(max_entries, FRAGMENTS_MAX);
+	MAP_TYPE(key, struct fragment_key);
+	MAP_TYPE(value, struct fragment);
+} fragments SEC(".maps");
 
 /* By interface. An evicted entry is a full bucket again. */
 struct {
