@@ -13,6 +13,16 @@ INLINE void answer_macs(struct ethhdr *eth, const struct config *cfg)
 	copy_mac(eth->h_source, cfg->gateway_mac);
 }
 
+/* From whom the packet was for: the gateway, or the uplink. */
+INLINE void reverse_macs(struct ethhdr *eth)
+{
+	__u8 own[ETH_ALEN] __attribute__((aligned(2)));
+
+	copy_mac(own, eth->h_dest);
+	copy_mac(eth->h_dest, eth->h_source);
+	copy_mac(eth->h_source, own);
+}
+
 /* Out of the interface where the question came in. */
 INLINE int answer(struct __sk_buff *skb, struct context *ctx, __u32 reason)
 {

@@ -20,14 +20,18 @@ union l4hdr {
  * memory that a global function gets is a mere number to the verifier, before and after the call.
  */
 struct context {
-	struct address saddr; /* as in the maps */
+	struct address saddr; /* as in the maps; of a translated packet, what it will have when it leaves */
 	struct address daddr;
-	union l4hdr l4; /* if has_l4 */
+	struct address via; /* CONNECTION_TUNNEL: where the tunnel to the client's node ends */
+	union l4hdr l4; /* if has_l4; the ports likewise, also of a later fragment */
 	__u32 l4_offset; /* of the transport header, behind IPv6 extension headers, from the frame's start */
 	__s32 protocol; /* the transport's, or one of the two above */
 	__u32 len; /* of the frame as it came in */
 	__u32 reason; /* under which the packet leaves */
 	__u32 mtu; /* the largest packet that the path takes, for an ICMP error that tells it */
+	__u32 source_ifindex; /* the host side of the Pod of this node that sent it; else 0 */
+	__u32 peer_ifindex; /* the host side of the Pod of this node at the connection's other end, if it is known; else 0 */
+	__u32 service; /* of a new connection: the Service's number; 0: it goes through none */
 	__u16 error; /* type and code of the ICMP error that is due */
 	__u16 frag_off; /* IPv4: flags and offset, host order */
 	__u8 version;
@@ -37,11 +41,32 @@ struct context {
 	bool has_l4; /* the transport header is there */
 	bool from_node; /* came in at midokube-mido */
 	bool routed; /* the gateway is its router: the TTL gets less */
-	__u8 pad;
+	__u8 tcp_flags;
+	__u8 tracked; /* the transport protocol of its connection; 0: it belongs to none */
+	__u8 part; /* PART_*, if it is tracked */
+	__u8 kind; /* CONNECTION_KIND of the entry that was found */
+	__u8 source_from; /* SOURCE_*: of a new connection, what its source becomes */
+	__u8 variant; /* of the key of a new connection */
+	bool translated; /* the packet has other addresses or ports than stand here */
+	bool from_outside; /* came in at an uplink, from no node's tunnel */
+	bool related; /* an ICMP error about a connection */
+	bool host_backend; /* a new connection's backend is a process of this node that the outside reaches by its own address */
+	bool failed; /* a new connection in the place of one whose backend refused a datagram */
+	__u8 pad[2];
 };
 
+/* What a packet is to its connection. */
+#define PART_NEW 0
+#define PART_CLIENT 1
+#define PART_SERVER 2
+
+#define SOURCE_CLIENT 0 /* it stays */
+#define SOURCE_GATEWAY 1 /* the backend is the client itself, or both are this node */
+#define SOURCE_NODE 2 /* the backend is outside of the Pod network: it has to answer this node */
+#define SOURCE_PORT 3 /* only the port changes, since another connection has the tuple */
+
 /* Linux 6.1 gives no global function memory that has bytes without a value. */
-_Static_assert(sizeof(struct context) == 72, "no padding");
+_Static_assert(sizeof(struct context) == 112, "no padding");
 
 INLINE void count(__u32 reason, __u32 bytes)
 {

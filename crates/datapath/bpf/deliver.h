@@ -1,21 +1,36 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Stage: delivery, to a Pod of this node, to its node, or to another node. */
 #pragma once
+#include "connection.h"
 #include "icmp.h"
+#include "reset.h"
+#include "rewrite.h"
 #include "vxlan.h"
 
-/* Gives the frame its next MAC addresses; who is its router also takes one off the TTL or hop limit. */
-INLINE bool next_hop(struct __sk_buff *skb, const struct context *ctx, const __u8 *to, const __u8 *from)
+/*
+ * The packet is about to leave: makes the entries of a new connection, and gives the packet the addresses that the
+ * context has. If that cannot be done, the reason is why not.
+ */
+INLINE bool leave_as(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
+{
+	__u32 reason = ctx->reason;
+
+	ctx->reason = REASON_malformed;
+	if (ctx->tracked && ctx->part == PART_NEW && !commit(skb, cfg, ctx))
+		return false;
+	if (ctx->translated && !rewrite(skb, ctx))
+		return false;
+	ctx->reason = reason;
+	return true;
+}
+
+/* One off the TTL or hop limit, by the router. */
+INLINE bool route_once(struct __sk_buff *skb, const struct context *ctx)
 {
 	void *data = frame_start(skb);
-	struct ethhdr *eth = data;
 
 	if (data + ETH_HLEN + sizeof(struct iphdr) > frame_end(skb))
 		return false;
-	copy_mac(eth->h_dest, to);
-	copy_mac(eth->h_source, from);
-	if (!ctx->routed)
-		return true;
 	if (ctx->version == 4) {
 		struct iphdr *ip = data + ETH_HLEN;
 		/* RFC 1624: the TTL is the upper byte of its checksum word. */
@@ -31,40 +46,48 @@ INLINE bool next_hop(struct __sk_buff *skb, const struct context *ctx, const __u
 	return true;
 }
 
+/* Has the packet leave for its next hop; if it cannot, the reason is why not. */
+INLINE bool next_hop(struct __sk_buff *skb, const struct config *cfg, struct context *ctx, const __u8 *to,
+		     const __u8 *from)
+{
+	struct ethhdr *eth;
+
+	if (!leave_as(skb, cfg, ctx))
+		return false;
+	eth = frame(skb, ETH_HLEN + sizeof(struct iphdr));
+	if (!eth || (ctx->routed && !route_once(skb, ctx))) {
+		ctx->reason = REASON_malformed;
+		return false;
+	}
+	eth = frame_start(skb);
+	if ((void *)(eth + 1) > frame_end(skb))
+		return false;
+	copy_mac(eth->h_dest, to);
+	copy_mac(eth->h_source, from);
+	return true;
+}
+
 /* Into the node's network stack, as if midokube-node had received it. */
 INLINE int to_node(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
 {
-	if (!next_hop(skb, ctx, cfg->node_mac, cfg->gateway_mac))
-		return drop(ctx, REASON_malformed);
+	if (!next_hop(skb, cfg, ctx, cfg->node_mac, cfg->gateway_mac))
+		return leave(ctx, TC_ACT_SHOT);
 	return leave(ctx, bpf_redirect(cfg->node_ifindex, BPF_F_INGRESS));
 }
 
 INLINE int to_pod(struct __sk_buff *skb, const struct config *cfg, struct context *ctx,
 		  const struct endpoint *endpoint)
 {
-	if (!next_hop(skb, ctx, endpoint->mac, cfg->gateway_mac))
-		return drop(ctx, REASON_malformed);
+	if (ctx->part == PART_NEW)
+		ctx->peer_ifindex = endpoint->ifindex;
+	else if (ctx->peer_ifindex && ctx->peer_ifindex != endpoint->ifindex)
+		return stale(skb, cfg, ctx);
+	if (!next_hop(skb, cfg, ctx, endpoint->mac, cfg->gateway_mac))
+		return leave(ctx, TC_ACT_SHOT);
 	/* Past every queue, but for those who have to queue. */
 	if (endpoint->limited & LIMITED_INGRESS)
 		return leave(ctx, bpf_redirect(endpoint->ifindex, 0));
 	return leave(ctx, bpf_redirect_peer(endpoint->ifindex, 0));
-}
-
-/*
- * What a Pod with a limit sends queues at the shaper, a veth pair whose other end is one more hook: the packet
- * continues there, and is counted there. Unlike a queue at the Pod's own end, nobody in the Pod can take it away.
- */
-NOINLINE int to_shaper(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
-{
-	__u32 ifindex = skb->ifindex;
-	struct limit *limit = bpf_map_lookup_elem(&limits, &ifindex);
-
-	if (!cfg || !ctx)
-		return TC_ACT_SHOT;
-	if (!limit || !limit->class || !cfg->shaper_ifindex)
-		return drop(ctx, REASON_no_shaper);
-	skb->priority = limit->class;
-	return bpf_redirect(cfg->shaper_ifindex, 0);
 }
 
 /* SCTP's mark for a packet that is a list of ready ones: their sizes are not known here. */
@@ -90,17 +113,102 @@ INLINE __u32 segment_size(struct __sk_buff *skb, const struct context *ctx)
 	return headers - ETH_HLEN + gso_size;
 }
 
+/* What has the way out of the node for a packet to a host outside. Returns what bpf_fib_lookup says. */
+NOINLINE int outside_hop(struct __sk_buff *skb, const struct context *ctx, struct hop *hop)
+{
+	struct bpf_fib_lookup route = { .ifindex = LOOPBACK_IFINDEX };
+	int found;
+
+	if (!ctx || !hop)
+		return -1;
+	route.l4_protocol = ctx->tracked;
+	route.sport = ctx->l4.udp.source;
+	route.dport = ctx->l4.udp.dest;
+	route.tot_len = segment_size(skb, ctx);
+	if (ctx->version == 4) {
+		route.family = AF_INET;
+		route.ipv4_src = ctx->saddr.word[3];
+		route.ipv4_dst = ctx->daddr.word[3];
+	} else {
+		route.family = AF_INET6;
+		copy(route.ipv6_src, &ctx->saddr, sizeof(route.ipv6_src));
+		copy(route.ipv6_dst, &ctx->daddr, sizeof(route.ipv6_dst));
+	}
+	found = bpf_fib_lookup(skb, &route, sizeof(route), BPF_FIB_LOOKUP_SKIP_NEIGH);
+	hop->mtu = route.mtu_result;
+	hop->ifindex = route.ifindex;
+	hop->neighbour.nh_family = route.family;
+	if (ctx->version == 4)
+		hop->neighbour.ipv4_nh = route.ipv4_dst;
+	else
+		copy(hop->neighbour.ipv6_nh, route.ipv6_dst, sizeof(hop->neighbour.ipv6_nh));
+	return found;
+}
+
+/* To a host outside, as the node's own routes lead there. */
+INLINE int to_outside(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
+{
+	struct hop hop = {};
+	int found = outside_hop(skb, ctx, &hop);
+
+	if (found == BPF_FIB_LKUP_RET_FRAG_NEEDED && (ctx->version == 6 || ctx->frag_off & IP_DF)) {
+		ctx->mtu = hop.mtu;
+		ctx->reason = REASON_too_big;
+		return icmp_error(skb, cfg, ctx, ICMP4_TOO_BIG, ICMP6_TOO_BIG);
+	}
+	if (found != BPF_FIB_LKUP_RET_SUCCESS)
+		return drop(ctx, REASON_outside_unreachable);
+	if (!leave_as(skb, cfg, ctx))
+		return leave(ctx, TC_ACT_SHOT);
+	if (ctx->routed && (!frame(skb, ETH_HLEN + sizeof(struct iphdr)) || !route_once(skb, ctx)))
+		return drop(ctx, REASON_malformed);
+	ctx->reason = REASON_outside;
+	return leave(ctx, bpf_redirect_neigh(hop.ifindex, &hop.neighbour, sizeof(hop.neighbour), 0));
+}
+
+/*
+ * What a Pod with a limit sends queues at the shaper, a veth pair whose other end is one more hook: the packet
+ * continues there, and is counted there. Unlike a queue at the Pod's own end, nobody in the Pod can take it away.
+ */
+NOINLINE int to_shaper(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
+{
+	__u32 ifindex = skb->ifindex;
+	struct limit *limit = bpf_map_lookup_elem(&limits, &ifindex);
+
+	if (!cfg || !ctx)
+		return TC_ACT_SHOT;
+	if (!limit || !limit->class || !cfg->shaper_ifindex)
+		return drop(ctx, REASON_no_shaper);
+	skb->priority = limit->class;
+	return bpf_redirect(cfg->shaper_ifindex, 0);
+}
+
+/* Tells the VXLAN device where a packet goes: with the source that the other node checks, whatever the kernel would choose. */
+NOINLINE bool set_tunnel(struct __sk_buff *skb, const struct config *cfg, const struct address *end)
+{
+	struct bpf_tunnel_key key = { .tunnel_ttl = GATEWAY_HOPS };
+	__u64 flags = BPF_F_ZERO_CSUM_TX;
+
+	if (!cfg || !end)
+		return false;
+	key.tunnel_id = cfg->vni;
+	if (is_mapped(end)) {
+		key.remote_ipv4 = ntohl(end->word[3]);
+		key.local_ipv4 = ntohl(cfg->tunnel_address4);
+	} else {
+		copy(key.remote_ipv6, end, sizeof(key.remote_ipv6));
+		copy(key.local_ipv6, &cfg->tunnel_address6, sizeof(key.local_ipv6));
+		flags |= BPF_F_TUNINFO_IPV6;
+	}
+	return !bpf_skb_set_tunnel_key(skb, &key, sizeof(key), flags);
+}
+
 /* To the node where tunnels to `end` lead. The packet's source and destination stay. */
 INLINE int to_tunnel(struct __sk_buff *skb, const struct config *cfg, struct context *ctx, const struct address *end)
 {
-	struct bpf_tunnel_key key = {
-		.tunnel_id = cfg->vni,
-		.tunnel_ttl = GATEWAY_HOPS,
-	};
 	__u32 size = segment_size(skb, ctx), mtu = cfg->overlay_mtu;
 	struct hop hop = {};
 	bool ipv4 = is_mapped(end);
-	__u64 flags = BPF_F_ZERO_CSUM_TX;
 
 	if (size <= mtu) {
 		if (!ipv4 && size > IPV6_LEAST_MTU - TUNNEL6_HEADERS)
@@ -123,24 +231,15 @@ INLINE int to_tunnel(struct __sk_buff *skb, const struct config *cfg, struct con
 		return icmp_error(skb, cfg, ctx, ICMP4_TOO_BIG, ICMP6_TOO_BIG);
 	}
 	/* Not from the overlay's own MAC: the receiving VXLAN device takes that for a loop. */
-	if (!next_hop(skb, ctx, cfg->overlay_mac, cfg->gateway_mac))
-		return drop(ctx, REASON_malformed);
+	if (!next_hop(skb, cfg, ctx, cfg->overlay_mac, cfg->gateway_mac))
+		return leave(ctx, TC_ACT_SHOT);
 	if (hop.ifindex) {
 		int action = send_directly(skb, cfg, ctx, end->word[3], &hop);
 
 		if (action != TCX_NEXT)
 			return action;
 	}
-	/* The source that the other node checks, whatever address the kernel would choose. */
-	if (ipv4) {
-		key.remote_ipv4 = ntohl(end->word[3]);
-		key.local_ipv4 = ntohl(cfg->tunnel_address4);
-	} else {
-		copy(key.remote_ipv6, end, sizeof(key.remote_ipv6));
-		copy(key.local_ipv6, &cfg->tunnel_address6, sizeof(key.local_ipv6));
-		flags |= BPF_F_TUNINFO_IPV6;
-	}
-	if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), flags))
+	if (!set_tunnel(skb, cfg, end))
 		return drop(ctx, REASON_tunnel_failed);
 	ctx->reason = REASON_overlay_out;
 	return leave(ctx, bpf_redirect(cfg->overlay_ifindex, 0));

@@ -79,6 +79,13 @@ struct udphdr {
 	__u16 check;
 };
 
+/* Of TCP only the byte with its flags is read. */
+#define TCP_FLAGS 13
+#define TCP_FIN 1
+#define TCP_SYN 2
+#define TCP_RST 4
+#define TCP_ACK 16
+
 /* RFC 7348, section 5. */
 struct vxlanhdr {
 	__be32 vx_flags;

@@ -12,10 +12,12 @@
 #define ICMP_ERROR(type, code) ((type) << 8 | (code))
 #define ICMP4_NET_UNREACHABLE ICMP_ERROR(3, 0)
 #define ICMP4_HOST_UNREACHABLE ICMP_ERROR(3, 1)
+#define ICMP4_PORT_UNREACHABLE ICMP_ERROR(3, 3)
 #define ICMP4_TOO_BIG ICMP_ERROR(3, 4)
 #define ICMP4_TTL_EXCEEDED ICMP_ERROR(11, 0)
 #define ICMP6_NO_ROUTE ICMP_ERROR(1, 0)
 #define ICMP6_ADDRESS_UNREACHABLE ICMP_ERROR(1, 3)
+#define ICMP6_PORT_UNREACHABLE ICMP_ERROR(1, 4)
 #define ICMP6_TOO_BIG ICMP_ERROR(2, 0)
 #define ICMP6_HOPS_EXCEEDED ICMP_ERROR(3, 0)
 
@@ -92,8 +94,8 @@ INLINE bool quote(struct __sk_buff *skb, __u32 limit, __u32 headers)
 
 NOINLINE int icmp4_error(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
 {
+	struct iphdr *ip, *quoted;
 	struct icmphdr *icmp;
-	struct iphdr *ip;
 	void *data;
 
 	if (!cfg || !ctx)
@@ -104,10 +106,11 @@ NOINLINE int icmp4_error(struct __sk_buff *skb, const struct config *cfg, struct
 		return drop(ctx, REASON_icmp_limited);
 	if (!quote(skb, ICMP4_QUOTE, ICMP4_HEADERS))
 		return drop(ctx, REASON_answer_failed);
-	data = frame(skb, ETH_HLEN + ICMP4_HEADERS);
+	data = frame(skb, ETH_HLEN + ICMP4_HEADERS + sizeof(*quoted));
 	if (!data)
 		return drop(ctx, REASON_answer_failed);
-	answer_macs(data, cfg);
+	reverse_macs(data);
+	quoted = data + ETH_HLEN + ICMP4_HEADERS;
 	ip = data + ETH_HLEN;
 	ip->version = 4;
 	ip->ihl = sizeof(*ip) / 4;
@@ -118,8 +121,9 @@ NOINLINE int icmp4_error(struct __sk_buff *skb, const struct config *cfg, struct
 	ip->ttl = GATEWAY_HOPS;
 	ip->protocol = IPPROTO_ICMP;
 	ip->check = 0;
-	ip->saddr = cfg->gateway4.word[3];
-	ip->daddr = ctx->saddr.word[3];
+	/* Back to the sender, as the packet itself has it; what a Service refuses is refused in its name. */
+	ip->daddr = quoted->saddr;
+	ip->saddr = ctx->error == ICMP4_PORT_UNREACHABLE ? quoted->daddr : cfg->gateway4.word[3];
 	ip->check = checksum(sum_words(skb, ETH_HLEN, sizeof(*ip) / 4));
 	icmp = data + ETH_HLEN + sizeof(*ip);
 	icmp->type = ctx->error >> 8;
@@ -143,8 +147,8 @@ INLINE bool may_answer6(const struct config *cfg, const struct context *ctx)
 
 NOINLINE int icmp6_error(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
 {
+	struct ipv6hdr *ip, *quoted;
 	struct icmphdr *icmp;
-	struct ipv6hdr *ip;
 	__u32 size;
 	void *data;
 	__u64 sum;
@@ -157,18 +161,22 @@ NOINLINE int icmp6_error(struct __sk_buff *skb, const struct config *cfg, struct
 		return drop(ctx, REASON_icmp_limited);
 	if (!quote(skb, ICMP6_QUOTE, ICMP6_HEADERS))
 		return drop(ctx, REASON_answer_failed);
-	data = frame(skb, ETH_HLEN + ICMP6_HEADERS);
+	data = frame(skb, ETH_HLEN + ICMP6_HEADERS + sizeof(*quoted));
 	if (!data)
 		return drop(ctx, REASON_answer_failed);
-	answer_macs(data, cfg);
+	reverse_macs(data);
+	quoted = data + ETH_HLEN + ICMP6_HEADERS;
 	size = skb->len - ETH_HLEN - sizeof(*ip);
 	ip = data + ETH_HLEN;
 	*(__be32 *)ip = htonl(0x60000000); /* version 6, no class and no label */
 	ip->payload_len = htons((__u16)size);
 	ip->nexthdr = IPPROTO_ICMPV6;
 	ip->hop_limit = GATEWAY_HOPS;
-	copy(ip->saddr, &cfg->gateway6, sizeof(ip->saddr));
-	copy(ip->daddr, &ctx->saddr, sizeof(ip->daddr));
+	if (ctx->error == ICMP6_PORT_UNREACHABLE)
+		copy(ip->saddr, quoted->daddr, sizeof(ip->saddr));
+	else
+		copy(ip->saddr, &cfg->gateway6, sizeof(ip->saddr));
+	copy(ip->daddr, quoted->saddr, sizeof(ip->daddr));
 	icmp = data + ETH_HLEN + sizeof(*ip);
 	icmp->type = ctx->error >> 8;
 	icmp->code = ctx->error;
@@ -215,7 +223,7 @@ NOINLINE int gateway_ipv4(struct __sk_buff *skb, const struct config *cfg, struc
 	data = frame(skb, ETH_HLEN + sizeof(*ip));
 	if (!data)
 		return drop(ctx, REASON_answer_failed);
-	answer_macs(data, cfg);
+	reverse_macs(data);
 	ip = data + ETH_HLEN;
 	ip->ttl = GATEWAY_HOPS;
 	ip->saddr = ctx->daddr.word[3];
@@ -253,7 +261,7 @@ NOINLINE int gateway_ipv6(struct __sk_buff *skb, const struct config *cfg, struc
 	data = frame(skb, ETH_HLEN + sizeof(*ip));
 	if (!data)
 		return drop(ctx, REASON_answer_failed);
-	answer_macs(data, cfg);
+	reverse_macs(data);
 	ip = data + ETH_HLEN;
 	ip->hop_limit = GATEWAY_HOPS;
 	copy(ip->saddr, &ctx->daddr, sizeof(ip->saddr));

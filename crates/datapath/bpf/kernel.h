@@ -148,6 +148,10 @@ _Static_assert(sizeof(struct bpf_fib_lookup) == 64, "struct bpf_fib_lookup of li
 #define TC_ACT_SHOT 2
 
 #define BPF_F_INGRESS (1ULL << 0)
+#define BPF_F_PSEUDO_HDR (1ULL << 4)
+#define BPF_F_MARK_MANGLED_0 (1ULL << 5)
+#define BPF_F_MARK_ENFORCE (1ULL << 6)
+#define BPF_ANY 0
 #define BPF_F_ZERO_CSUM_TX (1ULL << 1)
 #define BPF_F_TUNINFO_IPV6 (1ULL << 0)
 #define BPF_F_NO_PREALLOC 1
@@ -173,6 +177,7 @@ _Static_assert(sizeof(struct bpf_fib_lookup) == 64, "struct bpf_fib_lookup of li
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) = (void *)2;
+static long (*bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
 static __u64 (*bpf_ktime_get_ns)(void) = (void *)5;
 static __u32 (*bpf_get_prandom_u32)(void) = (void *)7;
 static long (*bpf_skb_store_bytes)(struct __sk_buff *, __u32 offset, const void *, __u32 size, __u64 flags) = (void *)9;
@@ -183,6 +188,7 @@ static long (*bpf_skb_set_tunnel_key)(struct __sk_buff *, struct bpf_tunnel_key 
 static long (*bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)23;
 static long (*bpf_skb_load_bytes)(const struct __sk_buff *, __u32 offset, void *, __u32 size) = (void *)26;
 static long (*bpf_skb_change_proto)(struct __sk_buff *, __u16 protocol, __u64 flags) = (void *)31;
+static __s64 (*bpf_csum_diff)(const void *from, __u32 from_size, const void *to, __u32 to_size, __u32 seed) = (void *)28;
 static __u32 (*bpf_get_hash_recalc)(struct __sk_buff *) = (void *)34;
 static long (*bpf_skb_change_tail)(struct __sk_buff *, __u32 size, __u64 flags) = (void *)38;
 static long (*bpf_skb_pull_data)(struct __sk_buff *, __u32 size) = (void *)39;
@@ -190,3 +196,6 @@ static long (*bpf_skb_adjust_room)(struct __sk_buff *, __s32 size, __u32 mode, _
 static long (*bpf_fib_lookup)(struct __sk_buff *, struct bpf_fib_lookup *, int size, __u32 flags) = (void *)69;
 static long (*bpf_redirect_neigh)(__u32 ifindex, struct bpf_redir_neigh *, int size, __u64 flags) = (void *)152;
 static long (*bpf_redirect_peer)(__u32 ifindex, __u64 flags) = (void *)155;
+static __u64 (*bpf_ktime_get_coarse_ns)(void) = (void *)160;
+static long (*bpf_loop)(__u32 count, void *callback, void *context, __u64 flags) = (void *)181;
+static __u64 (*bpf_ktime_get_tai_ns)(void) = (void *)208;

@@ -125,6 +125,8 @@ struct flow {
  * who has its address now.
  */
 #define FLOW_OUTSIDE 2
+/* In `flows_used` alone: the outside was sent to a backend that is a process of this node. */
+#define FLOW_HOST_BACKEND 3
 
 /*
  * The addresses and ports of a connection. Both directions have one key: the lower address stands first.

@@ -5,12 +5,14 @@
  *
  * from_endpoint  ingress of the host side of every Pod's veth pair and of midokube-mido, through one shared block
  * from_overlay   ingress of midokube-vxlan
- * from_uplink    ingress of each interface that the routes to other nodes lead out of
+ * from_uplink    ingress of each interface that leads out of the node
+ * to_uplink      egress of the same interfaces
  *
  * src/lib.rs draws a packet's path through the stages.
  */
 #include "arp.h"
 #include "ndp.h"
+#include "outside.h"
 #include "route.h"
 #include "source.h"
 
@@ -57,6 +59,7 @@ INLINE int from_endpoint_ip(struct __sk_buff *skb, const struct config *cfg, str
 		source = check_source(skb, cfg, ctx, eth);
 		if (!source)
 			return refuse_source(skb, ctx);
+		ctx->source_ifindex = source->ifindex;
 		/* At the shaper's other end both is done. */
 		if (source->limited & (LIMITED_EGRESS | RECORDED) && source->ifindex == skb->ifindex) {
 			if (source->limited & RECORDED)
@@ -66,6 +69,20 @@ INLINE int from_endpoint_ip(struct __sk_buff *skb, const struct config *cfg, str
 		}
 	}
 
+	classify(skb, ctx);
+	if (ctx->tracked) {
+		track(ctx);
+		if (ctx->part == PART_NEW && ctx->source_from != SOURCE_PORT && ctx->tracked != IPPROTO_ICMP && cfg->services) {
+			switch (balance(cfg, ctx)) {
+			case REFUSED:
+				return icmp_error(skb, cfg, ctx, ICMP4_PORT_UNREACHABLE, ICMP6_PORT_UNREACHABLE);
+			case DENIED:
+				return leave(ctx, TC_ACT_SHOT);
+			}
+		}
+	} else if (ctx->has_l4 && is_icmp_error(ctx->protocol, ctx->l4.icmp.type)) {
+		track_error(skb, ctx);
+	}
 	if (version == 4 && same_address(&ctx->daddr, &cfg->gateway4))
 		return gateway_ipv4(skb, cfg, ctx);
 	if (version == 6 && same_address(&ctx->daddr, &cfg->gateway6))
@@ -87,6 +104,7 @@ SEC("classifier") int from_endpoint(struct __sk_buff *skb)
 	if (!cfg)
 		return drop(&ctx, REASON_not_configured);
 	ctx.from_node = skb->ifindex == cfg->mido_ifindex;
+	ctx.from_outside = false;
 	switch (ethertype(skb)) {
 	case htons(ETH_P_IP):
 		return from_endpoint_ip(skb, cfg, &ctx, 4);
@@ -104,8 +122,10 @@ SEC("classifier") int from_endpoint(struct __sk_buff *skb)
 INLINE int from_overlay_ip(struct __sk_buff *skb, const struct config *cfg, struct context *ctx, __u8 version)
 {
 	const struct address *end;
+	struct address peer;
 	struct ethhdr *eth;
 	bool is_node;
+	__u32 vni;
 
 	if (!parse(skb, ctx, version))
 		return leave(ctx, TC_ACT_SHOT);
@@ -114,13 +134,15 @@ INLINE int from_overlay_ip(struct __sk_buff *skb, const struct config *cfg, stru
 		return drop(ctx, REASON_malformed);
 	if (!same_mac(eth->h_dest, cfg->overlay_mac))
 		return drop(ctx, REASON_destination_mac);
-	end = node_of_source(ctx, &is_node);
+	if (!tunnel_peer(skb, &peer, &vni))
+		return drop(ctx, REASON_overlay_peer);
+	end = tunnel_sender(ctx, &peer, &is_node);
 	if (!end)
-		return drop(ctx, REASON_overlay_source);
-	ctx->reason = tunnel_verdict(skb, cfg, end);
-	if (ctx->reason != REASON_overlay_in)
 		return leave(ctx, TC_ACT_SHOT);
-	return route_from_tunnel(skb, cfg, ctx, is_node);
+	if (vni != cfg->vni)
+		return drop(ctx, REASON_overlay_vni);
+	ctx->reason = REASON_overlay_in;
+	return route_from_tunnel(skb, cfg, ctx, end, is_node);
 }
 
 SEC("classifier") int from_overlay(struct __sk_buff *skb)
@@ -130,6 +152,7 @@ SEC("classifier") int from_overlay(struct __sk_buff *skb)
 
 	ctx.len = skb->len;
 	ctx.from_node = false;
+	ctx.from_outside = false;
 	if (!cfg)
 		return drop(&ctx, REASON_not_configured);
 	switch (ethertype(skb)) {
@@ -153,37 +176,26 @@ INLINE int from_uplink_ip(struct __sk_buff *skb, const struct config *cfg, struc
 
 	ctx->len = skb->len;
 	ctx->from_node = false;
+	ctx->from_outside = false;
 	if (!eth)
 		return drop(ctx, REASON_malformed);
 	eth->h_proto = version == 4 ? htons(ETH_P_IP) : htons(ETH_P_IPV6);
 	if (!parse(skb, ctx, version))
 		return leave(ctx, TC_ACT_SHOT);
-	end = node_of_source(ctx, &is_node);
-	if (!end)
-		return drop(ctx, REASON_overlay_source);
 	mapped(&outer, peer);
-	if (!is_of_node(&outer, end))
-		return drop(ctx, REASON_overlay_peer);
+	end = tunnel_sender(ctx, &outer, &is_node);
+	if (!end)
+		return leave(ctx, TC_ACT_SHOT);
 	ctx->reason = REASON_direct_in;
-	return route_from_tunnel(skb, cfg, ctx, is_node);
+	return route_from_tunnel(skb, cfg, ctx, end, is_node);
 }
 
-/* Takes plain packets of our tunnels off the wire, and lets everything else pass as if it were not there. */
-SEC("classifier") int from_uplink(struct __sk_buff *skb)
+/* A plain packet of our tunnels; TCX_NEXT if it is for the device. */
+INLINE int from_tunnel(struct __sk_buff *skb, const struct config *cfg, __u32 peer)
 {
-	const struct config *cfg;
 	struct context ctx;
-	__u32 peer;
 	int version;
 
-	if (skb->protocol != htons(ETH_P_IP) || skb->pkt_type != PACKET_HOST || skb->vlan_present)
-		return TCX_NEXT;
-	cfg = configured();
-	if (!cfg || !cfg->direct)
-		return TCX_NEXT;
-	peer = plain_tunnel(skb, cfg);
-	if (!peer)
-		return TCX_NEXT;
 	version = remove_tunnel(skb);
 	if (version == 4)
 		return from_uplink_ip(skb, cfg, &ctx, 4, peer);
@@ -193,4 +205,50 @@ SEC("classifier") int from_uplink(struct __sk_buff *skb)
 		return TCX_NEXT;
 	ctx.len = skb->len;
 	return drop(&ctx, REASON_tunnel_failed);
+}
+
+/*
+ * Takes plain packets of our tunnels off the wire, and what is for a Service. Lets everything else pass as if it were not
+ * there.
+ */
+SEC("classifier") int from_uplink(struct __sk_buff *skb)
+{
+	const struct config *cfg;
+	struct context ctx;
+	__u32 type, peer;
+
+	type = ethertype(skb);
+	if (skb->pkt_type != PACKET_HOST || (type != htons(ETH_P_IP) && type != htons(ETH_P_IPV6)))
+		return TCX_NEXT;
+	cfg = configured();
+	if (!cfg)
+		return TCX_NEXT;
+	if (type == htons(ETH_P_IP) && cfg->direct) {
+		peer = plain_tunnel(skb, cfg);
+		if (peer)
+			return from_tunnel(skb, cfg, peer);
+	}
+	if (!cfg->services)
+		return TCX_NEXT;
+	return type == htons(ETH_P_IP) ? from_outside(skb, cfg, &ctx, 4) : from_outside(skb, cfg, &ctx, 6);
+}
+
+/* Gives the answers of this node's own processes the Service's address, and lets everything else pass. */
+SEC("classifier") int to_uplink(struct __sk_buff *skb)
+{
+	const struct config *cfg;
+	struct context ctx;
+	__u32 type;
+
+	if (!has_flows(FLOW_HOST_BACKEND))
+		return TCX_NEXT;
+	cfg = configured();
+	type = ethertype(skb);
+	if (!cfg || !cfg->services)
+		return TCX_NEXT;
+	if (type == htons(ETH_P_IP))
+		return to_uplink_ip(skb, &ctx, 4);
+	if (type == htons(ETH_P_IPV6))
+		return to_uplink_ip(skb, &ctx, 6);
+	return TCX_NEXT;
 }

@@ -20,6 +20,8 @@ INLINE void load_l4(struct __sk_buff *skb, struct context *ctx)
 {
 	ctx->has_l4 = ctx->protocol >= 0 &&
 		      !bpf_skb_load_bytes(skb, ctx->l4_offset, &ctx->l4, sizeof(ctx->l4));
+	if (ctx->has_l4 && ctx->protocol == IPPROTO_TCP)
+		bpf_skb_load_bytes(skb, ctx->l4_offset + TCP_FLAGS, &ctx->tcp_flags, 1);
 }
 
 /* The same where the header follows one whose size is known: most often, without a call of the kernel. */
@@ -31,6 +33,8 @@ INLINE void read_l4(struct __sk_buff *skb, struct context *ctx, void *data, __u3
 	}
 	ctx->l4.bytes = *(__u64 *)(data + offset);
 	ctx->has_l4 = true;
+	if (ctx->protocol == IPPROTO_TCP && data + offset + TCP_FLAGS + 1 <= frame_end(skb))
+		ctx->tcp_flags = *(__u8 *)(data + offset + TCP_FLAGS);
 }
 
 /* Walks the extension headers of IPv6. */
@@ -141,12 +145,26 @@ INLINE bool pretends_ipv4(const struct context *ctx)
 }
 
 /*
- * Whether it is a packet of that IP version that can be forwarded; else the reason is why not. Of the context only `len`
- * and `from_node` are set before.
+ * Whether it is a packet of that IP version that can be forwarded; else the reason is why not. Of the context only `len`,
+ * `from_node` and `from_outside` are set before.
  */
 INLINE bool parse(struct __sk_buff *skb, struct context *ctx, __u8 version)
 {
+	ctx->via = (struct address){};
 	ctx->l4.bytes = 0;
+	ctx->source_ifindex = 0;
+	ctx->peer_ifindex = 0;
+	ctx->service = 0;
+	ctx->tcp_flags = 0;
+	ctx->tracked = 0;
+	ctx->part = PART_NEW;
+	ctx->kind = CONNECTION_PLAIN;
+	ctx->source_from = SOURCE_CLIENT;
+	ctx->variant = 0;
+	ctx->translated = false;
+	ctx->related = false;
+	ctx->host_backend = false;
+	ctx->failed = false;
 	ctx->reason = REASON_malformed;
 	ctx->mtu = 0;
 	ctx->error = 0;
@@ -154,7 +172,7 @@ INLINE bool parse(struct __sk_buff *skb, struct context *ctx, __u8 version)
 	ctx->fragment = false;
 	ctx->has_l4 = false;
 	ctx->routed = false;
-	ctx->pad = 0;
+	__builtin_memset(ctx->pad, 0, sizeof(ctx->pad));
 	if (!(version == 4 ? parse_ipv4(skb, ctx) : parse_ipv6(skb, ctx)))
 		return false;
 	if (!pretends_ipv4(ctx))

@@ -3,6 +3,8 @@
 #pragma once
 #include "deliver.h"
 #include "flow.h"
+#include "related.h"
+#include "service.h"
 
 /*
  * Whether a packet that leaves the cluster is VXLAN for the tunnels' port. A node's stack gives it the
@@ -43,6 +45,23 @@ INLINE const struct address *answered_node(struct __sk_buff *skb, const struct c
 	return end && !is_unspecified6(end) && flow_kind(skb, ctx) == FLOW_FROM_NODE ? end : NULL;
 }
 
+/* For an address of this node's podCIDR that no Pod has. */
+INLINE int no_endpoint(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
+{
+	if (needs_reset(ctx))
+		return reset_sender(skb, cfg, ctx);
+	ctx->reason = REASON_no_endpoint;
+	return icmp_error(skb, cfg, ctx, ICMP4_HOST_UNREACHABLE, ICMP6_ADDRESS_UNREACHABLE);
+}
+
+/* Whether the source is the node's own or a Service's address, and the node's stack would not forward the packet. */
+INLINE bool has_node_source(const struct config *cfg, const struct context *ctx)
+{
+	const struct address *node = ctx->version == 4 ? &cfg->node_address4 : &cfg->node_address6;
+
+	return ctx->translated && (ctx->part == PART_SERVER || same_address(&ctx->saddr, node));
+}
+
 /* To what is no address of this node. */
 INLINE int route_out(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
 {
@@ -57,15 +76,26 @@ INLINE int route_out(struct __sk_buff *skb, const struct config *cfg, struct con
 		}
 		end = &route->tunnel;
 	} else if (route && route->kind == ROUTE_LOCAL) {
-		ctx->reason = REASON_no_endpoint;
-		return icmp_error(skb, cfg, ctx, ICMP4_HOST_UNREACHABLE, ICMP6_ADDRESS_UNREACHABLE);
+		return no_endpoint(skb, cfg, ctx);
+	} else if (route && route->kind == ROUTE_SERVICES) {
+		return drop(ctx, REASON_service_address);
 	} else if (route) {
 		ctx->reason = REASON_unreachable;
 		return icmp_error(skb, cfg, ctx, ICMP4_NET_UNREACHABLE, ICMP6_NO_ROUTE);
 	} else {
 		__u32 reason = not_routable(ctx);
 
-		if (ctx->from_node || reason != REASON_no_route)
+		if (reason != REASON_no_route)
+			return drop(ctx, reason);
+		if (ctx->part == PART_SERVER && !is_unspecified6(&ctx->via))
+			return to_tunnel(skb, cfg, ctx, &ctx->via);
+		if (ctx->translated && is_this_node(&ctx->daddr)) {
+			ctx->reason = REASON_to_node;
+			return to_node(skb, cfg, ctx);
+		}
+		if (has_node_source(cfg, ctx))
+			return to_outside(skb, cfg, ctx);
+		if (ctx->from_node)
 			return drop(ctx, reason);
 		if (is_tunnel(cfg, ctx))
 			return drop(ctx, REASON_tunnel_from_pod);
@@ -94,7 +124,7 @@ INLINE int route_from_endpoint(struct __sk_buff *skb, const struct config *cfg, 
 		ctx->reason = REASON_local;
 		return to_pod(skb, cfg, ctx, endpoint);
 	}
-	if (ctx->from_node)
+	if (ctx->from_node && !ctx->translated)
 		return drop(ctx, REASON_node_loop);
 	ctx->reason = REASON_to_node;
 	return to_node(skb, cfg, ctx);
@@ -108,18 +138,45 @@ INLINE bool is_own_address(const struct context *ctx)
 	return end && is_unspecified6(end);
 }
 
-/* What another node sends: to who has the address here. `is_node`: it comes from a process of that node. */
-INLINE int route_from_tunnel(struct __sk_buff *skb, const struct config *cfg, struct context *ctx, bool is_node)
+/*
+ * What another node sends, where tunnels to `end` lead: to who has the address here. `is_node`: it comes from a process
+ * of that node.
+ */
+INLINE int route_from_tunnel(struct __sk_buff *skb, const struct config *cfg, struct context *ctx,
+			     const struct address *end, bool is_node)
 {
-	struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &ctx->daddr);
+	bool through_service = !is_unspecified6(&ctx->via);
+	struct endpoint *endpoint;
 
-	if (!endpoint && !is_own_address(ctx))
-		return drop(ctx, REASON_overlay_unknown);
+	classify(skb, ctx);
+	if (ctx->tracked)
+		track(ctx);
+	else if (ctx->has_l4 && is_icmp_error(ctx->protocol, ctx->l4.icmp.type))
+		track_error(skb, ctx);
+	endpoint = bpf_map_lookup_elem(&endpoints, &ctx->daddr);
+	if (!endpoint || (ctx->peer_ifindex && ctx->peer_ifindex != endpoint->ifindex)) {
+		if (!endpoint && ctx->translated && !is_this_node(&ctx->daddr))
+			return to_outside(skb, cfg, ctx);
+		if (!is_own_address(ctx)) {
+			if (!needs_reset(ctx))
+				return drop(ctx, endpoint ? REASON_stale_connection : REASON_overlay_unknown);
+			if (!make_reset(skb, ctx))
+				return drop(ctx, REASON_answer_failed);
+			return to_tunnel(skb, cfg, ctx, end);
+		}
+	}
+	if (through_service) {
+		/* From a host outside, which no Pod of this node knows as anything else. */
+		if (!endpoint || endpoint->role == ROLE_NODE)
+			return drop(ctx, REASON_overlay_source);
+		if (ctx->part == PART_CLIENT && !same_address(&ctx->via, end))
+			change_tunnel(ctx, end);
+	}
 	if (!endpoint || endpoint->role == ROLE_NODE)
 		return to_node(skb, cfg, ctx);
 	if (is_node) {
 		record_from_node(skb, ctx);
-	} else if (needs_node(skb, ctx)) {
+	} else if (!through_service && needs_node(skb, ctx)) {
 		ctx->reason = REASON_via_node;
 		return to_node(skb, cfg, ctx);
 	}

@@ -74,6 +74,26 @@ INLINE const struct address *node_of_source(const struct context *ctx, bool *is_
 	return end && !is_unspecified6(end) ? end : NULL;
 }
 
+/*
+ * Whether a source is nobody's in the cluster: that of a host outside, to whom another node's Service is reached, and which
+ * that node sent on with its address.
+ */
+INLINE bool is_outside(const struct context *ctx)
+{
+	struct route_key key = { .prefix_length = 128, .address = ctx->saddr };
+
+	return !bpf_map_lookup_elem(&routes, &key) && !bpf_map_lookup_elem(&endpoints, &key.address) &&
+	       !bpf_map_lookup_elem(&nodes, &key.address);
+}
+
+/* Where tunnels to the other node end that has an address on the underlay; NULL if that is no other node's. */
+INLINE const struct address *node_of_address(const struct address *address)
+{
+	const struct address *end = bpf_map_lookup_elem(&nodes, address);
+
+	return end && !is_unspecified6(end) ? end : NULL;
+}
+
 /* Whether the node where tunnels to `end` lead has the address. */
 INLINE bool is_of_node(const struct address *address, const struct address *end)
 {
@@ -85,24 +105,44 @@ INLINE bool is_of_node(const struct address *address, const struct address *end)
 	return other && same_address(other, end);
 }
 
-/* What the VXLAN device noted: REASON_overlay_in if the packet came from that node, in our network. */
-INLINE __u32 tunnel_verdict(struct __sk_buff *skb, const struct config *cfg, const struct address *end)
+/* From where a packet came through the tunnel, as the VXLAN device noted it. Returns whether it did. */
+INLINE bool tunnel_peer(struct __sk_buff *skb, struct address *peer, __u32 *vni)
 {
 	struct bpf_tunnel_key tunnel = {};
-	bool ipv4 = is_mapped(end);
-	struct address peer;
+	bool ipv4 = true;
 
-	/* Of the family that this node uses to send there, or of the other one. */
-	if (bpf_skb_get_tunnel_key(skb, &tunnel, sizeof(tunnel), ipv4 ? 0 : BPF_F_TUNINFO_IPV6)) {
-		ipv4 = !ipv4;
-		if (bpf_skb_get_tunnel_key(skb, &tunnel, sizeof(tunnel), ipv4 ? 0 : BPF_F_TUNINFO_IPV6))
-			return REASON_overlay_peer;
+	if (bpf_skb_get_tunnel_key(skb, &tunnel, sizeof(tunnel), 0)) {
+		ipv4 = false;
+		if (bpf_skb_get_tunnel_key(skb, &tunnel, sizeof(tunnel), BPF_F_TUNINFO_IPV6))
+			return false;
 	}
+	*vni = tunnel.tunnel_id;
 	if (ipv4)
-		mapped(&peer, htonl(tunnel.remote_ipv4));
+		mapped(peer, htonl(tunnel.remote_ipv4));
 	else
-		copy(&peer, tunnel.remote_ipv6, sizeof(peer));
-	if (!is_of_node(&peer, end))
-		return REASON_overlay_peer;
-	return tunnel.tunnel_id == cfg->vni ? REASON_overlay_in : REASON_overlay_vni;
+		copy(peer, tunnel.remote_ipv6, sizeof(*peer));
+	return true;
+}
+
+/*
+ * Who sent a packet through the tunnel, in the name of which node: where tunnels to that node end. NULL if it may not
+ * send with this source; the reason then says why.
+ */
+INLINE const struct address *tunnel_sender(struct context *ctx, const struct address *peer, bool *is_node)
+{
+	const struct address *end = node_of_source(ctx, is_node);
+
+	if (end) {
+		ctx->reason = REASON_overlay_peer;
+		return is_of_node(peer, end) ? end : NULL;
+	}
+	ctx->reason = REASON_overlay_source;
+	if (!is_outside(ctx))
+		return NULL;
+	*is_node = false;
+	end = node_of_address(peer);
+	if (!end)
+		return NULL;
+	ctx->via = *end;
+	return end;
 }

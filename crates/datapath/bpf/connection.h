@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Stage: connection tracking. Which connection a packet belongs to, and what its addresses and ports become.
+ *
+ * Here only the context changes; the packet itself is rewritten when it leaves (rewrite.h), so that an ICMP error about
+ * it quotes what its sender sent.
+ *
+ * A connection begins in `new_connections`, and moves to `connections` with the client's first packet after an answer.
+ * Both evict their least recently used entries: a flood of packets that nobody answers evicts no connection that is
+ * established.
+ */
+#pragma once
+#include "parse.h"
+
+/* In 2^30 ns, a bit more than a second. */
+INLINE __u32 connection_clock(void)
+{
+	return bpf_ktime_get_coarse_ns() >> 30;
+}
+
+/* The key of a connection. Returns whether the source is `upper` in it. */
+INLINE bool tuple_of(struct tuple *key, const struct address *source, const struct address *destination,
+		     __u16 source_port, __u16 destination_port, __u8 protocol, __u8 variant)
+{
+	bool upper = false, decided = false;
+
+#pragma clang loop unroll(full)
+	for (int i = 0; i < 4; i++) {
+		if (!decided && source->word[i] != destination->word[i]) {
+			upper = source->word[i] > destination->word[i];
+			decided = true;
+		}
+	}
+	if (!decided)
+		upper = source_port > destination_port;
+	if (upper) {
+		key->lower = *destination;
+		key->upper = *source;
+		key->lower_port = destination_port;
+		key->upper_port = source_port;
+	} else {
+		key->lower = *source;
+		key->upper = *destination;
+		key->lower_port = source_port;
+		key->upper_port = destination_port;
+	}
+	key->protocol = protocol;
+	key->variant = variant;
+	key->pad[0] = key->pad[1] = 0;
+	return upper;
+}
+
+INLINE bool is_echo(const struct context *ctx)
+{
+	__u8 type = ctx->l4.icmp.type;
+
+	return (ctx->protocol == IPPROTO_ICMP && (type == ICMP_ECHO || type == ICMP_ECHOREPLY)) ||
+	       (ctx->protocol == IPPROTO_ICMPV6 && (type == ICMPV6_ECHO_REQUEST || type == ICMPV6_ECHO_REPLY));
+}
+
+INLINE __u16 source_port_of(const struct context *ctx)
+{
+	return ctx->tracked == IPPROTO_ICMP ? ctx->l4.icmp.un.echo.id : ctx->l4.udp.source;
+}
+
+INLINE __u16 destination_port_of(const struct context *ctx)
+{
+	return ctx->tracked == IPPROTO_ICMP ? ctx->l4.icmp.un.echo.id : ctx->l4.udp.dest;
+}
+
+/* The key of a packet's connection, in the directions that the context has now. */
+INLINE bool tuple_of_packet(struct tuple *key, const struct context *ctx, __u8 variant)
+{
+	return tuple_of(key, &ctx->saddr, &ctx->daddr, source_port_of(ctx), destination_port_of(ctx), ctx->tracked,
+			variant);
+}
+
+INLINE struct connection *find_connection(const struct tuple *key)
+{
+	struct connection *connection = bpf_map_lookup_elem(&connections, key);
+
+	return connection ? connection : bpf_map_lookup_elem(&new_connections, key);
+}
+
+INLINE bool is_closed(__u32 state)
+{
+	__u32 both = CONNECTION_FIN_CLIENT | CONNECTION_FIN_SERVER;
+
+	return state & CONNECTION_RESET || (state & both) == both;
+}
+
+/* The key of the other entry of a translated connection. Returns whether the client is `upper` in it. */
+INLINE bool other_tuple(struct tuple *key, const struct connection *entry, const struct tuple *own)
+{
+	bool client_upper = entry->state & CONNECTION_CLIENT_UPPER;
+	const struct address *server = client_upper ? &own->lower : &own->upper;
+	__u16 port = client_upper ? own->lower_port : own->upper_port;
+	__u8 variant = 0;
+
+	/* The client asked for the backend itself. */
+	if ((entry->state & CONNECTION_KIND) == CONNECTION_REPLY && same_address(server, &entry->destination) &&
+	    port == entry->destination_port)
+		variant = VARIANT_DIRECT;
+	return tuple_of(key, &entry->source, &entry->destination, entry->source_port, entry->destination_port,
+			own->protocol, variant);
+}
+
+/* Makes an entry its connection's other one. `own` is its own key; `client_upper` says where the client is in the other's. */
+INLINE void turn_over(struct connection *entry, const struct tuple *own, bool client_upper)
+{
+	bool upper = entry->state & CONNECTION_CLIENT_UPPER, forward = (entry->state & CONNECTION_KIND) == CONNECTION_FORWARD;
+
+	entry->source = upper ? own->upper : own->lower;
+	entry->destination = upper ? own->lower : own->upper;
+	entry->source_port = upper ? own->upper_port : own->lower_port;
+	entry->destination_port = upper ? own->lower_port : own->upper_port;
+	entry->state = (entry->state & ~(CONNECTION_KIND | CONNECTION_CLIENT_UPPER)) |
+		       (forward ? CONNECTION_REPLY : CONNECTION_FORWARD) | (client_upper ? CONNECTION_CLIENT_UPPER : 0);
+}
+
+/* What goes on in a packet's entry. */
+#define KEEP 0 /* the connection goes on */
+#define ANEW 1 /* it is over: the packet begins another one */
+
+/*
+ * Everything about an entry that not every packet changes: what its state is, when it was last seen, in which map it is,
+ * and whether its other entry is there, which may have been evicted. `key` is on the caller's stack.
+ */
+NOINLINE int attend(struct context *ctx, struct connection *entry, const struct tuple *found, __u32 established)
+{
+	struct connection *other = NULL, again;
+	struct tuple key, other_key;
+	bool from_client, upper;
+	__u32 state, set = 0;
+
+	if (!ctx || !entry || !found)
+		return ANEW;
+	key = *found;
+	state = entry->state;
+	from_client = ctx->part == PART_CLIENT;
+	if ((state & CONNECTION_KIND) != CONNECTION_PLAIN) {
+		upper = other_tuple(&other_key, entry, &key);
+		other = find_connection(&other_key);
+		if (other)
+			state |= other->state & (CONNECTION_REPLIED | CONNECTION_FIN_CLIENT | CONNECTION_FIN_SERVER |
+						 CONNECTION_RESET | CONNECTION_FAILED);
+	}
+	if (ctx->tracked == IPPROTO_TCP) {
+		if ((ctx->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && is_closed(state))
+			goto anew;
+		if (ctx->tcp_flags & TCP_RST)
+			set |= CONNECTION_RESET;
+		if (ctx->tcp_flags & TCP_FIN)
+			set |= from_client ? CONNECTION_FIN_CLIENT : CONNECTION_FIN_SERVER;
+	} else if (state & CONNECTION_FAILED && from_client) {
+		ctx->failed = true;
+		goto anew;
+	}
+	if (!from_client)
+		set |= CONNECTION_REPLIED;
+	if (set & ~state) {
+		__sync_fetch_and_or(&entry->state, set);
+		if (other)
+			__sync_fetch_and_or(&other->state, set);
+		state |= set;
+	}
+	entry->seen = connection_clock();
+	if (other)
+		other->seen = entry->seen;
+	again = *entry;
+	again.state = state;
+	if (!established && from_client && state & CONNECTION_REPLIED) {
+		bpf_map_update_elem(&connections, &key, &again, BPF_ANY);
+		bpf_map_delete_elem(&new_connections, &key);
+		established = true;
+		other = NULL;
+		if ((state & CONNECTION_KIND) != CONNECTION_PLAIN)
+			bpf_map_delete_elem(&new_connections, &other_key);
+	}
+	if (!other && (state & CONNECTION_KIND) != CONNECTION_PLAIN) {
+		turn_over(&again, &key, upper);
+		if (established)
+			bpf_map_update_elem(&connections, &other_key, &again, BPF_NOEXIST);
+		else
+			bpf_map_update_elem(&new_connections, &other_key, &again, BPF_NOEXIST);
+	}
+	return KEEP;
+anew:
+	bpf_map_delete_elem(&connections, &key);
+	bpf_map_delete_elem(&new_connections, &key);
+	if ((state & CONNECTION_KIND) != CONNECTION_PLAIN) {
+		bpf_map_delete_elem(&connections, &other_key);
+		bpf_map_delete_elem(&new_connections, &other_key);
+	}
+	return ANEW;
+}
+
+/* Whether an entry is of the Pod that sent the packet, and not of one that had its address before. */
+INLINE bool is_of_sender(const struct context *ctx, __u32 ifindex)
+{
+	return ctx->from_node || ifindex == ctx->source_ifindex;
+}
+
+/* Gives the context the addresses and ports that a connection's entry says. */
+INLINE void translate(struct context *ctx, const struct connection *entry)
+{
+	if (ctx->part == PART_CLIENT) {
+		ctx->saddr = entry->source;
+		ctx->daddr = entry->destination;
+		ctx->l4.udp.source = entry->source_port;
+		ctx->l4.udp.dest = entry->destination_port;
+	} else {
+		ctx->saddr = entry->destination;
+		ctx->daddr = entry->source;
+		ctx->l4.udp.source = entry->destination_port;
+		ctx->l4.udp.dest = entry->source_port;
+	}
+	ctx->translated = true;
+}
+
+/* A packet that begins a connection straight to a backend, while its tuple is that of one through a Service. */
+NOINLINE int track_direct(struct context *ctx)
+{
+	struct connection *entry;
+	struct tuple key;
+	bool upper;
+
+	if (!ctx)
+		return 0;
+	upper = tuple_of_packet(&key, ctx, VARIANT_DIRECT);
+	entry = find_connection(&key);
+	ctx->part = PART_NEW;
+	ctx->kind = CONNECTION_PLAIN;
+	if (entry && (entry->state & CONNECTION_KIND) == CONNECTION_FORWARD &&
+	    upper == !!(entry->state & CONNECTION_CLIENT_UPPER) && is_of_sender(ctx, entry->client_ifindex)) {
+		ctx->part = PART_CLIENT;
+		ctx->kind = CONNECTION_FORWARD;
+		ctx->peer_ifindex = entry->server_ifindex;
+		if (attend(ctx, entry, &key, bpf_map_lookup_elem(&connections, &key) != NULL) == KEEP) {
+			translate(ctx, entry);
+			return 0;
+		}
+		ctx->part = PART_NEW;
+		ctx->kind = CONNECTION_PLAIN;
+	}
+	ctx->variant = VARIANT_DIRECT;
+	ctx->source_from = SOURCE_PORT;
+	return 0;
+}
+
+/* Deletes the entry of a connection that was with a Pod that had the sender's address before. */
+NOINLINE int forget(struct context *ctx)
+{
+	struct tuple key;
+
+	if (!ctx)
+		return 0;
+	tuple_of_packet(&key, ctx, 0);
+	bpf_map_delete_elem(&connections, &key);
+	bpf_map_delete_elem(&new_connections, &key);
+	ctx->part = PART_NEW;
+	ctx->kind = CONNECTION_PLAIN;
+	return 0;
+}
+
+/* Finds the connection of a packet, whose `tracked` is set. */
+INLINE void track(struct context *ctx)
+{
+	struct connection *entry;
+	bool established = true;
+	struct tuple key;
+	__u32 state;
+	bool upper;
+
+	upper = tuple_of_packet(&key, ctx, 0);
+	entry = bpf_map_lookup_elem(&connections, &key);
+	if (!entry) {
+		established = false;
+		entry = bpf_map_lookup_elem(&new_connections, &key);
+		if (!entry)
+			return;
+	}
+	state = entry->state;
+	ctx->kind = state & CONNECTION_KIND;
+	if (upper == !!(state & CONNECTION_CLIENT_UPPER)) {
+		if (ctx->kind == CONNECTION_REPLY) {
+			track_direct(ctx);
+			return;
+		}
+		ctx->part = PART_CLIENT;
+		ctx->peer_ifindex = entry->server_ifindex;
+		if (!is_of_sender(ctx, entry->client_ifindex)) {
+			forget(ctx);
+			return;
+		}
+	} else {
+		ctx->part = PART_SERVER;
+		ctx->peer_ifindex = entry->client_ifindex;
+		if (!is_of_sender(ctx, entry->server_ifindex)) {
+			forget(ctx);
+			return;
+		}
+		if (ctx->kind == CONNECTION_FORWARD) /* nobody has a frontend's address */
+			ctx->kind = CONNECTION_PLAIN;
+	}
+	if (!established || entry->seen != connection_clock() || ctx->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) ||
+	    state & CONNECTION_FAILED) {
+		if (attend(ctx, entry, &key, established) == ANEW) {
+			ctx->part = PART_NEW;
+			ctx->kind = CONNECTION_PLAIN;
+			return;
+		}
+	}
+	if (ctx->kind != CONNECTION_PLAIN)
+		translate(ctx, entry);
+	else if (state & CONNECTION_TUNNEL)
+		ctx->via = entry->source;
+}
+
+/* Whether two entries are of one connection: both become the same. */
+INLINE bool is_same_pair(const struct connection *a, const struct connection *b)
+{
+	return (a->state & CONNECTION_KIND) == (b->state & CONNECTION_KIND) && a->source_port == b->source_port &&
+	       a->destination_port == b->destination_port && same_address(&a->source, &b->source) &&
+	       same_address(&a->destination, &b->destination);
+}
+
+/* How many ports a translated source is tried with. */
+#define PORT_TRIES 32
+
+/*
+ * Finds a tuple between the context's source and destination that no other connection has, and makes the second entry
+ * of `entry`'s connection with it. Returns whether there is one; the context has its source port then.
+ */
+NOINLINE bool reserve_reply(struct context *ctx, const struct config *cfg, struct connection *reply)
+{
+	__u32 first, count, offset;
+	struct tuple key;
+	bool any;
+
+	if (!ctx || !cfg || !reply)
+		return false;
+	first = cfg->first_port;
+	count = cfg->last_port - first + 1;
+	any = ctx->source_from == SOURCE_NODE || ctx->source_from == SOURCE_PORT;
+	offset = bpf_get_prandom_u32();
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < PORT_TRIES; i++) {
+		struct connection *taken;
+		bool upper;
+
+		if (any && !count)
+			break;
+		if (any)
+			ctx->l4.udp.source = htons((__u16)(first + (offset + i * 7) % count));
+		any = true;
+		upper = tuple_of_packet(&key, ctx, 0);
+		taken = find_connection(&key);
+		/* Unless it is over, or this connection's own, whose other entry was evicted. */
+		if (taken && !is_closed(taken->state) && !is_same_pair(taken, reply))
+			continue;
+		if (taken)
+			bpf_map_delete_elem(&connections, &key);
+		reply->state = (reply->state & ~CONNECTION_CLIENT_UPPER) | (upper ? CONNECTION_CLIENT_UPPER : 0);
+		bpf_map_update_elem(&new_connections, &key, reply, BPF_ANY);
+		return true;
+	}
+	return false;
+}
+
+/* Reads the addresses and ports that the packet itself has. */
+INLINE bool read_original(struct __sk_buff *skb, const struct context *ctx, struct connection *to)
+{
+	__u16 ports[2] = { ctx->l4.udp.source, ctx->l4.udp.dest };
+
+	if (ctx->version == 4) {
+		__be32 addresses[2];
+
+		if (bpf_skb_load_bytes(skb, ETH_HLEN + 12, addresses, sizeof(addresses)))
+			return false;
+		mapped(&to->source, addresses[0]);
+		mapped(&to->destination, addresses[1]);
+	} else {
+		if (bpf_skb_load_bytes(skb, ETH_HLEN + 8, &to->source, sizeof(to->source)) ||
+		    bpf_skb_load_bytes(skb, ETH_HLEN + 24, &to->destination, sizeof(to->destination)))
+			return false;
+	}
+	if (ctx->has_l4 && bpf_skb_load_bytes(skb, ctx->l4_offset, ports, sizeof(ports)))
+		return false;
+	to->source_port = ports[0];
+	to->destination_port = ports[1];
+	return true;
+}
+
+/* Deletes the connection of a packet that has not been rewritten. */
+NOINLINE int forget_packet(struct __sk_buff *skb, struct context *ctx)
+{
+	struct connection original = {}, *entry;
+	struct tuple key, other;
+
+	if (!ctx || !read_original(skb, ctx, &original))
+		return 0;
+	tuple_of(&key, &original.source, &original.destination, original.source_port, original.destination_port,
+		 ctx->tracked, 0);
+	entry = find_connection(&key);
+	if (!entry)
+		return 0;
+	if ((entry->state & CONNECTION_KIND) != CONNECTION_PLAIN) {
+		other_tuple(&other, entry, &key);
+		bpf_map_delete_elem(&connections, &other);
+		bpf_map_delete_elem(&new_connections, &other);
+	}
+	bpf_map_delete_elem(&connections, &key);
+	bpf_map_delete_elem(&new_connections, &key);
+	return 0;
+}
+
+/* The client's packets come through another node's tunnel by now: its answers go there. */
+NOINLINE int change_tunnel(struct context *ctx, const struct address *end)
+{
+	struct connection *entry;
+	struct tuple key;
+
+	if (!ctx || !end)
+		return 0;
+	tuple_of_packet(&key, ctx, 0);
+	entry = find_connection(&key);
+	if (entry && (entry->state & CONNECTION_KIND) == CONNECTION_PLAIN) {
+		entry->source = *end;
+		entry->state |= CONNECTION_TUNNEL;
+	}
+	return 0;
+}
+
+/*
+ * The connection of a packet that this node's stack sends out of an uplink: one whose client is outside, and whose backend
+ * is a process here. Any other the uplinks do not track.
+ */
+INLINE void track_host_backend(struct context *ctx)
+{
+	struct connection *entry;
+	struct tuple key;
+	bool upper;
+
+	upper = tuple_of_packet(&key, ctx, 0);
+	entry = find_connection(&key);
+	if (!entry || (entry->state & CONNECTION_KIND) != CONNECTION_REPLY || !(entry->state & CONNECTION_HOST) ||
+	    upper == !!(entry->state & CONNECTION_CLIENT_UPPER))
+		return;
+	ctx->part = PART_SERVER;
+	ctx->kind = CONNECTION_REPLY;
+	attend(ctx, entry, &key, bpf_map_lookup_elem(&connections, &key) != NULL);
+	translate(ctx, entry);
+}
+
+/*
+ * Makes the entries of a new connection, whose packet is about to leave. Returns whether it may.
+ */
+NOINLINE bool commit(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
+{
+	struct connection entry = {};
+	struct tuple key;
+	bool upper;
+
+	if (!cfg || !ctx)
+		return false;
+	entry.seen = connection_clock();
+	entry.client_ifindex = ctx->source_ifindex;
+	entry.server_ifindex = ctx->peer_ifindex;
+	if (!ctx->translated && ctx->source_from == SOURCE_CLIENT) {
+		upper = tuple_of_packet(&key, ctx, 0);
+		if (!is_unspecified6(&ctx->via)) {
+			entry.state = CONNECTION_TUNNEL;
+			entry.source = ctx->via;
+		}
+		entry.state |= upper ? CONNECTION_CLIENT_UPPER : 0;
+		bpf_map_update_elem(&new_connections, &key, &entry, BPF_ANY);
+		return true;
+	}
+	ctx->translated = true;
+	if (!read_original(skb, ctx, &entry))
+		return false;
+	entry.service = ctx->service;
+	entry.state = CONNECTION_REPLY | (ctx->source_from == SOURCE_CLIENT && ctx->host_backend ? CONNECTION_HOST : 0);
+	if (!reserve_reply(ctx, cfg, &entry)) {
+		ctx->reason = REASON_no_port;
+		return false;
+	}
+	upper = tuple_of(&key, &entry.source, &entry.destination, entry.source_port, entry.destination_port, ctx->tracked,
+			 ctx->variant);
+	entry.source = ctx->saddr;
+	entry.destination = ctx->daddr;
+	entry.source_port = ctx->l4.udp.source;
+	entry.destination_port = ctx->l4.udp.dest;
+	entry.state = CONNECTION_FORWARD | (upper ? CONNECTION_CLIENT_UPPER : 0);
+	bpf_map_update_elem(&new_connections, &key, &entry, BPF_ANY);
+	return true;
+}

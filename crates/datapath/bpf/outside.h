@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Services and the outside: what comes in at an uplink for a Service, and what goes back there past the node's own
+ * stack, which would not send packets with translated sources.
+ */
+#pragma once
+#include "route.h"
+#include "service.h"
+
+/* Whether the uplink has to look for more than a glance at a destination port tells. */
+INLINE bool is_served(const struct config *cfg, const struct context *ctx)
+{
+	__u32 port = ntohs(ctx->l4.udp.dest), word = port / 64;
+	__u64 *bits;
+
+	if (port >= cfg->first_port && port <= cfg->last_port)
+		return true;
+	if (ctx->tracked == IPPROTO_UDP)
+		word += 65536 / 64;
+	else if (ctx->tracked == IPPROTO_SCTP)
+		word += 2 * 65536 / 64;
+	bits = bpf_map_lookup_elem(&served_ports, &word);
+	return bits && *bits >> port % 64 & 1;
+}
+
+/* To a process of this node: into its stack as it is, with its new addresses. */
+INLINE int to_host(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
+{
+	__u32 index = 0, *used;
+
+	if (ctx->part == PART_NEW && ctx->host_backend) {
+		used = bpf_map_lookup_elem(&flows_used, &index);
+		if (used && !(*used & 1 << FLOW_HOST_BACKEND))
+			__sync_fetch_and_or(used, 1 << FLOW_HOST_BACKEND);
+	}
+	if (!leave_as(skb, cfg, ctx))
+		return leave(ctx, TC_ACT_SHOT);
+	ctx->reason = REASON_from_outside;
+	return leave(ctx, TCX_NEXT);
+}
+
+/* A packet from an uplink that belongs to a Service. */
+INLINE int route_from_outside(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
+{
+	struct route_key key = { .prefix_length = 128, .address = ctx->daddr };
+	struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &key.address);
+	struct route *route;
+
+	ctx->routed = true;
+	if (ctx->ttl <= 1)
+		return drop(ctx, REASON_ttl_exceeded);
+	if (endpoint) {
+		ctx->reason = REASON_from_outside;
+		if (endpoint->role == ROLE_NODE)
+			return to_node(skb, cfg, ctx);
+		return to_pod(skb, cfg, ctx, endpoint);
+	}
+	if (is_this_node(&ctx->daddr))
+		return to_host(skb, cfg, ctx);
+	route = bpf_map_lookup_elem(&routes, &key);
+	if (route && route->kind == ROUTE_TUNNEL)
+		return to_tunnel(skb, cfg, ctx, &route->tunnel);
+	if (route)
+		return no_endpoint(skb, cfg, ctx);
+	return to_outside(skb, cfg, ctx);
+}
+
+INLINE int from_outside(struct __sk_buff *skb, const struct config *cfg, struct context *ctx, __u8 version)
+{
+	ctx->len = skb->len;
+	ctx->from_node = false;
+	ctx->from_outside = true;
+	if (!parse(skb, ctx, version))
+		return TCX_NEXT;
+	classify(skb, ctx);
+	if (ctx->tracked && ctx->tracked != IPPROTO_ICMP) {
+		if (!is_served(cfg, ctx))
+			return TCX_NEXT;
+		track(ctx);
+		if (ctx->part == PART_NEW) {
+			switch (ctx->source_from == SOURCE_PORT ? NO_SERVICE : balance(cfg, ctx)) {
+			case NO_SERVICE:
+				return TCX_NEXT;
+			case REFUSED:
+				return icmp_error(skb, cfg, ctx, ICMP4_PORT_UNREACHABLE, ICMP6_PORT_UNREACHABLE);
+			case DENIED:
+				return leave(ctx, TC_ACT_SHOT);
+			}
+		}
+	} else if (ctx->has_l4 && is_icmp_error(ctx->protocol, ctx->l4.icmp.type)) {
+		track_error(skb, ctx);
+	}
+	if (!ctx->translated)
+		return TCX_NEXT;
+	return route_from_outside(skb, cfg, ctx);
+}
+
+/*
+ * What this node's processes answer whom the outside reaches through a Service: with the Service's address. Everything
+ * else passes as if this were not there.
+ */
+INLINE int to_uplink_ip(struct __sk_buff *skb, struct context *ctx, __u8 version)
+{
+	ctx->len = skb->len;
+	ctx->from_node = true;
+	ctx->from_outside = false;
+	if (!parse(skb, ctx, version))
+		return TCX_NEXT;
+	classify(skb, ctx);
+	if (ctx->tracked)
+		track_host_backend(ctx);
+	else if (ctx->has_l4 && is_icmp_error(ctx->protocol, ctx->l4.icmp.type))
+		track_error(skb, ctx);
+	if (ctx->translated && !rewrite(skb, ctx))
+		return TC_ACT_SHOT;
+	return TCX_NEXT;
+}
