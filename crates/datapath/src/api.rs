@@ -122,6 +122,16 @@ impl Datapath {
         attachment::leave_other_uplinks(&self.pins, &self.uplinks)
     }
 
+    /// Copies the connections that began since [`open`](Self::open) into the maps that take the place of others. To be
+    /// called at the last moment before the first program is attached.
+    ///
+    /// # Errors
+    ///
+    /// If a map cannot be read or written.
+    pub fn follow_old_maps(&mut self) -> Result<()> {
+        migration::follow(&self.migrations)
+    }
+
     /// Retires the maps that others replaced, and what builds before this one left in the pin directory.
     ///
     /// To be called when all programs are attached: until then the old ones do the work. What they wrote to their maps

@@ -134,15 +134,15 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// Sizes with which there is nothing to do.
-    #[error("cannot make maps for {max_endpoints} endpoints and {max_routes} routes: {limit}")]
+    /// A size with which there is nothing to do, or too much.
+    #[error("cannot make maps for {value} {what}: it must be between 1 and {most}")]
     Sizes {
+        /// Of what.
+        what: &'static str,
         /// As asked.
-        max_endpoints: u32,
-        /// As asked.
-        max_routes: u32,
-        /// What is allowed.
-        limit: &'static str,
+        value: u32,
+        /// The most that is allowed.
+        most: u32,
     },
     /// A map holds a value that this program never writes.
     #[error(

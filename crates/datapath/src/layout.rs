@@ -2,38 +2,16 @@
 //!
 //! Addresses have 16 bytes, IPv4 as `::ffff:a.b.c.d`, in network order; numbers are the host's.
 
-use std::net::{IpAddr, Ipv6Addr};
+mod address;
+pub(crate) mod connections;
+pub(crate) mod services;
+
+use std::net::IpAddr;
 
 use bytemuck::{Pod, Zeroable};
 use ipnet::IpNet;
 
-/// An IP address of either family.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Pod, Zeroable)]
-#[repr(C)]
-pub(crate) struct Address {
-    pub(crate) word: [[u8; 4]; 4],
-}
-
-impl Address {
-    /// Bits of a mapped IPv4 address that come before the IPv4 address itself.
-    const MAPPED_PREFIX: u8 = 96;
-}
-
-impl From<IpAddr> for Address {
-    fn from(address: IpAddr) -> Self {
-        let octets = match address {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-            IpAddr::V6(v6) => v6.octets(),
-        };
-        Self { word: bytemuck::cast(octets) }
-    }
-}
-
-impl From<Address> for IpAddr {
-    fn from(address: Address) -> Self {
-        Ipv6Addr::from(bytemuck::cast::<_, [u8; 16]>(address.word)).to_canonical()
-    }
-}
+pub(crate) use address::Address;
 
 /// `struct config`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -57,9 +35,17 @@ pub(crate) struct Config {
     pub(crate) shaper_ifindex: u32,
     pub(crate) shaped_ifindex: u32,
     pub(crate) tunnel_address6: Address,
+    pub(crate) node_address4: Address,
+    pub(crate) node_address6: Address,
+    pub(crate) first_port: u16,
+    pub(crate) last_port: u16,
+    pub(crate) services: u32,
 }
 
 impl Config {
+    /// Bytes of version 1, whose last member was `tunnel_address6`.
+    pub(crate) const SIZE_1: usize = std::mem::offset_of!(Self, node_address4);
+
     /// Whether the network itself answers for an address.
     pub(crate) fn is_gateway(&self, address: IpAddr) -> bool {
         let address = Address::from(address);
@@ -149,6 +135,8 @@ pub(crate) const ROUTE_TUNNEL: u32 = 1;
 pub(crate) const ROUTE_LOCAL: u32 = 2;
 /// `ROUTE_UNREACHABLE`.
 pub(crate) const ROUTE_UNREACHABLE: u32 = 3;
+/// `ROUTE_SERVICES`.
+pub(crate) const ROUTE_SERVICES: u32 = 4;
 
 /// `struct route`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]

@@ -33,7 +33,7 @@
 //! the agent, and [`Datapath::open`] uses what it finds:
 //!
 //! ```text
-//! <pin_dir>/maps/{config,endpoints,ports,limits,routes,nodes,flows,flows_used,answers,counters}-v<version>
+//! <pin_dir>/maps/<map>-v<version>           as in src/maps.rs
 //! <pin_dir>/programs/{from_endpoint,from_overlay,from_uplink}
 //! <pin_dir>/links/{overlay,uplink-<ifindex>...}
 //! ```
@@ -83,8 +83,8 @@ pub use counters::{Reason, reasons};
 pub use error::{Error, Result};
 pub use limits::{Limit, Limits, Shaper};
 pub use model::{Counter, Fate, NodeConfig, Options, Port, Role, Route};
-pub use open::MOST_ENTRIES;
-pub use programs::{FROM_UPLINK, Program};
+pub use open::{MOST_BACKENDS, MOST_CONNECTIONS, MOST_ENTRIES, MOST_SERVICES};
+pub use programs::{FROM_UPLINK, Program, TO_UPLINK};
 pub use removal::remove_pins;
 
 /// The tests' support is that of the tests outside of the crate.

@@ -10,6 +10,13 @@
 
 use aya::maps::MapType;
 
+use crate::layout::connections::{
+    Connection, FRAGMENTS_MAX, Fragment, FragmentKey, NEW_CONNECTIONS_MAX, Tuple,
+};
+use crate::layout::services::{
+    ADDRESSES_MAX, AFFINITY_MAX, Affinity, AffinityKey, Backend, Choices, RangeKey, SERVED_PORTS_WORDS,
+    Service, ServiceCounter, ServiceKey,
+};
 use crate::layout::{
     ANSWERS_MAX, Address, Answers, Config, Counter, Endpoint, FLOWS_MAX, Flow, Limit, Port, REASONS_MAX,
     Route, RouteKey,
@@ -38,6 +45,10 @@ pub(crate) enum Writer {
     /// Programs add entries: those that the new map does not have are copied, and once more when no program uses the
     /// old map any more.
     Programs,
+    /// Programs add connections and change them: those that the new map does not have are copied; of those that it has,
+    /// the one that was seen last counts. In the same steps, and once more when the programs are about to be
+    /// attached.
+    Connections,
     /// Programs set bits, never clear them: what the old map has set is set in the new one, in the same two steps.
     Bits,
     /// Programs count on each CPU: the new map begins with the old counts, and what is counted in the old map until
@@ -93,22 +104,55 @@ pub(crate) struct Sizes {
     pub(crate) routes: u32,
     /// Addresses of nodes.
     pub(crate) nodes: u32,
+    pub(crate) connections: u32,
+    /// Numbers of Service ports.
+    pub(crate) services: u32,
+    /// Where Service ports are reached.
+    pub(crate) frontends: u32,
+    pub(crate) backends: u32,
+    /// Blocks of Maglev tables.
+    pub(crate) choices: u32,
 }
 
 /// For whom only the maps' names and shapes count.
-pub(crate) const ANY_SIZES: Sizes = Sizes { ports: 1, endpoints: 1, routes: 1, nodes: 1 };
+pub(crate) const ANY_SIZES: Sizes = Sizes {
+    ports: 1,
+    endpoints: 1,
+    routes: 1,
+    nodes: 1,
+    connections: 1,
+    services: 1,
+    frontends: 1,
+    backends: 1,
+    choices: 1,
+};
+
+/// Version 1 of `config` ended before what Services need: all of it is zero, for no Services.
+const CONFIG_1: Former = Former {
+    version: 1,
+    shape: Shape { kind: MapType::Array, key: 4, value: Config::SIZE_1, flags: 0 },
+    migrate: |(key, mut value)| {
+        value.resize(size_of::<Config>(), 0);
+        Some((key, value))
+    },
+};
 
 /// Every map.
-pub(crate) fn specs(sizes: &Sizes) -> [MapSpec; 10] {
+pub(crate) fn specs(sizes: &Sizes) -> [MapSpec; 21] {
     fn map<K, V>(name: &'static str, kind: MapType, flags: u32, max_entries: u32, writer: Writer) -> MapSpec {
         let shape = Shape { kind, key: size_of::<K>(), value: size_of::<V>(), flags };
         MapSpec { name, version: 1, shape, max_entries, setting: None, writer, former: &[] }
     }
-    let Sizes { ports, endpoints, routes, nodes } = *sizes;
+    let Sizes { ports, endpoints, routes, nodes, connections, services, frontends, backends, choices } =
+        *sizes;
     let pods = |spec: MapSpec| MapSpec { setting: Some("--max-pods"), ..spec };
     let peers = |spec: MapSpec| MapSpec { setting: Some("--max-nodes"), ..spec };
+    let tracked = |spec: MapSpec| MapSpec { setting: Some("--max-connections"), ..spec };
+    let ports_of_services = |spec: MapSpec| MapSpec { setting: Some("--max-services"), ..spec };
+    let chosen = |spec: MapSpec| MapSpec { setting: Some("--max-backends"), ..spec };
+    let config = map::<u32, Config>("config", MapType::Array, 0, 1, Writer::Agent);
     [
-        map::<u32, Config>("config", MapType::Array, 0, 1, Writer::Agent),
+        MapSpec { version: 2, former: &[CONFIG_1], ..config },
         pods(map::<Address, Endpoint>("endpoints", MapType::Hash, 0, endpoints, Writer::Agent)),
         pods(map::<u32, Port>("ports", MapType::Hash, 0, ports, Writer::Agent)),
         pods(map::<u32, Limit>("limits", MapType::Hash, 0, ports, Writer::Agent)),
@@ -118,5 +162,46 @@ pub(crate) fn specs(sizes: &Sizes) -> [MapSpec; 10] {
         map::<u32, u32>("flows_used", MapType::Array, 0, 1, Writer::Bits),
         map::<u32, Answers>("answers", MapType::LruHash, 0, ANSWERS_MAX, Writer::Programs),
         map::<u32, Counter>("counters", MapType::PerCpuArray, 0, REASONS_MAX, Writer::Counters),
+        tracked(map::<Tuple, Connection>(
+            "connections",
+            MapType::LruHash,
+            0,
+            connections,
+            Writer::Connections,
+        )),
+        map::<Tuple, Connection>(
+            "new_connections",
+            MapType::LruHash,
+            0,
+            NEW_CONNECTIONS_MAX,
+            Writer::Connections,
+        ),
+        ports_of_services(map::<ServiceKey, Service>(
+            "services",
+            MapType::Hash,
+            BPF_F_NO_PREALLOC,
+            frontends,
+            Writer::Agent,
+        )),
+        chosen(map::<u32, Backend>("backends", MapType::Array, 0, backends, Writer::Agent)),
+        chosen(map::<u32, Choices>("choices", MapType::Array, 0, choices, Writer::Agent)),
+        ports_of_services(map::<u32, ServiceCounter>(
+            "service_counters",
+            MapType::Array,
+            0,
+            services,
+            Writer::Counters,
+        )),
+        map::<AffinityKey, Affinity>("affinities", MapType::LruHash, 0, AFFINITY_MAX, Writer::Programs),
+        ports_of_services(map::<RangeKey, u32>(
+            "source_ranges",
+            MapType::LpmTrie,
+            BPF_F_NO_PREALLOC,
+            services,
+            Writer::Agent,
+        )),
+        map::<Address, u32>("addresses", MapType::Hash, BPF_F_NO_PREALLOC, ADDRESSES_MAX, Writer::Agent),
+        map::<u32, u64>("served_ports", MapType::Array, 0, SERVED_PORTS_WORDS, Writer::Agent),
+        map::<FragmentKey, Fragment>("fragments", MapType::LruHash, 0, FRAGMENTS_MAX, Writer::Programs),
     ]
 }

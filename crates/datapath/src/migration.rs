@@ -2,18 +2,21 @@
 //!
 //! 1. The new map is created beside the old one and filled from it; programs go on with the old one. Maps whose version
 //!    and size are right are used on and not touched.
-//! 2. The caller attaches programs that use the new map.
+//! 2. The caller attaches programs that use the new map; at the last moment before, connections that began since are
+//!    copied, too.
 //! 3. What programs themselves wrote to the old map meanwhile is moved, too; then the new map's pin takes the old one's
 //!    place.
 //!
 //! An agent that dies in between leaves the old map where it was, and the next one does it all again.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{MapData, MapInfo, MapType};
 
 use crate::error::{Error, Result, chain};
+use crate::layout::connections::Connection;
 use crate::maps::{MapSpec, Shape, Writer};
 use crate::pins::{Pins, remove_if_there};
 use crate::sys::{self, Bytes, RawMap};
@@ -137,6 +140,7 @@ impl Migration {
         match self.spec.writer {
             Writer::Agent => self.replace(entries)?,
             Writer::Programs => self.add(&entries)?,
+            Writer::Connections => self.each(&entries, latest)?,
             Writer::Bits => self.set_bits(&entries)?,
             Writer::Counters => {
                 // An agent before this one may have died when programs already counted here.
@@ -151,11 +155,20 @@ impl Migration {
         Ok(())
     }
 
+    /// Moves the connections that programs recorded in the old map since.
+    fn follow(&self) -> Result<()> {
+        match self.spec.writer {
+            Writer::Connections => self.each(&self.old_entries()?, latest),
+            _ => Ok(()),
+        }
+    }
+
     /// Moves what programs wrote to the old map since, now that the new one is used.
     pub(crate) fn finish(&mut self) -> Result<()> {
         match self.spec.writer {
             Writer::Agent => Ok(()),
             Writer::Programs => self.add(&self.old_entries()?),
+            Writer::Connections => self.each(&self.old_entries()?, latest),
             Writer::Bits => self.set_bits(&self.old_entries()?),
             Writer::Counters => {
                 let entries = self.old_entries()?;
@@ -234,8 +247,16 @@ impl Migration {
     }
 }
 
+/// Moves the connections that programs recorded in old maps since the new ones were filled. Whoever attaches the programs
+/// calls it at the last moment: until [`finish`], a connection that only the old map has is unknown.
+pub(crate) fn follow(migrations: &[Migration]) -> Result<()> {
+    migrations.iter().try_for_each(Migration::follow)
+}
+
 /// Moves what is left to be moved of all maps, and retires all maps but those of this build.
 pub(crate) fn finish(migrations: &mut Vec<Migration>, specs: &[MapSpec], pins: &Pins) -> Result<()> {
+    // Connections at once, and again when all have been recorded.
+    follow(migrations)?;
     if migrations.iter().any(|migration| migration.spec.writer != Writer::Agent) {
         sys::wait_for_replaced_programs();
     }
@@ -251,6 +272,20 @@ pub(crate) fn finish(migrations: &mut Vec<Migration>, specs: &[MapSpec], pins: &
 /// The kernel's words for "no space" of a hash table and of a trie.
 pub(crate) fn is_full(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::E2BIG | libc::ENOSPC))
+}
+
+/// Of two states of a connection the one that was seen last; of two of the same moment, all that was seen.
+fn latest(old: &[u8], new: &[u8]) -> Vec<u8> {
+    let read = |bytes: &[u8]| bytemuck::try_pod_read_unaligned::<Connection>(bytes).ok();
+    let (Some(theirs), Some(ours)) = (read(old), read(new)) else { return old.to_vec() };
+    match theirs.seen.cmp(&ours.seen) {
+        Ordering::Less => new.to_vec(),
+        Ordering::Greater => old.to_vec(),
+        Ordering::Equal => {
+            let both = Connection { state: theirs.state | ours.state, ..theirs };
+            bytemuck::bytes_of(&both).to_vec()
+        }
+    }
 }
 
 fn largest(a: &[u8], b: &[u8]) -> Vec<u8> {

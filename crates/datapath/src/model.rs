@@ -1,6 +1,7 @@
 //! What the agent tells the datapath, in the agent's words.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
@@ -16,6 +17,12 @@ pub struct Options {
     pub max_endpoints: u32,
     /// How many routes (two per node and family are plenty) there may be: `--max-nodes`.
     pub max_routes: u32,
+    /// How many connections are tracked at most: `--max-connections`. `None`: as many as the node's memory allows.
+    pub max_connections: Option<u32>,
+    /// How many ports of Services there may be, each counted for each protocol and family: `--max-services`.
+    pub max_services: u32,
+    /// How many backends there may be in the lists of all Services together: `--max-backends`.
+    pub max_backends: u32,
     /// The kernel's id of the program in the shared block, if there is one. Should its maps be pinned nowhere any
     /// more, they are found by it.
     pub at_work: Option<u32>,
@@ -53,6 +60,16 @@ pub struct NodeConfig {
     /// Whether the programs write and remove the VXLAN headers of tunnels over IPv4 themselves. Otherwise the device
     /// does that.
     pub direct: bool,
+    /// The source of what is sent to hosts outside of the cluster in the place of others, over IPv4: the address of this
+    /// node by which the others know it.
+    pub node_address4: Option<Ipv4Addr>,
+    /// The same over IPv6.
+    pub node_address6: Option<Ipv6Addr>,
+    /// The ports that a translated source gets, from first to last. No NodePort and no ephemeral port of the node may be
+    /// among them.
+    pub source_ports: RangeInclusive<u16>,
+    /// Whether Services are served here, and not by another proxy.
+    pub services: bool,
 }
 
 impl TryFrom<&NodeConfig> for layout::Config {
@@ -116,6 +133,14 @@ impl TryFrom<&NodeConfig> for layout::Config {
         if config.direct && config.tunnel_address4.is_none() {
             return Err(invalid("tunnels over IPv4 have no own end".to_owned()));
         }
+        let of_node = [config.node_address4.map(IpAddr::from), config.node_address6.map(IpAddr::from)];
+        if let Some(address) = of_node.into_iter().flatten().find(|address| !is_unicast(*address)) {
+            return Err(invalid(format!("the node's address {address} is not a unicast address")));
+        }
+        let (first_port, last_port) = (*config.source_ports.start(), *config.source_ports.end());
+        if first_port == 0 || first_port > last_port {
+            return Err(invalid(format!("no source ports: {first_port} to {last_port}")));
+        }
         Ok(Self {
             gateway4,
             gateway6,
@@ -137,6 +162,11 @@ impl TryFrom<&NodeConfig> for layout::Config {
             tunnel_address6: config
                 .tunnel_address6
                 .map_or_else(layout::Address::default, |address| IpAddr::from(address).into()),
+            node_address4: of_node[0].map_or_else(layout::Address::default, Into::into),
+            node_address6: of_node[1].map_or_else(layout::Address::default, Into::into),
+            first_port,
+            last_port,
+            services: config.services.into(),
         })
     }
 }
@@ -265,6 +295,8 @@ pub enum Route {
     Local,
     /// A part of the cluster that no node serves.
     Unreachable,
+    /// Where Services have their addresses: what is none there does not exist.
+    Services,
 }
 
 impl From<Route> for layout::Route {
@@ -273,6 +305,7 @@ impl From<Route> for layout::Route {
             Route::Tunnel(address) => (layout::ROUTE_TUNNEL, address.into()),
             Route::Local => (layout::ROUTE_LOCAL, layout::Address::default()),
             Route::Unreachable => (layout::ROUTE_UNREACHABLE, layout::Address::default()),
+            Route::Services => (layout::ROUTE_SERVICES, layout::Address::default()),
         };
         Self { kind, tunnel }
     }
@@ -287,6 +320,7 @@ impl TryFrom<layout::Route> for Route {
             layout::ROUTE_TUNNEL => Ok(Self::Tunnel(route.tunnel.into())),
             layout::ROUTE_LOCAL => Ok(Self::Local),
             layout::ROUTE_UNREACHABLE => Ok(Self::Unreachable),
+            layout::ROUTE_SERVICES => Ok(Self::Services),
             kind => Err(format!("kind {kind}")),
         }
     }

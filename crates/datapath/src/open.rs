@@ -17,6 +17,7 @@ use crate::pins::{Pins, replace_pin};
 use crate::ports::Ports;
 use crate::programs::{OBJECT, PROGRAMS, load};
 use crate::recovery;
+use crate::sys;
 use crate::table::Table;
 
 impl Datapath {
@@ -78,10 +79,30 @@ impl Datapath {
 /// cluster can have, and no harm to the kernel's memory.
 pub const MOST_ENTRIES: u32 = 1 << 16;
 
-fn sizes(options: &Options) -> Result<Sizes> {
-    let Options { max_endpoints, max_routes, .. } = *options;
-    if !(1..=MOST_ENTRIES).contains(&max_endpoints) || !(1..=MOST_ENTRIES).contains(&max_routes) {
-        return Err(Error::Sizes { max_endpoints, max_routes, limit: "each must be between 1 and 65536" });
+/// The most that [`Options::max_connections`] can be: 3 GiB of memory.
+pub const MOST_CONNECTIONS: u32 = 1 << 24;
+
+/// The most that [`Options::max_services`] can be.
+pub const MOST_SERVICES: u32 = 1 << 20;
+
+/// The most that [`Options::max_backends`] can be.
+pub const MOST_BACKENDS: u32 = 1 << 22;
+
+/// How many connections are tracked at least if the node's memory decides.
+const LEAST_CONNECTIONS: u32 = 131_072;
+
+pub(crate) fn sizes(options: &Options) -> Result<Sizes> {
+    let Options { max_endpoints, max_routes, max_connections, max_services, max_backends, .. } = *options;
+    for (what, value, most) in [
+        ("endpoints", max_endpoints, MOST_ENTRIES),
+        ("routes", max_routes, MOST_ENTRIES),
+        ("connections", max_connections.unwrap_or(1), MOST_CONNECTIONS),
+        ("ports of Services", max_services, MOST_SERVICES),
+        ("backends", max_backends, MOST_BACKENDS),
+    ] {
+        if !(1..=most).contains(&value) {
+            return Err(Error::Sizes { what, value, most });
+        }
     }
     // With space for every address of every port, only one map can ever be full.
     let addresses = u32::try_from(layout::PORT_ADDRESSES).unwrap_or(u32::MAX);
@@ -91,15 +112,57 @@ fn sizes(options: &Options) -> Result<Sizes> {
         routes: max_routes,
         // A node with a route for each family seldom has more than two addresses of each.
         nodes: max_routes.saturating_mul(2),
+        connections: max_connections.unwrap_or_else(|| connections_for(sys::memory())),
+        // Number 0 is nobody's.
+        services: max_services.saturating_add(1),
+        // One of a load balancer has a ClusterIP, a NodePort, an external address, and marks of two addresses.
+        frontends: max_services.saturating_mul(4),
+        backends: max_backends,
+        // 16 entries of tables for each backend: few are in lists that are so long that they need tables of 100 to 200
+        // for each.
+        choices: max_backends.div_ceil(2),
     })
+}
+
+/// How many connections a node with so many bytes of memory tracks: 0.25 % of it, at 128 bytes each. In steps, so that
+/// a little memory more or less is no other size.
+fn connections_for(memory: u64) -> u32 {
+    let fitting = u32::try_from(memory / 400 / 128).unwrap_or(u32::MAX);
+    (fitting / 65_536 * 65_536).clamp(LEAST_CONNECTIONS, MOST_CONNECTIONS)
 }
 
 fn take(ebpf: &mut Ebpf, specs: &[MapSpec], name: &str) -> Result<(MapData, MapSpec)> {
     let spec = specs.iter().find(|spec| spec.name == name);
     let map = match ebpf.take_map(name) {
-        Some(Map::Array(map) | Map::HashMap(map) | Map::LpmTrie(map) | Map::PerCpuArray(map)) => Some(map),
+        Some(
+            Map::Array(map)
+            | Map::HashMap(map)
+            | Map::LruHashMap(map)
+            | Map::LpmTrie(map)
+            | Map::PerCpuArray(map),
+        ) => Some(map),
         _ => None,
     };
     let found = map.zip(spec.copied());
     found.ok_or_else(|| Error::Load { what: "maps", reason: format!("map {name} is missing") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_follow_the_nodes_memory() {
+        const GIB: u64 = 1 << 30;
+        for (memory, connections) in [
+            (0, LEAST_CONNECTIONS),
+            (4 * GIB, LEAST_CONNECTIONS),
+            (24 * GIB, 458_752),
+            (64 * GIB, 1_310_720),
+            (1 << 50, MOST_CONNECTIONS),
+            (u64::MAX, MOST_CONNECTIONS),
+        ] {
+            assert_eq!(connections_for(memory), connections, "{memory}");
+        }
+    }
 }

@@ -12,6 +12,8 @@ pub(crate) const FROM_ENDPOINT: &str = "from_endpoint";
 pub(crate) const FROM_OVERLAY: &str = "from_overlay";
 /// The name of the program that removes VXLAN headers at the uplink.
 pub const FROM_UPLINK: &str = "from_uplink";
+/// The name of the program that translates back what leaves the node's own processes by an uplink.
+pub const TO_UPLINK: &str = "to_uplink";
 pub(crate) const PROGRAMS: [&str; 3] = [FROM_ENDPOINT, FROM_OVERLAY, FROM_UPLINK];
 
 /// How often a program is loaded whose verification a signal interrupted. As often as libbpf does.

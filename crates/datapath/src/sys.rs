@@ -182,6 +182,13 @@ pub(crate) fn wait_for_replaced_programs() {
     }
 }
 
+/// The node's memory, in bytes; 0 if the kernel does not tell.
+pub(crate) fn memory() -> u64 {
+    // SAFETY: plain integers.
+    let (pages, size) = unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
+    u64::try_from(pages).unwrap_or(0).saturating_mul(u64::try_from(size).unwrap_or(0))
+}
+
 /// Whether there is such an entry.
 fn if_there(result: io::Result<()>) -> io::Result<bool> {
     match result {

@@ -125,8 +125,7 @@ fn the_uplinks_program_comes_and_goes() {
 
 #[test]
 fn pins_need_a_bpf_file_system() {
-    let options =
-        Options { pin_dir: "/tmp/no-bpf-here/at all".into(), max_endpoints: 1, max_routes: 1, at_work: None };
+    let options = Options { pin_dir: "/tmp/no-bpf-here/at all".into(), ..options(Path::new("/tmp")) };
     let error = Datapath::open(&options).err().unwrap().to_string();
     assert!(error.contains("mount -t bpf bpf /tmp"), "{error}");
     assert!(!Path::new("/tmp/no-bpf-here").exists());

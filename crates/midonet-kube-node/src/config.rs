@@ -87,6 +87,19 @@ pub struct Config {
     #[arg(long, env = "MIDONETKUBE_MAXNODES", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_NODES)))]
     pub max_nodes: u32,
 
+    /// How many connections are tracked at most; 0: as many as fit into 0.25 % of the node's memory, and at least 131072.
+    #[arg(long, env = "MIDONETKUBE_MAXCONNECTIONS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=i64::from(datapath::MOST_CONNECTIONS)))]
+    pub max_connections: u32,
+
+    /// How many ports all Services may have at most, each counted for each protocol and family: sizes the datapath's
+    /// tables.
+    #[arg(long, env = "MIDONETKUBE_MAXSERVICES", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..=i64::from(datapath::MOST_SERVICES)))]
+    pub max_services: u32,
+
+    /// How many backends the ports of all Services may have together at most: sizes the datapath's tables.
+    #[arg(long, env = "MIDONETKUBE_MAXBACKENDS", default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(1..=i64::from(datapath::MOST_BACKENDS)))]
+    pub max_backends: u32,
+
     /// Where /metrics, /healthz and /readyz are served; on that port of 127.0.0.1, too.
     #[arg(long, env = "MIDONETKUBE_HTTPLISTEN", default_value = "127.0.0.1:9454")]
     pub http_listen: SocketAddr,
@@ -380,12 +393,18 @@ mod tests {
     fn sizes_are_bounded_by_what_the_datapath_takes() {
         assert_eq!(endpoints(MOST_PODS), datapath::MOST_ENTRIES);
         assert_eq!(routes(MOST_NODES), datapath::MOST_ENTRIES);
-        for (flag, most) in
-            [("--max-pods", 65535), ("--max-nodes", 32767), ("--vni", 0xff_ffff), ("--tunnel-port", 65535)]
-        {
+        for (flag, most) in [
+            ("--max-pods", 65535),
+            ("--max-nodes", 32767),
+            ("--max-connections", datapath::MOST_CONNECTIONS),
+            ("--max-services", datapath::MOST_SERVICES),
+            ("--max-backends", datapath::MOST_BACKENDS),
+            ("--vni", 0xff_ffff),
+            ("--tunnel-port", 65535),
+        ] {
             let parse = |value: u32| Config::try_from_flags([flag, &value.to_string()]);
             assert!(parse(1).is_ok() && parse(most).is_ok(), "{flag}");
-            assert!(parse(0).is_err(), "{flag} 0");
+            assert_eq!(parse(0).is_ok(), flag == "--max-connections", "{flag} 0");
             let said = parse(most + 1).unwrap_err().to_string();
             assert!(said.contains(flag) && said.contains(&most.to_string()), "{said}");
         }

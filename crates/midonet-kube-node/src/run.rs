@@ -128,6 +128,9 @@ fn settings(args: &Config) -> Settings {
         state_dir: args.paths.state_dir.clone(),
         max_pods: args.max_pods,
         max_nodes: args.max_nodes,
+        max_connections: (args.max_connections > 0).then_some(args.max_connections),
+        max_services: args.max_services,
+        max_backends: args.max_backends,
         reservations: leaks::keeps_files(&args.ipam_type).then(|| ipam::directory(None, CLUSTER_NETWORK)),
     }
 }

@@ -79,6 +79,17 @@ pub fn change(setting: &str, value: &str) -> Result<Option<Before>> {
     Ok(Some(Before { setting: setting.to_owned(), value: now.trim().to_owned() }))
 }
 
+/// The value of a setting.
+///
+/// # Errors
+/// There is no such setting.
+pub fn read(setting: &str) -> Result<String> {
+    let path = path(setting);
+    let text = fs::read_to_string(&path);
+    let text = text.map_err(|error| Error::new(format!("read {}", path.display()), error))?;
+    Ok(text.trim().to_owned())
+}
+
 /// Whether the kernel has IPv6: not if it was built without, or booted with ipv6.disable=1, and then it refuses
 /// every request about IPv6. One look-up outside of /proc/sys/net, where look-ups are slow.
 pub fn has_ipv6() -> bool {

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::mem::offset_of;
 
+use super::connections::*;
+use super::services::*;
 use super::*;
 
 /// A structure's size and its members' offsets, in bytes.
@@ -91,7 +93,12 @@ fn both_languages_see_the_same_bytes() {
                 pad2,
                 shaper_ifindex,
                 shaped_ifindex,
-                tunnel_address6
+                tunnel_address6,
+                node_address4,
+                node_address6,
+                first_port,
+                last_port,
+                services
             }),
         ),
         ("endpoint", rust!(Endpoint { ifindex, role, mac, limited })),
@@ -102,9 +109,46 @@ fn both_languages_see_the_same_bytes() {
         ("flow", rust!(Flow { lower, upper, lower_port, upper_port, protocol, pad })),
         ("answers", rust!(Answers { due, due_too_big })),
         ("counter", rust!(Counter { packets, bytes })),
+        ("tuple", rust!(Tuple { lower, upper, lower_port, upper_port, protocol, variant, pad })),
+        (
+            "connection",
+            rust!(Connection {
+                source,
+                destination,
+                source_port,
+                destination_port,
+                service,
+                seen,
+                state,
+                client_ifindex,
+                server_ifindex
+            }),
+        ),
+        ("fragment_key", rust!(FragmentKey { source, destination, id, protocol })),
+        ("fragment", rust!(Fragment { source_port, destination_port, protocol })),
+        ("service_key", rust!(ServiceKey { address, port, protocol, scope })),
+        ("list", rust!(List { first, count, table, size })),
+        ("service", rust!(Service { number, flags, affinity, ranges, inside, outside })),
+        ("backend", rust!(Backend { address, port, pad, seed })),
+        ("choices", rust!(Choices { slots })),
+        ("affinity_key", rust!(AffinityKey { client, service })),
+        ("affinity", rust!(Affinity { address, port, pad, seen })),
+        ("range_key", rust!(RangeKey { prefix_length, ranges, address })),
+        ("service_counter", rust!(ServiceCounter { connections, refused })),
     ] {
         assert_eq!(c.get(name), Some(&rust), "struct {name}");
     }
+}
+
+/// A number, or a product and quotient of numbers in parentheses.
+fn product(text: &str) -> u32 {
+    let words = text.trim_matches(['(', ')']).split(' ').collect::<Vec<_>>();
+    let first = words[0].parse().unwrap_or_else(|_| panic!("no number: {text}"));
+    words[1..].chunks(2).fold(first, |value, pair| match (pair[0], pair[1].parse::<u32>().unwrap()) {
+        ("*", factor) => value * factor,
+        ("/", divisor) => value / divisor,
+        (other, _) => panic!("an operator that this test does not know: {other}"),
+    })
 }
 
 #[test]
@@ -113,7 +157,8 @@ fn both_languages_use_the_same_numbers() {
     let defined: HashMap<_, u32> = header
         .lines()
         .filter_map(|line| line.strip_prefix("#define ")?.split_once(' '))
-        .map(|(name, value)| (name, value.split(' ').next().unwrap().parse().unwrap()))
+        .map(|(name, value)| (name, value.split(" /*").next().unwrap()))
+        .map(|(name, value)| (name, product(value.trim())))
         .collect();
     let rust = HashMap::from([
         ("ROLE_POD", ROLE_POD),
@@ -132,6 +177,33 @@ fn both_languages_use_the_same_numbers() {
         ("FLOW_OUTSIDE", FLOW_OUTSIDE),
         ("ANSWERS_MAX", ANSWERS_MAX),
         ("REASONS_MAX", REASONS_MAX),
+        ("ROUTE_SERVICES", ROUTE_SERVICES),
+        ("VARIANT_DIRECT", VARIANT_DIRECT),
+        ("CONNECTION_KIND", CONNECTION_KIND),
+        ("CONNECTION_PLAIN", CONNECTION_PLAIN),
+        ("CONNECTION_FORWARD", CONNECTION_FORWARD),
+        ("CONNECTION_REPLY", CONNECTION_REPLY),
+        ("CONNECTION_CLIENT_UPPER", CONNECTION_CLIENT_UPPER),
+        ("CONNECTION_REPLIED", CONNECTION_REPLIED),
+        ("CONNECTION_FIN_CLIENT", CONNECTION_FIN_CLIENT),
+        ("CONNECTION_FIN_SERVER", CONNECTION_FIN_SERVER),
+        ("CONNECTION_RESET", CONNECTION_RESET),
+        ("CONNECTION_TUNNEL", CONNECTION_TUNNEL),
+        ("CONNECTION_HOST", CONNECTION_HOST),
+        ("CONNECTION_FAILED", CONNECTION_FAILED),
+        ("NEW_CONNECTIONS_MAX", NEW_CONNECTIONS_MAX),
+        ("FRAGMENTS_MAX", FRAGMENTS_MAX),
+        ("SCOPE_ADDRESS", SCOPE_ADDRESS.into()),
+        ("SCOPE_NODE_PORT", SCOPE_NODE_PORT.into()),
+        ("SCOPE_HOST_PORT", SCOPE_HOST_PORT.into()),
+        ("RENDEZVOUS_MAX", RENDEZVOUS_MAX),
+        ("SERVICE_REFUSE", SERVICE_REFUSE),
+        ("SERVICE_ADDRESS", SERVICE_ADDRESS),
+        ("CHOICES_BLOCK", CHOICES_BLOCK.try_into().unwrap()),
+        ("AFFINITY_MAX", AFFINITY_MAX),
+        ("ADDRESS_OWN", ADDRESS_OWN),
+        ("ADDRESS_NODE_PORTS", ADDRESS_NODE_PORTS),
+        ("SERVED_PORTS_WORDS", SERVED_PORTS_WORDS),
     ]);
     assert_eq!(defined, rust);
 }

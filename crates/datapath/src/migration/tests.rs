@@ -13,7 +13,7 @@ use aya::maps::{HashMap, Map, MapData};
 use self::support::hook::{Hook, put};
 use self::support::*;
 use crate::Datapath;
-use crate::maps::{ANY_SIZES, Former, MapSpec, Sizes, specs};
+use crate::maps::{ANY_SIZES, Former, MapSpec, specs};
 use crate::sys::Bytes;
 use testkit::packet::{Ip, tcp, udp};
 
@@ -29,9 +29,7 @@ fn without_unreachable((key, value): Bytes) -> Option<Bytes> {
 
 /// The maps of a build in which one has version 2.
 fn next_build(options: &datapath::Options, name: &str, migrate: fn(Bytes) -> Option<Bytes>) -> Vec<MapSpec> {
-    let (ports, routes) = (options.max_endpoints, options.max_routes);
-    let sizes = Sizes { ports, endpoints: ports * 4, routes, nodes: routes * 2 };
-    let mut specs = specs(&sizes).to_vec();
+    let mut specs = specs(&crate::open::sizes(options).unwrap()).to_vec();
     let spec = specs.iter_mut().find(|spec| spec.name == name).unwrap();
     let former = Former { version: 1, shape: spec.shape, migrate };
     (spec.version, spec.former) = (2, Box::leak(Box::new([former])));

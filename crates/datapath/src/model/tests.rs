@@ -18,6 +18,10 @@ fn config() -> NodeConfig {
         tunnel_address4: Some("192.0.2.1".parse().unwrap()),
         tunnel_address6: Some("2001:db8::1".parse().unwrap()),
         direct: true,
+        node_address4: Some("192.0.2.1".parse().unwrap()),
+        node_address6: Some("2001:db8::1".parse().unwrap()),
+        source_ports: 20_000..=29_999,
+        services: true,
     }
 }
 

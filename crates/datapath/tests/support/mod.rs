@@ -99,11 +99,22 @@ fn family(prefix: &str, remote: &str, remote6: &str, unserved: &str, external: &
     }
 }
 
+/// By which other nodes know this one.
+pub const NODE_ADDRESSES: [&str; 2] = ["198.51.100.1", "2001:db8:1::1"];
+
 pub const PEER: &str = "198.51.100.7";
 pub const PEER6: &str = "2001:db8:1::7";
 
 pub fn options(pin_dir: &Path) -> Options {
-    Options { pin_dir: pin_dir.join("midonet-kube"), max_endpoints: 16, max_routes: 16, at_work: None }
+    Options {
+        pin_dir: pin_dir.join("midonet-kube"),
+        max_endpoints: 16,
+        max_routes: 16,
+        max_connections: Some(4096),
+        max_services: 64,
+        max_backends: 4096,
+        at_work: None,
+    }
 }
 
 /// A Pod's port, with a MAC of its own.
@@ -165,6 +176,10 @@ impl Node {
             tunnel_address4: None,
             tunnel_address6: None,
             direct: false,
+            node_address4: Some(NODE_ADDRESSES[0].parse().unwrap()),
+            node_address6: Some(NODE_ADDRESSES[1].parse().unwrap()),
+            source_ports: 20_000..=29_999,
+            services: false,
         };
         datapath.set_config(&config).unwrap();
         for (name, mac, role, addresses) in [

@@ -17,6 +17,7 @@ mod rebuild;
 mod record;
 mod repair;
 mod routes;
+mod source_ports;
 mod state;
 mod sweep;
 mod tables;
@@ -85,6 +86,9 @@ impl Embedded {
             // The node's own port is one more.
             max_endpoints: config::endpoints(settings.max_pods),
             max_routes: config::routes(settings.max_nodes),
+            max_connections: settings.max_connections,
+            max_services: settings.max_services,
+            max_backends: settings.max_backends,
             at_work: tc::block_program(tc::INGRESS_BLOCK)?,
         })
         .context("cannot open the eBPF datapath")?;

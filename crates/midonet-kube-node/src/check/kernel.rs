@@ -68,8 +68,15 @@ impl Trial {
         let paths = &args.paths;
         let was_there = paths.bpf_dir.exists();
         let pin_dir = paths.bpf_dir.join(format!("check-{}", std::process::id()));
-        let options =
-            datapath::Options { pin_dir: pin_dir.clone(), max_endpoints: 1, max_routes: 1, at_work: None };
+        let options = datapath::Options {
+            pin_dir: pin_dir.clone(),
+            max_endpoints: 1,
+            max_routes: 1,
+            max_connections: Some(1),
+            max_services: 1,
+            max_backends: 1,
+            at_work: None,
+        };
         let datapath = self.step(
             "eBPF maps, programs and pins",
             &format!("CONFIG_BPF_SYSCALL and CONFIG_BPF_JIT, and Linux 6.1 or later: this is {}", release()),

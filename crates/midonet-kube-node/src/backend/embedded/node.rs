@@ -1,6 +1,6 @@
 //! This node's own part: the overlay device, the node's veth pair, kernel routes, masquerading.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context, Result};
 use datapath::{Limits, NodeConfig, Port, Role};
@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::parts::Parts;
 use super::probe::{families, needs_the_stack};
+use super::source_ports;
 use super::state::Applied;
 use super::underlay::{Underlay, mtu_problem};
 use crate::config::Encapsulation;
@@ -94,15 +95,13 @@ impl Parts {
             tunnel_port: port,
             // The tables know it.
             shaper: None,
-            tunnel_address4: local.tunnel_addresses.iter().find_map(|address| match address {
-                IpAddr::V4(address) => Some(*address),
-                IpAddr::V6(_) => None,
-            }),
-            tunnel_address6: local.tunnel_addresses.iter().find_map(|address| match address {
-                IpAddr::V6(address) => Some(*address),
-                IpAddr::V4(_) => None,
-            }),
+            tunnel_address4: of_family4(&local.tunnel_addresses),
+            tunnel_address6: of_family6(&local.tunnel_addresses),
             direct,
+            node_address4: of_family4(&local.tunnel_addresses),
+            node_address6: of_family6(&local.tunnel_addresses),
+            source_ports: source_ports::choose(source_ports::ephemeral()),
+            services: false,
         };
         self.tables.lock().set_config(config)?;
         let node_port = Port {
@@ -120,6 +119,7 @@ impl Parts {
     /// Attaches the programs, last of all: the tables that they read are complete.
     pub(super) fn attach_programs(&self, applied: &Applied, kept: &Kept) -> Result<()> {
         let mut held = self.tables.lock();
+        held.datapath.follow_old_maps().context("cannot take over the connections of an older datapath")?;
         let program = held.datapath.endpoint_program()?;
         tc::set_block_program(tc::INGRESS_BLOCK, program.fd, program.name)
             .context("cannot attach the datapath to Pods' interfaces")?;
@@ -181,6 +181,20 @@ impl Parts {
         plumbing::link::delete_by_name(interface::MIDO).context("cannot delete the node's old veth pair")?;
         plumbing::veth::create(None, &pair).context("cannot create the node's veth pair")
     }
+}
+
+fn of_family4(addresses: &[IpAddr]) -> Option<Ipv4Addr> {
+    addresses.iter().find_map(|address| match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    })
+}
+
+fn of_family6(addresses: &[IpAddr]) -> Option<Ipv6Addr> {
+    addresses.iter().find_map(|address| match address {
+        IpAddr::V6(address) => Some(*address),
+        IpAddr::V4(_) => None,
+    })
 }
 
 /// Whether the datapath handles the headers of tunnels over IPv4 itself: where all uplinks are plain ones.

@@ -35,6 +35,12 @@ pub struct Settings {
     pub max_pods: u32,
     /// The most nodes of the cluster.
     pub max_nodes: u32,
+    /// The most connections that are tracked; `None`: as many as the node's memory allows.
+    pub max_connections: Option<u32>,
+    /// The most ports of all Services.
+    pub max_services: u32,
+    /// The most backends of all Services.
+    pub max_backends: u32,
     /// The directory of Pods' addresses in the cluster's network, if the IPAM plugin keeps one.
     pub reservations: Option<PathBuf>,
 }

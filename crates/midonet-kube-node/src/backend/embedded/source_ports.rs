@@ -1,0 +1,78 @@
+//! Which ports a source gets that the datapath translates.
+
+use std::ops::RangeInclusive;
+
+/// Ports that are neither NodePorts nor ephemeral ones, where nobody changed either.
+const USUAL: RangeInclusive<u16> = 20_000..=29_999;
+
+/// How many ports there should be.
+const ENOUGH: u32 = 10_000;
+
+/// The API server's default for NodePorts (--service-node-port-range).
+const NODE_PORTS: RangeInclusive<u16> = 30_000..=32_767;
+
+/// Below are those of services that the host offers itself.
+const FIRST: u16 = 1024;
+
+/// From where the kernel takes the ports of the host's own connections (net.ipv4.ip_local_port_range, for IPv6, too);
+/// `None` if it does not tell.
+pub(super) fn ephemeral() -> Option<RangeInclusive<u16>> {
+    let text = plumbing::sysctl::read("ipv4/ip_local_port_range").ok()?;
+    let mut numbers = text.split_whitespace().map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(first)), Some(Ok(last))) => Some(first..=last),
+        _ => None,
+    }
+}
+
+/// The usual ports, unless the node's ephemeral ones overlap them: then the uppermost of the largest range that is left.
+/// If none is left, the usual ones: a connection of the host that has the same tuple then goes wrong, which is rare.
+pub(super) fn choose(ephemeral: Option<RangeInclusive<u16>>) -> RangeInclusive<u16> {
+    let Some(ephemeral) = ephemeral.filter(|range| overlap(range, &USUAL)) else { return USUAL };
+    let mut taken = [ephemeral, NODE_PORTS];
+    taken.sort_by_key(|range| *range.start());
+    let mut best: Option<RangeInclusive<u16>> = None;
+    let mut next = u32::from(FIRST);
+    for range in taken
+        .iter()
+        .map(|range| (u32::from(*range.start()), u32::from(*range.end())))
+        .chain([(65_536, 65_536)])
+    {
+        if let (Ok(first), Ok(last)) = (u16::try_from(next), u16::try_from(range.0.saturating_sub(1)))
+            && first <= last
+            && best.as_ref().is_none_or(|best| best.len() < (first..=last).len())
+        {
+            best = Some(first..=last);
+        }
+        next = next.max(range.1 + 1);
+    }
+    let Some(best) = best else { return USUAL };
+    let first = u32::from(*best.end()).saturating_sub(ENOUGH - 1);
+    u16::try_from(first).map_or(USUAL, |first| first.max(*best.start())..=*best.end())
+}
+
+fn overlap(a: &RangeInclusive<u16>, b: &RangeInclusive<u16>) -> bool {
+    a.start() <= b.end() && b.start() <= a.end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn source_ports_are_neither_node_ports_nor_ephemeral_ones() {
+        for (ephemeral, chosen) in [
+            (None, USUAL),
+            (Some(32_768..=60_999), USUAL),
+            (Some(15_000..=60_999), 5_000..=14_999),
+            (Some(1024..=60_999), 61_000..=65_535),
+            (Some(10_000..=65_535), 1024..=9_999),
+            (Some(20_000..=40_000), 55_536..=65_535),
+            // None is left.
+            (Some(1024..=65_535), USUAL),
+            (Some(1..=65_535), USUAL),
+        ] {
+            assert_eq!(choose(ephemeral.clone()), chosen, "{ephemeral:?}");
+        }
+    }
+}
