@@ -402,7 +402,7 @@ struct {
 	MAP_UINT(max_entries, 1);
 	MAP_TYPE(key, __u32);
 	MAP_TYPE(value, struct service_counter);
-} service_counters SEC(".maps");
+} service_counts SEC(".maps");
 
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);

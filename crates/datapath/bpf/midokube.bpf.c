@@ -136,7 +136,7 @@ INLINE int from_overlay_ip(struct __sk_buff *skb, const struct config *cfg, stru
 		return drop(ctx, REASON_destination_mac);
 	if (!tunnel_peer(skb, &peer, &vni))
 		return drop(ctx, REASON_overlay_peer);
-	end = tunnel_sender(ctx, &peer, &is_node);
+	end = tunnel_sender(cfg, ctx, &peer, &is_node);
 	if (!end)
 		return leave(ctx, TC_ACT_SHOT);
 	if (vni != cfg->vni)
@@ -183,7 +183,7 @@ INLINE int from_uplink_ip(struct __sk_buff *skb, const struct config *cfg, struc
 	if (!parse(skb, ctx, version))
 		return leave(ctx, TC_ACT_SHOT);
 	mapped(&outer, peer);
-	end = tunnel_sender(ctx, &outer, &is_node);
+	end = tunnel_sender(cfg, ctx, &outer, &is_node);
 	if (!end)
 		return leave(ctx, TC_ACT_SHOT);
 	ctx->reason = REASON_direct_in;

@@ -7,20 +7,12 @@
 #include "route.h"
 #include "service.h"
 
-/* Whether the uplink has to look for more than a glance at a destination port tells. */
-INLINE bool is_served(const struct config *cfg, const struct context *ctx)
+/* Whether a packet may answer one whose source got another port here. */
+INLINE bool is_translated_port(const struct config *cfg, const struct context *ctx)
 {
-	__u32 port = ntohs(ctx->l4.udp.dest), word = port / 64;
-	__u64 *bits;
+	__u32 port = ntohs(ctx->l4.udp.dest);
 
-	if (port >= cfg->first_port && port <= cfg->last_port)
-		return true;
-	if (ctx->tracked == IPPROTO_UDP)
-		word += 65536 / 64;
-	else if (ctx->tracked == IPPROTO_SCTP)
-		word += 2 * 65536 / 64;
-	bits = bpf_map_lookup_elem(&served_ports, &word);
-	return bits && *bits >> port % 64 & 1;
+	return port >= cfg->first_port && port <= cfg->last_port;
 }
 
 /* To a process of this node: into its stack as it is, with its new addresses. */
@@ -74,7 +66,7 @@ INLINE int from_outside(struct __sk_buff *skb, const struct config *cfg, struct 
 		return TCX_NEXT;
 	classify(skb, ctx);
 	if (ctx->tracked && ctx->tracked != IPPROTO_ICMP) {
-		if (!is_served(cfg, ctx))
+		if (!is_served(ctx) && !is_translated_port(cfg, ctx))
 			return TCX_NEXT;
 		track(ctx);
 		if (ctx->part == PART_NEW) {

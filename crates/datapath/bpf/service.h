@@ -157,7 +157,7 @@ INLINE bool is_service_address(const struct context *ctx)
 
 INLINE void count_service(__u32 number, bool refused)
 {
-	struct service_counter *counter = bpf_map_lookup_elem(&service_counters, &number);
+	struct service_counter *counter = bpf_map_lookup_elem(&service_counts, &number);
 
 	if (!counter)
 		return;
@@ -190,6 +190,20 @@ INLINE __u32 connection_hash(const struct context *ctx, __u8 scope, __u32 affini
 	return mix(hash ^ ctx->l4.udp.source ^ (__u32)ctx->l4.udp.dest << 16);
 }
 
+/* Whether there is anything at the destination port of any of the node's addresses: most packets need no more look-ups. */
+INLINE bool is_served(const struct context *ctx)
+{
+	__u32 port = ntohs(ctx->l4.udp.dest), word = port / 64;
+	__u64 *bits;
+
+	if (ctx->tracked == IPPROTO_UDP)
+		word += 65536 / 64;
+	else if (ctx->tracked == IPPROTO_SCTP)
+		word += 2 * 65536 / 64;
+	bits = bpf_map_lookup_elem(&served_ports, &word);
+	return bits && *bits >> port % 64 & 1;
+}
+
 /* A NodePort or hostPort at an address of a node. */
 INLINE struct service *node_service(const struct config *cfg, const struct context *ctx, __u8 *scope)
 {
@@ -197,6 +211,8 @@ INLINE struct service *node_service(const struct config *cfg, const struct conte
 	struct service *service;
 	__u32 *address, flags;
 
+	if (!is_served(ctx))
+		return NULL;
 	if (ctx->from_node && same_address(&ctx->daddr, gateway)) {
 		/* The node's own processes, whose own addresses nftables translates to this one. */
 		flags = ADDRESS_OWN | ADDRESS_NODE_PORTS;

@@ -128,7 +128,8 @@ INLINE bool tunnel_peer(struct __sk_buff *skb, struct address *peer, __u32 *vni)
  * Who sent a packet through the tunnel, in the name of which node: where tunnels to that node end. NULL if it may not
  * send with this source; the reason then says why.
  */
-INLINE const struct address *tunnel_sender(struct context *ctx, const struct address *peer, bool *is_node)
+INLINE const struct address *tunnel_sender(const struct config *cfg, struct context *ctx, const struct address *peer,
+					    bool *is_node)
 {
 	const struct address *end = node_of_source(ctx, is_node);
 
@@ -137,7 +138,7 @@ INLINE const struct address *tunnel_sender(struct context *ctx, const struct add
 		return is_of_node(peer, end) ? end : NULL;
 	}
 	ctx->reason = REASON_overlay_source;
-	if (!is_outside(ctx))
+	if (!cfg->services || !is_outside(ctx))
 		return NULL;
 	*is_node = false;
 	end = node_of_address(peer);

@@ -178,6 +178,9 @@ pub(crate) const FLOW_FROM_NODE: u32 = 1;
 /// `FLOW_OUTSIDE`.
 #[cfg(test)]
 pub(crate) const FLOW_OUTSIDE: u32 = 2;
+/// `FLOW_HOST_BACKEND`.
+#[cfg(test)]
+pub(crate) const FLOW_HOST_BACKEND: u32 = 3;
 
 /// `struct answers`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]

@@ -186,7 +186,7 @@ pub(crate) fn specs(sizes: &Sizes) -> [MapSpec; 21] {
         chosen(map::<u32, Backend>("backends", MapType::Array, 0, backends, Writer::Agent)),
         chosen(map::<u32, Choices>("choices", MapType::Array, 0, choices, Writer::Agent)),
         ports_of_services(map::<u32, ServiceCounter>(
-            "service_counters",
+            "service_counts",
             MapType::Array,
             0,
             services,

@@ -192,7 +192,7 @@ fn finds_everything(bpffs: &Path, hook: Hook, new_options: &Options, lose_pins: 
         [hook.attached("over").len(), hook.attached("other").len()] == [1, 1]
     });
     assert_eq!(hook.attached("over"), [new.overlay_program().unwrap().id]);
-    assert_eq!((pins(&new_options, "maps").len(), pins(&new_options, "new").len()), (10, 0));
+    assert_eq!((pins(&new_options, "maps").len(), pins(&new_options, "new").len()), (21, 0));
     // Its own pins are there again.
     new.release(new.ports().unwrap()[0].ifindex).unwrap();
     let left = new.ports().unwrap();

@@ -49,6 +49,9 @@ impl RealNode {
             pin_dir: bpffs.join(format!("node{number}")),
             max_endpoints: 16,
             max_routes: 16,
+            max_connections: Some(4096),
+            max_services: 64,
+            max_backends: 1024,
             at_work: None,
         };
         let (datapath, pods) = netns.run(|| {
@@ -128,6 +131,10 @@ impl RealNode {
             tunnel_address4: None,
             tunnel_address6: None,
             direct: false,
+            node_address4: None,
+            node_address6: None,
+            source_ports: 20_000..=29_999,
+            services: false,
         }
     }
 

@@ -175,6 +175,7 @@ fn both_languages_use_the_same_numbers() {
         ("FLOW_VIA_NODE", FLOW_VIA_NODE),
         ("FLOW_FROM_NODE", FLOW_FROM_NODE),
         ("FLOW_OUTSIDE", FLOW_OUTSIDE),
+        ("FLOW_HOST_BACKEND", FLOW_HOST_BACKEND),
         ("ANSWERS_MAX", ANSWERS_MAX),
         ("REASONS_MAX", REASONS_MAX),
         ("ROUTE_SERVICES", ROUTE_SERVICES),
