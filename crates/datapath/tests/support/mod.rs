@@ -5,6 +5,8 @@ pub mod cost;
 pub mod hook;
 pub mod netns;
 pub mod random;
+pub mod real;
+pub mod services;
 pub mod tunnel;
 
 use std::collections::BTreeMap;
