@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use aya::Ebpf;
+use aya::programs::tc::TcAttachType;
 use ipnet::IpNet;
 
-use crate::attachment;
+use crate::attachment::{self, UPLINK_PROGRAMS};
 use crate::counters::Counters;
 use crate::error::{Error, Result};
 use crate::layout;
@@ -18,7 +19,9 @@ use crate::model::{Counter, NodeConfig, Port, Route};
 use crate::nodes::Nodes;
 use crate::pins::{self, Pins};
 use crate::ports::Ports;
-use crate::programs::{FROM_ENDPOINT, FROM_OVERLAY, FROM_UPLINK, Program, classifier, program_mut};
+use crate::programs::{
+    FROM_ENDPOINT, FROM_OVERLAY, FROM_UPLINK, Program, TO_UPLINK, classifier, program_mut,
+};
 use crate::routes::Routes;
 use crate::table::Table;
 
@@ -32,7 +35,7 @@ pub struct Datapath {
     pub(crate) specs: Vec<MapSpec>,
     /// Of maps that take the place of others when the programs are attached.
     pub(crate) migrations: Vec<Migration>,
-    /// The interfaces with the uplinks' program.
+    /// The interfaces with the uplinks' programs.
     pub(crate) uplinks: BTreeSet<u32>,
     pub(crate) config: Table<u32, layout::Config>,
     pub(crate) ports: Ports,
@@ -62,13 +65,22 @@ impl Datapath {
         classifier(&self.ebpf, FROM_OVERLAY)
     }
 
-    /// The program that removes VXLAN headers, likewise for the interfaces that carry the tunnels.
+    /// The program for the ingress of the uplinks, likewise.
     ///
     /// # Errors
     ///
     /// If the kernel does not tell its id.
     pub fn uplink_program(&self) -> Result<Program<'_>> {
         classifier(&self.ebpf, FROM_UPLINK)
+    }
+
+    /// The program for the egress of the uplinks, likewise.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not tell its id.
+    pub fn uplink_egress_program(&self) -> Result<Program<'_>> {
+        classifier(&self.ebpf, TO_UPLINK)
     }
 
     /// Attaches the overlay's program to the ingress of the VXLAN device by a pinned tcx link, or
@@ -80,7 +92,8 @@ impl Datapath {
     ///
     /// If there is no such interface, or the kernel refuses the link: ask [`has_tcx`](crate::has_tcx) first.
     pub fn attach_overlay(&mut self, ifindex: u32) -> Result<()> {
-        attachment::attach(program_mut(&mut self.ebpf, FROM_OVERLAY)?, ifindex, &self.pins, pins::OVERLAY)
+        let program = program_mut(&mut self.ebpf, FROM_OVERLAY)?;
+        attachment::attach(program, ifindex, TcAttachType::Ingress, &self.pins, pins::OVERLAY)
     }
 
     /// Notes that [`overlay_program`](Self::overlay_program) is attached. A tcx link that was there goes.
@@ -92,23 +105,26 @@ impl Datapath {
         attachment::note(program_mut(&mut self.ebpf, FROM_OVERLAY)?, &self.pins, pins::OVERLAY)
     }
 
-    /// Attaches the program that removes VXLAN headers to the ingress of the interfaces that carry the tunnels by
-    /// pinned tcx links, as the overlay's, and takes it away from all others.
+    /// Attaches their programs to ingress and egress of the uplinks by pinned tcx links, as the overlay's, and takes them
+    /// away from all other interfaces.
     ///
     /// # Errors
     ///
-    /// If there is no such interface, or the kernel refuses the link.
+    /// If there is no such interface, or the kernel refuses a link.
     pub fn attach_uplinks(&mut self, ifindexes: &[u32]) -> Result<()> {
         self.uplinks.clear();
         for ifindex in ifindexes {
-            let program = program_mut(&mut self.ebpf, FROM_UPLINK)?;
-            attachment::attach(program, *ifindex, &self.pins, &pins::uplink(*ifindex))?;
+            for (name, end, pin) in UPLINK_PROGRAMS {
+                let program = program_mut(&mut self.ebpf, name)?;
+                attachment::attach(program, *ifindex, end, &self.pins, &pin(*ifindex))?;
+            }
             self.uplinks.insert(*ifindex);
         }
         attachment::leave_other_uplinks(&self.pins, &self.uplinks)
     }
 
-    /// Notes where [`uplink_program`](Self::uplink_program) is attached. Tcx links that were there go.
+    /// Notes where [`uplink_program`](Self::uplink_program) and
+    /// [`uplink_egress_program`](Self::uplink_egress_program) are attached. Tcx links that were there go.
     ///
     /// # Errors
     ///
@@ -116,7 +132,9 @@ impl Datapath {
     pub fn note_uplinks(&mut self, ifindexes: &[u32]) -> Result<()> {
         self.uplinks.clear();
         for ifindex in ifindexes {
-            attachment::note(program_mut(&mut self.ebpf, FROM_UPLINK)?, &self.pins, &pins::uplink(*ifindex))?;
+            for (name, _, pin) in UPLINK_PROGRAMS {
+                attachment::note(program_mut(&mut self.ebpf, name)?, &self.pins, &pin(*ifindex))?;
+            }
             self.uplinks.insert(*ifindex);
         }
         attachment::leave_other_uplinks(&self.pins, &self.uplinks)

@@ -1,4 +1,4 @@
-//! Programs at the ingress of the node's fixed devices: they stay while no agent runs. A pin says that a device has its
+//! Programs at the ingress and egress of the node's fixed devices: they stay while no agent runs. A pin says that a device has its
 //! program: the pinned tcx link, or, where a clsact filter holds the program, the program itself.
 
 use std::collections::BTreeSet;
@@ -10,7 +10,8 @@ use nix::errno::Errno;
 
 use crate::error::{Error, Result, chain};
 use crate::legacy::find_link;
-use crate::pins::{Pins, UPLINK, file, list, remove_if_there, replace_pin, uplink};
+use crate::pins::{Pins, UPLINK, file, list, remove_if_there, replace_pin, uplink, uplink_egress};
+use crate::programs::{FROM_UPLINK, TO_UPLINK};
 
 /// The index of the loopback interface in every namespace.
 const LOOPBACK: u32 = 1;
@@ -34,11 +35,21 @@ pub fn has_tcx() -> Result<bool> {
     }
 }
 
-/// Makes `program` the one at the ingress of an interface.
+/// The programs of an uplink: what each is called, which packets it meets, and how its pin is called.
+pub(crate) const UPLINK_PROGRAMS: [(&str, TcAttachType, fn(u32) -> String); 2] =
+    [(FROM_UPLINK, TcAttachType::Ingress, uplink), (TO_UPLINK, TcAttachType::Egress, uplink_egress)];
+
+/// Makes `program` the one at one end of an interface.
 ///
 /// A link that is there already gets the new program in one step, whichever build made it: no packet passes without a
 /// program or through two.
-pub(crate) fn attach(program: &mut SchedClassifier, ifindex: u32, pins: &Pins, link: &str) -> Result<()> {
+pub(crate) fn attach(
+    program: &mut SchedClassifier,
+    ifindex: u32,
+    end: TcAttachType,
+    pins: &Pins,
+    link: &str,
+) -> Result<()> {
     let name = interface_name(ifindex)?;
     let failed = |action: &str, error: &dyn std::error::Error| Error::Attach {
         action: format!("{action} interface {name} (index {ifindex})"),
@@ -47,13 +58,13 @@ pub(crate) fn attach(program: &mut SchedClassifier, ifindex: u32, pins: &Pins, l
     let pin = pins.link(link);
     let found = match find_link(pins, link)? {
         // A build before this one had one uplink, whose link had another name.
-        None if link.starts_with(UPLINK) => find_link(pins, UPLINK)?,
+        None if end == TcAttachType::Ingress && link.starts_with(UPLINK) => find_link(pins, UPLINK)?,
         found => found,
     };
     if let Some(old) = found {
         let link = PinnedLink::from_pin(&old).map_err(|error| failed("open the pinned link of", &error))?;
         let link = FdLink::from(link);
-        if is_on(&link, &name).map_err(|error| failed("list the programs of", &error))? {
+        if is_on(&link, &name, end).map_err(|error| failed("list the programs of", &error))? {
             let link =
                 SchedClassifierLink::try_from(link).map_err(|error| failed("use the link of", &error))?;
             let id =
@@ -71,7 +82,7 @@ pub(crate) fn attach(program: &mut SchedClassifier, ifindex: u32, pins: &Pins, l
     }
     let options = TcAttachOptions::TcxOrder(LinkOrder::first());
     let id = program
-        .attach_with_options(&name, TcAttachType::Ingress, options)
+        .attach_with_options(&name, end, options)
         .map_err(|error| failed("attach a program to", &error))?;
     let link = program.take_link(id).map_err(|error| failed("keep the link of", &error))?;
     let link = FdLink::try_from(link).map_err(|error| failed("use the link of", &error))?;
@@ -87,13 +98,14 @@ pub(crate) fn note(program: &mut SchedClassifier, pins: &Pins, link: &str) -> Re
     old.filter(|old| *old != pin).map_or(Ok(()), |old| remove_if_there(&old))
 }
 
-/// Takes the uplinks' program away from all interfaces but these; the kernel does so a moment later. What a build before
+/// Takes the uplinks' programs away from all interfaces but these; the kernel does so a moment later. What a build before
 /// this one left goes with its other pins.
 pub(crate) fn leave_other_uplinks(pins: &Pins, uplinks: &BTreeSet<u32>) -> Result<()> {
-    let kept: Vec<String> = uplinks.iter().map(|ifindex| uplink(*ifindex)).collect();
+    let names = |ifindex: &u32| UPLINK_PROGRAMS.map(|(_, _, pin)| pin(*ifindex));
+    let kept: BTreeSet<String> = uplinks.iter().flat_map(names).collect();
     for pin in list(&pins.links())? {
         let name = pin.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with(UPLINK) && !kept.iter().any(|kept| name == kept.as_str()) {
+        if name.starts_with(UPLINK) && !kept.contains(name.as_ref()) {
             remove_if_there(&pin)?;
         }
     }
@@ -108,12 +120,12 @@ pub(crate) fn interface_name(ifindex: u32) -> Result<String> {
     if name.is_empty() { Err(none(Errno::ENXIO)) } else { Ok(name.to_string_lossy().into_owned()) }
 }
 
-/// Whether the link's program is one of those at the interface's ingress.
-fn is_on(link: &FdLink, name: &str) -> Result<bool, ProgramError> {
+/// Whether the link's program is one of those at that end of the interface.
+fn is_on(link: &FdLink, name: &str, end: TcAttachType) -> Result<bool, ProgramError> {
     // It may be no link, but a program.
     let Some(info) = link.info().ok().filter(|info| matches!(info.link_type(), Ok(LinkType::Tcx))) else {
         return Ok(false);
     };
-    let (_, programs) = SchedClassifier::query_tcx(name, TcAttachType::Ingress)?;
+    let (_, programs) = SchedClassifier::query_tcx(name, end)?;
     Ok(programs.iter().any(|program| program.id() == info.program_id()))
 }

@@ -11,12 +11,12 @@ use aya::programs::tc::TcAttachType;
 use ipnet::IpNet;
 
 use crate::api::{CONFIG, Datapath};
-use crate::attachment;
+use crate::attachment::{self, UPLINK_PROGRAMS};
 use crate::error::{Error, Result, chain};
 use crate::layout;
 use crate::model::{NodeConfig, Route};
 use crate::pins::{self, replace_pin};
-use crate::programs::{FROM_OVERLAY, FROM_UPLINK, PROGRAMS, info, program_mut};
+use crate::programs::{FROM_OVERLAY, PROGRAMS, info, program_mut};
 
 impl Datapath {
     /// Whether the overlay's program is at the ingress of an interface, by a tcx link.
@@ -25,22 +25,27 @@ impl Datapath {
     ///
     /// If there is no such interface, or the kernel does not tell.
     pub fn has_overlay(&self, ifindex: u32) -> Result<bool> {
-        self.is_at_ingress(FROM_OVERLAY, ifindex)
+        self.is_at(FROM_OVERLAY, ifindex, TcAttachType::Ingress)
     }
 
-    /// Whether the uplink's program is at the ingress of an interface, by a tcx link.
+    /// Whether the uplinks' programs are at ingress and egress of an interface, by tcx links.
     ///
     /// # Errors
     ///
     /// If there is no such interface, or the kernel does not tell.
     pub fn has_uplink(&self, ifindex: u32) -> Result<bool> {
-        self.is_at_ingress(FROM_UPLINK, ifindex)
+        for (program, end, _) in UPLINK_PROGRAMS {
+            if !self.is_at(program, ifindex, end)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
-    fn is_at_ingress(&self, program: &'static str, ifindex: u32) -> Result<bool> {
+    fn is_at(&self, program: &'static str, ifindex: u32, end: TcAttachType) -> Result<bool> {
         let name = attachment::interface_name(ifindex)?;
         let ours = info(&self.ebpf, program)?.id();
-        let attached = SchedClassifier::query_tcx(&name, TcAttachType::Ingress).map_err(|error| {
+        let attached = SchedClassifier::query_tcx(&name, end).map_err(|error| {
             let action = format!("list the programs of interface {name}");
             Error::Attach { action, reason: chain(&error) }
         })?;
@@ -80,7 +85,8 @@ impl Datapath {
     pub fn missing_pins(&self) -> Vec<PathBuf> {
         let maps = self.map_pins().map(|(_, pin)| pin);
         let programs = PROGRAMS.map(|name| self.pins.program(name));
-        let uplinks = self.uplinks.iter().map(|ifindex| pins::uplink(*ifindex));
+        let uplinks =
+            self.uplinks.iter().flat_map(|ifindex| UPLINK_PROGRAMS.map(|(_, _, pin)| pin(*ifindex)));
         let links = [pins::OVERLAY.to_owned()].into_iter().chain(uplinks);
         let links = links.map(|name| self.pins.link(&name));
         maps.chain(programs).chain(links).filter(|pin| !pin.exists()).collect()

@@ -34,8 +34,8 @@
 //!
 //! ```text
 //! <pin_dir>/maps/<map>-v<version>           as in src/maps.rs
-//! <pin_dir>/programs/{from_endpoint,from_overlay,from_uplink}
-//! <pin_dir>/links/{overlay,uplink-<ifindex>...}
+//! <pin_dir>/programs/{from_endpoint,from_overlay,from_uplink,to_uplink}
+//! <pin_dir>/links/{overlay,uplink-<ifindex>...,uplink-egress-<ifindex>...}
 //! ```
 //!
 //! Each map has a version of its own (`src/maps.rs`). One that is pinned with another version, or with another size
@@ -49,8 +49,9 @@
 //! Should pins be gone while the programs are at work, their maps are found by the program in the shared block,
 //! which the kernel's traffic control names ([`Options::at_work`]), and pinned again (`src/recovery.rs`).
 //!
-//! Where the kernel has no tcx ([`has_tcx`]), the last two are attached as classifiers by the caller, too, with
-//! [`uplink_program`](Datapath::uplink_program) and [`overlay_program`](Datapath::overlay_program), and noted by
+//! Where the kernel has no tcx ([`has_tcx`]), all of them are attached as classifiers by the caller, too, with
+//! [`uplink_program`](Datapath::uplink_program), [`uplink_egress_program`](Datapath::uplink_egress_program) and
+//! [`overlay_program`](Datapath::overlay_program), and noted by
 //! [`note_uplinks`](Datapath::note_uplinks) and [`note_overlay`](Datapath::note_overlay): their pins are then not of
 //! links, but of programs.
 

@@ -27,20 +27,31 @@ const VERSION: &str = "-v";
 
 /// The pin of the link of `midokube-vxlan`.
 pub(crate) const OVERLAY: &str = "overlay";
-/// What the pins of links of interfaces that carry tunnels begin with.
+/// What the pins of links of uplinks begin with.
 pub(crate) const UPLINK: &str = "uplink";
 
 /// Whether a pin has the name of a link.
 pub(crate) fn is_link(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let name = name.strip_suffix(NEW_SUFFIX).unwrap_or(&name);
-    let of_uplink = |rest: &str| rest.strip_prefix('-').is_some_and(|ifindex| ifindex.parse::<u32>().is_ok());
+    let of_uplink = |rest: &str| {
+        let rest = rest.strip_prefix(EGRESS).unwrap_or(rest);
+        rest.strip_prefix('-').is_some_and(|ifindex| ifindex.parse::<u32>().is_ok())
+    };
     name == OVERLAY || name == UPLINK || name.strip_prefix(UPLINK).is_some_and(of_uplink)
 }
 
-/// The pin of the link of an interface that carries tunnels.
+/// What tells the pin of the link at an uplink's egress.
+const EGRESS: &str = "-egress";
+
+/// The pin of the link at an uplink's ingress.
 pub(crate) fn uplink(ifindex: u32) -> String {
     format!("{UPLINK}-{ifindex}")
+}
+
+/// The pin of the link at its egress.
+pub(crate) fn uplink_egress(ifindex: u32) -> String {
+    format!("{UPLINK}{EGRESS}-{ifindex}")
 }
 
 /// The pins below a directory.

@@ -10,11 +10,11 @@ use crate::error::{Error, Result, chain};
 pub(crate) const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/midokube.bpf.o"));
 pub(crate) const FROM_ENDPOINT: &str = "from_endpoint";
 pub(crate) const FROM_OVERLAY: &str = "from_overlay";
-/// The name of the program that removes VXLAN headers at the uplink.
+/// The name of the program at an uplink's ingress: it removes VXLAN headers, and takes what is for a Service.
 pub const FROM_UPLINK: &str = "from_uplink";
-/// The name of the program that translates back what leaves the node's own processes by an uplink.
+/// The name of the program at an uplink's egress: it translates back what this node's processes answer.
 pub const TO_UPLINK: &str = "to_uplink";
-pub(crate) const PROGRAMS: [&str; 3] = [FROM_ENDPOINT, FROM_OVERLAY, FROM_UPLINK];
+pub(crate) const PROGRAMS: [&str; 4] = [FROM_ENDPOINT, FROM_OVERLAY, FROM_UPLINK, TO_UPLINK];
 
 /// How often a program is loaded whose verification a signal interrupted. As often as libbpf does.
 const LOADS: usize = 5;

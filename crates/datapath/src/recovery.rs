@@ -15,7 +15,7 @@ use crate::legacy;
 use crate::maps::MapSpec;
 use crate::migration::shape;
 use crate::pins::{self, OVERLAY, Pins, file, remove_if_there};
-use crate::programs::{FROM_ENDPOINT, FROM_OVERLAY, FROM_UPLINK};
+use crate::programs::{FROM_ENDPOINT, FROM_OVERLAY, FROM_UPLINK, TO_UPLINK};
 use crate::sys;
 
 /// Pins what the program with this id uses, if it is ours and that is not pinned.
@@ -75,12 +75,13 @@ fn pin_links(pins: &Pins, maps: &[(MapSpec, MapData)]) -> Result<()> {
         };
         let uses_them =
             || info.map_ids().ok().flatten().is_some_and(|used| used.iter().any(|id| ids.contains(id)));
-        for program in [FROM_OVERLAY, FROM_UPLINK] {
+        for program in [FROM_OVERLAY, FROM_UPLINK, TO_UPLINK] {
             if is_ours(&info, program) && uses_them() {
                 let directory = pins.links();
                 // There may be several uplinks.
                 let name = |ifindex| match program {
                     FROM_UPLINK => pins::uplink(ifindex),
+                    TO_UPLINK => pins::uplink_egress(ifindex),
                     _ => OVERLAY.to_owned(),
                 };
                 sys::pin_link(link.id(), &directory, name).map_err(file("pin a tcx link in", &directory))?;

@@ -174,7 +174,7 @@ fn the_maps_of_a_build_before_versions_are_used_on() {
                 let options = Options { max_endpoints, ..options(bpffs) };
                 hook.attach_overlay(bpffs, &mut node.datapath, "over").unwrap();
                 hook.attach_uplinks(bpffs, &mut node.datapath, &["other"]).unwrap();
-                put(bpffs, node.datapath.endpoint_program().unwrap(), "pod-a");
+                put(bpffs, node.datapath.endpoint_program().unwrap(), "pod-a", "ingress");
                 let at_work = Some(node.datapath.endpoint_program().unwrap().id);
                 let frame = packet::udp(families()[0].a, families()[0].b, b"x").frame(GATEWAY_MAC, A_MAC);
                 node.process(&node.program("from_endpoint"), node.a, 0, &frame);
@@ -197,7 +197,7 @@ fn the_maps_of_a_build_before_versions_are_used_on() {
                 let mut new = Datapath::open(&options).unwrap();
                 hook.attach_uplinks(bpffs, &mut new, &["other"]).unwrap();
                 hook.attach_overlay(bpffs, &mut new, "over").unwrap();
-                put(bpffs, new.endpoint_program().unwrap(), "pod-a");
+                put(bpffs, new.endpoint_program().unwrap(), "pod-a", "ingress");
                 drop(new);
                 let at_work = Some(Datapath::open(&options).unwrap().endpoint_program().unwrap().id);
                 let mut new = Datapath::open(&Options { at_work, ..options.clone() }).unwrap();
@@ -225,7 +225,7 @@ fn pins_from_before_a_downgrade_do_not_count() {
     sandbox(|bpffs| {
         let options = options(bpffs);
         let node = Node::new(bpffs);
-        put(bpffs, node.datapath.endpoint_program().unwrap(), "pod-a");
+        put(bpffs, node.datapath.endpoint_program().unwrap(), "pod-a", "ingress");
         let at_work = Some(node.datapath.endpoint_program().unwrap().id);
         let (ports, ids) = (node.datapath.ports().unwrap(), map_ids(&options));
         drop(node);

@@ -94,28 +94,44 @@ fn the_overlay_link_is_kept_and_its_program_replaced() {
 }
 
 #[test]
-fn the_uplinks_program_comes_and_goes() {
+fn the_uplinks_programs_come_and_go() {
+    let count =
+        |hook: Hook, interface: &str| (hook.attached(interface).len(), hook.attached_egress(interface).len());
     for hook in Hook::all() {
         sandbox(|bpffs| {
             run("ip", "link add name up type veth peer name other");
             let mut datapath = Datapath::open(&options(bpffs)).unwrap();
             hook.attach_uplinks(bpffs, &mut datapath, &[]).unwrap();
             hook.attach_uplinks(bpffs, &mut datapath, &["up"]).unwrap();
-            assert_eq!(hook.attached("up").len(), 1);
+            assert_eq!(count(hook, "up"), (1, 1));
+            assert_ne!(hook.attached("up"), hook.attached_egress("up"), "each end has its own program");
             assert!(hook == Hook::Clsact || datapath.has_uplink(ifindex("up")).unwrap());
             // Another interface becomes the uplink.
             hook.attach_uplinks(bpffs, &mut datapath, &["other"]).unwrap();
             hook.leaves("up");
-            assert_eq!(hook.attached("other").len(), 1);
+            assert_eq!(count(hook, "other"), (1, 1));
             // There can be several.
             hook.attach_uplinks(bpffs, &mut datapath, &["up", "other"]).unwrap();
-            assert_eq!([hook.attached("up"), hook.attached("other")].each_ref().map(Vec::len), [1, 1]);
-            assert_eq!(datapath.missing_pins(), [options(bpffs).pin_dir.join("links/overlay")]);
+            assert_eq!([count(hook, "up"), count(hook, "other")], [(1, 1); 2]);
+            let links = options(bpffs).pin_dir.join("links");
+            assert_eq!(datapath.missing_pins(), [links.join("overlay")]);
             hook.attach_uplinks(bpffs, &mut datapath, &["other"]).unwrap();
             hook.leaves("up");
             drop(datapath);
             let mut datapath = Datapath::open(&options(bpffs)).unwrap();
-            assert_eq!(hook.attached("other").len(), 1, "the pin keeps it");
+            assert_eq!(count(hook, "other"), (1, 1), "the pins keep them");
+            hook.attach_uplinks(bpffs, &mut datapath, &["other"]).unwrap();
+            assert_eq!(count(hook, "other"), (1, 1), "replaced in place");
+            // One of the two is taken away.
+            let egress = links.join(format!("uplink-egress-{}", ifindex("other")));
+            fs::remove_file(&egress).unwrap();
+            assert_eq!(datapath.missing_pins(), [links.join("overlay"), egress]);
+            if hook == Hook::Tcx {
+                wait_until("the link is gone", || hook.attached_egress("other").is_empty());
+                assert!(!datapath.has_uplink(ifindex("other")).unwrap(), "one end is not enough");
+            }
+            hook.attach_uplinks(bpffs, &mut datapath, &["other"]).unwrap();
+            assert_eq!(count(hook, "other"), (1, 1));
             hook.attach_uplinks(bpffs, &mut datapath, &[]).unwrap();
             hook.leaves("other");
             assert!(hook == Hook::Clsact || !datapath.has_uplink(ifindex("other")).unwrap());
@@ -167,7 +183,7 @@ fn finds_everything(bpffs: &Path, hook: Hook, new_options: &Options, lose_pins: 
     let mut node = Node::new(bpffs);
     hook.attach_overlay(bpffs, &mut node.datapath, "over").unwrap();
     hook.attach_uplinks(bpffs, &mut node.datapath, &["other"]).unwrap();
-    put(bpffs, node.datapath.endpoint_program().unwrap(), "pod-a");
+    put(bpffs, node.datapath.endpoint_program().unwrap(), "pod-a", "ingress");
     let at_work = Some(node.datapath.endpoint_program().unwrap().id);
     let frame = packet::udp(families()[0].a, families()[0].b, b"x").frame(GATEWAY_MAC, A_MAC);
     node.process(&node.program("from_endpoint"), node.a, 0, &frame);
@@ -186,7 +202,7 @@ fn finds_everything(bpffs: &Path, hook: Hook, new_options: &Options, lose_pins: 
     let mut new = Datapath::open(&new_options).unwrap();
     hook.attach_uplinks(bpffs, &mut new, &["other"]).unwrap();
     hook.attach_overlay(bpffs, &mut new, "over").unwrap();
-    put(bpffs, new.endpoint_program().unwrap(), "pod-a");
+    put(bpffs, new.endpoint_program().unwrap(), "pod-a", "ingress");
     new.retire_old_maps().unwrap();
     wait_until("one program is left at each device", || {
         [hook.attached("over").len(), hook.attached("other").len()] == [1, 1]

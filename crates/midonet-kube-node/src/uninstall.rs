@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use naming::interface;
+use plumbing::tc::Direction;
 
 use crate::backend::embedded::{live_ports, name_files, names_directory};
 use crate::config::Paths;
@@ -72,8 +73,9 @@ pub fn uninstall(args: &Options) -> Result<()> {
         let there = links.iter().any(|link| link.name == name);
         work.step(name, plumbing::link::delete_by_name(name).map(|()| there).map_err(Into::into));
     }
-    let detached = plumbing::tc::detach_ingress(datapath::FROM_UPLINK, &[]);
-    work.step("the program at the uplink", detached.map(|had| !had.is_empty()).map_err(Into::into));
+    let programs = [(Direction::Ingress, datapath::FROM_UPLINK), (Direction::Egress, datapath::TO_UPLINK)];
+    let detached = plumbing::tc::detach(&programs, &[]);
+    work.step("the programs at the uplinks", detached.map(|had| !had.is_empty()).map_err(Into::into));
     work.step("the nftables table inet midonet-kube", remove_table());
     let pins = datapath::remove_pins(&args.paths.bpf_dir).map_err(Into::into);
     work.step(&format!("the pins in {}", args.paths.bpf_dir.display()), pins);

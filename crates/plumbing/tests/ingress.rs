@@ -1,13 +1,14 @@
-//! A program as the first classifier at an interface's ingress, beside the filters of others.
+//! A program as the first classifier at an interface's ingress or egress, beside the filters of others.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
-use plumbing::tc;
+use plumbing::tc::{self, Direction};
 use testkit::Namespace;
 
 const NAME: &str = "from_uplink";
+const BOTH: [Direction; 2] = [Direction::Ingress, Direction::Egress];
 
 /// `r0 = -1; exit`: lets the packet meet the next filter.
 fn program() -> OwnedFd {
@@ -36,14 +37,15 @@ fn id(program: &OwnedFd) -> u32 {
 struct Node {
     netns: Namespace,
     up: u32,
+    direction: Direction,
 }
 
 impl Node {
-    fn new() -> Self {
+    fn new(direction: Direction) -> Self {
         let netns = Namespace::new();
         netns.ip("link add up0 type veth peer name other");
         let up = netns.run(|| plumbing::link::find("up0")).unwrap().unwrap().ifindex;
-        Self { netns, up }
+        Self { netns, up, direction }
     }
 
     fn tc(&self, line: &str) -> String {
@@ -51,16 +53,16 @@ impl Node {
     }
 
     fn attach(&self, program: &OwnedFd) {
-        self.netns.run(|| tc::attach_ingress(self.up, program.as_fd(), NAME)).unwrap();
+        self.netns.run(|| tc::attach(self.direction, self.up, program.as_fd(), NAME)).unwrap();
         assert_eq!(self.program(), Some(id(program)));
     }
 
     fn program(&self) -> Option<u32> {
-        self.netns.run(|| tc::ingress_program(self.up, NAME)).unwrap()
+        self.netns.run(|| tc::attached_program(self.direction, self.up, NAME)).unwrap()
     }
 
     fn detach(&self, except: Option<u32>) -> Vec<String> {
-        self.netns.run(|| tc::detach_ingress(NAME, except.as_slice())).unwrap()
+        self.netns.run(|| tc::detach(&[(self.direction, NAME)], except.as_slice())).unwrap()
     }
 
     /// Priority and handle of each filter, in the order that packets meet them.
@@ -85,54 +87,78 @@ impl Node {
 
 #[test]
 fn it_comes_is_replaced_in_place_and_goes_with_its_qdisc() {
-    let node = Node::new();
-    let (first, second) = (program(), program());
-    assert_eq!(node.program(), None);
-    node.attach(&first);
-    let before = node.order("ingress");
-    node.attach(&second);
-    node.attach(&second);
-    assert_eq!((node.order("ingress"), before.len()), (before, 1));
-    assert_eq!(node.detach(Some(node.up)), Vec::<String>::new());
-    assert_eq!(node.program(), Some(id(&second)));
-    assert_eq!(node.detach(None), ["up0"]);
-    assert_eq!((node.program(), node.qdiscs()), (None, 0));
-    assert_eq!(node.detach(None), Vec::<String>::new());
+    for direction in BOTH {
+        let node = Node::new(direction);
+        let hook = direction.to_string();
+        let (first, second) = (program(), program());
+        assert_eq!(node.program(), None);
+        node.attach(&first);
+        let before = node.order(&hook);
+        node.attach(&second);
+        node.attach(&second);
+        assert_eq!((node.order(&hook), before.len()), (before, 1));
+        assert_eq!(node.detach(Some(node.up)), Vec::<String>::new());
+        assert_eq!(node.program(), Some(id(&second)));
+        assert_eq!(node.detach(None), ["up0"]);
+        assert_eq!((node.program(), node.qdiscs()), (None, 0));
+        assert_eq!(node.detach(None), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn one_at_each_end_share_a_qdisc_which_goes_with_both() {
+    for first in BOTH {
+        let node = Node::new(first);
+        let (one, other) = (program(), program());
+        node.attach(&one);
+        let second = if first == Direction::Ingress { Direction::Egress } else { Direction::Ingress };
+        let (netns, up) = (&node.netns, node.up);
+        netns.run(|| tc::attach(second, up, other.as_fd(), "to_uplink")).unwrap();
+        let there = |direction, name| netns.run(|| tc::attached_program(direction, up, name)).unwrap();
+        assert_eq!((there(first, NAME), there(second, "to_uplink")), (Some(id(&one)), Some(id(&other))));
+        assert_eq!((there(second, NAME), there(first, "to_uplink")), (None, None));
+        let both = [(first, NAME), (second, "to_uplink")];
+        assert_eq!(netns.run(|| tc::detach(&both, &[])).unwrap(), ["up0"]);
+        assert_eq!((there(first, NAME), there(second, "to_uplink"), node.qdiscs()), (None, None, 0));
+    }
 }
 
 #[test]
 fn somebody_elses_qdisc_and_filters_stay_and_come_after_it() {
-    for (theirs, others) in [
-        // Classic BPF is of the same kind: both can have the first priority.
-        ("prio 1 handle 1 bpf bytecode 1,6#0#0#0", "1 0x1"),
-        ("prio 5 protocol ip u32 match ip dst 192.0.2.1 flowid 1:1", "5 800::800"),
-        ("prio 1 protocol ip u32 match ip dst 192.0.2.1 flowid 1:1", "1 800::800"),
-    ] {
-        let node = Node::new();
-        let theirs: Vec<_> = theirs.split(' ').map(|word| word.replace('#', " ")).collect();
-        node.tc("qdisc add dev up0 clsact");
-        let add = "filter add dev up0 ingress".split(' ').map(str::to_owned);
-        testkit::run(node.netns.command("tc").args(add.chain(theirs)));
-        assert_eq!(node.order("ingress"), [others]);
-        let (first, second) = (program(), program());
-        node.attach(&first);
-        node.attach(&second);
-        let order = node.order("ingress");
-        assert_eq!(order.len(), 2, "{order:?}");
-        // Only where theirs are of another kind and have the first priority, they are before it.
-        assert_eq!(
-            order.iter().position(|one| one.ends_with("0x6d69")),
-            Some(usize::from(order[1] == "2 0x6d69"))
-        );
-        assert_eq!(node.detach(None), ["up0"]);
-        assert_eq!((node.order("ingress"), node.qdiscs()), (vec![others.to_owned()], 1));
+    for direction in BOTH {
+        for (theirs, others) in [
+            // Classic BPF is of the same kind: both can have the first priority.
+            ("prio 1 handle 1 bpf bytecode 1,6#0#0#0", "1 0x1"),
+            ("prio 5 protocol ip u32 match ip dst 192.0.2.1 flowid 1:1", "5 800::800"),
+            ("prio 1 protocol ip u32 match ip dst 192.0.2.1 flowid 1:1", "1 800::800"),
+        ] {
+            let node = Node::new(direction);
+            let hook = direction.to_string();
+            let theirs: Vec<_> = theirs.split(' ').map(|word| word.replace('#', " ")).collect();
+            node.tc("qdisc add dev up0 clsact");
+            let add = ["filter", "add", "dev", "up0", hook.as_str()].map(str::to_owned);
+            testkit::run(node.netns.command("tc").args(add.into_iter().chain(theirs)));
+            assert_eq!(node.order(&hook), [others]);
+            let (first, second) = (program(), program());
+            node.attach(&first);
+            node.attach(&second);
+            let order = node.order(&hook);
+            assert_eq!(order.len(), 2, "{order:?}");
+            // Only where theirs are of another kind and have the first priority, they are before it.
+            assert_eq!(
+                order.iter().position(|one| one.ends_with("0x6d69")),
+                Some(usize::from(order[1] == "2 0x6d69"))
+            );
+            assert_eq!(node.detach(None), ["up0"]);
+            assert_eq!((node.order(&hook), node.qdiscs()), (vec![others.to_owned()], 1));
+        }
     }
 }
 
 #[test]
 fn a_qdisc_that_others_use_by_now_stays() {
     for hook in ["ingress", "egress"] {
-        let node = Node::new();
+        let node = Node::new(Direction::Ingress);
         node.attach(&program());
         node.tc(&format!(
             "filter add dev up0 {hook} prio 7 protocol ip u32 match ip dst 192.0.2.1 flowid 1:1"
@@ -141,7 +167,7 @@ fn a_qdisc_that_others_use_by_now_stays() {
         assert_eq!((node.order(hook), node.qdiscs()), (vec!["7 800::800".to_owned()], 1));
     }
     // And one that was there before, though it has nothing in it.
-    let node = Node::new();
+    let node = Node::new(Direction::Ingress);
     node.tc("qdisc add dev up0 clsact");
     node.attach(&program());
     assert_eq!(node.detach(None), ["up0"]);
@@ -150,7 +176,7 @@ fn a_qdisc_that_others_use_by_now_stays() {
 
 #[test]
 fn what_others_take_away_is_put_back() {
-    let node = Node::new();
+    let node = Node::new(Direction::Ingress);
     let program = program();
     node.attach(&program);
     for line in
@@ -160,6 +186,6 @@ fn what_others_take_away_is_put_back() {
         assert_eq!(node.program(), None, "{line}");
         node.attach(&program);
     }
-    let error = node.netns.run(|| tc::attach_ingress(9999, program.as_fd(), NAME)).unwrap_err();
+    let error = node.netns.run(|| tc::attach(Direction::Ingress, 9999, program.as_fd(), NAME)).unwrap_err();
     assert!(error.to_string().contains("interface 9999"), "{error}");
 }

@@ -138,8 +138,12 @@ fn a_change_of_a_link_is_told_from_others_and_a_request_is_no_change() {
     let index = node.run(|| plumbing::link::find("midoa")).unwrap().unwrap().ifindex;
     for _ in 0..5 {
         assert!(!node.run(|| tc::in_block(index)).unwrap());
-        let _programs =
-            node.run(|| (tc::block_members().unwrap(), tc::ingress_program(index, "none").unwrap()));
+        let _programs = node.run(|| {
+            (
+                tc::block_members().unwrap(),
+                tc::attached_program(tc::Direction::Ingress, index, "none").unwrap(),
+            )
+        });
     }
     assert!(!heard(500).any);
 }

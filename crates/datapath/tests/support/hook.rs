@@ -24,7 +24,7 @@ impl Hook {
         if self == Self::Tcx {
             return datapath.attach_overlay(ifindex(interface));
         }
-        put(bpffs, datapath.overlay_program()?, interface);
+        put(bpffs, datapath.overlay_program()?, interface, "ingress");
         datapath.note_overlay()
     }
 
@@ -34,7 +34,8 @@ impl Hook {
             return datapath.attach_uplinks(&ifindexes);
         }
         for interface in interfaces {
-            put(bpffs, datapath.uplink_program()?, interface);
+            put(bpffs, datapath.uplink_program()?, interface, "ingress");
+            put(bpffs, datapath.uplink_egress_program()?, interface, "egress");
         }
         datapath.note_uplinks(&ifindexes)
     }
@@ -44,9 +45,10 @@ impl Hook {
     pub fn leaves(self, interface: &str) {
         if self == Self::Clsact {
             run("tc", &format!("filter del dev {interface} ingress"));
+            run("tc", &format!("filter del dev {interface} egress"));
         }
         let end = Instant::now() + Duration::from_secs(60);
-        while !self.attached(interface).is_empty() {
+        while !self.attached(interface).is_empty() || !self.attached_egress(interface).is_empty() {
             assert!(Instant::now() < end, "a program stays at {interface}");
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -54,23 +56,32 @@ impl Hook {
 
     /// The programs at an interface's ingress.
     pub fn attached(self, interface: &str) -> Vec<u32> {
+        self.at(interface, TcAttachType::Ingress, "ingress")
+    }
+
+    /// The programs at an interface's egress.
+    pub fn attached_egress(self, interface: &str) -> Vec<u32> {
+        self.at(interface, TcAttachType::Egress, "egress")
+    }
+
+    fn at(self, interface: &str, end: TcAttachType, name: &str) -> Vec<u32> {
         if self == Self::Tcx {
-            let (_, programs) = SchedClassifier::query_tcx(interface, TcAttachType::Ingress).unwrap();
+            let (_, programs) = SchedClassifier::query_tcx(interface, end).unwrap();
             return programs.iter().map(|program| program.id()).collect();
         }
-        let filters = run("tc", &format!("filter show dev {interface} ingress"));
+        let filters = run("tc", &format!("filter show dev {interface} {name}"));
         filters.split(" id ").skip(1).map(|rest| rest.split(' ').next().unwrap().parse().unwrap()).collect()
     }
 }
 
-/// Puts a program at an interface's ingress as a filter, in the place of another one.
-pub fn put(bpffs: &Path, program: Program<'_>, interface: &str) {
+/// Puts a program at one end of an interface as a filter, in the place of another one.
+pub fn put(bpffs: &Path, program: Program<'_>, interface: &str, end: &str) {
     let pin = bpffs.join(format!("filter-{}", program.id));
     run("bpftool", &format!("prog pin id {} {}", program.id, pin.display()));
     if !run("tc", &format!("qdisc show dev {interface}")).contains("clsact") {
         run("tc", &format!("qdisc add dev {interface} clsact"));
     }
-    let filter = format!("filter replace dev {interface} ingress prio 1 handle 1 bpf direct-action");
+    let filter = format!("filter replace dev {interface} {end} prio 1 handle 1 bpf direct-action");
     run("tc", &format!("{filter} object-pinned {}", pin.display()));
     std::fs::remove_file(pin).unwrap();
 }

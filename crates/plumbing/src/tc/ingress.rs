@@ -1,9 +1,10 @@
-//! A program as a classifier at the ingress of one interface, for kernels without tcx: a `bpf` filter with direct
-//! action below a clsact qdisc, which may have other filters, too. Those are left as they are.
+//! A program as a classifier at the ingress or the egress of one interface, for kernels without tcx: a `bpf` filter with
+//! direct action below a clsact qdisc, which may have other filters, too. Those are left as they are.
 //!
 //! The kernel is the record. A filter is ours by its handle and its program's name; one of the two handles also
-//! says that the qdisc was made for it and may go with it.
+//! says that the qdisc was made for it and may go with the last of ours.
 
+use std::fmt;
 use std::os::fd::BorrowedFd;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
@@ -20,9 +21,34 @@ use crate::netlink::{Netlink, Request};
 const GUEST: u32 = 0x6d69;
 const OWNER: u32 = 0x6d6a;
 
-/// The parent of filters at the ingress, TC_H_MIN_INGRESS, and of those at the egress.
-const AT_INGRESS: TcHandle = TcHandle { major: u16::MAX, minor: 0xfff2 };
-const AT_EGRESS: TcHandle = TcHandle { major: u16::MAX, minor: 0xfff3 };
+/// Which packets of an interface a program meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Those that come in.
+    Ingress,
+    /// Those that go out.
+    Egress,
+}
+
+impl Direction {
+    /// The parent of its filters: TC_H_MIN_INGRESS and TC_H_MIN_EGRESS of the clsact qdisc.
+    fn parent(self) -> TcHandle {
+        let minor = match self {
+            Self::Ingress => 0xfff2,
+            Self::Egress => 0xfff3,
+        };
+        TcHandle { major: u16::MAX, minor }
+    }
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        })
+    }
+}
 
 /// The lowest runs first. Filters of one priority are of one kind and protocol, so that others' filters may take
 /// some.
@@ -35,12 +61,13 @@ struct Found {
     program: Option<u32>,
 }
 
-/// Makes a program the first that packets into an interface meet, or puts it in the place of the one that has that
-/// name there: no packet misses both, and none meets both. What it lets pass (TC_ACT_UNSPEC) meets the other filters.
+/// Makes a program the first that packets into an interface, or out of it, meet, or puts it in the place of the one that
+/// has that name there: no packet misses both, and none meets both. What it lets pass (TC_ACT_UNSPEC) meets the other
+/// filters.
 ///
 /// # Errors
 /// There is no such interface, or the kernel refuses.
-pub fn attach_ingress(ifindex: u32, program: BorrowedFd<'_>, name: &str) -> Result<()> {
+pub fn attach(direction: Direction, ifindex: u32, program: BorrowedFd<'_>, name: &str) -> Result<()> {
     let mut netlink = Netlink::here()?;
     let made = match netlink.request(Request {
         what: format!("make a clsact qdisc at interface {ifindex}"),
@@ -51,15 +78,15 @@ pub fn attach_ingress(ifindex: u32, program: BorrowedFd<'_>, name: &str) -> Resu
         other => other.map(|()| true)?,
     };
     let mut put = |priority, handle, flags| {
-        let mut message = filter(ifindex, priority, handle);
+        let mut message = filter(direction, ifindex, priority, handle);
         message.attributes.push(TcAttribute::Options(bpf_options(program, name)));
         netlink.request(Request {
-            what: format!("put the program {name} at the ingress of interface {ifindex}"),
+            what: format!("put the program {name} at the {direction} of interface {ifindex}"),
             message: RouteNetlinkMessage::NewTrafficFilter(message),
             flags,
         })
     };
-    if let Some(old) = find(&mut Netlink::here()?, ifindex, name)? {
+    if let Some(old) = find(&mut Netlink::here()?, direction, ifindex, name)? {
         return put(old.priority, old.handle, NLM_F_CREATE);
     }
     let handle = if made { OWNER } else { GUEST };
@@ -75,20 +102,20 @@ pub fn attach_ingress(ifindex: u32, program: BorrowedFd<'_>, name: &str) -> Resu
     outcome
 }
 
-/// The id of the program of this name that [`attach_ingress`] attached to an interface; `None` without any.
+/// The id of the program of this name that [`attach`] attached to an interface; `None` without any.
 ///
 /// # Errors
 /// The kernel does not answer.
-pub fn ingress_program(ifindex: u32, name: &str) -> Result<Option<u32>> {
-    Ok(find(&mut Netlink::here()?, ifindex, name)?.and_then(|found| found.program))
+pub fn attached_program(direction: Direction, ifindex: u32, name: &str) -> Result<Option<u32>> {
+    Ok(find(&mut Netlink::here()?, direction, ifindex, name)?.and_then(|found| found.program))
 }
 
-/// Detaches the program of this name from every interface but some, and deletes the qdiscs that were created for it
-/// and have no other filters. Returns the names of the interfaces that had it.
+/// Detaches the programs of these names from every interface but some, and deletes the qdiscs that were created for them
+/// and have no other filters. Returns the names of the interfaces that had any.
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn detach_ingress(name: &str, except: &[u32]) -> Result<Vec<String>> {
+pub fn detach(programs: &[(Direction, &str)], except: &[u32]) -> Result<Vec<String>> {
     let mut netlink = Netlink::here()?;
     let mut had = Vec::new();
     for link in link::list_in(&mut netlink)?.into_iter().filter(|link| !except.contains(&link.ifindex)) {
@@ -96,29 +123,33 @@ pub fn detach_ingress(name: &str, except: &[u32]) -> Result<Vec<String>> {
         if ingress_qdisc(&mut netlink, link.ifindex)?.is_none_or(|qdisc| is_of_block(&qdisc)) {
             continue;
         }
-        let Some(found) = find(&mut netlink, link.ifindex, name)? else { continue };
-        request::ignore_missing(netlink.request(Request {
-            what: format!("detach the program {name} from {}", link.name),
-            message: RouteNetlinkMessage::DelTrafficFilter(filter(
-                link.ifindex,
-                found.priority,
-                found.handle,
-            )),
-            flags: 0,
-        }))?;
-        if found.handle == OWNER && !has_filters(&mut netlink, link.ifindex) {
+        let (mut any, mut owner) = (false, false);
+        for (direction, name) in programs {
+            let Some(found) = find(&mut netlink, *direction, link.ifindex, name)? else { continue };
+            let message = filter(*direction, link.ifindex, found.priority, found.handle);
+            request::ignore_missing(netlink.request(Request {
+                what: format!("detach the program {name} from {}", link.name),
+                message: RouteNetlinkMessage::DelTrafficFilter(message),
+                flags: 0,
+            }))?;
+            any = true;
+            owner |= found.handle == OWNER;
+        }
+        if owner && !has_filters(&mut netlink, link.ifindex) {
             request::ignore_missing(netlink.request(delete_clsact(link.ifindex, &link.name)))?;
         }
-        had.push(link.name);
+        if any {
+            had.push(link.name);
+        }
     }
     Ok(had)
 }
 
-fn find(netlink: &mut Netlink, ifindex: u32, name: &str) -> Result<Option<Found>> {
-    let what = format!("find the program {name} at interface {ifindex}");
+fn find(netlink: &mut Netlink, direction: Direction, ifindex: u32, name: &str) -> Result<Option<Found>> {
+    let what = format!("find the program {name} at the {direction} of interface {ifindex}");
     for priority in PRIORITIES {
         for handle in [OWNER, GUEST] {
-            let message = RouteNetlinkMessage::GetTrafficFilter(filter(ifindex, priority, handle));
+            let message = RouteNetlinkMessage::GetTrafficFilter(filter(direction, ifindex, priority, handle));
             match netlink.get(&what, message) {
                 Ok(RouteNetlinkMessage::NewTrafficFilter(found)) if is_named(&found, name) => {
                     let program = program_id(&found);
@@ -136,19 +167,19 @@ fn find(netlink: &mut Netlink, ifindex: u32, name: &str) -> Result<Option<Found>
 
 /// If the kernel does not answer, it is assumed to have filters.
 fn has_filters(netlink: &mut Netlink, ifindex: u32) -> bool {
-    [AT_INGRESS, AT_EGRESS].into_iter().any(|parent| {
+    [Direction::Ingress, Direction::Egress].into_iter().any(|direction| {
         let mut message = TcMessage::default();
         message.header.index = ifindex.cast_signed();
-        message.header.parent = parent;
+        message.header.parent = direction.parent();
         let all = RouteNetlinkMessage::GetTrafficFilter(message);
         !netlink.dump("list the filters of an interface", &all).is_ok_and(|filters| filters.is_empty())
     })
 }
 
-fn filter(ifindex: u32, priority: u32, handle: u32) -> TcMessage {
+fn filter(direction: Direction, ifindex: u32, priority: u32, handle: u32) -> TcMessage {
     let mut message = TcMessage::default();
     message.header.index = ifindex.cast_signed();
-    message.header.parent = AT_INGRESS;
+    message.header.parent = direction.parent();
     message.header.handle = TcHandle::from(handle);
     message.header.info = (priority << 16) | u32::from(ALL_PROTOCOLS.to_be());
     message.attributes = vec![TcAttribute::Kind("bpf".into())];

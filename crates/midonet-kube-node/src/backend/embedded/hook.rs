@@ -1,15 +1,16 @@
-//! How the datapath's programs get to the ingress of the overlay device and of the uplink: by tcx links, or, where
-//! the kernel has none (before Linux 6.6), as clsact filters. With either they run before everybody else's.
+//! How the datapath's programs get to the ingress of the overlay device, and to ingress and egress of the uplinks: by tcx
+//! links, or, where the kernel has none (before Linux 6.6), as clsact filters. With either they run before everybody
+//! else's.
 
 use std::fmt;
 
 use anyhow::{Result, ensure};
 use datapath::{Datapath, Program};
-use plumbing::tc;
+use plumbing::tc::{self, Direction};
 
 use crate::config;
 
-/// What holds a program at an interface's ingress. A node changes it when it boots another kernel, or by a setting:
+/// What holds a program at an interface. A node changes it when it boots another kernel, or by a setting:
 /// the new one is there before the old one goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hook {
@@ -48,14 +49,14 @@ impl Hook {
             Self::Tcx => datapath.attach_overlay(ifindex)?,
             Self::Clsact => {
                 let Program { name, fd, .. } = datapath.overlay_program()?;
-                tc::attach_ingress(ifindex, fd, name)?;
+                tc::attach(Direction::Ingress, ifindex, fd, name)?;
                 datapath.note_overlay()?;
             }
         }
-        self.leave_others(datapath.overlay_program()?.name, &[ifindex])
+        self.leave_others(&[(Direction::Ingress, datapath.overlay_program()?)], &[ifindex])
     }
 
-    /// The same for the uplinks' program; it is taken away from all other interfaces.
+    /// The same for the uplinks' programs at ingress and egress; they are taken away from all other interfaces.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -64,13 +65,14 @@ impl Hook {
             Self::Tcx => datapath.attach_uplinks(ifindexes)?,
             Self::Clsact => {
                 for ifindex in ifindexes {
-                    let Program { name, fd, .. } = datapath.uplink_program()?;
-                    tc::attach_ingress(*ifindex, fd, name)?;
+                    for (direction, Program { name, fd, .. }) in uplink_programs(datapath)? {
+                        tc::attach(direction, *ifindex, fd, name)?;
+                    }
                 }
                 datapath.note_uplinks(ifindexes)?;
             }
         }
-        self.leave_others(datapath.uplink_program()?.name, ifindexes)
+        self.leave_others(&uplink_programs(datapath)?, ifindexes)
     }
 
     /// Whether the overlay's program is at the ingress of an interface.
@@ -80,28 +82,36 @@ impl Hook {
     pub fn has_overlay(self, datapath: &Datapath, ifindex: u32) -> Result<bool> {
         match self {
             Self::Tcx => Ok(datapath.has_overlay(ifindex)?),
-            Self::Clsact => is_at(ifindex, datapath.overlay_program()?),
+            Self::Clsact => is_at(Direction::Ingress, ifindex, datapath.overlay_program()?),
         }
     }
 
-    /// Whether the uplink's program is at the ingress of an interface.
+    /// Whether the uplinks' programs are at ingress and egress of an interface.
     ///
     /// # Errors
     /// There is no such interface, or the kernel does not tell.
     pub fn has_uplink(self, datapath: &Datapath, ifindex: u32) -> Result<bool> {
         match self {
             Self::Tcx => Ok(datapath.has_uplink(ifindex)?),
-            Self::Clsact => is_at(ifindex, datapath.uplink_program()?),
+            Self::Clsact => uplink_programs(datapath)?
+                .into_iter()
+                .try_fold(true, |all, (direction, program)| Ok(all && is_at(direction, ifindex, program)?)),
         }
     }
 
-    /// A filter of an interface that was the one before, or of an agent with the other hook. A link is only one.
-    fn leave_others(self, program: &str, ifindexes: &[u32]) -> Result<()> {
-        tc::detach_ingress(program, if self == Self::Clsact { ifindexes } else { &[] })?;
+    /// Filters of an interface that was the one before, or of an agent with the other hook. A link is only one.
+    fn leave_others(self, programs: &[(Direction, Program<'_>)], ifindexes: &[u32]) -> Result<()> {
+        let names: Vec<_> = programs.iter().map(|(direction, program)| (*direction, program.name)).collect();
+        tc::detach(&names, if self == Self::Clsact { ifindexes } else { &[] })?;
         Ok(())
     }
 }
 
-fn is_at(ifindex: u32, program: Program<'_>) -> Result<bool> {
-    Ok(tc::ingress_program(ifindex, program.name)? == Some(program.id))
+fn uplink_programs(datapath: &Datapath) -> Result<[(Direction, Program<'_>); 2]> {
+    let (ingress, egress) = (datapath.uplink_program()?, datapath.uplink_egress_program()?);
+    Ok([(Direction::Ingress, ingress), (Direction::Egress, egress)])
+}
+
+fn is_at(direction: Direction, ifindex: u32, program: Program<'_>) -> Result<bool> {
+    Ok(tc::attached_program(direction, ifindex, program.name)? == Some(program.id))
 }
