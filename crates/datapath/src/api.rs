@@ -8,6 +8,7 @@ use aya::Ebpf;
 use aya::programs::tc::TcAttachType;
 use ipnet::IpNet;
 
+use crate::addresses::{Addresses, OwnAddress};
 use crate::attachment::{self, UPLINK_PROGRAMS};
 use crate::counters::Counters;
 use crate::error::{Error, Result};
@@ -41,6 +42,7 @@ pub struct Datapath {
     pub(crate) ports: Ports,
     pub(crate) routes: Routes,
     pub(crate) nodes: Nodes,
+    pub(crate) addresses: Addresses,
     pub(crate) counters: Counters,
 }
 
@@ -272,6 +274,33 @@ impl Datapath {
     /// If the map cannot be written.
     pub fn remove_node(&mut self, address: IpAddr) -> Result<()> {
         self.nodes.remove(&address)
+    }
+
+    /// This node's own addresses, and what is served at each.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be read, or holds what this program does not write.
+    pub fn own_addresses(&self) -> Result<BTreeMap<IpAddr, OwnAddress>> {
+        self.addresses.all()
+    }
+
+    /// Makes an address known as one of this node's own.
+    ///
+    /// # Errors
+    ///
+    /// If it is no unicast address, there is no space, or the map cannot be written.
+    pub fn set_own_address(&mut self, address: IpAddr, own: OwnAddress) -> Result<()> {
+        self.addresses.set(&address, &own)
+    }
+
+    /// Makes an address none of this node's own, if it was.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be written.
+    pub fn remove_own_address(&mut self, address: IpAddr) -> Result<()> {
+        self.addresses.remove(&address)
     }
 
     /// What became of the packets so far, in the order of `bpf/reasons.def`, of all CPUs together.

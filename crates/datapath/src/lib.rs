@@ -55,6 +55,7 @@
 //! [`note_uplinks`](Datapath::note_uplinks) and [`note_overlay`](Datapath::note_overlay): their pins are then not of
 //! links, but of programs.
 
+mod addresses;
 mod api;
 mod attachment;
 mod counters;
@@ -78,6 +79,7 @@ mod routes;
 mod sys;
 mod table;
 
+pub use addresses::OwnAddress;
 pub use api::Datapath;
 pub use attachment::has_tcx;
 pub use counters::{Reason, reasons};

@@ -25,7 +25,7 @@ impl Key for IpAddr {
     }
 
     fn describe(&self) -> String {
-        format!("a node's address {self}")
+        format!("the address {self} of a node")
     }
 }
 

@@ -65,13 +65,14 @@ impl Datapath {
                 Table::open(map, &spec)?
             }};
         }
-        let (config, routes, nodes) = (table!("config"), table!("routes"), table!("nodes"));
+        let (config, routes) = (table!("config"), table!("routes"));
+        let (nodes, addresses) = (table!("nodes"), table!("addresses"));
         let ports =
             Ports { ports: table!("ports"), endpoints: table!("endpoints"), limits: table!("limits") };
         let counters = Counters::open(take("counters")?.0)?;
         tracing::debug!(directory = %pins.base().display(), migrations = migrations.len(), "datapath is open");
         let uplinks = BTreeSet::new();
-        Ok(Self { ebpf, pins, specs, migrations, uplinks, config, ports, routes, nodes, counters })
+        Ok(Self { ebpf, pins, specs, migrations, uplinks, config, ports, routes, nodes, addresses, counters })
     }
 }
 

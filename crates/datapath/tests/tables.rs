@@ -14,7 +14,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use datapath::{Datapath, Error, Options, Port, Route};
+use datapath::{Datapath, Error, Options, OwnAddress, Port, Route};
 use support::*;
 use testkit::packet;
 
@@ -181,5 +181,30 @@ fn each_entry_has_a_result_of_its_own() {
         datapath.set_node(nodes[4], None).unwrap();
         assert!(datapath.has_node(nodes[4], None).unwrap());
         assert!(!datapath.has_node(nodes[0], Some(nodes[0])).unwrap());
+    });
+}
+
+#[test]
+fn this_nodes_own_addresses_are_kept_across_a_restart() {
+    sandbox(|bpffs| {
+        let mut datapath = Datapath::open(&options(bpffs)).unwrap();
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let (served, own) = (OwnAddress { node_ports: true }, OwnAddress { node_ports: false });
+        for (text, value) in
+            [("192.0.2.1", served), ("2001:db8::1", served), ("198.51.100.1", own), ("2001:db8::2", own)]
+        {
+            datapath.set_own_address(address(text), value).unwrap();
+        }
+        datapath.set_own_address(address("2001:db8::2"), served).unwrap();
+        datapath.remove_own_address(address("198.51.100.1")).unwrap();
+        datapath.remove_own_address(address("198.51.100.1")).unwrap();
+        for wrong in ["0.0.0.0", "::", "255.255.255.255", "ff02::1"] {
+            let error = datapath.set_own_address(address(wrong), own).unwrap_err().to_string();
+            assert!(error.contains(wrong) && error.contains("unicast"), "{error}");
+        }
+        drop(datapath);
+        let left = Datapath::open(&options(bpffs)).unwrap().own_addresses().unwrap();
+        let want = ["192.0.2.1", "2001:db8::1", "2001:db8::2"].map(|text| (address(text), served));
+        assert_eq!(left, want.into());
     });
 }

@@ -56,7 +56,7 @@ impl Scene {
     }
 
     fn attach(bpffs: &std::path::Path, hook: Hook, datapath: &mut Datapath) {
-        put(bpffs, datapath.endpoint_program().unwrap(), "pod-a");
+        put(bpffs, datapath.endpoint_program().unwrap(), "pod-a", "ingress");
         hook.attach_overlay(bpffs, datapath, "vxlan").unwrap();
     }
 
