@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::{Diff, Local, Problem, Table};
+use crate::{Diff, HealthCheck, Local, Problem, ServicePort, ServicePortKey, Table};
 
 /// Where packets for an address range go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum RouteTarget {
     Local,
     /// A part of the cluster that no node serves.
     Unreachable,
+    /// Services' addresses: what is no Service there does not exist.
+    Services,
 }
 
 /// Another node.
@@ -35,6 +37,8 @@ macro_rules! tables {
         pub struct Desired {
             /// This node's own part.
             pub local: Local,
+            /// Whether all Services and all of their endpoints are known: until then [`Self::services`] is empty.
+            pub services_complete: bool,
             $($(#[$doc])* pub $table: Table<$key, $value>,)+
         }
 
@@ -43,12 +47,15 @@ macro_rules! tables {
         pub struct Changes {
             /// This node's own part, if it is new or another one.
             pub local: Option<Local>,
+            /// Whether the tables of Services have all of them by now. Until then they are empty, and say nothing of those
+            /// that the datapath has from before; from then on what is in none of them is gone.
+            pub services_complete: bool,
             $($(#[$doc])* pub $table: Diff<$key, $value>,)+
         }
 
         impl Desired {
             pub(crate) fn new(local: Local) -> Self {
-                Self { local, $($table: Table::default(),)+ }
+                Self { local, services_complete: false, $($table: Table::default(),)+ }
             }
 
             pub(crate) fn clear(&mut self) {
@@ -56,7 +63,7 @@ macro_rules! tables {
             }
 
             pub(crate) fn take_changes(&mut self, local: Option<Local>) -> Changes {
-                Changes { local, $($table: self.$table.take_changes(),)+ }
+                Changes { local, services_complete: self.services_complete, $($table: self.$table.take_changes(),)+ }
             }
         }
 
@@ -78,12 +85,21 @@ tables! {
     tunnels: IpAddr => IpAddr,
     /// The other nodes, by name.
     peers: Arc<str> => Peer,
-    /// What of an object is left out and why, by the Node's name.
+    /// The ports of Services.
+    services: ServicePortKey => Arc<ServicePort>,
+    /// Where Services' addresses are from: `--service-cidr` and the ServiceCIDRs.
+    service_cidrs: IpNet => (),
+    /// Addresses of load balancers and external ones, of which some port is served.
+    service_addresses: IpAddr => (),
+    /// What load balancers ask this node for, by the Service's namespace and name.
+    health_checks: Arc<str> => HealthCheck,
+    /// What of an object is left out and why, by the Node's name, by a Service's namespace and name, or by "ServiceCIDR" and
+    /// its name.
     problems: Arc<str> => Vec<Problem>,
 }
 
 impl Desired {
-    /// All problems, by the Node's name.
+    /// All problems.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.problems.values().flatten()
     }

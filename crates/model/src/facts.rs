@@ -16,6 +16,8 @@ pub(crate) struct Facts {
     pub(crate) internal_ips: Box<[IpAddr]>,
     /// The value of the annotation [`annotation::TUNNEL_ENDPOINT_IP`].
     pub(crate) annotation: Option<Box<str>>,
+    /// Its zone.
+    pub(crate) zone: Option<Box<str>>,
 }
 
 impl From<&Node> for Facts {
@@ -25,6 +27,7 @@ impl From<&Node> for Facts {
             pod_cidrs: node.pod_cidrs.iter().copied().collect(),
             internal_ips: node.internal_ips.iter().copied().collect(),
             annotation: node.annotations.get(annotation::TUNNEL_ENDPOINT_IP).map(|text| Box::from(&**text)),
+            zone: node.zone.as_deref().map(Box::from),
         }
     }
 }

@@ -1,10 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use objects::Node;
+use objects::{EndpointSlice, Key, Node, Service, ServiceCidr};
 
 use crate::facts::Facts;
 use crate::local::local;
+use crate::services::{Seen, ServiceOptions, ServiceView, Services};
 use crate::solve::{Known, Solver};
 use crate::{Changes, Desired, NotYet, Ranges};
 
@@ -20,13 +21,22 @@ pub struct Model {
     solver: Option<Solver>,
     /// Whether this node's own object changed since all was computed.
     is_stale: bool,
+    /// `None`: another proxy serves Services.
+    services: Option<Services>,
 }
 
 impl Model {
-    /// A model without objects, of the node with this name.
+    /// A model without objects, of the node with this name. Nothing is computed for Services.
     pub fn new(node_name: &str, ranges: Ranges) -> Self {
         let (nodes, pending) = (BTreeMap::new(), BTreeMap::new());
-        Self { node_name: node_name.into(), ranges, nodes, pending, solver: None, is_stale: false }
+        let node_name = node_name.into();
+        Self { node_name, ranges, nodes, pending, solver: None, is_stale: false, services: None }
+    }
+
+    /// The same, with the tables of Services.
+    #[must_use]
+    pub fn with_services(self, options: ServiceOptions) -> Self {
+        Self { services: Some(Services::new(options)), ..self }
     }
 
     /// Takes in a Node that is new or changed. It shows in the tables after the next [`Self::update`].
@@ -55,6 +65,62 @@ impl Model {
         }
     }
 
+    /// Takes in a Service that is new or changed.
+    pub fn upsert_service(&mut self, service: &Arc<Service>) {
+        self.with(|services| services.set_service(&service.id, Some(service)));
+    }
+
+    /// Takes in that a Service is gone; `id` is its namespace and name.
+    pub fn delete_service(&mut self, id: &Arc<str>) {
+        self.with(|services| services.set_service(id, None));
+    }
+
+    /// Takes in an EndpointSlice that is new or changed.
+    pub fn upsert_slice(&mut self, slice: &Arc<EndpointSlice>) {
+        self.with(|services| services.set_slice(&slice.key, Some(slice)));
+    }
+
+    /// Takes in that an EndpointSlice is gone.
+    pub fn delete_slice(&mut self, key: &Key) {
+        self.with(|services| services.set_slice(key, None));
+    }
+
+    /// Takes in a ServiceCIDR that is new or changed.
+    pub fn upsert_service_cidr(&mut self, cidr: &Arc<ServiceCidr>) {
+        self.with(|services| services.set_cidr(&cidr.key, Some(Arc::clone(cidr))));
+    }
+
+    /// Takes in that a ServiceCIDR is gone.
+    pub fn delete_service_cidr(&mut self, key: &Key) {
+        self.with(|services| services.set_cidr(key, None));
+    }
+
+    /// Says whether all Services and all EndpointSlices have been taken in once. Until they have been, the tables of
+    /// Services stay empty: a Service would lose endpoints that are only not known yet, and another one that is only not
+    /// known yet may have what it claims. It stays so.
+    pub fn services_complete(&mut self, is_complete: bool) {
+        self.with(|services| services.set_complete(is_complete));
+    }
+
+    /// All Services, by namespace and name: those that are not served, too.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.iter().flat_map(Services::all)
+    }
+
+    /// A Service with its endpoints, and which of them are used on this node and why, as of the objects that were taken in;
+    /// `id` is its namespace and name. `None`: there is none, or this node's own object is missing.
+    pub fn service_view(&self, id: &str) -> Option<ServiceView> {
+        let own = self.nodes.get(&self.node_name)?;
+        let seen = Seen { ranges: &self.ranges, own_name: &self.node_name, own };
+        self.services.as_ref()?.view(id, self.solver.as_ref().map(|solver| &solver.desired), seen)
+    }
+
+    fn with(&mut self, change: impl FnOnce(&mut Services)) {
+        if let Some(services) = &mut self.services {
+            change(services);
+        }
+    }
+
     fn set(&mut self, name: Arc<str>, facts: Option<Facts>) {
         let known = match self.pending.get(&name) {
             Some(pending) => pending.as_ref(),
@@ -80,10 +146,19 @@ impl Model {
         let changed = changed.then(|| local.clone());
         let mut solver = match self.solver.take() {
             Some(solver) if !self.is_stale => solver,
-            before => Solver::restart(before, local, known),
+            before => {
+                self.services.iter_mut().for_each(Services::invalidate);
+                Solver::restart(before, local, known)
+            }
         };
         solver.solve(known);
         self.is_stale = false;
+        match &mut self.services {
+            Some(services) => {
+                services.solve(&mut solver.desired, Seen { ranges, own_name, own });
+            }
+            None => solver.desired.services_complete = true,
+        }
         let Solver { desired, .. } = self.solver.insert(solver);
         let changes = desired.take_changes(changed);
         Ok((desired, changes))
@@ -123,6 +198,7 @@ mod tests {
             internal_ips: [format!("172.30.{high}.{low}"), format!("fd30::{number:x}")]
                 .map(|address| address.parse().unwrap())
                 .into(),
+            zone: None,
             annotations: Map::new(),
         }
     }

@@ -12,10 +12,13 @@ pub struct Problem {
 }
 
 /// The kinds of problems that this crate finds.
-pub const KINDS: [&str; 2] = [POD_CIDR, TUNNEL_ADDRESS];
+pub const KINDS: [&str; 3] = [POD_CIDR, SERVICE, TUNNEL_ADDRESS];
 
 /// A podCIDR that a node cannot have.
 pub(crate) const POD_CIDR: &str = "pod_cidr";
+
+/// A part of a Service, an EndpointSlice or a ServiceCIDR that cannot be used.
+pub(crate) const SERVICE: &str = "service";
 
 /// An address of a node that cannot be used.
 pub(crate) const TUNNEL_ADDRESS: &str = "tunnel_address";

@@ -38,6 +38,11 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Table<K, V> {
         self.before.entry(key.clone()).or_insert(old);
     }
 
+    /// The keys that were written since changes were last taken.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = &K> {
+        self.before.keys()
+    }
+
     /// Removes all entries.
     pub(crate) fn clear(&mut self) {
         for (key, value) in std::mem::take(&mut self.entries) {

@@ -18,6 +18,7 @@ fn node(name: &str, pod_cidrs: &[&str], internal_ips: &[&str]) -> Node {
         name: name.into(),
         pod_cidrs: pod_cidrs.iter().map(|c| c.parse().unwrap()).collect(),
         internal_ips: internal_ips.iter().map(|a| a.parse().unwrap()).collect(),
+        zone: None,
         annotations: BTreeMap::new(),
     }
 }

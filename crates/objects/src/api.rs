@@ -39,6 +39,9 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(800), Duration::from_secs(3
 /// What lasted so long counts as working: the waits begin anew.
 const STEADY: Duration = Duration::from_secs(10);
 
+/// So often a server without an optional kind is asked again: it may be upgraded.
+const ABSENT: Duration = Duration::from_secs(5 * 60);
+
 /// After so many watches that failed one after the other the objects are listed anew: the server may not
 /// like the version.
 const WATCH_TRIES: u32 = 3;
@@ -100,6 +103,12 @@ impl<K: Kind> Reflector<K> {
                 Err(fault) if fault.is_gone() && self.version.is_some() => {
                     debug!("{fault}: listing again");
                     self.version = None;
+                }
+                Err(fault) if fault.is_unknown() && K::OPTIONAL && self.version.is_none() => {
+                    debug!("{fault}: there are no objects of this kind");
+                    self.health.set(K::RESOURCE.kind, None);
+                    self.store.replace(Vec::new());
+                    asked = Some(ABSENT);
                 }
                 Err(fault) => {
                     self.health.api_errors().count(fault.verb(), fault.reason());

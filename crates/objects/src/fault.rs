@@ -101,6 +101,11 @@ impl Fault {
         matches!(self.cause, Cause::Status(400 | 410 | 504, ..))
     }
 
+    /// The server does not know the kind that was asked for.
+    pub(crate) fn is_unknown(&self) -> bool {
+        matches!(self.cause, Cause::Status(404, ..))
+    }
+
     /// The server does not allow what was asked for.
     pub(crate) fn is_forbidden(&self) -> bool {
         matches!(self.cause, Cause::Forbidden(_))

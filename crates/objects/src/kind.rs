@@ -8,6 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::shared::shared;
+
 /// A kind of object, implemented by the trimmed form in which its objects are kept.
 ///
 /// An object of which only fields change that are not kept is the same object: nobody is told, and nothing is written.
@@ -15,6 +17,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub trait Kind: fmt::Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// What the API server and manifests call the kind.
     const RESOURCE: Resource;
+
+    /// Whether the objects are cached on disk, for a start while the API server is away.
+    const CACHED: bool = true;
+
+    /// Whether there are API servers without the kind: there it has no objects.
+    const OPTIONAL: bool = false;
 
     /// The fields that are read of an object besides its metadata: a type of `k8s_openapi`, or one with the few fields
     /// that are used, which is read faster.
@@ -75,7 +83,7 @@ impl Resource {
 }
 
 /// What names an object among those of its kind. Clones share the text.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
     namespace: Option<Arc<str>>,
     name: Arc<str>,
@@ -89,7 +97,7 @@ impl Key {
 
     /// The key of an object in a namespace.
     pub fn namespaced(namespace: &str, name: &str) -> Self {
-        Self { namespace: Some(namespace.into()), name: name.into() }
+        Self { namespace: Some(shared(namespace)), name: name.into() }
     }
 
     /// The namespace, if the kind has namespaces.
@@ -100,6 +108,12 @@ impl Key {
     /// The name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The key of an object of this kind, whose name is there.
+    pub(crate) fn of_metadata(resource: &Resource, metadata: &Metadata) -> Self {
+        let key = Self::of(resource, metadata.namespace.as_deref(), Some(&metadata.name));
+        key.unwrap_or_else(|| Self::new(&metadata.name))
     }
 
     /// The key of an object of this kind; `None` without a name.
@@ -153,7 +167,7 @@ pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Defaul
 }
 
 /// What is wrong with an object, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invalid {
     /// What is wrong, with the field's name.
     pub problem: String,

@@ -18,11 +18,13 @@ mod health;
 mod kind;
 mod kinds;
 mod listing;
+mod network;
 mod options;
 mod permissions;
 mod place;
 mod selector;
 mod server;
+mod shared;
 mod source;
 mod store;
 mod target;
@@ -36,8 +38,11 @@ pub use errors::{ApiErrors, Reason, Verb};
 pub use fault::Fault;
 pub use health::{Health, InvalidObjects};
 pub use kind::{Invalid, Key, Kind, Metadata, Resource};
-pub use kinds::Node;
+pub use kinds::{
+    Endpoint, EndpointPort, EndpointSlice, Hints, Ignored, Node, PortSpec, Service, ServiceCidr, ServiceType,
+};
 pub use listing::{ListError, Listing};
+pub use network::{Family, Protocol};
 pub use options::{ApiOptions, ConnectError};
 pub use selector::Selector;
 pub use source::{Connection, Source};

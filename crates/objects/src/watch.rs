@@ -44,7 +44,7 @@ impl Watch {
         let (store, changes) = Store::<K>::new(self.health.clone());
         match &self.target {
             Target::Api(server, cache) => {
-                let cache = cache.clone().map(|cache| {
+                let cache = cache.clone().filter(|_| K::CACHED).map(|cache| {
                     let bound = Bound::<K>::new(cache, server.place.url.clone(), server.authorities.clone());
                     let (tell, told) = channel::channel(None);
                     let server = server.clone();

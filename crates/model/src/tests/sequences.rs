@@ -111,7 +111,7 @@ struct Replica {
 
 impl Replica {
     fn apply(&mut self, changes: Changes) {
-        let Changes { local, routes, nodes, tunnels, peers, problems } = changes;
+        let Changes { local, routes, nodes, tunnels, peers, problems, .. } = changes;
         if local.is_some() {
             assert_ne!(self.local, local, "told though nothing changed");
             self.local = local;

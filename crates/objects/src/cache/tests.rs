@@ -22,6 +22,7 @@ fn nodes(names: &[&str]) -> Vec<Node> {
         created: Some(1),
         pod_cidrs: vec!["10.244.1.0/24".parse().unwrap(), "fd44::/64".parse().unwrap()],
         internal_ips: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+        zone: None,
         annotations: [("midonet.org/a".to_owned(), "b".to_owned())].into(),
     };
     names.iter().map(node).collect()

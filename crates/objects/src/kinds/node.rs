@@ -9,6 +9,9 @@ use crate::kind::{Invalid, Key, Kind, Metadata, Resource};
 /// What this project's own annotations begin with; the others are not kept.
 const ANNOTATION_PREFIX: &str = "midonet.org/";
 
+/// The label that says which zone a node is in.
+const ZONE: &str = "topology.kubernetes.io/zone";
+
 /// A node of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
@@ -23,6 +26,9 @@ pub struct Node {
     pub pod_cidrs: Vec<IpNet>,
     /// Its addresses of type InternalIP, in its own order.
     pub internal_ips: Vec<IpAddr>,
+    /// The zone that it is in, by its label `topology.kubernetes.io/zone`.
+    #[serde(default)]
+    pub zone: Option<String>,
     /// Its annotations of this project.
     pub annotations: BTreeMap<String, String>,
 }
@@ -63,12 +69,14 @@ impl Kind for Node {
     fn trim(metadata: Metadata, api: ApiNode) -> Result<Self, Invalid> {
         let mut annotations = metadata.annotations;
         annotations.retain(|key, _| key.starts_with(ANNOTATION_PREFIX));
+        let mut labels = metadata.labels;
         Ok(Self {
             name: metadata.name,
             uid: metadata.uid,
             created: metadata.creation_timestamp.map(|time| time.0.as_second()),
             pod_cidrs: pod_cidrs(api.spec.unwrap_or_default())?,
             internal_ips: internal_ips(api.status.unwrap_or_default())?,
+            zone: labels.remove(ZONE).filter(|zone| !zone.is_empty()),
             annotations,
         })
     }
@@ -139,7 +147,7 @@ mod tests {
         let node = read(&json!({
             "metadata": {
                 "name": "node1", "uid": "u", "creationTimestamp": "1970-01-01T00:01:00Z", "namespace": "ignored",
-                "annotations": {"midonet.org/tunnel-endpoint-ip": "192.0.2.1", "other/one": "x"}, "labels": null,
+                "annotations": {"midonet.org/tunnel-endpoint-ip": "192.0.2.1", "other/one": "x"}, "labels": {"topology.kubernetes.io/zone": "a", "other": "x"},
             },
             "spec": {"podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24", "fd44:0:0:1::/64"], "taints": []},
             "status": {"addresses": [
@@ -152,7 +160,7 @@ mod tests {
         .object
         .unwrap();
         assert_eq!(node.key().to_string(), "node1");
-        assert_eq!((node.uid(), node.created), (Some("u"), Some(60)));
+        assert_eq!((node.uid(), node.created, node.zone.as_deref()), (Some("u"), Some(60), Some("a")));
         assert_eq!((node.pod_cidrs.len(), node.pod_cidrs.capacity()), (2, 2));
         assert_eq!((node.internal_ips.len(), node.internal_ips.capacity()), (2, 2));
         assert_eq!(node.annotations.into_keys().collect::<Vec<_>>(), ["midonet.org/tunnel-endpoint-ip"]);
@@ -161,7 +169,7 @@ mod tests {
     #[test]
     fn one_without_anything_but_a_name_is_valid() {
         for more in [json!({}), json!({"spec": null, "status": null}), json!({"spec": {"podCIDRs": []}})] {
-            let mut node = json!({"metadata": {"name": "a", "annotations": null, "uid": ""}});
+            let mut node = json!({"metadata": {"name": "a", "annotations": null, "labels": null, "uid": ""}});
             node.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             let node = read(&node).unwrap().object.unwrap();
             assert_eq!((node.uid, node.pod_cidrs, node.internal_ips), (None, vec![], vec![]));

@@ -82,7 +82,8 @@ impl<K: Kind> State<K> {
         match object {
             Ok(object) => {
                 self.invalid.remove(&key);
-                self.put(key, object)
+                // The object's own: its text is there once.
+                self.put(object.key(), object)
             }
             Err(mut invalid) => {
                 let stays = self.objects.get(&key).is_some_and(|known| known.uid() == uid.as_deref());

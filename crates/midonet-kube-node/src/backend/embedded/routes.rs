@@ -117,6 +117,7 @@ impl Routes {
             RouteTarget::Tunnel(end) => Route::Tunnel(end),
             RouteTarget::Local => Route::Local,
             RouteTarget::Unreachable => Route::Unreachable,
+            RouteTarget::Services => Route::Services,
         });
         self.nodes.change(nodes, |end| end);
     }
