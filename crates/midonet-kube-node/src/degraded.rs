@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use objects::{Complaint, Reporter};
+use objects::{Complaint, Key, Reporter};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
@@ -61,15 +61,21 @@ pub async fn report(agent: &Agent, mut reporter: Reporter) {
     }
 }
 
-/// Its kind "pod_cidr" is the reason "PodCidr".
+/// Its kind "pod_cidr" is the reason "PodCidr". A Service's port for health checks has the Event of kube-proxy.
 fn complaint(problem: Problem) -> Complaint {
     let Problem { what, object, problem, remedy } = problem;
+    let message = format!("{object}: {problem}; {remedy}");
+    let service = object.strip_prefix("Service ").and_then(|key| key.split_once('/'));
+    if let Some((namespace, name)) = service.filter(|_| what == "health_port") {
+        let service = Some(Key::namespaced(namespace, name));
+        return Complaint { reason: "FailedToStartServiceHealthcheck".into(), message, service };
+    }
     let word = |word: &str| {
         let mut letters = word.chars();
         letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect::<String>()
     };
     let reason = what.split('_').map(word).collect();
-    Complaint { reason, message: format!("{object}: {problem}; {remedy}") }
+    Complaint { reason, message, service: None }
 }
 
 #[cfg(test)]
@@ -82,6 +88,18 @@ mod tests {
             let complaint = complaint(Problem::new(what, "Node b", "it has no address", "give it one"));
             assert_eq!(complaint.reason, want);
             assert_eq!(complaint.message, "Node b: it has no address; give it one");
+            assert_eq!(complaint.service, None);
         }
+    }
+
+    #[test]
+    fn a_service_without_its_health_port_has_the_event_of_kube_proxy() {
+        let problem = |object: &str| Problem::new("health_port", object, "is taken", "free it");
+        let complaint_of = |object: &str| complaint(problem(object));
+        let of_service = complaint_of("Service shop/web");
+        assert_eq!(of_service.reason, "FailedToStartServiceHealthcheck");
+        assert_eq!(of_service.service, Some(Key::namespaced("shop", "web")));
+        let of_node = complaint_of("TCP port 10256");
+        assert_eq!((of_node.reason.as_str(), of_node.service), ("HealthPort", None));
     }
 }

@@ -200,6 +200,7 @@ mod tests {
                 .into(),
             zone: None,
             annotations: Map::new(),
+            leaving: false,
         }
     }
 

@@ -20,6 +20,7 @@ fn node(name: &str, pod_cidrs: &[&str], internal_ips: &[&str]) -> Node {
         internal_ips: internal_ips.iter().map(|a| a.parse().unwrap()).collect(),
         zone: None,
         annotations: BTreeMap::new(),
+        leaving: false,
     }
 }
 

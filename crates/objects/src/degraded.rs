@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::fault::Fault;
 use crate::server::Server;
 use crate::task::{CREATE_EVENTS, PATCH_NODE_STATUS, Task};
-use crate::{ApiErrors, Health, Kind, Node};
+use crate::{ApiErrors, Health, Key, Kind, Node};
 
 /// The type of the Node's condition. No other condition is written: Kubernetes keeps Pods off a node, and evicts those
 /// that are there, for `Ready` and `NetworkUnavailable`.
@@ -44,6 +44,8 @@ pub struct Complaint {
     pub reason: String,
     /// What is wrong, on which object, and what to do.
     pub message: String,
+    /// The Service that the Event is about; `None`: it is about the Node.
+    pub service: Option<Key>,
 }
 
 /// Writes to one Node what is wrong there.
@@ -152,7 +154,8 @@ impl Report {
                 continue;
             }
             let event = self.event(complaint, uid);
-            let path = format!("/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events");
+            let namespace = namespace(complaint);
+            let path = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events");
             self.server.answer(CREATE_EVENTS, self.server.post(&path, &event)).await?;
             self.told.insert(complaint.clone(), Instant::now());
         }
@@ -160,20 +163,32 @@ impl Report {
     }
 
     fn event(&self, complaint: &Complaint, uid: Option<&str>) -> Value {
+        let namespace = namespace(complaint);
+        let regarding = match &complaint.service {
+            Some(key) => {
+                json!({"apiVersion": "v1", "kind": "Service", "namespace": namespace, "name": key.name()})
+            }
+            None => json!({"apiVersion": "v1", "kind": "Node", "name": self.node, "uid": uid}),
+        };
         json!({
             "apiVersion": "events.k8s.io/v1", "kind": "Event",
-            "metadata": {"generateName": "midonet-kube-node-", "namespace": NAMESPACE},
+            "metadata": {"generateName": "midonet-kube-node-", "namespace": namespace},
             "eventTime": humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
             "type": "Warning",
             "action": "Check",
             "reason": complaint.reason,
             "note": cut(complaint.message.clone()),
-            "regarding": {"apiVersion": "v1", "kind": "Node", "name": self.node, "uid": uid},
+            "regarding": regarding,
             "reportingController": CONTROLLER,
             // At most 128 characters.
             "reportingInstance": self.node.chars().take(128).collect::<String>(),
         })
     }
+}
+
+/// An Event is in the namespace of what it is about.
+fn namespace(complaint: &Complaint) -> &str {
+    complaint.service.as_ref().and_then(Key::namespace).unwrap_or(NAMESPACE)
 }
 
 impl Condition {

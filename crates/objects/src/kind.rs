@@ -151,6 +151,8 @@ pub struct Metadata {
     pub uid: Option<String>,
     /// When the API server created it. A manifest may leave it out.
     pub creation_timestamp: Option<Time>,
+    /// When its deletion was asked for, if it was.
+    pub deletion_timestamp: Option<Time>,
     /// Its labels.
     #[serde(deserialize_with = "or_default")]
     pub labels: BTreeMap<String, String>,

@@ -24,6 +24,7 @@ fn nodes(names: &[&str]) -> Vec<Node> {
         internal_ips: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
         zone: None,
         annotations: [("midonet.org/a".to_owned(), "b".to_owned())].into(),
+        leaving: false,
     };
     names.iter().map(node).collect()
 }

@@ -11,6 +11,8 @@ const ANNOTATION_PREFIX: &str = "midonet.org/";
 
 /// The label that says which zone a node is in.
 const ZONE: &str = "topology.kubernetes.io/zone";
+/// The taint by which the cluster autoscaler announces that it deletes a node.
+const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 
 /// A node of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +33,9 @@ pub struct Node {
     pub zone: Option<String>,
     /// Its annotations of this project.
     pub annotations: BTreeMap<String, String>,
+    /// Whether it is being deleted, or about to be by the cluster autoscaler: load balancers are to leave it out.
+    #[serde(default)]
+    pub leaving: bool,
 }
 
 /// The fields of a Node that are read. Most of one is images, conditions and managed fields.
@@ -46,6 +51,12 @@ struct Spec {
     pod_cidr: Option<String>,
     #[serde(rename = "podCIDRs")]
     pod_cidrs: Option<Vec<String>>,
+    taints: Option<Vec<Taint>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Taint {
+    key: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -70,14 +81,18 @@ impl Kind for Node {
         let mut annotations = metadata.annotations;
         annotations.retain(|key, _| key.starts_with(ANNOTATION_PREFIX));
         let mut labels = metadata.labels;
+        let spec = api.spec.unwrap_or_default();
+        let leaving = metadata.deletion_timestamp.is_some()
+            || spec.taints.iter().flatten().any(|taint| taint.key.as_deref() == Some(TO_BE_DELETED));
         Ok(Self {
             name: metadata.name,
             uid: metadata.uid,
             created: metadata.creation_timestamp.map(|time| time.0.as_second()),
-            pod_cidrs: pod_cidrs(api.spec.unwrap_or_default())?,
+            pod_cidrs: pod_cidrs(spec)?,
             internal_ips: internal_ips(api.status.unwrap_or_default())?,
             zone: labels.remove(ZONE).filter(|zone| !zone.is_empty()),
             annotations,
+            leaving,
         })
     }
 
@@ -164,6 +179,23 @@ mod tests {
         assert_eq!((node.pod_cidrs.len(), node.pod_cidrs.capacity()), (2, 2));
         assert_eq!((node.internal_ips.len(), node.internal_ips.capacity()), (2, 2));
         assert_eq!(node.annotations.into_keys().collect::<Vec<_>>(), ["midonet.org/tunnel-endpoint-ip"]);
+    }
+
+    #[test]
+    fn one_that_is_being_deleted_is_leaving() {
+        let taint =
+            |key: &str| json!({"spec": {"taints": [{"key": "a", "effect": "NoExecute"}, {"key": key}]}});
+        for (more, leaving) in [
+            (json!({}), false),
+            (json!({"spec": {"taints": null}}), false),
+            (taint("DeletionCandidateOfClusterAutoscaler"), false),
+            (taint("ToBeDeletedByClusterAutoscaler"), true),
+            (json!({"metadata": {"name": "a", "deletionTimestamp": "2026-01-02T03:04:05Z"}}), true),
+        ] {
+            let mut node = json!({"metadata": {"name": "a"}});
+            node.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            assert_eq!(read(&node).unwrap().object.unwrap().leaving, leaving, "{node}");
+        }
     }
 
     #[test]

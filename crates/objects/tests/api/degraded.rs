@@ -1,12 +1,12 @@
 //! What is wrong with a node, as a condition of its Node and as Events.
 
-use objects::{Complaint, Reporter};
+use objects::{Complaint, Key, Reporter};
 use serde_json::Value;
 
 use super::*;
 
 fn complaint(reason: &str, message: &str) -> Complaint {
-    Complaint { reason: reason.into(), message: message.into() }
+    Complaint { reason: reason.into(), message: message.into(), service: None }
 }
 
 /// The Node a with this condition.
@@ -90,6 +90,34 @@ async fn becomes_a_condition_and_an_event_and_is_taken_back() {
         server.requests(Kind::Event)[0].target.trim_end_matches('?'),
         "/apis/events.k8s.io/v1/namespaces/default/events"
     );
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_service_is_an_event_about_the_service() {
+    let server = Server::start([
+        (Kind::List, list("5", &[a("1")])),
+        (Kind::Patch, done()),
+        (Kind::Event, Reply::Answer(201, "{}".into())),
+    ])
+    .await;
+    let mut reporter = reporter(&server).await;
+    let wrong = Complaint {
+        service: Some(Key::namespaced("shop", "web")),
+        ..complaint("FailedToStartServiceHealthcheck", "Service shop/web: port 30100 is taken")
+    };
+    report(&mut reporter, std::slice::from_ref(&wrong)).await.unwrap();
+    let event = &bodies(&server, Kind::Event)[0];
+    assert_eq!(
+        event["regarding"],
+        json!({"apiVersion": "v1", "kind": "Service", "namespace": "shop", "name": "web"})
+    );
+    assert_eq!((&event["reason"], &event["metadata"]["namespace"]), (&json!(wrong.reason), &json!("shop")));
+    assert_eq!(
+        server.requests(Kind::Event)[0].target.trim_end_matches('?'),
+        "/apis/events.k8s.io/v1/namespaces/shop/events"
+    );
+    let condition = &bodies(&server, Kind::Patch)[0]["status"]["conditions"][0];
+    assert_eq!(condition["reason"], json!(wrong.reason));
 }
 
 #[tokio::test]
