@@ -5,6 +5,7 @@ mod batch;
 mod encode;
 mod expression;
 mod legacy;
+mod others;
 pub(crate) mod read;
 pub(crate) mod ruleset;
 pub(crate) mod step;
@@ -16,6 +17,10 @@ use crate::error::Result;
 use batch::Batch;
 use expression::Expression;
 
+pub use others::{
+    Chain, LegacyChain, Removal, TableName, chains, delete_table, legacy_chains, plan_removal, tables,
+};
+pub use read::generation;
 pub use table::Table;
 
 /// The table's name, in the family inet (`nft list table inet midonet-kube`).

@@ -54,9 +54,18 @@ impl Batch {
         self.message(NEW_RULE, NLM_F_CREATE | NLM_F_APPEND, &attributes);
     }
 
+    /// A request without flags, about a table of another family.
+    pub(super) fn add_of(&mut self, family: u8, kind: u16, attributes: &[u8]) {
+        self.message_of(family, kind, 0, attributes);
+    }
+
     fn message(&mut self, kind: u16, flags: u16, attributes: &[u8]) {
+        self.message_of(FAMILY, kind, flags, attributes);
+    }
+
+    fn message_of(&mut self, family: u8, kind: u16, flags: u16, attributes: &[u8]) {
         self.messages += 1;
-        let message = encode(kind, flags | NLM_F_ACK, self.messages, FAMILY, 0, attributes);
+        let message = encode(kind, flags | NLM_F_ACK, self.messages, family, 0, attributes);
         self.bytes.extend(message);
     }
 

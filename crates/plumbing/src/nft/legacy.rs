@@ -38,6 +38,9 @@ const NOT_SOURCE: u8 = 0x08;
 const NOT_DESTINATION: u8 = 0x10;
 const NOT_PROTOCOL: u8 = 0x40;
 
+/// The table whose rules are read.
+const FILTER: &str = "filter";
+
 /// What differs between the families.
 struct Layout {
     /// What the table's family is called here.
@@ -95,21 +98,37 @@ pub(super) fn is_there() -> bool {
     LAYOUTS.iter().any(Layout::is_there)
 }
 
+/// The chains that users made in those of these tables that are there: the family, the table, and the chain's name.
+pub(super) fn chains(tables: &[&'static str]) -> Result<Vec<(&'static str, &'static str, String)>> {
+    let mut chains = Vec::new();
+    for (layout, table) in LAYOUTS.iter().flat_map(|layout| tables.iter().map(move |table| (layout, *table)))
+    {
+        if layout.has(table) {
+            let what = || format!("read the table {table} of {}", layout.family);
+            let (_, entries) = block(layout, table).map_err(|error| Error::new(what(), error))?;
+            let names = layout.starts(&entries, &BTreeMap::new()).into_values();
+            // The last entry of a table has no name of a chain.
+            chains.extend(names.filter(|name| name != "ERROR").map(|name| (layout.family, table, name)));
+        }
+    }
+    Ok(chains)
+}
+
 /// Adds the rules of these tables.
 pub(super) fn read(ruleset: &mut Ruleset, hooks: &[u32]) -> Result<()> {
     for layout in LAYOUTS.iter().filter(|layout| layout.is_there()) {
         let what = || format!("read the table filter of {}", layout.family);
-        let (info, entries) = block(layout).map_err(|error| Error::new(what(), error))?;
+        let (info, entries) = block(layout, FILTER).map_err(|error| Error::new(what(), error))?;
         layout.add(ruleset, hooks, &info, &entries);
     }
     Ok(())
 }
 
-fn block(layout: &Layout) -> io::Result<(Vec<u8>, Vec<u8>)> {
+fn block(layout: &Layout, table: &str) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let socket = socket(layout.domain, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)
         .or_else(|_| socket(layout.domain, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None))?;
     let mut info = vec![0; INFO];
-    ask(&socket, layout.level, GET_INFO, &mut info)?;
+    ask(&socket, layout.level, GET_INFO, table, &mut info)?;
     let size = word(&info, INFO - 4).unwrap_or_default();
     if size as usize > MOST {
         return Err(io::Error::other(format!("it has {size} bytes")));
@@ -118,14 +137,19 @@ fn block(layout: &Layout) -> io::Result<(Vec<u8>, Vec<u8>)> {
     if let Some(to) = entries.get_mut(TABLE_NAME..TABLE_NAME + 4) {
         to.copy_from_slice(&size.to_ne_bytes());
     }
-    ask(&socket, layout.level, GET_ENTRIES, &mut entries)?;
+    ask(&socket, layout.level, GET_ENTRIES, table, &mut entries)?;
     Ok((info, entries.split_off(HEAD)))
 }
 
-fn ask(socket: &OwnedFd, level: libc::c_int, option: libc::c_int, buffer: &mut [u8]) -> io::Result<()> {
-    const NAME: &[u8] = b"filter";
-    if let Some(name) = buffer.get_mut(..NAME.len()) {
-        name.copy_from_slice(NAME);
+fn ask(
+    socket: &OwnedFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    table: &str,
+    buffer: &mut [u8],
+) -> io::Result<()> {
+    if let Some(name) = buffer.get_mut(..table.len()) {
+        name.copy_from_slice(table.as_bytes());
     }
     let mut length = libc::socklen_t::try_from(buffer.len()).unwrap_or_default();
     // SAFETY: the buffer is as long as the kernel is told, and lives until the call is over.
@@ -140,11 +164,15 @@ const HOOKS: [(u32, &str); 3] = [(1, "INPUT"), (2, "FORWARD"), (3, "OUTPUT")];
 
 impl Layout {
     fn is_there(&self) -> bool {
-        fs::read_to_string(self.names).is_ok_and(|names| names.lines().any(|name| name == "filter"))
+        self.has(FILTER)
+    }
+
+    fn has(&self, table: &str) -> bool {
+        fs::read_to_string(self.names).is_ok_and(|names| names.lines().any(|name| name == table))
     }
 
     fn add(&self, ruleset: &mut Ruleset, hooks: &[u32], info: &[u8], entries: &[u8]) {
-        let table: Table = (self.family, "filter".to_owned());
+        let table: Table = (self.family, FILTER.to_owned());
         // struct ipt_getinfo: name, valid_hooks, hook_entry[5], underflow[5].
         let begins: BTreeMap<usize, (u32, &str)> = HOOKS
             .into_iter()

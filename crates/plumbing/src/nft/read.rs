@@ -33,7 +33,10 @@ const INTERVAL_END: u32 = 1;
 const CATCHALL: u32 = 2;
 
 /// The generation of the ruleset: it grows with each change. `None`: the kernel has no nf_tables.
-pub(crate) fn generation() -> Result<Option<u32>> {
+///
+/// # Errors
+/// The kernel does not answer.
+pub fn generation() -> Result<Option<u32>> {
     match ask(&encode(GET_GENERATION, 0, 1, 0, 0, &[])) {
         Ok(answer) => Ok(answer.first().and_then(|attributes| Fields(attributes).word(1))),
         Err(error) if is_without(&error) => Ok(None),
@@ -152,11 +155,11 @@ impl Set {
     }
 }
 
-fn number(family: &str) -> u8 {
+pub(super) fn number(family: &str) -> u8 {
     FAMILIES.iter().find(|(_, name)| *name == family).map_or(0, |(number, _)| *number)
 }
 
-fn dump(what: &str, kind: u16, family: u8, attributes: &[u8]) -> Result<Vec<Vec<u8>>> {
+pub(super) fn dump(what: &str, kind: u16, family: u8, attributes: &[u8]) -> Result<Vec<Vec<u8>>> {
     let request = encode(kind, NLM_F_DUMP, 1, family, 0, attributes);
     for _ in 0..TRIES {
         match ask(&request) {
