@@ -460,6 +460,7 @@ NOINLINE bool commit(struct __sk_buff *skb, const struct config *cfg, struct con
 {
 	struct connection entry = {};
 	struct tuple key;
+	__u32 host;
 	bool upper;
 
 	if (!cfg || !ctx)
@@ -481,7 +482,8 @@ NOINLINE bool commit(struct __sk_buff *skb, const struct config *cfg, struct con
 	if (!read_original(skb, ctx, &entry))
 		return false;
 	entry.service = ctx->service;
-	entry.state = CONNECTION_REPLY | (ctx->source_from == SOURCE_CLIENT && ctx->host_backend ? CONNECTION_HOST : 0);
+	host = ctx->host_backend ? CONNECTION_HOST : 0;
+	entry.state = CONNECTION_REPLY | host;
 	if (!reserve_reply(ctx, cfg, &entry)) {
 		ctx->reason = REASON_no_port;
 		return false;
@@ -492,7 +494,7 @@ NOINLINE bool commit(struct __sk_buff *skb, const struct config *cfg, struct con
 	entry.destination = ctx->daddr;
 	entry.source_port = ctx->l4.udp.source;
 	entry.destination_port = ctx->l4.udp.dest;
-	entry.state = CONNECTION_FORWARD | (upper ? CONNECTION_CLIENT_UPPER : 0);
+	entry.state = CONNECTION_FORWARD | host | (upper ? CONNECTION_CLIENT_UPPER : 0);
 	bpf_map_update_elem(&new_connections, &key, &entry, BPF_ANY);
 	return true;
 }

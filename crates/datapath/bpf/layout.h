@@ -159,7 +159,7 @@ struct tuple {
 #define CONNECTION_FIN_SERVER 32
 #define CONNECTION_RESET 64
 #define CONNECTION_TUNNEL 128 /* PLAIN: the client is outside; what answers it goes through the tunnel to `source` */
-#define CONNECTION_HOST 256 /* REPLY: the backend is a process of this node, whose answers leave by the uplink */
+#define CONNECTION_HOST 256 /* the backend is a process of this node, whose answers leave by the uplink */
 #define CONNECTION_FAILED 512 /* the backend refused a datagram: the next one gets another backend */
 
 /*

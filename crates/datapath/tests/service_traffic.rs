@@ -38,10 +38,16 @@ fn ip(text: &str) -> IpAddr {
 struct Server;
 
 impl Server {
+    /// At every address of a Pod.
     fn start(netns: &Namespace, name: &'static str, port: u16) {
+        Self::at(netns, name, ip("::"), port);
+    }
+
+    /// At one address: a socket for all of a node's would answer a datagram with another one (udp(7)).
+    fn at(netns: &Namespace, name: &'static str, address: IpAddr, port: u16) {
         netns.run(|| {
-            let tcp = TcpListener::bind(("::", port)).unwrap();
-            let udp = UdpSocket::bind(("::", port)).unwrap();
+            let tcp = TcpListener::bind((address, port)).unwrap();
+            let udp = UdpSocket::bind((address, port)).unwrap();
             std::thread::spawn(move || {
                 for stream in tcp.incoming() {
                     let Ok(mut stream) = stream else { return };
@@ -213,8 +219,11 @@ fn services_lead_to_another_node_and_from_outside() {
         let fates = || (nodes[0].fates(), nodes[1].fates());
         Server::start(&nodes[1].pods[0], "far", PORT);
         Server::start(&nodes[0].pods[0], "near", PORT);
-        Server::start(&nodes[0].netns, "host1", 9000);
-        Server::start(&nodes[1].netns, "host2", 9000);
+        for (node, name, addresses) in
+            [(0, "host1", ["192.0.2.1", "2001:db8::1"]), (1, "host2", ["192.0.2.2", "2001:db8::2"])]
+        {
+            addresses.map(|address| Server::at(&nodes[node].netns, name, ip(address), 9000));
+        }
         let far = nodes[1].addresses(3).map(|address| [(address, PORT)]);
         let near = nodes[0].addresses(3).map(|address| [(address, PORT)]);
         let host1 = ["192.0.2.1", "2001:db8::1"].map(|address| [(ip(address), 9000)]);
