@@ -24,6 +24,7 @@ use crate::programs::{
     FROM_ENDPOINT, FROM_OVERLAY, FROM_UPLINK, Program, TO_UPLINK, classifier, program_mut,
 };
 use crate::routes::Routes;
+use crate::services::Services;
 use crate::table::Table;
 
 /// The network's programs and maps in the kernel.
@@ -42,6 +43,7 @@ pub struct Datapath {
     pub(crate) ports: Ports,
     pub(crate) routes: Routes,
     pub(crate) nodes: Nodes,
+    pub(crate) services: Services,
     pub(crate) addresses: Addresses,
     pub(crate) counters: Counters,
 }
@@ -301,6 +303,11 @@ impl Datapath {
     /// If the map cannot be written.
     pub fn remove_own_address(&mut self, address: IpAddr) -> Result<()> {
         self.addresses.remove(&address)
+    }
+
+    /// The table of Services.
+    pub fn services(&mut self) -> &mut Services {
+        &mut self.services
     }
 
     /// What became of the packets so far, in the order of `bpf/reasons.def`, of all CPUs together.

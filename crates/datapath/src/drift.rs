@@ -10,6 +10,7 @@ use aya::programs::SchedClassifier;
 use aya::programs::tc::TcAttachType;
 use ipnet::IpNet;
 
+use crate::addresses::OwnAddress;
 use crate::api::{CONFIG, Datapath};
 use crate::attachment::{self, UPLINK_PROGRAMS};
 use crate::error::{Error, Result, chain};
@@ -78,6 +79,15 @@ impl Datapath {
     /// If the map cannot be read.
     pub fn has_node(&self, address: IpAddr, end: Option<IpAddr>) -> Result<bool> {
         self.nodes.has(&address, &end)
+    }
+
+    /// Whether an address is known as this node's own, for that.
+    ///
+    /// # Errors
+    ///
+    /// If the map cannot be read, or holds what this program does not write.
+    pub fn has_address(&self, address: IpAddr, own: OwnAddress) -> Result<bool> {
+        self.addresses.has(&address, &own)
     }
 
     /// The pins that are not there, and should be.

@@ -134,6 +134,22 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// There is no space for another entry until what was in use a moment ago is free.
+    #[error("no space for {what} until what was in use a moment ago is free: try again in {after:?}")]
+    Busy {
+        /// What was to be added.
+        what: String,
+        /// When there is space.
+        after: std::time::Duration,
+    },
+    /// A port of a Service that cannot be served as it is.
+    #[error("cannot serve {key}: {reason}")]
+    Service {
+        /// Which, with its protocol and family.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A size with which there is nothing to do, or too much.
     #[error("cannot make maps for {value} {what}: it must be between 1 and {most}")]
     Sizes {

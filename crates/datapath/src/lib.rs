@@ -76,6 +76,7 @@ mod programs;
 mod recovery;
 mod removal;
 mod routes;
+mod services;
 mod sys;
 mod table;
 
@@ -89,6 +90,10 @@ pub use model::{Counter, Fate, NodeConfig, Options, Port, Role, Route};
 pub use open::{MOST_BACKENDS, MOST_CONNECTIONS, MOST_ENTRIES, MOST_SERVICES};
 pub use programs::{FROM_UPLINK, Program, TO_UPLINK};
 pub use removal::remove_pins;
+pub use services::{
+    Backend, Family, Frontend, FrontendKind, GRACE, Policy, Protocol, ServiceCounters, ServicePort,
+    ServicePortKey, Services,
+};
 
 /// The tests' support is that of the tests outside of the crate.
 #[cfg(test)]

@@ -17,7 +17,8 @@ use crate::pins::{Pins, replace_pin};
 use crate::ports::Ports;
 use crate::programs::{OBJECT, PROGRAMS, load};
 use crate::recovery;
-use crate::sys;
+use crate::services::{self, Services};
+use crate::sys::{self, RawMap};
 use crate::table::Table;
 
 impl Datapath {
@@ -58,7 +59,7 @@ impl Datapath {
         let migrations = plans.iter().filter_map(|plan| Migration::new(plan).transpose());
         let mut migrations = migrations.collect::<Result<Vec<_>>>()?;
         migrations.iter_mut().try_for_each(Migration::fill)?;
-        let mut take = |name| take(&mut ebpf, &specs, name);
+        let mut take = |name: &'static str| take(&mut ebpf, &specs, name);
         macro_rules! table {
             ($name:literal) => {{
                 let (map, spec) = take($name)?;
@@ -69,10 +70,32 @@ impl Datapath {
         let (nodes, addresses) = (table!("nodes"), table!("addresses"));
         let ports =
             Ports { ports: table!("ports"), endpoints: table!("endpoints"), limits: table!("limits") };
+        let mut raw = |name| RawMap::new(take(name)?.0).map_err(|error| Error::map("open", name, &error));
+        let services = Services::open(services::Maps {
+            services: raw("services")?,
+            backends: raw("backends")?,
+            choices: raw("choices")?,
+            source_ranges: raw("source_ranges")?,
+            served_ports: raw("served_ports")?,
+            counters: raw("service_counts")?,
+        })?;
         let counters = Counters::open(take("counters")?.0)?;
         tracing::debug!(directory = %pins.base().display(), migrations = migrations.len(), "datapath is open");
         let uplinks = BTreeSet::new();
-        Ok(Self { ebpf, pins, specs, migrations, uplinks, config, ports, routes, nodes, addresses, counters })
+        Ok(Self {
+            ebpf,
+            pins,
+            specs,
+            migrations,
+            uplinks,
+            config,
+            ports,
+            routes,
+            nodes,
+            services,
+            addresses,
+            counters,
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! The commands of bpf(2) that aya does not have: entries of maps as bytes, whatever their types are, and links by id.
 
+mod batch;
+
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd, FromRawFd as _, OwnedFd};
@@ -7,11 +9,12 @@ use std::path::Path;
 
 use aya::maps::{MapData, MapError, MapType};
 
+pub(crate) use batch::Cursor;
+
 /// Commands of bpf(2) (linux/bpf.h).
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
 const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
-const BPF_MAP_GET_NEXT_KEY: libc::c_int = 4;
 const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_LINK_GET_FD_BY_ID: libc::c_int = 30;
@@ -30,7 +33,6 @@ struct Element {
     map: u32,
     pad: u32,
     key: u64,
-    /// Or the next key.
     value: u64,
     flags: u64,
 }
@@ -117,25 +119,6 @@ impl RawMap {
         self.check(key, None)?;
         let none = std::ptr::null_mut();
         if_there(self.element(BPF_MAP_DELETE_ELEM, key.as_ptr(), none, 0)).map(|_| ())
-    }
-
-    /// Every entry. Of a map that programs write to meanwhile, an entry may be missing that was not there all the time.
-    pub(crate) fn entries(&self) -> io::Result<Vec<Bytes>> {
-        let mut entries = Vec::new();
-        let mut last: Option<Vec<u8>> = None;
-        // The kernel starts again from the beginning if the last key was evicted meanwhile.
-        for _ in 0..=self.max_entries.saturating_mul(2) {
-            let mut key = vec![0; self.key];
-            let from = last.as_ref().map_or(std::ptr::null(), |last| last.as_ptr());
-            if !if_there(self.element(BPF_MAP_GET_NEXT_KEY, from, key.as_mut_ptr(), 0))? {
-                break;
-            }
-            if let Some(value) = self.get(&key)? {
-                entries.push((key.clone(), value));
-            }
-            last = Some(key);
-        }
-        Ok(entries)
     }
 
     /// The kernel reads and writes as many bytes as the map's keys and values have.

@@ -22,7 +22,7 @@ pub(crate) struct ServiceKey {
 }
 
 /// `struct list`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
 #[repr(C)]
 pub(crate) struct List {
     pub(crate) first: u32,

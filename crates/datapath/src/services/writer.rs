@@ -1,0 +1,578 @@
+//! The table of Services: rows in the agent's words, written into the maps so that no Service ever points nowhere or to
+//! the wrong place.
+//!
+//! A changed list goes into fresh slots, then the frontends' entries are switched to it, and the old slots are free for
+//! others only [`GRACE`] later, when no program can still read of them. What an agent before this one left in the maps
+//! counts until a row takes it over or [`prune`](Services::prune) removes it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::layout::services::{Backend as RawBackend, Choices, List, Service, ServiceCounter, ServiceKey};
+
+use super::entries::{self, Parts};
+use super::hash::raw;
+use super::lists::{Full, Lists, write_slots, write_table};
+use super::maglev;
+use super::numbers::Numbers;
+use super::served::ServedPorts;
+use super::source_ranges::SourceRanges;
+use super::take_over::Found;
+use super::types::{Backend, FrontendKind, Policy, ServicePort, ServicePortKey};
+use super::writes::{Maps, Writes, failed};
+
+/// How long what was pointed to is not used for anything else. A program runs for microseconds.
+pub const GRACE: Duration = Duration::from_secs(1);
+
+/// The table of Services.
+pub struct Services {
+    maps: Maps,
+    rows: BTreeMap<ServicePortKey, Row>,
+    by_number: HashMap<u32, ServicePortKey>,
+    entries: HashMap<ServiceKey, Entry>,
+    lists: Lists,
+    numbers: Numbers,
+    ranges: SourceRanges,
+    served: ServedPorts,
+    /// What an agent before this one left; empty once it is pruned.
+    found: Found,
+    /// What is not written yet: nothing, but for what the kernel refused.
+    writes: Writes,
+    /// What nobody uses any more once that is written.
+    released: Vec<Unused>,
+    /// What is free again some time after that moment.
+    unused: VecDeque<(Instant, Unused)>,
+}
+
+/// A row as it is in the maps.
+#[derive(Debug)]
+struct Row {
+    port: ServicePort,
+    parts: Parts,
+}
+
+/// An entry of the map `services`.
+#[derive(Debug, Default)]
+struct Entry {
+    value: Service,
+    /// The numbers of the rows that want it; the last one has it. Nobody: it was found.
+    claimants: Vec<u32>,
+}
+
+/// What nobody uses any more.
+#[derive(Debug, Clone, Copy)]
+enum Unused {
+    List(List),
+    Number(u32),
+    Ranges(u32),
+}
+
+/// What became of connections to a port of a Service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServiceCounters {
+    /// Connections that got a backend.
+    pub connections: u64,
+    /// Connections that got none: there is none, or this client may not get it.
+    pub refused: u64,
+}
+
+impl Services {
+    /// Goes on with what is in the maps.
+    pub(crate) fn open(maps: Maps) -> Result<Self> {
+        let mut found = Found::read(&maps)?;
+        let mut lists = Lists::new(maps.backends.max_entries(), maps.choices.max_entries());
+        let mut numbers = Numbers::new(maps.counters.max_entries().saturating_sub(1));
+        let mut ranges = SourceRanges::new(found.ranges.drain(..), maps.source_ranges.max_entries());
+        let mut entries = HashMap::new();
+        for (key, value) in std::mem::take(&mut found.services) {
+            for list in [value.inside, value.outside] {
+                if list.count > 0 && lists.take_over(list) {
+                    found.note(list);
+                }
+            }
+            numbers.hold(value.number);
+            if value.ranges > 0 {
+                ranges.hold(value.ranges);
+            }
+            entries.insert(key, Entry { value, claimants: Vec::new() });
+        }
+        let mut writes = Writes::default();
+        found.clean(&lists, &mut writes);
+        let served = ServedPorts::new(std::mem::take(&mut found.served));
+        Ok(Self {
+            maps,
+            rows: BTreeMap::new(),
+            by_number: HashMap::new(),
+            entries,
+            lists,
+            numbers,
+            ranges,
+            served,
+            found,
+            writes,
+            released: Vec::new(),
+            unused: VecDeque::new(),
+        })
+    }
+
+    /// Adds or replaces a row.
+    ///
+    /// # Errors
+    ///
+    /// As of [`set_all`](Self::set_all).
+    pub fn set(&mut self, key: &ServicePortKey, port: &ServicePort) -> Result<()> {
+        self.set_all([(key, port)]).pop().map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// Adds or replaces rows, by as few calls of the kernel as can be. Returns those that failed: the former row of such a
+    /// key stays in force.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Service`]: the row cannot be right. [`Error::Full`]: a table has no space for it. [`Error::Busy`]: it will
+    /// have some after [`GRACE`]. [`Error::Map`]: the kernel refused; then the row is written again by the next call.
+    pub fn set_all<'a>(
+        &mut self,
+        rows: impl IntoIterator<Item = (&'a ServicePortKey, &'a ServicePort)>,
+    ) -> Vec<(ServicePortKey, Error)> {
+        let mut failures = Vec::new();
+        if let Err(error) = self.collect() {
+            // What is not freed now is freed later.
+            tracing::warn!(%error, "cannot clear what Services do not use any more");
+        }
+        let mut planned = Vec::new();
+        for (key, port) in rows {
+            match self.plan(key, port) {
+                Ok(()) => planned.push(key),
+                Err(error) => failures.push((key.clone(), error)),
+            }
+        }
+        if let Err(error) = self.flush() {
+            let failed =
+                |key: &ServicePortKey| Error::Service { key: key.to_string(), reason: error.to_string() };
+            failures.extend(planned.into_iter().map(|key| (key.clone(), failed(key))));
+        }
+        failures
+    }
+
+    /// Removes a row; one that is not there is gone already. Connections that it has go on.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refused.
+    pub fn remove(&mut self, key: &ServicePortKey) -> Result<()> {
+        if let Some(row) = self.rows.remove(key) {
+            self.by_number.remove(&row.parts.number);
+            for one in entries::keys(key, &row.port) {
+                self.disclaim(one, row.parts.number);
+            }
+            entries::bits(key, &row.port).into_iter().for_each(|bit| self.served.release(bit));
+            self.release(row.parts);
+        }
+        self.flush()
+    }
+
+    /// Removes what an agent before this one left and no row wants. To be called when all Services and all their
+    /// endpoints are known.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refused.
+    pub fn prune(&mut self) -> Result<()> {
+        let nobodys = |(key, entry): (&ServiceKey, &Entry)| entry.claimants.is_empty().then_some(*key);
+        for key in self.entries.iter().filter_map(nobodys).collect::<Vec<_>>() {
+            if let Some(entry) = self.entries.remove(&key) {
+                self.release_found(&entry.value);
+                self.writes.removed.push(key);
+            }
+        }
+        self.ranges.prune(&mut self.writes);
+        self.served.prune();
+        self.found = Found::default();
+        self.flush()
+    }
+
+    /// Frees what was not used for [`GRACE`]. Called by every change, too.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refused.
+    pub fn collect(&mut self) -> Result<()> {
+        self.collect_at(Instant::now())
+    }
+
+    /// The keys of all rows.
+    pub fn keys(&self) -> impl Iterator<Item = &ServicePortKey> {
+        self.rows.keys()
+    }
+
+    /// Whose number that is, which connections have.
+    pub fn by_number(&self, number: u32) -> Option<&ServicePortKey> {
+        self.by_number.get(&number)
+    }
+
+    /// The number of a row.
+    pub fn number(&self, key: &ServicePortKey) -> Option<u32> {
+        self.rows.get(key).map(|row| row.parts.number)
+    }
+
+    /// What became of connections to a row.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn counters(&self, key: &ServicePortKey) -> Result<Option<ServiceCounters>> {
+        let Some(row) = self.rows.get(key) else { return Ok(None) };
+        let value = self.maps.counters.get(&row.parts.number.to_ne_bytes());
+        let value = value.map_err(failed("read", "service_counts"))?.unwrap_or_default();
+        let count: ServiceCounter = bytemuck::try_pod_read_unaligned(&value).unwrap_or_default();
+        Ok(Some(ServiceCounters { connections: count.connections, refused: count.refused }))
+    }
+
+    /// Whether the maps have a row as it was written.
+    ///
+    /// # Errors
+    ///
+    /// A map cannot be read.
+    pub fn is_whole(&self, key: &ServicePortKey) -> Result<bool> {
+        let Some(row) = self.rows.get(key) else { return Ok(true) };
+        let has = |map: &crate::sys::RawMap, name, key: &[u8], value: &[u8]| {
+            let found = map.get(key).map_err(failed("read", name))?;
+            Ok::<bool, Error>(found.as_deref() == Some(value))
+        };
+        let bytes = bytemuck::bytes_of::<u32>;
+        for (one, value) in entries::entries(key, &row.port, &row.parts) {
+            if self.has(&one, row.parts.number)
+                && !has(
+                    &self.maps.services,
+                    "services",
+                    bytemuck::bytes_of(&one),
+                    bytemuck::bytes_of(&value),
+                )?
+            {
+                return Ok(false);
+            }
+        }
+        for (list, backends) in [(row.parts.cluster, &row.port.cluster), (row.parts.local, &row.port.local)] {
+            for (slot, backend) in (list.first..list.first + list.count).zip(to_raw(backends)) {
+                if !has(&self.maps.backends, "backends", bytes(&slot), bytemuck::bytes_of(&backend))? {
+                    return Ok(false);
+                }
+            }
+        }
+        for list in [row.parts.cluster, row.parts.local] {
+            let mut table = Vec::new();
+            for block in list.table..list.table + maglev::blocks(list.size) {
+                let choices = self.maps.choices.get(bytes(&block)).map_err(failed("read", "choices"))?;
+                let choices: Choices =
+                    bytemuck::try_pod_read_unaligned(&choices.unwrap_or_default()).unwrap_or_default();
+                table.extend(choices.slots);
+            }
+            table.truncate(list.size as usize);
+            if !self.lists.has_checksum(list, &table) {
+                return Ok(false);
+            }
+        }
+        for range in self.ranges.keys(row.parts.ranges) {
+            if !has(&self.maps.source_ranges, "source_ranges", bytemuck::bytes_of(range), bytes(&1))? {
+                return Ok(false);
+            }
+        }
+        for word in entries::bits(key, &row.port).iter().map(|bit| bit.word()) {
+            let wanted = self.served.word(word);
+            if !has(&self.maps.served_ports, "served_ports", bytes(&word), bytemuck::bytes_of(&wanted))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes a row again, all of it, where it is.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refused.
+    pub fn restore(&mut self, key: &ServicePortKey) -> Result<()> {
+        self.rewrite(key);
+        self.flush()
+    }
+
+    fn collect_at(&mut self, now: Instant) -> Result<()> {
+        let is_due = |since: Instant| now.saturating_duration_since(since) >= GRACE;
+        let mut writes = Writes::default();
+        while let Some((_, unused)) = self.unused.pop_front_if(|(since, _)| is_due(*since)) {
+            self.free(unused, &mut writes);
+        }
+        self.writes.append(writes);
+        self.writes.flush(&self.maps)
+    }
+
+    /// Plans what makes the row that of the key.
+    fn plan(&mut self, key: &ServicePortKey, port: &ServicePort) -> Result<()> {
+        if self.rows.get(key).is_some_and(|row| row.port == *port) {
+            return Ok(());
+        }
+        if let Some(reason) = entries::wrong(key, port) {
+            return Err(Error::Service { key: key.to_string(), reason });
+        }
+        let keys = entries::keys(key, port);
+        let new = keys.iter().filter(|one| !self.entries.contains_key(*one)).count();
+        let limit = self.maps.services.max_entries();
+        if self.entries.len() + new > limit as usize {
+            return Err(full(key, Full("services", limit)));
+        }
+        let mut own = Writes::default();
+        let waiting = self.unused.front().map(|(since, _)| GRACE.saturating_sub(since.elapsed()));
+        let made = match self.parts(key, port, &keys, false, &mut own) {
+            Err(Full("choices", _)) if waiting.is_none() => {
+                own = Writes::default();
+                self.parts(key, port, &keys, true, &mut own)
+            }
+            made => made,
+        };
+        let parts = made.map_err(|full_map| match waiting {
+            Some(after) => Error::Busy { what: format!("{key} in table {}", full_map.0), after },
+            None => full(key, full_map),
+        })?;
+        self.writes.append(own);
+        let old = self.rows.insert(key.clone(), Row { port: port.clone(), parts });
+        self.by_number.insert(parts.number, key.clone());
+        for (one, value) in entries::entries(key, port, &parts) {
+            self.claim(one, value, parts.number);
+        }
+        entries::bits(key, port).into_iter().for_each(|bit| self.served.hold(bit));
+        if let Some(old) = old {
+            for one in entries::keys(key, &old.port).difference(&keys) {
+                self.disclaim(*one, old.parts.number);
+            }
+            entries::bits(key, &old.port).into_iter().for_each(|bit| self.served.release(bit));
+            self.release(old.parts);
+        }
+        Ok(())
+    }
+
+    /// Makes or finds the parts of a row, each with one more use. Nothing is used if one cannot be had.
+    fn parts(
+        &mut self,
+        key: &ServicePortKey,
+        port: &ServicePort,
+        keys: &BTreeSet<ServiceKey>,
+        shorter: bool,
+        writes: &mut Writes,
+    ) -> Result<Parts, Full> {
+        // What may be the same: of the row before, and of entries that an agent before this one left.
+        let old = self.rows.get(key).map(|row| (row.parts, row.port.clone()));
+        let of_nobody = |one: &ServiceKey| self.entries.get(one).filter(|entry| entry.claimants.is_empty());
+        let found: Vec<Service> = keys.iter().filter_map(of_nobody).map(|entry| entry.value).collect();
+        let old_number = old.as_ref().map(|(parts, _)| parts.number).filter(|number| *number > 0);
+        let adopted = || {
+            found
+                .iter()
+                .map(|one| one.number)
+                .find(|number| !self.by_number.contains_key(number) && *number > 0)
+        };
+        let number = match old_number.or_else(adopted).filter(|number| self.numbers.hold(*number)) {
+            Some(number) => number,
+            None => {
+                let number = self.numbers.take();
+                let number = number.ok_or(Full("service_counts", self.numbers.limit()))?;
+                writes.counters.push(number, ServiceCounter::default());
+                number
+            }
+        };
+        let mut parts = Parts { number, ..Parts::default() };
+        let mut lists: Vec<(List, Vec<RawBackend>)> = Vec::new();
+        if let Some((parts, port)) = &old {
+            lists.push((parts.cluster, to_raw(&port.cluster).collect()));
+            lists.push((parts.local, to_raw(&port.local).collect()));
+        }
+        let left = found.iter().flat_map(|one| [one.inside, one.outside]);
+        for list in left {
+            if let Some(backends) = self.found.list(&list) {
+                lists.push((list, backends.to_vec()));
+            }
+        }
+        let made = self.lists_of(port, lists, shorter, writes).and_then(|[cluster, local]| {
+            (parts.cluster, parts.local) = (cluster, local);
+            let limits = port.frontends.iter().any(|one| one.kind == FrontendKind::LoadBalancer);
+            let Some(wanted) = port.source_ranges.as_ref().filter(|_| limits) else { return Ok(0) };
+            let before = old.iter().map(|(parts, _)| parts.ranges).chain(found.iter().map(|one| one.ranges));
+            if let Some(number) = before.into_iter().find(|number| self.ranges.is(*number, wanted)) {
+                self.ranges.hold(number);
+                return Ok(number);
+            }
+            self.ranges.add(wanted, writes)
+        });
+        match made {
+            Ok(ranges) => Ok(Parts { ranges, ..parts }),
+            Err(full) => {
+                // Nothing ever pointed to it, and it is not written.
+                for one in self.unused_of(parts) {
+                    self.free(one, &mut Writes::default());
+                }
+                Err(full)
+            }
+        }
+    }
+
+    /// The two lists of a row, each with one more use: those that are there already, or new ones.
+    fn lists_of(
+        &mut self,
+        port: &ServicePort,
+        mut known: Vec<(List, Vec<RawBackend>)>,
+        shorter: bool,
+        writes: &mut Writes,
+    ) -> Result<[List; 2], Full> {
+        let mut made = [List::default(); 2];
+        for (index, policy) in [Policy::Cluster, Policy::Local].into_iter().enumerate() {
+            let wanted: Vec<RawBackend> = to_raw(port.list(policy)).collect();
+            if wanted.is_empty() || !port.uses(policy) {
+                continue;
+            }
+            let same = known.iter().find(|(list, backends)| {
+                list.count > 0
+                    && *backends == wanted
+                    && (list.size == 0 || self.lists.has_table(*list, &wanted, || self.found.table(list)))
+            });
+            let list = match same.map(|(list, _)| *list) {
+                Some(list) => {
+                    self.lists.hold(list);
+                    list
+                }
+                None => self.lists.add(&wanted, shorter, writes).inspect_err(|_| {
+                    for list in made.into_iter().filter(|list| list.count > 0) {
+                        if self.lists.release(list) {
+                            self.lists.free(list, &mut Writes::default());
+                        }
+                    }
+                })?,
+            };
+            if let Some(slot) = made.get_mut(index) {
+                *slot = list;
+            }
+            known.push((list, wanted));
+        }
+        Ok(made)
+    }
+
+    /// Has a row want an entry.
+    fn claim(&mut self, key: ServiceKey, value: Service, number: u32) {
+        let is_new = !self.entries.contains_key(&key);
+        let entry = self.entries.entry(key).or_default();
+        let found = (!is_new && entry.claimants.is_empty()).then_some(entry.value);
+        if !entry.claimants.contains(&number) {
+            entry.claimants.push(number);
+        }
+        if entry.claimants.last() == Some(&number) && (is_new || entry.value != value) {
+            entry.value = value;
+            self.writes.services.push(key, value);
+        }
+        if let Some(found) = found {
+            self.release_found(&found);
+        }
+    }
+
+    /// Has a row not want an entry any more: who wanted it before gets it, or it goes.
+    fn disclaim(&mut self, key: ServiceKey, number: u32) {
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        entry.claimants.retain(|claimant| *claimant != number);
+        let Some(heir) = entry.claimants.last() else {
+            self.entries.remove(&key);
+            self.writes.removed.push(key);
+            return;
+        };
+        let row = self.by_number.get(heir).and_then(|heir| self.rows.get_key_value(heir));
+        let value = row.and_then(|(of, row)| entries::entries(of, &row.port, &row.parts).remove(&key));
+        if let Some(value) = value.filter(|value| *value != entry.value) {
+            entry.value = value;
+            self.writes.services.push(key, value);
+        }
+    }
+
+    /// Whether a row has an entry, and not another that wants it, too.
+    fn has(&self, key: &ServiceKey, number: u32) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.claimants.last() == Some(&number))
+    }
+
+    /// Plans to write all of a row where it is.
+    fn rewrite(&mut self, key: &ServicePortKey) {
+        let Some(row) = self.rows.get(key) else { return };
+        let mut writes = Writes::default();
+        for (list, backends) in [(row.parts.cluster, &row.port.cluster), (row.parts.local, &row.port.local)] {
+            if list.count == 0 {
+                continue;
+            }
+            let backends: Vec<RawBackend> = to_raw(backends).collect();
+            write_slots(list.first, &backends, &mut writes.backends);
+            if list.size > 0 {
+                let table = maglev::table(&super::lists::addresses(&backends), list.size);
+                write_table(list.table, &table, &mut writes.choices);
+            }
+        }
+        self.ranges.keys(row.parts.ranges).for_each(|range| writes.ranges.push(*range, 1));
+        for word in entries::bits(key, &row.port).iter().map(|bit| bit.word()) {
+            writes.served_before.push(word, self.served.word(word));
+        }
+        let (number, all) = (row.parts.number, entries::entries(key, &row.port, &row.parts));
+        for (one, value) in all.into_iter().filter(|(one, _)| self.has(one, number)) {
+            writes.services.push(one, value);
+        }
+        self.writes.append(writes);
+    }
+
+    /// Ends the use of a row's parts. Those that nobody uses any more are free some time after all is written.
+    fn release(&mut self, parts: Parts) {
+        let unused = self.unused_of(parts);
+        self.released.extend(unused);
+    }
+
+    /// Ends the use of what an entry names that was found.
+    fn release_found(&mut self, value: &Service) {
+        let Service { number, ranges, inside, outside, .. } = *value;
+        self.release(Parts { number, cluster: inside, local: outside, ranges });
+    }
+
+    /// Ends the use of a row's parts. Returns those that nobody uses any more.
+    fn unused_of(&mut self, parts: Parts) -> Vec<Unused> {
+        let Parts { number, cluster, local, ranges } = parts;
+        let mut unused = Vec::new();
+        for list in [cluster, local] {
+            unused.extend((list.count > 0 && self.lists.release(list)).then_some(Unused::List(list)));
+        }
+        unused.extend(self.numbers.release(number).then_some(Unused::Number(number)));
+        unused.extend((ranges > 0 && self.ranges.release(ranges)).then_some(Unused::Ranges(ranges)));
+        unused
+    }
+
+    fn free(&mut self, unused: Unused, writes: &mut Writes) {
+        match unused {
+            Unused::List(list) => self.lists.free(list, writes),
+            Unused::Number(number) => self.numbers.free(number),
+            Unused::Ranges(number) => self.ranges.free(number, writes),
+        }
+    }
+
+    /// Writes what is planned.
+    fn flush(&mut self) -> Result<()> {
+        self.served.write(&mut self.writes);
+        self.writes.removed.retain(|key| !self.entries.contains_key(key));
+        self.writes.flush(&self.maps)?;
+        let now = Instant::now();
+        self.unused.extend(self.released.drain(..).map(|one| (now, one)));
+        Ok(())
+    }
+}
+
+/// Backends as they are in the map.
+fn to_raw(backends: &[Backend]) -> impl Iterator<Item = RawBackend> {
+    backends.iter().map(|backend| raw(backend.address.into(), backend.port))
+}
+
+fn full(key: &ServicePortKey, Full(map, limit): Full) -> Error {
+    let setting = match map {
+        "backends" | "choices" => "--max-backends",
+        _ => "--max-services",
+    };
+    Error::Full { what: format!("{key} in table {map}"), limit, setting }
+}
