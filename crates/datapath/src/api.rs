@@ -283,7 +283,7 @@ impl Datapath {
     /// # Errors
     ///
     /// If the map cannot be read, or holds what this program does not write.
-    pub fn own_addresses(&self) -> Result<BTreeMap<IpAddr, OwnAddress>> {
+    pub fn addresses(&self) -> Result<BTreeMap<IpAddr, OwnAddress>> {
         self.addresses.all()
     }
 
@@ -292,7 +292,7 @@ impl Datapath {
     /// # Errors
     ///
     /// If it is no unicast address, there is no space, or the map cannot be written.
-    pub fn set_own_address(&mut self, address: IpAddr, own: OwnAddress) -> Result<()> {
+    pub fn set_address(&mut self, address: IpAddr, own: OwnAddress) -> Result<()> {
         self.addresses.set(&address, &own)
     }
 
@@ -301,7 +301,7 @@ impl Datapath {
     /// # Errors
     ///
     /// If the map cannot be written.
-    pub fn remove_own_address(&mut self, address: IpAddr) -> Result<()> {
+    pub fn remove_address(&mut self, address: IpAddr) -> Result<()> {
         self.addresses.remove(&address)
     }
 

@@ -193,17 +193,17 @@ fn this_nodes_own_addresses_are_kept_across_a_restart() {
         for (text, value) in
             [("192.0.2.1", served), ("2001:db8::1", served), ("198.51.100.1", own), ("2001:db8::2", own)]
         {
-            datapath.set_own_address(address(text), value).unwrap();
+            datapath.set_address(address(text), value).unwrap();
         }
-        datapath.set_own_address(address("2001:db8::2"), served).unwrap();
-        datapath.remove_own_address(address("198.51.100.1")).unwrap();
-        datapath.remove_own_address(address("198.51.100.1")).unwrap();
+        datapath.set_address(address("2001:db8::2"), served).unwrap();
+        datapath.remove_address(address("198.51.100.1")).unwrap();
+        datapath.remove_address(address("198.51.100.1")).unwrap();
         for wrong in ["0.0.0.0", "::", "255.255.255.255", "ff02::1"] {
-            let error = datapath.set_own_address(address(wrong), own).unwrap_err().to_string();
+            let error = datapath.set_address(address(wrong), own).unwrap_err().to_string();
             assert!(error.contains(wrong) && error.contains("unicast"), "{error}");
         }
         drop(datapath);
-        let left = Datapath::open(&options(bpffs)).unwrap().own_addresses().unwrap();
+        let left = Datapath::open(&options(bpffs)).unwrap().addresses().unwrap();
         let want = ["192.0.2.1", "2001:db8::1", "2001:db8::2"].map(|text| (address(text), served));
         assert_eq!(left, want.into());
     });

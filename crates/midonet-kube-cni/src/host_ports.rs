@@ -1,9 +1,9 @@
-//! Host ports of Pods (`hostPort`; the capability "portMappings"). The reference plugin `portmap` serves them, if
-//! it is installed beside this one: it is executed for the Pods that have host ports, and for no other. Without it
-//! the ports are in the request to the agent, which refuses what it cannot serve.
+//! Host ports of Pods (`hostPort`; the capability "portMappings"). The agent serves them. One that serves no Services says
+//! that it leaves them to others: then the reference plugin `portmap` is executed for the Pods that have host ports, and
+//! for no other. It does not do for a Pod what the agent does, so that both never serve one port.
 
 use cni::{CniResult, Document, Error, Version, code, delegate};
-use nodeapi::v1::{BindPortRequest, PortMapping};
+use nodeapi::v1::PortMapping;
 use serde_json::{Value, json};
 
 use crate::request::Request;
@@ -14,28 +14,49 @@ const PORTMAP: &str = "portmap";
 /// The CNI version of its calls, which every `portmap` since 1.0.0 (2021) knows.
 const VERSION: Version = Version::V1_0_0;
 
-/// Whether `portmap` serves the ports of this Pod; not if it has none.
-pub(crate) fn are_served(request: &Request) -> bool {
-    !request.conf.runtime.port_mappings().is_empty() && delegate::is_installed(PORTMAP, &request.env.path)
-}
-
-/// The request to the agent with limits and host ports, without those that `portmap` serves.
-pub(crate) fn complete(request: &Request, port: BindPortRequest) -> BindPortRequest {
-    let mut port = request.conf.runtime.complete(port);
-    if are_served(request) {
-        port.port_mappings.clear();
-    }
-    port
-}
-
-/// Executes `portmap`, if it serves ports of this Pod.
+/// Has `portmap` serve the Pod's host ports, which the agent leaves to others.
 ///
 /// # Errors
-/// What `portmap` reported.
-pub(crate) fn run(verb: &'static str, request: &Request, result: Option<&CniResult>) -> Result<(), Error> {
-    if !are_served(request) {
-        return Ok(());
+/// It is not installed, or what it reported.
+pub(crate) fn serve(verb: &'static str, request: &Request, result: &CniResult) -> Result<(), Error> {
+    if !is_installed(request) {
+        let ports: Vec<String> = request.conf.runtime.port_mappings().iter().map(described).collect();
+        let what = format!(
+            "runtimeConfig.portMappings: {}: the agent of this node serves no Services (--services off), and nothing else \
+             serves ports of the node that lead to Pods: install the reference plugin portmap beside midonet-kube-cni, \
+             or have the agent serve Services",
+            ports.join(", ")
+        );
+        return Err(Error::new(code::UNSUPPORTED_FIELD, what));
     }
+    run(verb, request, Some(result))
+}
+
+/// Has `portmap` delete what it made for the Pod, if it is installed: the agent may have left the host ports to it when the
+/// Pod was added.
+///
+/// # Errors
+/// What it reported.
+pub(crate) fn delete(request: &Request) -> Result<(), Error> {
+    if is_installed(request) { run("DEL", request, None) } else { Ok(()) }
+}
+
+/// Whether the Pod has any.
+pub(crate) fn are_asked_for(request: &Request) -> bool {
+    !request.conf.runtime.port_mappings().is_empty()
+}
+
+fn is_installed(request: &Request) -> bool {
+    delegate::is_installed(PORTMAP, &request.env.path)
+}
+
+fn described(port: &PortMapping) -> String {
+    let PortMapping { host_port, container_port, protocol, host_ip } = port;
+    let at = if host_ip.is_empty() { String::new() } else { format!(" of {host_ip}") };
+    format!("hostPort {host_port}/{protocol}{at} for containerPort {container_port}")
+}
+
+fn run(verb: &'static str, request: &Request, result: Option<&CniResult>) -> Result<(), Error> {
     let config = config(&request.conf.net.network, request.conf.runtime.port_mappings(), result);
     let document = Document::parse(config.to_string().into_bytes());
     let document = document.map_err(|error| Error::new(code::INTERNAL, format!("{PORTMAP}: {error}")))?;

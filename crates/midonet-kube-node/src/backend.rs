@@ -9,7 +9,7 @@ use anyhow::Result;
 use cni::Attachment;
 use datapath::{Counter, Limits};
 use ipnet::IpNet;
-use model::{Changes, Local, Problem};
+use model::{Changes, Local, Problem, Protocol};
 use naming::Mac;
 use naming::alias::PortAlias;
 use plumbing::probe::Question;
@@ -48,6 +48,9 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// # Errors
     /// The kernel refused.
     fn release(&self, host_ifname: &str, container_id: &str) -> Result<Option<PortRecord>>;
+
+    /// Whether ports of this node that lead to Pods are served here. Otherwise nobody may ask for any.
+    fn serves_host_ports(&self) -> bool;
 
     /// Whether the port is committed as described.
     ///
@@ -143,6 +146,53 @@ pub struct PodPort<O> {
     pub addresses: Vec<IpAddr>,
     /// How fast it may be.
     pub limits: Limits,
+    /// Ports of this node that lead to it.
+    pub host_ports: Vec<HostPort>,
+}
+
+/// A port of this node that leads to a Pod (`hostPort`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostPort {
+    /// The one address of this node where it is; an unspecified one: all of its family; `None`: all.
+    pub address: Option<IpAddr>,
+    /// What it is of.
+    pub protocol: Protocol,
+    /// Its number.
+    pub port: u16,
+    /// The Pod's port.
+    pub container_port: u16,
+}
+
+impl HostPort {
+    /// The one address where it is; `None` if there are several.
+    pub fn at(&self) -> Option<IpAddr> {
+        self.address.filter(|address| !address.is_unspecified())
+    }
+
+    /// Whether it is served in the family of an address.
+    pub fn is_for(&self, address: IpAddr) -> bool {
+        self.address.is_none_or(|at| at.is_ipv4() == address.is_ipv4())
+    }
+
+    /// Whether no packet can be for both.
+    pub fn is_apart_from(&self, other: &Self) -> bool {
+        let apart = match (self.address, other.address) {
+            (Some(one), Some(other)) => {
+                let both = !one.is_unspecified() && !other.is_unspecified();
+                one.is_ipv4() != other.is_ipv4() || (both && one != other)
+            }
+            _ => false,
+        };
+        apart || (self.protocol, self.port) != (other.protocol, other.port)
+    }
+}
+
+/// `8080/TCP` or `8080/TCP of 192.0.2.1`.
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.port, self.protocol)?;
+        self.address.map_or(Ok(()), |address| write!(f, " of {address}"))
+    }
 }
 
 /// A port that the plugin asks for; checked against the kernel before anything is committed.
@@ -201,4 +251,37 @@ pub enum BindError {
     /// The kernel refused.
     #[error("{0:#}")]
     Failed(#[from] anyhow::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_ports_are_apart_by_protocol_number_family_or_address() {
+        let port = |address: &str, protocol, port| HostPort {
+            address: (!address.is_empty()).then(|| address.parse().unwrap()),
+            protocol,
+            port,
+            container_port: 80,
+        };
+        let (tcp, udp) = (Protocol::Tcp, Protocol::Udp);
+        for (one, other, apart) in [
+            (port("", tcp, 80), port("", tcp, 80), false),
+            (port("", tcp, 80), port("", udp, 80), true),
+            (port("", tcp, 80), port("", tcp, 81), true),
+            (port("", tcp, 80), port("192.0.2.1", tcp, 80), false),
+            (port("192.0.2.1", tcp, 80), port("192.0.2.1", tcp, 80), false),
+            (port("192.0.2.1", tcp, 80), port("192.0.2.2", tcp, 80), true),
+            (port("192.0.2.1", tcp, 80), port("2001:db8::1", tcp, 80), true),
+            (port("0.0.0.0", tcp, 80), port("192.0.2.1", tcp, 80), false),
+            (port("0.0.0.0", tcp, 80), port("2001:db8::1", tcp, 80), true),
+            (port("0.0.0.0", tcp, 80), port("::", tcp, 80), true),
+            (port("::", tcp, 80), port("::", tcp, 80), false),
+            (port("127.0.0.1", tcp, 80), port("192.0.2.1", tcp, 80), true),
+        ] {
+            assert_eq!(one.is_apart_from(&other), apart, "{one} {other}");
+            assert_eq!(other.is_apart_from(&one), apart, "{other} {one}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -100,9 +101,23 @@ pub struct Config {
     #[arg(long, env = "MIDONETKUBE_MAXBACKENDS", default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(1..=i64::from(datapath::MOST_BACKENDS)))]
     pub max_backends: u32,
 
+    /// At which of this node's addresses NodePorts are served: CIDRs, primary (the Node's InternalIPs), localhost (127.0.0.0/8
+    /// and ::1, over TCP and UDP, for the node's own processes), all. The node's address in its podCIDR always counts.
+    #[arg(
+        long,
+        env = "MIDONETKUBE_NODEPORTADDRESSES",
+        value_delimiter = ',',
+        default_value = "primary,localhost"
+    )]
+    pub nodeport_addresses: Vec<NodePortAddress>,
+
     /// Where /metrics, /healthz and /readyz are served; on that port of 127.0.0.1, too.
     #[arg(long, env = "MIDONETKUBE_HTTPLISTEN", default_value = "127.0.0.1:9454")]
     pub http_listen: SocketAddr,
+
+    /// Whether this agent serves Services. Off: kube-proxy does, on every node.
+    #[arg(long, env = "MIDONETKUBE_SERVICES", value_enum, default_value_t = Switch::On)]
+    pub services: Switch,
 
     /// What to log: a level (error, warn, info, debug, trace) or a filter like info,objects=debug.
     #[arg(long, env = "MIDONETKUBE_LOG_LEVEL", default_value = "info", value_parser = log_filter)]
@@ -187,6 +202,44 @@ pub enum Hook {
     Tcx,
     /// Filters below a clsact qdisc, beside those of others.
     Clsact,
+}
+
+/// Whether something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
+}
+
+/// Addresses of a node where NodePorts are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodePortAddress {
+    /// The Node's InternalIPs.
+    Primary,
+    /// The loopback addresses.
+    Localhost,
+    /// All of them.
+    All,
+    /// Those in a range.
+    Cidr(IpNet),
+}
+
+impl FromStr for NodePortAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "primary" => Ok(Self::Primary),
+            "localhost" => Ok(Self::Localhost),
+            "all" => Ok(Self::All),
+            cidr => cidr
+                .parse()
+                .map(Self::Cidr)
+                .map_err(|_| "give CIDRs such as 192.0.2.0/24, primary, localhost or all".to_owned()),
+        }
+    }
 }
 
 /// How log lines look.
@@ -375,6 +428,19 @@ mod tests {
         for bad in ["verbose", "info,verbose", "objects=loud", "", "info,", "info=a=b"] {
             let error = log_filter(bad).unwrap_err();
             assert!(error.contains("error, warn, info, debug, trace"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn node_port_addresses_are_cidrs_or_words() {
+        use NodePortAddress::{All, Cidr, Localhost, Primary};
+        assert_eq!(parse("").nodeport_addresses, [Primary, Localhost]);
+        let all = parse("--nodeport-addresses 192.0.2.0/24,all,2001:db8::/32 --nodeport-addresses localhost");
+        let cidr = |text: &str| Cidr(text.parse().unwrap());
+        assert_eq!(all.nodeport_addresses, [cidr("192.0.2.0/24"), All, cidr("2001:db8::/32"), Localhost]);
+        for wrong in ["192.0.2.1/33", "loopback", "", "192.0.2.1"] {
+            let said = Config::try_from_flags(["--nodeport-addresses", wrong]).unwrap_err().to_string();
+            assert!(said.contains("primary, localhost or all"), "{wrong}: {said}");
         }
     }
 

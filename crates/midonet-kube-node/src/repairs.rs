@@ -9,11 +9,12 @@ use crate::drift::Drift;
 use crate::leak::Kind;
 
 /// What somebody else can break, as [`Drift::what`](crate::backend::Drift::what) names it.
-const BROKEN: [&str; 23] = [
+const BROKEN: [&str; 25] = [
     "address",
     "block",
     "cni_config",
     "config",
+    "datapath_address",
     "datapath_node",
     "datapath_route",
     "endpoint",
@@ -22,6 +23,7 @@ const BROKEN: [&str; 23] = [
     "link",
     "lock",
     "masquerade",
+    "node_port",
     "overlay",
     "overlay_program",
     "pin",

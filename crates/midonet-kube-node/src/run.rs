@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use crate::agent::Agent;
 use crate::annotate::WorkQueue;
 use crate::backend::embedded::{Embedded, Settings};
-use crate::config::Config;
+use crate::config::{Config, Switch};
 use crate::drift::detector::Detector;
 use crate::drift::events::Events;
 use crate::drift::files::{self, Files};
@@ -128,6 +128,8 @@ fn settings(args: &Config) -> Settings {
         state_dir: args.paths.state_dir.clone(),
         max_pods: args.max_pods,
         max_nodes: args.max_nodes,
+        services: args.services == Switch::On,
+        node_ports: args.nodeport_addresses.clone(),
         max_connections: (args.max_connections > 0).then_some(args.max_connections),
         max_services: args.max_services,
         max_backends: args.max_backends,

@@ -47,7 +47,15 @@ pub(crate) fn delete(ifindex: u32, ifname: &str, address: IpNet) -> Request {
     }
 }
 
-/// Every address of the namespace, with its link's ifindex.
+/// Every address of this thread's namespace, with its link's ifindex.
+///
+/// # Errors
+/// The kernel does not answer.
+pub fn addresses() -> Result<Vec<(u32, IpNet)>> {
+    list(&mut Netlink::here()?)
+}
+
+/// Every address of the socket's namespace, with its link's ifindex.
 pub(crate) fn list(netlink: &mut Netlink) -> Result<Vec<(u32, IpNet)>> {
     let all = RouteNetlinkMessage::GetAddress(AddressMessage::default());
     Ok(netlink.dump("list addresses", &all)?.into_iter().filter_map(read).collect())

@@ -10,7 +10,7 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_ECHO, NL
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::constants::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 
 use crate::error::{Error, Result};
@@ -27,6 +27,9 @@ const DUMP_TRIES: usize = 10;
 /// The size of the receive buffer, in bytes: any one message fits. Into a datagram of a dump the kernel puts as many
 /// messages as fit.
 const BUFFER: usize = 16 * 1024;
+
+/// What the kernel counts of a request besides its length, in bytes, at the most.
+const OVERHEAD: usize = 4096;
 
 /// RTM_NEWQDISC (linux/rtnetlink.h).
 const NEW_QDISC: u16 = 36;
@@ -233,4 +236,16 @@ pub(crate) fn set_deadline(socket: &Socket) -> io::Result<()> {
     // SAFETY: the descriptor is open as long as the socket is borrowed here.
     let fd = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
     Ok(setsockopt(&fd, sockopt::ReceiveTimeout, &time)?)
+}
+
+/// Has the socket take a request of this length, in bytes: the kernel refuses longer ones than its buffer.
+pub(crate) fn set_send_buffer(socket: &Socket, length: usize) -> io::Result<()> {
+    // What the kernel counts besides the request itself.
+    let length = length.saturating_add(OVERHEAD);
+    // SAFETY: the descriptor is open as long as the socket is borrowed here.
+    let fd = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
+    if getsockopt(&fd, sockopt::SndBuf)? < length {
+        setsockopt(&fd, sockopt::SndBufForce, &length)?;
+    }
+    Ok(())
 }

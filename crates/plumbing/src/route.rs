@@ -1,5 +1,6 @@
 //! Routes of the kernel that this project makes, out of one link.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,7 +13,8 @@ use netlink_packet_route::route::{
 };
 
 use crate::address::family;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::link;
 use crate::netlink::Netlink;
 use crate::netlink::Request;
 
@@ -101,6 +103,80 @@ pub(crate) fn add(ifindex: u32, ifname: &str, route: &KernelRoute) -> Request {
         message: RouteNetlinkMessage::NewRoute(message(ifindex, route)),
         flags: NLM_F_CREATE | NLM_F_EXCL,
     }
+}
+
+/// Adds routes out of a link, in the place of others of this project to the same destinations. Returns those destinations
+/// that have no such route, each with why: somebody else may have one. The others have it.
+///
+/// # Errors
+/// There is no such link, or the kernel does not tell its routes.
+pub fn add_routes(ifname: &str, routes: &[KernelRoute]) -> Result<Vec<(IpNet, Error)>> {
+    let mut netlink = Netlink::here()?;
+    let ifindex = link::require(&mut netlink, ifname)?.ifindex;
+    let mut own = None;
+    let mut failed = Vec::new();
+    for route in routes {
+        let mut outcome = netlink.request(add(ifindex, ifname, route));
+        if outcome.as_ref().is_err_and(Error::is_exists) {
+            let own = match &own {
+                Some(own) => own,
+                None => own.insert(own_routes_of(&mut netlink, ifindex)?),
+            };
+            if own.contains_key(&route.dst) {
+                outcome = netlink.request(replacing(add(ifindex, ifname, route)));
+            }
+        }
+        failed.extend(outcome.err().map(|error| (route.dst, error)));
+    }
+    Ok(failed)
+}
+
+/// Removes this project's routes to these destinations out of a link; one that is not there is gone already. Returns those
+/// that the kernel did not remove, each with why.
+///
+/// # Errors
+/// There is no such link.
+pub fn remove_routes(ifname: &str, destinations: &[IpNet]) -> Result<Vec<(IpNet, Error)>> {
+    let mut netlink = Netlink::here()?;
+    let ifindex = link::require(&mut netlink, ifname)?.ifindex;
+    let mut failed = Vec::new();
+    for destination in destinations {
+        // Of any scope: it depends on the next hop.
+        let scope = Some(RouteScope::NoWhere.into());
+        let route = KernelRoute { scope, ..KernelRoute::new(*destination, None) };
+        let outcome = netlink.request(Request {
+            what: format!("remove the route to {destination} on {ifname}"),
+            message: RouteNetlinkMessage::DelRoute(message(ifindex, &route)),
+            flags: 0,
+        });
+        match outcome {
+            Err(error) if !error.is_missing() && !error.is(libc::ESRCH) => failed.push((*destination, error)),
+            _ => {}
+        }
+    }
+    Ok(failed)
+}
+
+/// This project's routes out of a link, in the main table: destinations and next hops. None without the link.
+///
+/// # Errors
+/// The kernel does not answer.
+pub fn own_routes(ifname: &str) -> Result<BTreeMap<IpNet, Option<IpAddr>>> {
+    let mut netlink = Netlink::here()?;
+    match netlink.find(ifname)? {
+        Some(link) => own_routes_of(&mut netlink, link.ifindex),
+        None => Ok(BTreeMap::new()),
+    }
+}
+
+fn own_routes_of(netlink: &mut Netlink, ifindex: u32) -> Result<BTreeMap<IpNet, Option<IpAddr>>> {
+    let all = RouteNetlinkMessage::GetRoute(RouteMessage::default());
+    let messages = netlink.dump("list routes", &all)?.into_iter();
+    let own = messages.filter(|message| {
+        matches!(message, RouteNetlinkMessage::NewRoute(route) if route.header.protocol == PROTOCOL)
+    });
+    let routes = own.filter_map(|message| read(message, ifindex));
+    Ok(routes.filter(|route| route.table() == MAIN).map(|route| (route.dst, route.via)).collect())
 }
 
 /// Replaces a route to the same destination, if there is one.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use plumbing::nft::{self, Masquerade};
+use plumbing::nft::{self, Elements, Rules};
 use plumbing::{Family, overlay, sysctl, underlay};
 use testkit::Namespace;
 
@@ -175,18 +175,20 @@ fn what_leaves_the_cluster_is_masqueraded() {
         });
         assert!(!ping(&pod, to), "the outside has no way back yet");
     }
-    let rules = Masquerade {
+    let rules = Rules {
         pod_cidrs: vec!["10.244.1.0/24".parse().unwrap(), "fd44:0:0:1::/64".parse().unwrap()],
         inside: "in0".into(),
+        source_ports: 40000..=50000,
+        services: None,
     };
     for _ in 0..2 {
-        node.run(|| rules.apply()).unwrap();
+        node.run(|| rules.apply(&Elements::new())).unwrap();
         for to in ["192.0.2.9", "2001:db8::9"] {
             testkit::wait_until(DEADLINE, to, || ping(&pod, to));
         }
     }
     let shown = testkit::run(node.command("nft").args(["list", "table", "inet", nft::TABLE]));
-    assert_eq!(shown.matches("masquerade fully-random").count(), 2, "{shown}");
+    assert_eq!(shown.matches("masquerade to :40000-50000 fully-random").count(), 2, "{shown}");
     for part in [
         "ip saddr 10.244.1.0/24",
         "ip6 saddr fd44:0:0:1::/64",

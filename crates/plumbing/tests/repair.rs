@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use plumbing::link::set_up;
-use plumbing::nft::{self, Masquerade};
+use plumbing::nft::{self, Elements, Rules};
 use plumbing::veth::{self, DifferenceKind as Kind, VethPair};
 use plumbing::{KernelRoute, Monitor, NetNs, tc};
 use testkit::Namespace;
@@ -153,11 +153,16 @@ fn a_changed_table_is_told_from_one_that_only_counted() {
     let node = Namespace::new();
     let find = || node.run(nft::find).unwrap();
     assert_eq!(find(), None);
-    let ours = Masquerade { pod_cidrs: vec!["10.244.1.0/24".parse().unwrap()], inside: "midob".into() };
-    node.run(|| ours.apply()).unwrap();
+    let ours = Rules {
+        pod_cidrs: vec!["10.244.1.0/24".parse().unwrap()],
+        inside: "midob".into(),
+        source_ports: 32768..=60999,
+        services: None,
+    };
+    node.run(|| ours.apply(&Elements::new())).unwrap();
     let made = find();
     assert!(made.is_some());
-    node.run(|| ours.apply()).unwrap();
+    node.run(|| ours.apply(&Elements::new())).unwrap();
     assert_eq!(find(), made, "other handles are no difference");
     let nft = |words: &str| testkit::run(node.command("nft").arg(words));
     // A packet that the rule counts.

@@ -50,21 +50,23 @@ pub(super) fn add(request: &Request, began: u64) -> Result<Value, Error> {
     });
     // The agent commits the port while the container side is configured: each has all it needs. The connection is not
     // made earlier: each message to a sleeping agent wakes it, so that one wake-up with all messages is cheaper.
-    let mut port = host_ports::complete(request, plan.bind_request(indexes.host_ifindex));
+    let mut port = request.conf.runtime.complete(plan.bind_request(indexes.host_ifindex));
     port.began_monotonic_ns = began;
     let mut bind = agent::bind(&request.conf.socket);
     bind.start(&port);
     namespaces.configure(&plan.pair, indexes.ifindex).map_err(kernel)?;
     let sandbox = request.env.netns.as_deref().unwrap_or_default();
     let result = plan.result(sandbox, request.conf.prev_result.as_ref());
-    bind.finish_or_retry(&port)?;
+    let bound = bind.finish_or_retry(&port)?;
 
     namespaces.set_up(indexes.host_ifindex, &plan.pair.host_ifname).map_err(kernel)?;
-    undo.push(|| {
-        let unmapped = host_ports::run("DEL", request, None);
-        unmapped.unwrap_or_else(|error| warn("cannot delete the host ports", &error));
-    });
-    host_ports::run("ADD", request, Some(&result))?;
+    if bound.host_ports_left {
+        undo.push(|| {
+            let unmapped = host_ports::delete(request);
+            unmapped.unwrap_or_else(|error| warn("cannot delete the host ports", &error));
+        });
+        host_ports::serve("ADD", request, &result)?;
+    }
     undo.keep();
     Ok(result.to_json(request.conf.net.version))
 }

@@ -44,11 +44,11 @@ pub(super) fn check(request: &Request) -> Result<(), Error> {
     }
     problems.take(reserved);
     if let Some(host_side) = host_side {
-        problems.take(agent::check(
-            &request.conf.socket,
-            &host_ports::complete(request, plan.bind_request(host_side.ifindex)),
-        ));
+        let port = request.conf.runtime.complete(plan.bind_request(host_side.ifindex));
+        let checked = problems.take(agent::check(&request.conf.socket, &port));
+        if checked.is_some_and(|checked| checked.host_ports_left) {
+            problems.take(host_ports::serve("CHECK", request, result));
+        }
     }
-    problems.take(host_ports::run("CHECK", request, Some(result)));
     problems.into_result()
 }

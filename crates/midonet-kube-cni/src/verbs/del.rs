@@ -20,12 +20,15 @@ pub(super) fn del(request: &Request, began: u64) -> Result<(), Error> {
     let port = release_request(&request.alias(), &host_ifname);
     release.start(&ReleasePortRequest { began_monotonic_ns: began, ..port });
     let mut problems = Problems::default();
-    let unmapped = problems.take(host_ports::run("DEL", request, None)).is_some();
     let retired = problems.take(retire(request, &host_ifname)).is_some();
     let released = release.finish();
     if let Err(error) = &released {
         warn("the agent will release the port when it is back", error);
     }
+    // Without an agent nobody knows who served them.
+    let left = released.as_ref().map_or(true, |released| released.host_ports_left);
+    let unmapped =
+        !(left && host_ports::are_asked_for(request)) || problems.take(host_ports::delete(request)).is_some();
     // The addresses last: no port, interface or host port of the old owner may be left when they are allocated again.
     if unmapped && (retired || released.is_ok()) {
         problems.take(Ipam::of_type(&request.conf.net.ipam_type).del(&request.ipam_call()));

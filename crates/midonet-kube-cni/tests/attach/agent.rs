@@ -24,6 +24,8 @@ struct State {
     refusal: Mutex<Option<Status>>,
     /// Whether ReleasePort fails.
     refuses_releases: AtomicBool,
+    /// Whether it serves no hostPorts.
+    leaves_host_ports: AtomicBool,
     /// What Ready is answered with; ready, if nothing.
     ready: Mutex<Option<Result<ReadyReply, Status>>>,
     /// The last BindPort, refused or not.
@@ -60,6 +62,11 @@ impl Agent {
         self.state.refuses_releases.store(refuse, Ordering::Relaxed);
     }
 
+    /// It serves no hostPorts from now on.
+    pub(crate) fn leave_host_ports(&self) {
+        self.state.leaves_host_ports.store(true, Ordering::Relaxed);
+    }
+
     /// What it was asked since the last look.
     pub(crate) fn calls(&self) -> Vec<String> {
         std::mem::take(&mut *self.state.calls.lock().unwrap())
@@ -87,7 +94,8 @@ impl Node for Service {
         }
         // Another call of the plugin began at another time.
         self.0.bound.lock().unwrap().push(BindPortRequest { began_monotonic_ns: 0, ..request });
-        Ok(Response::new(BindPortReply::default()))
+        let host_ports_left = self.0.leaves_host_ports.load(Ordering::Relaxed);
+        Ok(Response::new(BindPortReply { host_ports_left, ..BindPortReply::default() }))
     }
 
     async fn release_port(
@@ -99,8 +107,12 @@ impl Node for Service {
         if self.0.refuses_releases.load(Ordering::Relaxed) {
             return Err(Status::internal(format!("the port of {} stays", request.name)));
         }
-        self.0.bound.lock().unwrap().retain(|bound| bound.container_id != request.container_id);
-        Ok(Response::new(ReleasePortReply::default()))
+        let is_its = |bound: &BindPortRequest| bound.container_id == request.container_id;
+        let mut bound = self.0.bound.lock().unwrap();
+        let older = bound.iter().any(|bound| is_its(bound) && bound.port_mappings.is_empty());
+        bound.retain(|bound| !is_its(bound));
+        let host_ports_left = older || self.0.leaves_host_ports.load(Ordering::Relaxed);
+        Ok(Response::new(ReleasePortReply { host_ports_left }))
     }
 
     async fn check_port(
@@ -111,7 +123,8 @@ impl Node for Service {
         self.0.note("check", (&request.namespace, &request.name), &request.container_id);
         let bound = self.0.bound.lock().unwrap();
         if bound.contains(&request) {
-            Ok(Response::new(CheckPortReply::default()))
+            let host_ports_left = self.0.leaves_host_ports.load(Ordering::Relaxed);
+            Ok(Response::new(CheckPortReply { host_ports_left }))
         } else {
             Err(Status::failed_precondition(format!("{bound:?} is bound, not {request:?}")))
         }

@@ -1,4 +1,5 @@
-//! Ports of the node that lead to a Pod: `portmap` is executed for the Pods that have some, and for no other.
+//! Ports of the node that lead to a Pod: the agent serves them. Where it leaves them to others, `portmap` is executed for
+//! the Pods that have some, and for no other.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -36,11 +37,36 @@ fn with_ports(node: &Node) -> Value {
 }
 
 #[test]
+fn the_agent_serves_them_and_an_installed_portmap_is_not_executed() {
+    let node = Node::new("midonet-kube-ipam");
+    let agent = Agent::start(&node.socket());
+    let pod = Sandbox::new("c1", "web-0");
+    let bin = node.directory.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let called = bin.join("called");
+    script(&bin.join("portmap"), &format!("echo called >> {}; exit 1", called.display()));
+    let path = ("CNI_PATH", bin.to_str().unwrap());
+    let mut config = with_ports(&node);
+    config["prevResult"] = node.call("ADD", &pod, &config, &[path]).result();
+    assert_eq!(agent.last_bind().port_mappings.len(), 2);
+    for verb in ["CHECK", "DEL", "DEL"] {
+        node.call(verb, &pod, &config, &[path]).result();
+    }
+    assert!(!called.exists());
+    node.assert_clean(&pod);
+    // A Pod of which the agent knows no hostPorts: the plugin before this one had portmap serve them.
+    node.call("ADD", &pod, &node.config, &[path]).result();
+    node.call("DEL", &pod, &config, &[path]).error();
+    assert!(called.exists());
+}
+
+#[test]
 fn portmap_serves_them_over_both_families() {
     testkit::require_tool("nft", "apt-get install nftables");
     for version in ["0.4.0", "1.0.0", "1.1.0"] {
         let node = Node::new("midonet-kube-ipam");
         let agent = Agent::start(&node.socket());
+        agent.leave_host_ports();
         let pod = Sandbox::new("c1", "web-0");
         let mut config = with_ports(&node);
         config["cniVersion"] = json!(version);
@@ -53,7 +79,6 @@ fn portmap_serves_them_over_both_families() {
         for want in ["10.244.1.3:80", "[fd44:0:0:1::3]:80", "10.244.1.3:53", "[fd44:0:0:1::3]:53"] {
             assert!(now.contains(want), "{want} in {now}");
         }
-        assert!(agent.last_bind().port_mappings.is_empty(), "the agent does not serve them");
         call("CHECK", &config).result();
         testkit::run(node.host.command("nft").args(["flush", "ruleset"]));
         let (_, msg) = call("CHECK", &config).error();
@@ -70,26 +95,40 @@ fn portmap_serves_them_over_both_families() {
 }
 
 #[test]
-fn without_portmap_the_agent_says_what_it_cannot_serve() {
+fn ports_that_nobody_serves_are_refused() {
     let node = Node::new("midonet-kube-ipam");
     let agent = Agent::start(&node.socket());
+    agent.leave_host_ports();
     let pod = Sandbox::new("c1", "web-0");
     let nothing = node.directory.path().join("bin");
     std::fs::create_dir(&nothing).unwrap();
     let path = ("CNI_PATH", nothing.to_str().unwrap());
-    agent.refuse(Some(Status::unimplemented("runtimeConfig.portMappings: not yet")));
     let (code, msg) = node.call("ADD", &pod, &with_ports(&node), &[path]).error();
-    assert_eq!((code, msg.as_str()), (2, "runtimeConfig.portMappings: not yet"));
-    assert_eq!(agent.last_bind().port_mappings.len(), 2);
+    assert_eq!(code, 2);
+    for want in ["hostPort 8080/tcp for containerPort 80", "5353/udp", "--services off", "portmap"] {
+        assert!(msg.contains(want), "{want} in {msg}");
+    }
     node.assert_clean(&pod);
     // A runtime sends DEL after an ADD that failed.
     node.call("DEL", &pod, &with_ports(&node), &[path]).result();
 }
 
 #[test]
+fn ports_that_the_agent_refuses_leave_nothing() {
+    let node = Node::new("midonet-kube-ipam");
+    let agent = Agent::start(&node.socket());
+    let pod = Sandbox::new("c1", "web-0");
+    agent.refuse(Some(Status::failed_precondition("hostPort 8080/TCP is taken: Pod default/other has it")));
+    let (code, msg) = node.call("ADD", &pod, &with_ports(&node), &[]).error();
+    assert!(code == 102 && msg.contains("Pod default/other has it"), "{code} {msg}");
+    node.assert_clean(&pod);
+}
+
+#[test]
 fn a_portmap_that_fails_leaves_nothing_and_keeps_the_address_until_it_works() {
     let node = Node::new("midonet-kube-ipam");
-    let _agent = Agent::start(&node.socket());
+    let agent = Agent::start(&node.socket());
+    agent.leave_host_ports();
     let pod = Sandbox::new("c1", "web-0");
     let bin = node.directory.path().join("bin");
     std::fs::create_dir(&bin).unwrap();
@@ -117,7 +156,8 @@ fn a_portmap_that_fails_leaves_nothing_and_keeps_the_address_until_it_works() {
 #[test]
 fn a_pod_without_ports_costs_no_call_of_portmap() {
     let node = Node::new("midonet-kube-ipam");
-    let _agent = Agent::start(&node.socket());
+    let agent = Agent::start(&node.socket());
+    agent.leave_host_ports();
     let pod = Sandbox::new("c1", "web-0");
     let bin = node.directory.path().join("bin");
     std::fs::create_dir(&bin).unwrap();

@@ -6,10 +6,14 @@
 
 mod detect;
 mod hook;
+mod host_ports;
 mod limits;
 mod names;
+mod nftables;
 mod node;
+mod node_ports;
 pub mod overlap;
+mod own_addresses;
 mod parts;
 mod ports;
 mod probe;
@@ -17,6 +21,7 @@ mod rebuild;
 mod record;
 mod repair;
 mod routes;
+mod service_routes;
 mod source_ports;
 mod state;
 mod sweep;
@@ -29,16 +34,21 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use datapath::{Counter, Datapath};
+use ipnet::IpNet;
 use model::{Changes, Local, Problem};
 use plumbing::probe::Question;
 use plumbing::tc;
 
 use self::detect::{Expected, Settled};
 use self::names::Names;
+use self::nftables::Nftables;
 use self::node::{Kept, Prepared};
+use self::node_ports::NodePorts;
 use self::parts::Parts;
 use self::ports::Ports;
 use self::routes::Routes;
+use self::service_routes::ServiceRoutes;
+use self::state::Applied;
 use self::tables::Tables;
 use super::{Backend, BindError, BindRequest, Detected, Network, Outcome, PortRecord, Status};
 use crate::config;
@@ -63,6 +73,8 @@ pub struct Embedded {
 struct Work {
     kept: Option<Kept>,
     routes: Routes,
+    service_routes: ServiceRoutes,
+    node_ports: NodePorts,
     tunnels: Tunnels,
     settled: Settled,
     /// Whether what was applied may not hold any more.
@@ -101,9 +113,11 @@ impl Embedded {
             repairs,
             tables,
             ports: Mutex::new(ports),
+            nftables: Mutex::new(Nftables::take_over()),
             applied: Mutex::default(),
         };
-        Ok(Self { parts, work: Mutex::default() })
+        let service_routes = ServiceRoutes::new(&parts.settings.service_cidrs);
+        Ok(Self { parts, work: Mutex::new(Work { service_routes, ..Work::default() }) })
     }
 
     fn work(&self) -> MutexGuard<'_, Work> {
@@ -128,8 +142,9 @@ impl Embedded {
             self.parts.prepare_node(local, underlay)
         });
         // Those of other nodes do not wait for this node's own part.
-        let problems = work.routes.apply(true, prune, &self.parts.tables)?;
+        let mut problems = work.routes.apply(true, prune, &self.parts.tables)?;
         let Prepared { applied, kept } = prepared?;
+        problems.extend(self.route_to_services(work, &applied, true, prune)?);
         let kept = work.kept.insert(kept);
         self.parts.attach_programs(&applied, kept)?;
         self.parts.repair_ports(&applied.local.pod_cidrs, applied.mtu, again)?;
@@ -139,12 +154,35 @@ impl Embedded {
     }
 }
 
+impl Embedded {
+    /// The kernel's routes by which the node's own processes reach Services.
+    fn route_to_services(
+        &self,
+        work: &mut Work,
+        applied: &Applied,
+        all: bool,
+        prune: bool,
+    ) -> Result<Vec<Problem>> {
+        let gateways = applied.local.gateways.iter().map(|gateway| IpNet::from(*gateway));
+        let keep: Vec<IpNet> = self.parts.settings.cluster_cidrs.iter().copied().chain(gateways).collect();
+        work.service_routes.apply(all, prune, &applied.local, &applied.outside.addresses, &keep)
+    }
+}
+
 impl Backend for Embedded {
     fn apply(&self, local: &Local, changes: Changes, prune: bool, first: bool) -> Result<Outcome> {
         let work = &mut *self.work();
-        let Changes { routes, nodes, tunnels, .. } = changes;
+        let Changes { routes, nodes, tunnels, service_cidrs, service_addresses, .. } = changes;
         work.routes.change(routes, nodes);
         work.tunnels.change(tunnels);
+        work.service_routes.change(service_cidrs, service_addresses);
+        {
+            let mut nftables = self.parts.nftables();
+            work.node_ports.change(&changes.services, &mut nftables);
+            if changes.services_complete {
+                nftables.prune();
+            }
+        }
         let before = self.parts.applied().filter(|applied| applied.local == *local && !work.invalid);
         if before.is_none() {
             work.tunnels.forget();
@@ -156,7 +194,10 @@ impl Backend for Embedded {
         let underlay = work.tunnels.ask(local.tunnel_address, has_ipv6);
         let (mut problems, whole) = match (&before, underlay) {
             (Some(before), Ok(underlay)) if before.underlay == underlay => {
-                (work.routes.apply(false, prune, &self.parts.tables)?, false)
+                let mut problems = work.routes.apply(false, prune, &self.parts.tables)?;
+                problems.extend(self.route_to_services(work, before, false, prune)?);
+                self.parts.nftables().write()?;
+                (problems, false)
             }
             (_, underlay) => (self.apply_all(work, local, underlay, prune)?, true),
         };
@@ -182,8 +223,9 @@ impl Backend for Embedded {
         let (Some(applied), Some(kept)) = (self.parts.applied(), &work.kept) else {
             return Ok(Detected::default());
         };
-        let (routes, tunnels) = (&work.routes, &work.tunnels);
-        let expected = Expected { parts: &self.parts, applied: &applied, kept, routes, tunnels };
+        let (routes, service_routes, tunnels) = (&work.routes, &work.service_routes, &work.tunnels);
+        let expected =
+            Expected { parts: &self.parts, applied: &applied, kept, routes, service_routes, tunnels };
         let drift = expected.detect(&mut work.settled)?;
         Ok(Detected { drift, settled: work.settled.is_all() })
     }
@@ -191,11 +233,28 @@ impl Backend for Embedded {
     fn bind(&self, request: &BindRequest) -> Result<(), BindError> {
         let mut ports = self.parts.ports();
         let applied = self.parts.applied();
-        ports.bind(request, applied.as_deref(), &self.parts.tables)
+        let before = ports.records.get(&request.host_ifname).cloned();
+        ports.bind(request, applied.as_deref(), &self.parts.tables)?;
+        let after = ports.records.get(&request.host_ifname);
+        let served = self.parts.change_host_ports(before.as_ref(), after);
+        if let Err(error) = served {
+            if let Some(record) = ports.remove(&request.host_ifname, &self.parts.tables)? {
+                self.parts.change_host_ports(Some(&record), None)?;
+            }
+            return Err(error.into());
+        }
+        Ok(())
     }
 
     fn release(&self, host_ifname: &str, container_id: &str) -> Result<Option<PortRecord>> {
-        self.parts.ports().release(host_ifname, container_id, &self.parts.tables)
+        let mut ports = self.parts.ports();
+        let released = ports.release(host_ifname, container_id, &self.parts.tables)?;
+        self.parts.change_host_ports(released.as_ref(), None)?;
+        Ok(released)
+    }
+
+    fn serves_host_ports(&self) -> bool {
+        self.parts.settings.services
     }
 
     fn check(&self, request: &BindRequest) -> Result<(), BindError> {

@@ -6,9 +6,9 @@ use anyhow::{Context, Result, anyhow};
 use datapath::Datapath;
 use naming::{GATEWAY_MAC, OVERLAY_MAC, interface};
 use nix::sched::{CloneFlags, unshare};
-use plumbing::nft::Masquerade;
-use plumbing::tc;
+use plumbing::nft::{Elements, LocalServices, Rules};
 use plumbing::veth::VethPair;
+use plumbing::{Family, tc};
 
 use super::Finding;
 use crate::backend::embedded::Hook;
@@ -50,11 +50,15 @@ impl Trial {
             Ok(plumbing::overlay::ensure(interface::OVERLAY, OVERLAY_MAC.0, 1450, args.tunnel_port)?)
         });
         self.step(
-            "masquerading by nftables",
-            "CONFIG_NF_TABLES_INET, CONFIG_NFT_NAT and CONFIG_NFT_MASQ (modprobe nf_tables nft_chain_nat nft_masq)",
+            "translation of addresses by nftables",
+            "CONFIG_NF_TABLES_INET, CONFIG_NFT_NAT, CONFIG_NFT_MASQ, CONFIG_NFT_CT and CONFIG_NFT_FIB_INET (modprobe \
+             nf_tables nft_chain_nat nft_masq nft_nat nft_ct nft_fib_inet)",
             || {
                 let pod_cidrs = vec!["192.0.2.0/24".parse()?, "2001:db8::/64".parse()?];
-                Ok(Masquerade { pod_cidrs, inside: interface::NODE.into() }.apply()?)
+                let gateways = vec!["192.0.2.1".parse()?, "2001:db8::1".parse()?];
+                let services = Some(LocalServices { gateways, loopback: vec![Family::V4, Family::V6] });
+                let (inside, source_ports) = (interface::NODE.into(), 32_768..=60_999);
+                Ok(Rules { pod_cidrs, inside, source_ports, services }.apply(&Elements::new())?)
             },
         );
         if let Err(error) = plumbing::shape::try_out(interface::SHAPER, interface::SHAPED) {

@@ -64,6 +64,7 @@ fn port(ifindex: u32, container: &str, addresses: &[IpAddr]) -> PortRecord {
         mac: Mac([2, 0, 0, 0, 0, 1]),
         addresses: addresses.to_vec(),
         limits: Limits::default(),
+        host_ports: Vec::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Our own calls: thin translations between messages and the agent.
 
 use datapath::{Limit, Limits};
+use model::Protocol;
 use naming::PodKey;
 use naming::alias::PortAlias;
 use nodeapi::v1::node_server::Node;
@@ -13,7 +14,7 @@ use tracing::{info, warn};
 
 use super::status;
 use crate::agent::{Agent, Readiness};
-use crate::backend::{BindError, BindRequest};
+use crate::backend::{BindError, BindRequest, HostPort};
 use crate::durations;
 
 /// Serves `midonetkube.node.v1`.
@@ -28,14 +29,23 @@ impl NodeService {
         Self { agent }
     }
 
-    fn bind(&self, request: &BindRequest) -> Result<BindPortReply, Status> {
+    /// What this agent is to do of a request; whether it is left to others to serve its hostPorts.
+    fn own_part(&self, request: BindRequest) -> (BindRequest, bool) {
+        if request.host_ports.is_empty() || self.agent.backend().serves_host_ports() {
+            return (request, false);
+        }
+        (BindRequest { host_ports: Vec::new(), ..request }, true)
+    }
+
+    fn bind(&self, request: BindRequest) -> Result<BindPortReply, Status> {
+        let (request, host_ports_left) = self.own_part(request);
         let (pod, interface) = (&request.owner.pod, &request.host_ifname);
-        self.agent.bind(request).map_err(|error| {
+        self.agent.bind(&request).map_err(|error| {
             warn!(%pod, interface, %error, "port not bound");
             status_of(&error)
         })?;
-        info!(%pod, interface, addresses = ?request.addresses, "port bound");
-        Ok(BindPortReply { port_id: naming::pod_port_id(pod).to_string() })
+        info!(%pod, interface, addresses = ?request.addresses, host_ports = ?request.host_ports, "port bound");
+        Ok(BindPortReply { port_id: naming::pod_port_id(pod).to_string(), host_ports_left })
     }
 }
 
@@ -44,7 +54,7 @@ impl Node for NodeService {
     async fn bind_port(&self, request: Request<BindPortRequest>) -> Result<Response<BindPortReply>, Status> {
         let request = request.into_inner();
         let began = request.began_monotonic_ns;
-        let reply = bind_request(request).and_then(|request| self.bind(&request));
+        let reply = bind_request(request).and_then(|request| self.bind(request));
         durations::note(&self.agent.durations().add, began, reply.is_ok());
         reply.map(Response::new)
     }
@@ -57,19 +67,22 @@ impl Node for NodeService {
         let released = self.agent.release(&request.host_ifname, &request.container_id);
         durations::note(&self.agent.durations().del, request.began_monotonic_ns, released.is_ok());
         let released = released.map_err(|error| Status::internal(format!("{error:#}")))?;
-        if let Some(port) = released {
+        if let Some(port) = &released {
             info!(pod = %port.pod(), interface = port.host_ifname, "port released");
         }
-        Ok(Response::new(ReleasePortReply {}))
+        // One that is not there was released before. One that has none may be older than this agent.
+        let host_ports_left = !self.agent.backend().serves_host_ports()
+            || released.is_some_and(|port| port.host_ports.is_empty());
+        Ok(Response::new(ReleasePortReply { host_ports_left }))
     }
 
     async fn check_port(
         &self,
         request: Request<BindPortRequest>,
     ) -> Result<Response<CheckPortReply>, Status> {
-        let request = bind_request(request.into_inner())?;
+        let (request, host_ports_left) = self.own_part(bind_request(request.into_inner())?);
         self.agent.backend().check(&request).map_err(|error| status_of(&error))?;
-        Ok(Response::new(CheckPortReply {}))
+        Ok(Response::new(CheckPortReply { host_ports_left }))
     }
 
     async fn ready(&self, _: Request<ReadyRequest>) -> Result<Response<ReadyReply>, Status> {
@@ -103,16 +116,11 @@ fn bind_request(message: BindPortRequest) -> Result<BindRequest, Status> {
     let addresses = message.addresses.iter().map(|text| {
         text.parse().map_err(|_| Status::invalid_argument(format!("addresses: {text:?} is no IP address")))
     });
-    if let Some(port) = message.port_mappings.first() {
-        return Err(Status::unimplemented(format!(
-            "runtimeConfig.portMappings: {}: nothing on this node serves ports of the node that lead to Pods: install \
-             the reference plugin portmap beside midonet-kube-cni, or reach the Pod by a Service of type NodePort",
-            port_mapping(port)
-        )));
-    }
     let Bandwidth { ingress_rate, ingress_burst, egress_rate, egress_burst } =
         message.bandwidth.unwrap_or_default();
+    let host_ports = message.port_mappings.iter().map(host_port);
     Ok(BindRequest {
+        host_ports: host_ports.collect::<Result<_, _>>()?,
         limits: Limits {
             ingress: limit("ingress", ingress_rate, ingress_burst)?,
             egress: limit("egress", egress_rate, egress_burst)?,
@@ -133,10 +141,25 @@ fn bind_request(message: BindPortRequest) -> Result<BindRequest, Status> {
     })
 }
 
-fn port_mapping(port: &PortMapping) -> String {
-    let PortMapping { host_port, container_port, protocol, host_ip } = port;
-    let at = if host_ip.is_empty() { String::new() } else { format!(" of {host_ip}") };
-    format!("hostPort {host_port}/{protocol}{at} for containerPort {container_port}")
+/// A port mapping of CNI's: numbers from 1 on, an address or none.
+fn host_port(mapping: &PortMapping) -> Result<HostPort, Status> {
+    let PortMapping { host_port, container_port, protocol, host_ip } = mapping;
+    let invalid = |what: String| Status::invalid_argument(format!("runtimeConfig.portMappings: {what}"));
+    let number = |what: &str, number: u32| {
+        let port = u16::try_from(number).ok().filter(|port| *port != 0);
+        port.ok_or_else(|| invalid(format!("{what} {number}: must be 1 to 65535")))
+    };
+    let named = Protocol::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(protocol));
+    let address = match host_ip.as_str() {
+        "" => None,
+        text => Some(text.parse().map_err(|_| invalid(format!("hostIP {text:?} is no IP address")))?),
+    };
+    Ok(HostPort {
+        address,
+        protocol: named.ok_or_else(|| invalid(format!("protocol {protocol:?}: must be tcp, udp or sctp")))?,
+        port: number("hostPort", *host_port)?,
+        container_port: number("containerPort", *container_port)?,
+    })
 }
 
 /// A limit of CNI's: a rate of 0 is none.
@@ -197,18 +220,30 @@ mod tests {
     }
 
     #[test]
-    fn ports_of_the_node_are_refused_until_there_are_services() {
-        for (host_ip, want) in
-            [("", "hostPort 8080/tcp for containerPort 80"), ("fd00::1", "8080/tcp of fd00::1 for")]
-        {
-            let (protocol, host_ip) = ("tcp".into(), host_ip.into());
-            let port = PortMapping { host_port: 8080, container_port: 80, protocol, host_ip };
-            let status =
-                bind_request(BindPortRequest { port_mappings: vec![port], ..request() }).unwrap_err();
-            assert_eq!(status.code(), Code::Unimplemented);
-            for want in ["runtimeConfig.portMappings: ", want, "portmap"] {
-                assert!(status.message().contains(want), "{want} in {status}");
-            }
+    fn host_ports_come_as_cni_has_them() {
+        let mapping = |host_port, protocol: &str, host_ip: &str| PortMapping {
+            host_port,
+            container_port: 80,
+            protocol: protocol.into(),
+            host_ip: host_ip.into(),
+        };
+        let bind = |port| bind_request(BindPortRequest { port_mappings: vec![port], ..request() });
+        for (host_ip, address) in [("", None), ("192.0.2.1", Some("192.0.2.1")), ("::", Some("::"))] {
+            let address = address.map(|text| text.parse().unwrap());
+            let want = HostPort { address, protocol: Protocol::Sctp, port: 8080, container_port: 80 };
+            assert_eq!(bind(mapping(8080, "sctp", host_ip)).unwrap().host_ports, [want]);
+        }
+        for (wrong, want) in [
+            (mapping(0, "tcp", ""), "hostPort 0: must be 1 to 65535"),
+            (mapping(65_536, "tcp", ""), "hostPort 65536: must be 1 to 65535"),
+            (PortMapping { container_port: 0, ..mapping(1, "tcp", "") }, "containerPort 0: must be"),
+            (mapping(1, "icmp", ""), "protocol \"icmp\": must be tcp, udp or sctp"),
+            (mapping(1, "tcp", "localhost"), "hostIP \"localhost\" is no IP address"),
+        ] {
+            let status = bind(wrong).unwrap_err();
+            assert_eq!(status.code(), Code::InvalidArgument);
+            let want = format!("runtimeConfig.portMappings: {want}");
+            assert!(status.message().contains(&want), "{want} in {status}");
         }
     }
 }

@@ -8,6 +8,7 @@ use netlink_sys::{Socket, SocketAddr};
 
 use super::encode::{FAMILY, HEADER, encode, nested, text, word};
 use super::expression::Expression;
+use super::set::Set;
 use crate::error::{Error, Result};
 use crate::netlink;
 
@@ -21,10 +22,21 @@ const NEW_CHAIN: u16 = (10 << 8) | 3;
 const NEW_RULE: u16 = (10 << 8) | 6;
 /// NFNL_SUBSYS_NFTABLES as the batch's resource, network byte order.
 const SUBSYSTEM: u16 = 10;
-/// NF_INET_POST_ROUTING.
-const POSTROUTING: u32 = 4;
-/// NF_IP_PRI_NAT_SRC.
-const PRIORITY: u32 = 100;
+const NEW_SET: u16 = (10 << 8) | 9;
+
+/// Where a chain that translates is: the hook (NF_INET_*), and its priority there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hook {
+    number: u32,
+    priority: i32,
+}
+
+impl Hook {
+    /// NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC.
+    pub(super) const SOURCE: Self = Self { number: 4, priority: 100 };
+    /// NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST.
+    pub(super) const DESTINATION_OF_OWN: Self = Self { number: 3, priority: -100 };
+}
 
 #[derive(Default)]
 pub(super) struct Batch {
@@ -41,10 +53,14 @@ impl Batch {
         self.message(DELETE_TABLE, 0, &text(1, table));
     }
 
-    pub(super) fn add_source_nat_chain(&mut self, table: &str, chain: &str) {
-        let hook = nested(4, &[word(1, POSTROUTING), word(2, PRIORITY)].concat());
+    pub(super) fn add_nat_chain(&mut self, table: &str, chain: &str, hook: Hook) {
+        let hook = nested(4, &[word(1, hook.number), word(2, hook.priority.cast_unsigned())].concat());
         let attributes = [text(1, table), text(3, chain), hook, text(7, "nat")].concat();
         self.message(NEW_CHAIN, NLM_F_CREATE, &attributes);
+    }
+
+    pub(super) fn add_set(&mut self, table: &str, set: Set, id: u32) {
+        self.message(NEW_SET, NLM_F_CREATE, &set.definition(table, id));
     }
 
     pub(super) fn add_rule(&mut self, table: &str, chain: &str, rule: &[Expression]) {
@@ -59,7 +75,7 @@ impl Batch {
         self.message_of(family, kind, 0, attributes);
     }
 
-    fn message(&mut self, kind: u16, flags: u16, attributes: &[u8]) {
+    pub(super) fn message(&mut self, kind: u16, flags: u16, attributes: &[u8]) {
         self.message_of(FAMILY, kind, flags, attributes);
     }
 
@@ -71,14 +87,19 @@ impl Batch {
 
     /// Sends the batch, which the kernel executes as a whole or not at all.
     pub(super) fn commit(self, what: &str) -> Result<()> {
+        if self.messages == 0 {
+            return Ok(());
+        }
         let begin = encode(BATCH_BEGIN, 0, 0, 0, SUBSYSTEM, &[]);
         let end = encode(BATCH_END, 0, self.messages + 1, 0, SUBSYSTEM, &[]);
         let all = [begin, self.bytes, end].concat();
         send(&all, self.messages).map_err(|error| {
             let missing =
                 error.raw_os_error() == Some(libc::EOPNOTSUPP) || error.raw_os_error() == Some(libc::ENOENT);
-            let hint =
-                missing.then(|| "does the kernel have nf_tables, nft_masq and nft_chain_nat?".to_owned());
+            let hint = missing.then(|| {
+                "does the kernel have nf_tables, nft_chain_nat, nft_masq, nft_nat and nft_fib_inet?"
+                    .to_owned()
+            });
             Error::with_hint(what, error, hint)
         })
     }
@@ -90,6 +111,7 @@ fn send(bytes: &[u8], messages: u32) -> io::Result<()> {
     socket.bind(&SocketAddr::new(0, 0))?;
     socket.connect(&SocketAddr::new(0, 0))?;
     netlink::set_deadline(&socket)?;
+    netlink::set_send_buffer(&socket, bytes.len())?;
     socket.send(bytes, 0)?;
     let (mut answers, mut buffer) = (0, Vec::new());
     while answers < messages {

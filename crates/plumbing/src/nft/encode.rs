@@ -51,3 +51,8 @@ pub(super) fn text(kind: u16, value: &str) -> Vec<u8> {
 pub(super) fn word(kind: u16, value: u32) -> Vec<u8> {
     attribute(kind, &value.to_be_bytes())
 }
+
+/// Parts, one after the other.
+pub(super) fn concat(parts: &[&[u8]]) -> Vec<u8> {
+    parts.concat()
+}

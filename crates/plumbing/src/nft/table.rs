@@ -9,28 +9,41 @@ use crate::error::{Error, Result};
 /// NFTA_CHAIN_NAME, _HOOK, _POLICY, _TYPE: not its handle, nor how many use it.
 const CHAIN_PARTS: [u16; 4] = [3, 4, 5, 7];
 
+/// NFT_MSG_GETSET of NFNL_SUBSYS_NFTABLES.
+const GET_SET: u16 = (10 << 8) | 10;
+
+/// NFTA_SET_NAME, _FLAGS, _KEY_TYPE, _KEY_LEN, _DATA_TYPE, _DATA_LEN.
+const SET_PARTS: [u16; 6] = [2, 3, 4, 5, 6, 7];
+
 /// NFTA_RULE_CHAIN; NFTA_RULE_EXPRESSIONS.
 const RULE_CHAIN: u16 = 2;
 const RULE_EXPRESSIONS: u16 = 4;
 
-/// The chain and all rules of a table in the kernel's own form, without what changes by itself.
+/// The chains, sets and all rules of a table in the kernel's own form, without what changes by itself, and without the
+/// elements of sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table(Vec<Vec<u8>>);
 
-/// Reads the table; `None` if it or the chain is not there.
-pub(super) fn read(table: &str, chain: &str) -> Result<Option<Table>> {
-    let what = || format!("read the nftables table inet {table}");
-    let attributes = [text(1, table), text(3, chain)].concat();
-    let chain = match ask(&encode(GET_CHAIN, 0, 1, FAMILY, 0, &attributes)) {
-        Ok(chain) => chain,
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
-        Err(error) => return Err(Error::new(what(), error)),
+/// Reads the table with its chains; `None` if it or the first of them is not there.
+pub(super) fn read(table: &str, chain: &str, others: &[&str]) -> Result<Option<Table>> {
+    let failed = |error| Error::new(format!("read the nftables table inet {table}"), error);
+    let one = |chain: &str| {
+        let attributes = [text(1, table), text(3, chain)].concat();
+        match ask(&encode(GET_CHAIN, 0, 1, FAMILY, 0, &attributes)) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            other => other.map(Some).map_err(failed),
+        }
     };
-    let dump = encode(GET_RULE, NLM_F_DUMP, 1, FAMILY, 0, &text(1, table));
-    let rules = ask(&dump).map_err(|error| Error::new(what(), error))?;
-    let chains = chain.iter().map(|attributes| parts(attributes, &CHAIN_PARTS));
+    let all = |kind| ask(&encode(kind, NLM_F_DUMP, 1, FAMILY, 0, &text(1, table))).map_err(failed);
+    let Some(mut chains) = one(chain)? else { return Ok(None) };
+    for chain in others {
+        chains.extend(one(chain)?.into_iter().flatten());
+    }
+    let chains = chains.iter().map(|attributes| parts(attributes, &CHAIN_PARTS));
+    let (sets, rules) = (all(GET_SET)?, all(GET_RULE)?);
+    let sets = sets.iter().map(|attributes| parts(attributes, &SET_PARTS));
     let rules = rules.iter().map(|attributes| rule(attributes));
-    Ok(Some(Table(chains.chain(rules).collect())))
+    Ok(Some(Table(chains.chain(sets).chain(rules).collect())))
 }
 
 fn parts(attributes: &[u8], kinds: &[u16]) -> Vec<u8> {

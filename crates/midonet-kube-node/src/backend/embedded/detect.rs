@@ -11,9 +11,10 @@ use plumbing::veth::DifferenceKind;
 
 use super::node::{Kept, is_direct};
 use super::parts::Parts;
-use super::probe::{needs_the_stack, own_wrong_settings};
+use super::probe::{families, needs_the_stack, own_wrong_settings};
 use super::record::{changed, same};
 use super::routes::Routes;
+use super::service_routes::ServiceRoutes;
 use super::state::{Applied, Settings};
 use super::underlay::Tunnels;
 use crate::backend::PortRecord;
@@ -60,6 +61,7 @@ pub(super) struct Expected<'a> {
     pub(super) applied: &'a Applied,
     pub(super) kept: &'a Kept,
     pub(super) routes: &'a Routes,
+    pub(super) service_routes: &'a ServiceRoutes,
     pub(super) tunnels: &'a Tunnels,
 }
 
@@ -88,11 +90,15 @@ impl Expected<'_> {
             let detail = format!("the datapath's program is not at {}", interface::OVERLAY);
             found.push(Drift::new("overlay_program", detail));
         }
-        for uplink in applied.uplinks_with_program() {
-            if !parts.hook.has_uplink(&held.datapath, uplink.ifindex).unwrap_or(false) {
-                let detail = format!("the datapath's program is not at {}", uplink.ifname);
-                found.push(Drift::new("uplink_program", detail));
+        for (ifindex, name) in applied.uplinks_with_program() {
+            if !parts.hook.has_uplink(&held.datapath, ifindex).unwrap_or(false) {
+                found
+                    .push(Drift::new("uplink_program", format!("the datapath's programs are not at {name}")));
             }
+        }
+        if held.datapath.addresses()? != applied.outside.addresses {
+            let detail = "the datapath has other addresses for this node's own";
+            found.push(Drift::new("datapath_address", detail));
         }
         drop(held);
         routes.drift(&parts.tables, &mut found)?;
@@ -146,11 +152,8 @@ impl Expected<'_> {
         if tc::block_program(tc::INGRESS_BLOCK)? != Some(program) {
             found.push(Drift::new("program", "the datapath's program is not in its block"));
         }
-        // One that was gone before it was first read is drift, too.
-        let table = plumbing::nft::find()?;
-        if table.is_none() || table != self.kept.masquerade {
-            found.push(Drift::new("masquerade", "the nftables table inet midonet-kube is gone or changed"));
-        }
+        found.extend(self.parts.nftables().drift()?);
+        self.services(&mut found)?;
         let families = self.applied.local.gateways.iter().map(|gateway| plumbing::Family::of(*gateway));
         for family in families.filter(|family| !plumbing::sysctl::forwards(*family)) {
             found.push(Drift::new("forwarding", format!("the node no longer forwards {family:?}")));
@@ -160,6 +163,33 @@ impl Expected<'_> {
             found.push(Drift::new("setting", detail));
         }
         Ok(found)
+    }
+
+    /// What differs of how the node's own processes and the outside reach Services.
+    fn services(&self, found: &mut Vec<Drift>) -> Result<()> {
+        let Self { parts, applied, service_routes, .. } = self;
+        let (local, before) = (&applied.local, &applied.outside);
+        found.extend(service_routes.drift(local, &before.addresses)?);
+        if !parts.settings.services {
+            return Ok(());
+        }
+        let now = parts.outside(local)?;
+        if now.interfaces != before.interfaces {
+            let names: Vec<_> = now.interfaces.values().collect();
+            found.push(Drift::new(
+                "uplink",
+                format!("the interfaces with addresses of this node are now {names:?}"),
+            ));
+        }
+        if now.addresses != before.addresses {
+            let detail = format!("this node's addresses are now {:?}", now.addresses.keys());
+            found.push(Drift::new("uplink", detail));
+        }
+        if !plumbing::loopback::is_accepted(interface::NODE, &families(&local.gateways))? {
+            let detail = format!("{} accepts no answers to loopback addresses", interface::NODE);
+            found.push(Drift::new("setting", detail));
+        }
+        Ok(())
     }
 
     fn underlay(&self, settled: &mut Settled, found: &mut Vec<Drift>) -> Result<()> {

@@ -1,5 +1,5 @@
-//! Pods whose name or UID does not fit into their interface's alias: a file for each, beside the agent's other files,
-//! tells the next agent. They are as old as the interfaces: neither outlives a reboot.
+//! What of Pods does not fit into their interface's alias: a long name, the UID, their hostPorts. A file for each, beside the
+//! agent's other files, tells the next agent. They are as old as the interfaces: neither outlives a reboot.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,10 +9,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use atomic_file::Durability;
 use cni::Attachment;
+use model::Protocol;
 use naming::alias::PortAlias;
 use naming::{PodKey, interface, pod_host_interface};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 use tracing::warn;
+
+use crate::backend::HostPort;
 
 /// The directory in the agent's own.
 pub(crate) fn directory(state_dir: &Path) -> PathBuf {
@@ -39,6 +43,7 @@ struct Whole {
     container_id: String,
     pod: PodKey,
     pod_uid: Option<String>,
+    host_ports: Vec<HostPort>,
 }
 
 impl Names {
@@ -59,22 +64,30 @@ impl Names {
     }
 
     /// Keeps what the interface's own alias lacks.
-    pub(super) fn keep(&mut self, host_ifname: &str, whole: &PortAlias, own: &PortAlias) {
-        if (&own.pod, &own.pod_uid) == (&whole.pod, &whole.pod_uid) {
+    pub(super) fn keep(
+        &mut self,
+        host_ifname: &str,
+        whole: &PortAlias,
+        own: &PortAlias,
+        host_ports: &[HostPort],
+    ) {
+        if (&own.pod, &own.pod_uid) == (&whole.pod, &whole.pod_uid) && host_ports.is_empty() {
             return self.forget(host_ifname);
         }
         let PortAlias { container_id, pod, pod_uid, .. } = whole.clone();
         let record = json!({
             "namespace": pod.namespace, "name": pod.name, "uid": pod_uid, "containerID": container_id,
+            "hostPorts": host_ports.iter().map(written).collect::<Vec<_>>(),
         });
         let path = self.directory.join(host_ifname);
         match atomic_file::replace(&path, record.to_string().as_bytes(), 0o600, Durability::Synced) {
             Ok(()) => {
-                self.kept.insert(host_ifname.to_owned(), Whole { container_id, pod, pod_uid });
+                let host_ports = host_ports.to_vec();
+                self.kept.insert(host_ifname.to_owned(), Whole { container_id, pod, pod_uid, host_ports });
             }
             Err(error) => warn!(
                 %pod, file = %path.display(), %error,
-                "the Pod's name is too long for its interface's alias: an agent that starts will not know all of it"
+                "the Pod's long name and hostPorts are not kept: an agent that starts will not know them"
             ),
         }
     }
@@ -116,6 +129,12 @@ impl Names {
         })
     }
 
+    /// The hostPorts of a sandbox.
+    pub(super) fn host_ports(&self, container_id: &str) -> Vec<HostPort> {
+        let whole = self.kept.values().find(|whole| whole.container_id == container_id);
+        whole.map(|whole| whole.host_ports.clone()).unwrap_or_default()
+    }
+
     /// The whole record of a sandbox, of which this is what its interface's alias says.
     pub(super) fn complete(&self, own: PortAlias) -> PortAlias {
         match self.kept.values().find(|whole| whole.container_id == own.container_id) {
@@ -132,7 +151,28 @@ fn read(path: &Path) -> Result<Whole> {
     let word = |name: &str| record.get(name).and_then(Value::as_str).map(str::to_owned);
     let need = |name: &str| word(name).with_context(|| format!("{}: {name}: missing", path.display()));
     let pod = PodKey::new(need("namespace")?, need("name")?);
-    Ok(Whole { container_id: need("containerID")?, pod, pod_uid: word("uid") })
+    // An agent before this one kept none.
+    let host_ports = record.get("hostPorts").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let host_ports = host_ports.iter().map(|port| {
+        host_port(port).with_context(|| format!("{}: hostPorts: {port} is none", path.display()))
+    });
+    let host_ports = host_ports.collect::<Result<_>>()?;
+    Ok(Whole { container_id: need("containerID")?, pod, pod_uid: word("uid"), host_ports })
+}
+
+fn written(port: &HostPort) -> Value {
+    let HostPort { address, protocol, port, container_port } = port;
+    json!({"hostIP": address, "protocol": protocol, "hostPort": port, "containerPort": container_port})
+}
+
+fn host_port(value: &Value) -> Option<HostPort> {
+    let number = |name: &str| u16::try_from(value.get(name)?.as_u64()?).ok();
+    let address = match value.get("hostIP")? {
+        Value::Null => None,
+        address => Some(address.as_str()?.parse().ok()?),
+    };
+    let protocol = Protocol::deserialize(value.get("protocol")?).ok()?;
+    Some(HostPort { address, protocol, port: number("hostPort")?, container_port: number("containerPort")? })
 }
 
 #[cfg(test)]
@@ -155,7 +195,7 @@ mod tests {
             let host = pod_host_interface(&whole.pod);
             let own = PortAlias::parse(&whole.encode()).unwrap();
             let mut names = Names::open(state.path());
-            names.keep(&host, &whole, &own);
+            names.keep(&host, &whole, &own, &[]);
             assert_eq!(files(state.path()).len(), usize::from(own != whole));
             let mut next = Names::open(state.path());
             assert_eq!(next.complete(own.clone()), whole);
@@ -178,7 +218,7 @@ mod tests {
         let whole =
             PortAlias { pod, container_id: "c".into(), ifname: "eth0".into(), pod_uid: None, network: None };
         let (own, host) = (PortAlias::parse(&whole.encode()).unwrap(), pod_host_interface(&whole.pod));
-        Names::open(state.path()).keep(&host, &whole, &own);
+        Names::open(state.path()).keep(&host, &whole, &own, &[]);
         let path = directory(state.path()).join(&host);
         let text = fs::read_to_string(&path).unwrap();
         for wrong in [text.replace("nnn", "nno"), text.replace("name", "mane"), "{".to_owned(), String::new()]
@@ -186,5 +226,43 @@ mod tests {
             fs::write(&path, wrong).unwrap();
             assert_eq!(Names::open(state.path()).complete(own.clone()), own);
         }
+    }
+
+    #[test]
+    fn host_ports_are_known_to_the_next_agent() {
+        let state = tempfile::tempdir().unwrap();
+        let pod = PodKey::new("default", "web");
+        let host = pod_host_interface(&pod);
+        let whole =
+            PortAlias { pod, container_id: "c1".into(), ifname: "eth0".into(), pod_uid: None, network: None };
+        let port = |address: &str, protocol, port| HostPort {
+            address: (!address.is_empty()).then(|| address.parse().unwrap()),
+            protocol,
+            port,
+            container_port: 80,
+        };
+        let ports = [
+            port("", Protocol::Tcp, 8080),
+            port("192.0.2.1", Protocol::Udp, 53),
+            port("::", Protocol::Sctp, u16::MAX),
+        ];
+        let mut names = Names::open(state.path());
+        names.keep(&host, &whole, &whole, &ports);
+        let next = Names::open(state.path());
+        assert_eq!(next.host_ports("c1"), ports);
+        assert_eq!((next.host_ports("c2"), next.complete(whole.clone())), (vec![], whole.clone()));
+        // A damaged file is as none.
+        let path = directory(state.path()).join(&host);
+        let text = fs::read_to_string(&path).unwrap();
+        for (from, to) in
+            [("8080", "80800"), ("TCP", "ICMP"), ("192.0.2.1", "192.0.2"), ("hostPort\"", "x\"")]
+        {
+            let damaged = text.replacen(&from.replace("TCP", "Tcp"), to, 1);
+            assert_ne!(damaged, text, "{from}");
+            fs::write(&path, damaged).unwrap();
+            assert_eq!(Names::open(state.path()).host_ports("c1"), []);
+        }
+        names.keep(&host, &whole, &whole, &[]);
+        assert!(!directory(state.path()).exists(), "a sandbox without any");
     }
 }

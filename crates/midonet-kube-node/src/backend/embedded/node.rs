@@ -1,16 +1,19 @@
 //! This node's own part: the overlay device, the node's veth pair, kernel routes, masquerading.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context, Result};
-use datapath::{Limits, NodeConfig, Port, Role};
+use datapath::{Limits, NodeConfig, OwnAddress, Port, Role};
 use ipnet::IpNet;
 use model::Local;
 use naming::{GATEWAY_MAC, OVERLAY_MAC, interface};
+use plumbing::nft::{Element, LocalServices, Rules};
 use plumbing::tc;
 use plumbing::veth::VethPair;
 use tracing::{info, warn};
 
+use super::own_addresses::{Outside, loopback_families};
 use super::parts::Parts;
 use super::probe::{families, needs_the_stack};
 use super::source_ports;
@@ -24,7 +27,6 @@ use crate::kernel_settings;
 pub(super) struct Kept {
     pub(super) overlay_ifindex: u32,
     pub(super) node_port: Port,
-    pub(super) masquerade: Option<plumbing::nft::Table>,
 }
 
 /// Everything that packets will meet once the programs are attached.
@@ -55,19 +57,19 @@ impl Parts {
         let changed = plumbing::sysctl::enable_forwarding(&families(&local.gateways))
             .context("cannot make the node a router")?;
         kernel_settings::record(&self.settings.state_dir, &changed)?;
-        let outside = self.ports().outside(&local.pod_cidrs);
-        let sources = local.pod_cidrs.iter().copied().chain(outside.into_iter().map(IpNet::from));
-        plumbing::nft::Masquerade { pod_cidrs: sources.collect(), inside: interface::NODE.into() }
-            .apply()
-            .context("cannot set up masquerading of what leaves the cluster")?;
-        // At once: what somebody does to the table from now on is noticed.
-        let masquerade = plumbing::nft::find()?;
+        let outside = self.outside(local)?;
+        self.map_host_ports();
+        self.apply_rules(local, &outside)?;
 
         let port = self.settings.tunnel_port;
         let overlay_ifindex = plumbing::overlay::ensure(interface::OVERLAY, OVERLAY_MAC.0, mtu, port)
             .context("cannot make the overlay device")?;
         let node = self.ensure_pair(local, mtu)?;
         self.repair_settings(local)?;
+        if self.settings.services {
+            plumbing::loopback::accept(interface::NODE, &families(&local.gateways))
+                .context("cannot let answers to loopback addresses in")?;
+        }
         // Of a former podCIDR, which may be another node's by now.
         let former = plumbing::delete_other_addresses(interface::NODE, &local.node_addresses)
             .context("cannot remove former addresses of the node")?;
@@ -101,7 +103,7 @@ impl Parts {
             node_address4: of_family4(&local.tunnel_addresses),
             node_address6: of_family6(&local.tunnel_addresses),
             source_ports: source_ports::choose(source_ports::ephemeral()),
-            services: false,
+            services: self.settings.services,
         };
         self.tables.lock().set_config(config)?;
         let node_port = Port {
@@ -112,8 +114,56 @@ impl Parts {
             limits: Limits::default(),
         };
         self.tables.lock().datapath.bind(&node_port)?;
-        let applied = Applied { local: local.clone(), underlay, direct, mtu };
-        Ok(Prepared { applied, kept: Kept { overlay_ifindex, node_port, masquerade } })
+        self.apply_addresses(&outside.addresses)?;
+        let applied = Applied { local: local.clone(), underlay, outside, direct, mtu };
+        Ok(Prepared { applied, kept: Kept { overlay_ifindex, node_port } })
+    }
+
+    /// Where the outside reaches this node's Services as the kernel has it now.
+    pub(super) fn outside(&self, local: &Local) -> Result<Outside> {
+        if !self.settings.services {
+            return Ok(Outside::default());
+        }
+        // Addresses first: whose interface is gone meanwhile has none.
+        let addresses = plumbing::addresses().context("cannot list the node's addresses")?;
+        let links = plumbing::link::list().context("cannot list the node's interfaces")?;
+        Ok(Outside::of(&links, &addresses, local, &self.settings.node_ports))
+    }
+
+    /// Makes the nftables table.
+    fn apply_rules(&self, local: &Local, outside: &Outside) -> Result<()> {
+        let strangers = self.ports().outside(&local.pod_cidrs);
+        let sources = local.pod_cidrs.iter().copied().chain(strangers.into_iter().map(IpNet::from));
+        let services = self.settings.services.then(|| LocalServices {
+            gateways: local.gateways.clone(),
+            loopback: loopback_families(&self.settings.node_ports),
+        });
+        let served = outside.addresses.iter().filter(|(_, own)| own.node_ports);
+        let served = served.map(|(address, _)| (Element::NodePortAddress(*address), None)).collect();
+        let mut nftables = self.nftables();
+        nftables.replace(|element| matches!(element, Element::NodePortAddress(_)), served);
+        nftables.apply(Rules {
+            pod_cidrs: sources.collect(),
+            inside: interface::NODE.into(),
+            source_ports: source_ports::masquerade(source_ports::ephemeral()),
+            services,
+        })
+    }
+
+    /// Tells the datapath the node's own addresses. One that it does not take is not served, and harms no other.
+    fn apply_addresses(&self, wanted: &BTreeMap<IpAddr, OwnAddress>) -> Result<()> {
+        let held = &mut self.tables.lock().datapath;
+        let there = held.addresses().context("cannot read the datapath's own addresses")?;
+        for address in there.keys().filter(|address| !wanted.contains_key(address)) {
+            held.remove_address(*address).context("cannot remove a former address of the node")?;
+        }
+        for (address, own) in wanted.iter().filter(|(address, own)| there.get(address) != Some(own)) {
+            match held.set_address(*address, *own) {
+                Ok(()) => info!(%address, node_ports = own.node_ports, "an address of this node"),
+                Err(error) => warn!(%address, %error, "Services are not served at this address of the node"),
+            }
+        }
+        Ok(())
     }
 
     /// Attaches the programs, last of all: the tables that they read are complete.
@@ -123,10 +173,11 @@ impl Parts {
         let program = held.datapath.endpoint_program()?;
         tc::set_block_program(tc::INGRESS_BLOCK, program.fd, program.name)
             .context("cannot attach the datapath to Pods' interfaces")?;
-        let uplinks: Vec<u32> = applied.uplinks_with_program().map(|uplink| uplink.ifindex).collect();
-        self.hook.attach_uplinks(&mut held.datapath, &uplinks).with_context(|| {
-            format!("cannot attach the datapath to the uplink {}", applied.underlay.names())
-        })?;
+        let uplinks = applied.uplinks_with_program();
+        let ifindexes: Vec<u32> = uplinks.keys().copied().collect();
+        self.hook
+            .attach_uplinks(&mut held.datapath, &ifindexes)
+            .with_context(|| format!("cannot attach the datapath to the uplinks {:?}", uplinks.values()))?;
         // The overlay last: the pin of what is there says whose maps are at work.
         self.hook
             .attach_overlay(&mut held.datapath, kept.overlay_ifindex)
@@ -134,7 +185,8 @@ impl Parts {
         held.datapath.retire_old_maps().context("cannot retire what an older datapath left")?;
         plumbing::link::set_up(interface::MIDO).context("cannot set the node's port up")?;
         info!(
-            pod_cidrs = ?applied.local.pod_cidrs, uplink = applied.underlay.names(),
+            pod_cidrs = ?applied.local.pod_cidrs, uplink = applied.underlay.names(), services_at = ?uplinks.values(),
+            no_services_at = ?applied.outside.without_ethernet,
             tunnel_address = %applied.local.tunnel_address, direct = applied.direct,
             hook = %self.hook, mtu = applied.mtu, "the node's network is set up"
         );
@@ -143,8 +195,7 @@ impl Parts {
 
     /// The node's veth pair.
     pub(super) fn node_pair(&self, local: &Local, mtu: u32) -> VethPair {
-        let inside = self.settings.cluster_cidrs.iter().chain(&self.settings.service_cidrs);
-        let routes = inside.filter_map(|cidr| {
+        let routes = self.settings.cluster_cidrs.iter().filter_map(|cidr| {
             let gateway = local.gateways.iter().find(|gateway| gateway.is_ipv4() == cidr.addr().is_ipv4())?;
             Some(plumbing::KernelRoute::through(*cidr, *gateway))
         });

@@ -6,13 +6,14 @@ use ipnet::IpNet;
 use naming::{attachment_mac, interface};
 
 use super::hook::Hook;
+use super::nftables::Nftables;
 use super::ports::Ports;
 use super::state::{Applied, Settings};
 use super::tables::Tables;
 use crate::repairs::Repairs;
 
 /// What the parts share. A lock is held for short work only; whoever needs several takes them in this order: `ports`,
-/// `tables`, `applied`.
+/// `nftables`, `tables`, `applied`.
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) settings: Settings,
@@ -20,6 +21,7 @@ pub(super) struct Parts {
     pub(super) repairs: Repairs,
     pub(super) tables: Tables,
     pub(super) ports: Mutex<Ports>,
+    pub(super) nftables: Mutex<Nftables>,
     pub(super) applied: Mutex<Option<Arc<Applied>>>,
 }
 
@@ -27,6 +29,11 @@ impl Parts {
     /// The Pods' ports.
     pub(super) fn ports(&self) -> MutexGuard<'_, Ports> {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The nftables table.
+    pub(super) fn nftables(&self) -> MutexGuard<'_, Nftables> {
+        self.nftables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the kernel was last made to agree with; `None` before the first time.

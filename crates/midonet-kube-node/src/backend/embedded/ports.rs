@@ -69,6 +69,7 @@ impl Ports {
                 other.addresses
             )));
         }
+        self.check_host_ports(request)?;
         // An older sandbox of the same Pod had another interface of the same name.
         if let Some(old) = self.records.get(&request.host_ifname)
             && old.host_ifindex != request.host_ifindex
@@ -85,6 +86,7 @@ impl Ports {
             mac: request.mac,
             addresses: request.addresses.clone(),
             limits: self.with_class(request)?,
+            host_ports: request.host_ports.clone(),
         };
         tables.lock().datapath.bind(&record.port(&local.pod_cidrs)).map_err(|error| match error {
             full @ datapath::Error::Full { .. } => BindError::Full(full.to_string()),
@@ -96,7 +98,7 @@ impl Ports {
             self.release(&record.host_ifname, &alias.container_id, tables)?;
             return Err(error.into());
         }
-        self.names.keep(&record.host_ifname, &alias, &owner);
+        self.names.keep(&record.host_ifname, &alias, &owner, &record.host_ports);
         Ok(())
     }
 
@@ -154,6 +156,7 @@ impl Ports {
                 request.addresses
             )));
         }
+        self.check_bound_host_ports(request)?;
         self.check_limits(request, port.limits, tables)
     }
 

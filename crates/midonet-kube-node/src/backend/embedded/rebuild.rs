@@ -134,7 +134,8 @@ impl Ports {
         let port =
             Port { ifindex: link.ifindex, mac: mac.0, addresses, role: Role::Pod, limits: Limits::default() };
         tables.lock().datapath.bind(&port).map_err(|error| error.to_string())?;
-        Ok(PortRecord::of(link, Owner::Known(alias), port))
+        let host_ports = self.names.host_ports(&alias.container_id);
+        Ok(PortRecord { host_ports, ..PortRecord::of(link, Owner::Known(alias), port) })
     }
 }
 

@@ -50,7 +50,8 @@ impl PortRecord {
                 }
             }
         };
-        Self::of(link, owner, port)
+        let host_ports = owner.known().map(|owner| names.host_ports(&owner.container_id)).unwrap_or_default();
+        Self { host_ports, ..Self::of(link, owner, port) }
     }
 
     /// A committed port of an interface.
@@ -64,6 +65,7 @@ impl PortRecord {
             mac: Mac(port.mac),
             addresses: port.addresses,
             limits: port.limits,
+            host_ports: Vec::new(),
         }
     }
 

@@ -5,6 +5,9 @@ use std::ops::RangeInclusive;
 /// Ports that are neither NodePorts nor ephemeral ones, where nobody changed either.
 const USUAL: RangeInclusive<u16> = 20_000..=29_999;
 
+/// The kernel's default for ephemeral ports.
+const EPHEMERAL: RangeInclusive<u16> = 32_768..=60_999;
+
 /// How many ports there should be.
 const ENOUGH: u32 = 10_000;
 
@@ -51,6 +54,23 @@ pub(super) fn choose(ephemeral: Option<RangeInclusive<u16>>) -> RangeInclusive<u
     u16::try_from(first).map_or(USUAL, |first| first.max(*best.start())..=*best.end())
 }
 
+/// The ports that a source gets which the host masquerades: ephemeral ones, which are no Service's, but for those that are
+/// NodePorts all the same: what answers would be taken for a new connection there.
+pub(super) fn masquerade(ephemeral: Option<RangeInclusive<u16>>) -> RangeInclusive<u16> {
+    let Some(ephemeral) = ephemeral.filter(|range| range.start() <= range.end()) else { return EPHEMERAL };
+    let (first, last) = (*ephemeral.start().max(&FIRST), *ephemeral.end());
+    if first > last {
+        return EPHEMERAL;
+    }
+    if !overlap(&(first..=last), &NODE_PORTS) {
+        return first..=last;
+    }
+    let above = (NODE_PORTS.end() + 1).max(first)..=last;
+    let below = first..=last.min(NODE_PORTS.start() - 1);
+    let larger = if above.len() >= below.len() { above } else { below };
+    if larger.is_empty() { EPHEMERAL } else { larger }
+}
+
 fn overlap(a: &RangeInclusive<u16>, b: &RangeInclusive<u16>) -> bool {
     a.start() <= b.end() && b.start() <= a.end()
 }
@@ -73,6 +93,23 @@ mod tests {
             (Some(1..=65_535), USUAL),
         ] {
             assert_eq!(choose(ephemeral.clone()), chosen, "{ephemeral:?}");
+        }
+    }
+
+    #[test]
+    fn masqueraded_sources_get_ephemeral_ports_that_are_no_node_ports() {
+        for (ephemeral, chosen) in [
+            (None, EPHEMERAL),
+            (Some(32_768..=60_999), EPHEMERAL),
+            (Some(40_000..=50_000), 40_000..=50_000),
+            (Some(15_000..=29_999), 15_000..=29_999),
+            (Some(1..=65_535), 32_768..=65_535),
+            (Some(10_000..=33_000), 10_000..=29_999),
+            (Some(30_000..=40_000), 32_768..=40_000),
+            (Some(30_000..=31_000), EPHEMERAL),
+            (Some(1..=1000), EPHEMERAL),
+        ] {
+            assert_eq!(masquerade(ephemeral.clone()), chosen, "{ephemeral:?}");
         }
     }
 }

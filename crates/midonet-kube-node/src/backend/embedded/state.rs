@@ -1,12 +1,14 @@
 //! What does not change while the agent runs, and what the kernel was last made to agree with.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 use model::Local;
 
+use super::own_addresses::Outside;
 use super::underlay::Underlay;
-use crate::config::{self, Encapsulation};
+use crate::config::{self, Encapsulation, NodePortAddress};
 
 /// What does not change while the agent runs.
 #[derive(Debug, Clone)]
@@ -35,6 +37,10 @@ pub struct Settings {
     pub max_pods: u32,
     /// The most nodes of the cluster.
     pub max_nodes: u32,
+    /// Whether Services are served here.
+    pub services: bool,
+    /// Where NodePorts are served.
+    pub node_ports: Vec<NodePortAddress>,
     /// The most connections that are tracked; `None`: as many as the node's memory allows.
     pub max_connections: Option<u32>,
     /// The most ports of all Services.
@@ -52,6 +58,8 @@ pub(super) struct Applied {
     pub(super) local: Local,
     /// What carries the tunnels.
     pub(super) underlay: Underlay,
+    /// Where the outside reaches this node's Services; nowhere if none are served here.
+    pub(super) outside: Outside,
     /// Whether the datapath writes and removes the headers of tunnels over IPv4 there itself.
     pub(super) direct: bool,
     /// The largest packet of a Pod, in bytes.
@@ -59,8 +67,12 @@ pub(super) struct Applied {
 }
 
 impl Applied {
-    /// Where the datapath's program takes tunnels' packets off the wire.
-    pub(super) fn uplinks_with_program(&self) -> impl Iterator<Item = &plumbing::underlay::Uplink> {
-        self.underlay.uplinks.iter().filter(|uplink| self.direct && !uplink.loopback)
+    /// Where the datapath's programs are, which take tunnels' packets off the wire and what is for a Service: names by
+    /// ifindex.
+    pub(super) fn uplinks_with_program(&self) -> BTreeMap<u32, &str> {
+        let tunnels = self.underlay.uplinks.iter().filter(|uplink| self.direct && !uplink.loopback);
+        let tunnels = tunnels.map(|uplink| (uplink.ifindex, uplink.ifname.as_str()));
+        let outside = self.outside.interfaces.iter().map(|(ifindex, name)| (*ifindex, name.as_str()));
+        tunnels.chain(outside).collect()
     }
 }

@@ -44,7 +44,9 @@ impl Parts {
         let mut released = Vec::new();
         for port in records.iter().filter(|port| !live.contains_key(&port.host_ifindex)) {
             if ports.records.get(&port.host_ifname) == Some(port) {
-                released.extend(ports.remove(&port.host_ifname, &self.tables)?);
+                let removed = ports.remove(&port.host_ifname, &self.tables)?;
+                self.change_host_ports(removed.as_ref(), None)?;
+                released.extend(removed);
             }
         }
         Ok(released)
