@@ -6,6 +6,7 @@ mod finding;
 mod kernel;
 mod node;
 mod ports;
+mod proxy;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
@@ -70,6 +71,7 @@ pub fn check(run: &Config, output: Output, unknown: Vec<config::Problem>) -> Res
     let mut findings = quickly(run, unknown);
     findings.extend(ipam_plugin(run));
     findings.push(ports::http(run.http_listen));
+    findings.extend(proxy::check(run));
     findings.extend(cluster::check(run));
     findings.extend(kernel(run));
     print(output, &run.node_name, &findings)?;

@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::check::Output;
 use crate::config::{Config, Problem};
+use crate::proxy::cleanup;
 use crate::uninstall;
 
 /// The node agent of midonet-kube: the Pod network of one Kubernetes node.
@@ -47,6 +48,11 @@ pub enum Command {
         #[arg(long, env = "MIDONETKUBE_CNIBINDIR", default_value = "/opt/cni/bin")]
         cni_bin_dir: PathBuf,
     },
+    /// Remove from this node what kube-proxy left: its nftables tables, its chains in those of iptables, its interface.
+    ///
+    /// Removes what has kube-proxy's names and nothing else, in the node's network namespace; names what it cannot
+    /// remove, with the command that does. Connections that kube-proxy translated go on.
+    CleanupKubeProxy(cleanup::Options),
     /// Do nothing until SIGTERM: keeps a Pod there whose init containers did the work.
     Pause,
 }

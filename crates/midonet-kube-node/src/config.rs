@@ -119,6 +119,15 @@ pub struct Config {
     #[arg(long, env = "MIDONETKUBE_SERVICES", value_enum, default_value_t = Switch::On)]
     pub services: Switch,
 
+    /// Where /healthz and /livez of Services are served in kube-proxy's place, as load balancers ask for them; 0.0.0.0
+    /// and [::] are both families.
+    #[arg(long, env = "MIDONETKUBE_PROXYHEALTHADDRESS", default_value = "0.0.0.0:10256")]
+    pub proxy_health_address: SocketAddr,
+
+    /// Where /metrics and /proxyMode of Services are served in kube-proxy's place; 0.0.0.0 and [::] are both families.
+    #[arg(long, env = "MIDONETKUBE_PROXYMETRICSADDRESS", default_value = "127.0.0.1:10249")]
+    pub proxy_metrics_address: SocketAddr,
+
     /// What to log: a level (error, warn, info, debug, trace) or a filter like info,objects=debug.
     #[arg(long, env = "MIDONETKUBE_LOG_LEVEL", default_value = "info", value_parser = log_filter)]
     pub log_level: String,

@@ -22,6 +22,7 @@ pub mod leaks;
 pub mod lock;
 pub mod memory;
 pub mod problems;
+pub mod proxy;
 pub mod reconcile;
 pub mod repairs;
 pub mod run;

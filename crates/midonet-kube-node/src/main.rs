@@ -7,6 +7,7 @@ use clap::Parser;
 use midonet_kube_node::cli::{Cli, Command, unknown_settings};
 use midonet_kube_node::config::{Config, LogFormat};
 use midonet_kube_node::drift::events;
+use midonet_kube_node::proxy::cleanup;
 use midonet_kube_node::{capabilities, check, install, memory, run, stdout, uninstall};
 use nix::sys::signal::{SigSet, Signal};
 use tracing_subscriber::EnvFilter;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         Some(Command::Install { cni_bin_dir }) => install::install(&cni_bin_dir),
         Some(Command::Check(args)) => check::check(&args.run, args.output, unknown()),
         Some(Command::Uninstall(args)) => uninstall::uninstall(&args),
+        Some(Command::CleanupKubeProxy(args)) => cleanup::cleanup(&args),
         Some(Command::Pause) => pause(),
         None => start(cli.run),
     })

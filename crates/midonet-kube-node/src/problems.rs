@@ -10,15 +10,17 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 /// Every kind of problem: the values of the metric's label.
-pub const KINDS: [&str; 26] = [
+pub const KINDS: [&str; 28] = [
     "accept_ra",
     "disable_ipv6",
     "foreign_cni_config",
     "foreign_route",
     "forward_dropped",
     "forwarding",
+    "health_port",
     "input_dropped",
     "ipam_plugin",
+    "kube_proxy",
     "lock",
     "mtu",
     "network",
@@ -56,6 +58,10 @@ pub enum Origin {
     Files,
     /// What something else changes again and again.
     Repairs,
+    /// kube-proxy, which runs beside or left something.
+    KubeProxy,
+    /// Ports for the health and metrics of Services.
+    HealthPorts,
 }
 
 /// All problems that are known now.

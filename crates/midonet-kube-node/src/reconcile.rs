@@ -15,12 +15,13 @@ use tracing::{info, warn};
 use crate::agent::{Agent, Readiness};
 use crate::backend::Outcome;
 use crate::cni_config::CniConfig;
-use crate::config::Config;
+use crate::config::{Config, Switch};
 use crate::drift::Drift;
 use crate::drift::detector::Detector;
 use crate::drift::probe::Prober;
 use crate::memory;
 use crate::problems::{Origin, Problem};
+use crate::proxy::Proxy;
 
 /// What failed is tried again after so long, besides on every change.
 const RETRY: Duration = Duration::from_secs(5);
@@ -28,11 +29,17 @@ const RETRY: Duration = Duration::from_secs(5);
 /// So many objects at once are like a whole list: reading them took memory that is not needed any more.
 const MANY: usize = 500;
 
-/// Follows the objects until their source ends.
+/// Follows the objects until their source ends. `proxy` is told, if this agent serves Services.
 ///
 /// # Errors
 /// It ended.
-pub async fn run(args: &Config, agent: &Agent, connection: Connection, mut detector: Detector) -> Result<()> {
+pub async fn run(
+    args: &Config,
+    agent: &Agent,
+    connection: Connection,
+    mut detector: Detector,
+    proxy: Option<&Proxy>,
+) -> Result<()> {
     let ranges = Ranges { cluster: args.cluster_cidr.clone(), service: args.service_cidr.clone() };
     let model = Arc::new(Mutex::new(Model::new(&args.node_name, ranges)));
     let mut watch = connection.watch();
@@ -41,14 +48,20 @@ pub async fn run(args: &Config, agent: &Agent, connection: Connection, mut detec
     let mut invalid = connection.health().invalid_objects();
     // Whether the model has all Nodes; `None` before there is anything to go on with.
     let mut all: Option<bool> = None;
-    let mut prober = Prober::default();
+    let mut prober = Prober::new(args.services == Switch::On);
+    prober.run(agent).await;
     let mut retry = Some(Instant::now() + RETRY);
     let mut listed = false;
     loop {
         let mut found = Vec::new();
         tokio::select! {
             delta = changes.next() => {
-                let Delta { upserted, deleted, synced } = delta.context("the source of objects ended")?;
+                let delta = delta.context("the source of objects ended")?;
+                if let Some(proxy) = proxy {
+                    proxy.queued();
+                    proxy.follow_node(&args.node_name, &delta);
+                }
+                let Delta { upserted, deleted, synced } = delta;
                 listed |= all.replace(synced) != Some(synced) || upserted.len() + deleted.len() >= MANY;
                 let mut model = lock(&model);
                 deleted.iter().for_each(|node| model.delete(&node.name));
@@ -75,10 +88,14 @@ pub async fn run(args: &Config, agent: &Agent, connection: Connection, mut detec
             retry = retry.map(|_| Instant::now() + RETRY);
             continue;
         };
+        let began = Instant::now();
         let done = reconcile(args, agent, &model, prune, &mut detector).await;
         retry = done.is_err().then(|| Instant::now() + RETRY);
         match done {
             Ok(()) => {
+                if let Some(proxy) = proxy {
+                    proxy.applied(prune, began.elapsed(), []);
+                }
                 agent.repairs().note(&found);
                 agent.set_readiness(Readiness::Ready);
             }

@@ -20,6 +20,8 @@ use crate::config::{Config, Switch};
 use crate::drift::detector::Detector;
 use crate::drift::events::Events;
 use crate::drift::files::{self, Files};
+use crate::problems::Origin;
+use crate::proxy::Proxy;
 use crate::repairs::Repairs;
 use crate::server::{LegacyService, NodeService, http};
 use crate::source::source;
@@ -42,6 +44,8 @@ pub async fn run(args: Config) -> Result<()> {
     info!(version = env!("CARGO_PKG_VERSION"), node = args.node_name, "starting");
     let lock = lock::take(&args.paths.state_dir)?;
     plumbing::sysctl::set_root(&args.paths.sysctl_dir);
+    // Before anything that may take long: load balancers ask whether this node serves Services.
+    let proxy = (args.services == Switch::On).then(|| Proxy::start(&args));
     let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -89,7 +93,8 @@ pub async fn run(args: Config) -> Result<()> {
         ended = http::serve(listeners, agent.clone()) => ended,
         ended = &mut grpc => ended.context("the gRPC server ended")?.context("the gRPC server failed"),
         () = annotations.deliver(annotator) => Ok(()),
-        ended = reconcile::run(&args, &agent, connection, Detector::new(&events)) => ended,
+        ended = reconcile::run(&args, &agent, connection, Detector::new(&events), proxy.as_ref()) => ended,
+        () = report_ports(&agent, proxy.as_ref()) => Ok(()),
         () = files::watch(&agent, &files, &events) => Ok(()),
         () = sweep(&agent, &events) => Ok(()),
         () = leaks::watch(&agent, &args.ipam_type) => Ok(()),
@@ -134,6 +139,19 @@ fn settings(args: &Config) -> Settings {
         max_services: args.max_services,
         max_backends: args.max_backends,
         reservations: leaks::keeps_files(&args.ipam_type).then(|| ipam::directory(None, CLUSTER_NETWORK)),
+    }
+}
+
+/// Reports the ports of Services that cannot be served, for ever.
+async fn report_ports(agent: &Agent, proxy: Option<&Proxy>) {
+    let Some(proxy) = proxy else { return std::future::pending().await };
+    let mut problems = proxy.problems();
+    loop {
+        agent.set_problems(Origin::HealthPorts, problems.borrow_and_update().clone());
+        // The other end lives as long as this.
+        if problems.changed().await.is_err() {
+            return;
+        }
     }
 }
 

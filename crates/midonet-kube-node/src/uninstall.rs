@@ -13,7 +13,7 @@ use plumbing::tc::Direction;
 
 use crate::backend::embedded::{live_ports, name_files, names_directory};
 use crate::config::Paths;
-use crate::{install, kernel_settings, lock, stdout};
+use crate::{install, kernel_settings, lock, proxy, stdout};
 
 /// How many retired interfaces are deleted at once.
 const SLICE: usize = 32;
@@ -92,7 +92,10 @@ pub fn uninstall(args: &Options) -> Result<()> {
     if !names.is_empty() {
         work.directory(&names_directory(state_dir), &names);
     }
-    work.directory(state_dir, &[kernel_settings::path(state_dir), lock::path(state_dir)]);
+    work.directory(
+        state_dir,
+        &[kernel_settings::path(state_dir), proxy::record_path(state_dir), lock::path(state_dir)],
+    );
     work.end()
 }
 

@@ -161,6 +161,7 @@ fn every_setting_is_documented_as_the_code_has_it() {
         ("check", subcommand("check")),
         ("install", subcommand("install")),
         ("uninstall", subcommand("uninstall")),
+        ("cleanup-kube-proxy", subcommand("cleanup-kube-proxy")),
     ];
     has_tables(CONFIGURATION, &tables);
 }

@@ -79,6 +79,7 @@ const COMMANDS: &[(Stage, &str)] = &[
     (Node, "midokube status drops traffic ignored"),
     (Node, "midokube status -o wide"),
     (Node, "midokube version -o json"),
+    (Node, "midonet-kube-node cleanup-kube-proxy --dry-run"),
     (Node, "midonet-kube-node install"),
     (Remove, "kubectl delete -f deploy/midonet-kube.yaml"),
     (Remove, "kubectl apply -f deploy/cleanup.yaml"),
@@ -91,6 +92,14 @@ const COMMANDS: &[(Stage, &str)] = &[
     ),
     (NodeAtEnd, "midonet-kube-node uninstall"),
     (Down, "make cluster-down"),
+    (
+        Never("no DaemonSet runs kube-proxy in this cluster"),
+        "kubectl -n kube-system delete daemonset kube-proxy",
+    ),
+    (
+        Never("the agent's own tests do so with the rules of every mode of kube-proxy"),
+        "midonet-kube-node cleanup-kube-proxy",
+    ),
     (Never("it runs this test"), "make test"),
     (Never("a test of its own runs the same"), "make test-kernels"),
     (Never("`make test` runs it"), "make lint"),

@@ -56,7 +56,7 @@ pub(super) fn http(address: SocketAddr) -> Finding {
 }
 
 /// Whether an agent of this project answers there.
-fn is_agent(address: SocketAddr) -> io::Result<bool> {
+pub(super) fn is_agent(address: SocketAddr) -> io::Result<bool> {
     let loopback: IpAddr = match address.ip() {
         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),

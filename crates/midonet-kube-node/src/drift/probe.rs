@@ -11,6 +11,7 @@ use tracing::warn;
 
 use crate::agent::Agent;
 use crate::problems::{Origin, Problem};
+use crate::proxy::beside::Beside;
 
 /// The least time between two probes.
 const GAP: Duration = Duration::from_secs(1);
@@ -25,12 +26,19 @@ const LONGEST_GAP: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub struct Prober {
     probe: Probe,
+    /// `None`: kube-proxy is meant to be there.
+    beside: Option<Beside>,
     next: Option<Instant>,
     /// Whether something may have changed that was not probed.
     skipped: bool,
 }
 
 impl Prober {
+    /// One that looks for kube-proxy, too, if this agent serves Services.
+    pub fn new(serves_services: bool) -> Self {
+        Self { beside: serves_services.then(Beside::default), ..Self::default() }
+    }
+
     /// When a probe that was left out has to be made up for.
     pub fn wants(&self) -> Option<std::time::Instant> {
         self.next.filter(|_| self.skipped).map(Instant::into_std)
@@ -44,18 +52,24 @@ impl Prober {
         if self.skipped {
             return;
         }
-        let mut probe = std::mem::take(&mut self.probe);
+        let (mut probe, mut beside) = (std::mem::take(&mut self.probe), self.beside.take());
         let probed = agent.blocking(move |agent| {
             let found = ask(agent, &mut probe);
-            Ok((probe, found))
+            let kube_proxy = beside.as_mut().map(Beside::look);
+            Ok((probe, beside, found, kube_proxy))
         });
-        let found = match probed.await {
-            Ok((probe, found)) => {
-                self.probe = probe;
-                found
+        let (found, kube_proxy) = match probed.await {
+            Ok((probe, beside, found, kube_proxy)) => {
+                (self.probe, self.beside) = (probe, beside);
+                (found, kube_proxy)
             }
-            Err(error) => Err(error),
+            Err(error) => (Err(error), None),
         };
+        match kube_proxy {
+            Some(Ok(problems)) => agent.set_problems(Origin::KubeProxy, problems),
+            Some(Err(error)) => warn!(error = format!("{error:#}"), "cannot look for kube-proxy"),
+            None => {}
+        }
         self.next = Some(Instant::now() + (start.elapsed() * REST).clamp(GAP, LONGEST_GAP));
         match found {
             Ok(faults) => agent.set_problems(Origin::Probe, faults.into_iter().map(problem).collect()),

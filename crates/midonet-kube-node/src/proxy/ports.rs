@@ -1,0 +1,177 @@
+//! Which ports are served, and which cannot be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use model::Problem;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::listen::{self, Answer};
+
+/// What a port is for.
+#[derive(Debug, Clone)]
+pub(super) struct About {
+    /// Whose it is.
+    pub(super) object: String,
+    /// What to do if something else has it.
+    pub(super) remedy: String,
+}
+
+/// The servers of all ports.
+#[derive(Debug)]
+pub(super) struct Ports {
+    runtime: Handle,
+    failures: Failures,
+    /// Those that are served as long as the agent runs.
+    own: Mutex<Servers>,
+    checks: Mutex<Checks>,
+}
+
+/// The servers of Services.
+#[derive(Debug, Default)]
+struct Checks {
+    /// Empty: all addresses of the node.
+    addresses: BTreeSet<IpAddr>,
+    /// By "namespace/name". What is dropped here listens no more.
+    running: BTreeMap<Arc<str>, Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    port: u16,
+    _servers: Servers,
+}
+
+/// Servers, which end with this value.
+#[derive(Debug, Default)]
+struct Servers {
+    tasks: JoinSet<()>,
+    /// A server that is ending tells of no failure any more.
+    alive: Arc<()>,
+}
+
+/// Why addresses cannot be listened at, by whose they are.
+#[derive(Debug, Clone)]
+struct Failures(Arc<Mutex<Known>>, watch::Sender<Vec<Problem>>);
+
+type Known = BTreeMap<String, (String, BTreeMap<SocketAddr, String>)>;
+
+impl Ports {
+    pub(super) fn new(runtime: Handle) -> Self {
+        let failures = Failures(Arc::default(), watch::Sender::default());
+        Self { runtime, failures, own: Mutex::default(), checks: Mutex::default() }
+    }
+
+    /// Serves an address for ever.
+    pub(super) fn open(&self, address: SocketAddr, about: &About, answer: &Answer) {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        for address in listen::addresses(address) {
+            self.spawn(&mut own, address, about, answer);
+        }
+    }
+
+    /// Has the ports of Services be these.
+    pub(super) fn follow(
+        &self,
+        wanted: impl FnOnce() -> BTreeMap<Arc<str>, u16>,
+        answer: impl Fn(&Arc<str>) -> Answer,
+    ) {
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = wanted();
+        let Checks { addresses, running } = &mut *checks;
+        let over: Vec<_> =
+            running.extract_if(.., |key, running| wanted.get(key) != Some(&running.port)).collect();
+        for (key, running) in over {
+            drop(running);
+            self.failures.forget(&object(&key));
+        }
+        for (key, port) in &wanted {
+            if running.contains_key(key) {
+                continue;
+            }
+            let about = About {
+                object: object(key),
+                remedy: "end what uses the port, or make the Service anew for another healthCheckNodePort: the agent tries again"
+                    .into(),
+            };
+            let answer = answer(key);
+            let mut servers = Servers::default();
+            let any = listen::addresses((Ipv4Addr::UNSPECIFIED, *port).into());
+            let these: Vec<_> = addresses.iter().map(|address| SocketAddr::new(*address, *port)).collect();
+            for address in if these.is_empty() { any } else { these } {
+                self.spawn(&mut servers, address, &about, &answer);
+            }
+            running.insert(Arc::clone(key), Running { port: *port, _servers: servers });
+        }
+    }
+
+    /// Where the ports of Services are; to be followed by [`follow`](Self::follow).
+    pub(super) fn set_check_addresses(&self, wanted: &[IpAddr]) {
+        let wanted: BTreeSet<IpAddr> = wanted.iter().copied().collect();
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        if checks.addresses != wanted {
+            checks.addresses = wanted;
+            for (key, running) in std::mem::take(&mut checks.running) {
+                drop(running);
+                self.failures.forget(&object(&key));
+            }
+        }
+    }
+
+    pub(super) fn problems(&self) -> watch::Receiver<Vec<Problem>> {
+        self.failures.1.subscribe()
+    }
+
+    fn spawn(&self, servers: &mut Servers, address: SocketAddr, about: &About, answer: &Answer) {
+        let (failures, about, answer) = (self.failures.clone(), about.clone(), Arc::clone(answer));
+        let alive = Arc::downgrade(&servers.alive);
+        let report = move |why: Option<String>| failures.note(&about, address, why, &alive);
+        servers.tasks.spawn_on(listen::serve(address, answer, report), &self.runtime);
+    }
+}
+
+fn object(service: &str) -> String {
+    format!("Service {service}")
+}
+
+impl Failures {
+    fn note(
+        &self,
+        About { object, remedy }: &About,
+        address: SocketAddr,
+        why: Option<String>,
+        alive: &Weak<()>,
+    ) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if alive.strong_count() == 0 {
+            return;
+        }
+        let (_, addresses) = known.entry(object.clone()).or_insert_with(|| (remedy.clone(), BTreeMap::new()));
+        let before = match why.clone() {
+            Some(why) => addresses.insert(address, why),
+            None => addresses.remove(&address),
+        };
+        if before != why {
+            self.tell(&known);
+        }
+    }
+
+    fn forget(&self, object: &str) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.remove(object).is_some() {
+            self.tell(&known);
+        }
+    }
+
+    fn tell(&self, known: &Known) {
+        let problems = known.iter().filter(|(_, (_, addresses))| !addresses.is_empty());
+        let problems = problems.map(|(object, (remedy, addresses))| {
+            let each = addresses.iter().map(|(address, why)| format!("cannot listen at {address}: {why}"));
+            Problem::new("health_port", object.clone(), each.collect::<Vec<_>>().join(", "), remedy.clone())
+        });
+        self.1.send_replace(problems.collect());
+    }
+}
