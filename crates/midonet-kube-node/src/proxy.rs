@@ -11,30 +11,28 @@ pub mod cleanup;
 mod leftovers;
 mod listen;
 mod metrics;
+mod pending;
 mod ports;
 mod processes;
 mod record;
 mod state;
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use axum::http::{Response, StatusCode};
-use model::Problem;
-use objects::{Delta, Node};
-use plumbing::Family;
+use model::{Changes, Desired, HealthCheck, Problem};
+use objects::{Delta, Family, Node};
 use tokio::sync::watch;
 use tracing::warn;
 
 use crate::config::Config;
 use metrics::Metrics;
+use pending::{Counted, Pending};
 use ports::Ports;
 use state::{NodeState, Now, ProxyState};
-
-pub use state::HealthCheck;
 
 /// What `/proxyMode` says. Who asks wants to know how packets are translated: as none of kube-proxy's own modes does
 /// it, whose names (iptables, ipvs, nftables) promise rules that are not there.
@@ -51,20 +49,7 @@ struct Inner {
     metrics: Metrics,
     ports: Ports,
     record: PathBuf,
-    /// The newest change of each Service's endpoints that was counted.
-    counted: Mutex<BTreeMap<(Arc<str>, Family), i64>>,
-}
-
-/// What an update of the kernel's tables brought of one Service and family.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Programmed {
-    /// "namespace/name".
-    pub service: Arc<str>,
-    /// Which of its families.
-    pub family: Family,
-    /// When its endpoints changed last, as the endpoint slice controller says (`endpoints.kubernetes.io/last-change-trigger-time`),
-    /// in milliseconds since 1970; `None`: the Service is gone, or nothing says so.
-    pub triggered: Option<i64>,
+    pending: Mutex<(Pending, Counted)>,
 }
 
 impl Proxy {
@@ -82,7 +67,7 @@ impl Proxy {
             state: Mutex::new(ProxyState::new(families, former)),
             ports: Ports::new(tokio::runtime::Handle::current()),
             record,
-            counted: Mutex::default(),
+            pending: Mutex::default(),
         }));
         let about = |what: &str, flag: &str| ports::About {
             object: format!("port {what}"),
@@ -107,19 +92,28 @@ impl Proxy {
         self.0.metrics.queued(now.wall);
     }
 
-    /// All that changed is in the kernel's tables; it took so long. `complete`: all Services of the cluster are.
-    pub fn applied(&self, complete: bool, took: Duration, programmed: impl IntoIterator<Item = Programmed>) {
+    /// The model's tables changed: these changes are about to be applied.
+    pub fn changed(&self, desired: &Desired, changes: &Changes) {
+        self.pending().0.take(desired, changes);
+    }
+
+    /// Everything that changed is in the kernel's tables; it took so long.
+    pub fn applied(&self, took: Duration) {
         let now = Now::read();
-        self.state().applied(complete, now);
+        let (complete, checks, durations) = {
+            let (pending, counted) = &mut *self.pending();
+            (pending.complete, pending.checks.take(), pending.durations(counted, self.0.started, now.wall))
+        };
         self.0.metrics.applied(now.wall, took);
-        let mut counted = self.0.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        for one in programmed {
-            if let Some(took) = news(&mut counted, one, self.0.started, now.wall) {
-                self.0.metrics.programmed(took.0, took.1);
-            }
+        for (family, took) in durations {
+            self.0.metrics.programmed(family, took);
         }
-        drop(counted);
-        if complete {
+        let mut state = self.state();
+        state.applied(complete, now);
+        if let Some(checks) = checks {
+            state.checks = checks;
+            drop(state);
+            self.follow_checks();
             self.record();
         }
     }
@@ -136,27 +130,6 @@ impl Proxy {
         if delta.synced && state.node == NodeState::Unknown {
             state.node = NodeState::Gone;
         }
-    }
-
-    /// The Services with a port for health checks changed: these are new or others, those are gone.
-    pub fn change_checks(
-        &self,
-        upserts: impl IntoIterator<Item = (Arc<str>, HealthCheck)>,
-        removals: impl IntoIterator<Item = Arc<str>>,
-    ) {
-        let mut state = self.state();
-        for key in removals {
-            state.checks.remove(&key);
-        }
-        state.checks.extend(upserts);
-        drop(state);
-        self.follow_checks();
-    }
-
-    /// Replaces all Services with a port for health checks: a former agent's record may have had others.
-    pub fn set_checks(&self, checks: impl IntoIterator<Item = (Arc<str>, HealthCheck)>) {
-        self.state().checks = checks.into_iter().collect();
-        self.follow_checks();
     }
 
     /// Where the ports of Services for health checks are, from now on; empty: at all addresses of the node.
@@ -224,6 +197,10 @@ impl Proxy {
         }
     }
 
+    fn pending(&self) -> MutexGuard<'_, (Pending, Counted)> {
+        self.0.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn state(&self) -> MutexGuard<'_, ProxyState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -237,27 +214,6 @@ pub(crate) fn why_taken(address: SocketAddr) -> Option<String> {
 /// The file that an uninstallation removes.
 pub(crate) fn record_path(state_dir: &Path) -> PathBuf {
     record::path(state_dir)
-}
-
-/// How long a change took until it was programmed, if it is one that was not counted yet: not of before this agent's start,
-/// nor a deletion.
-fn news(
-    counted: &mut BTreeMap<(Arc<str>, Family), i64>,
-    Programmed { service, family, triggered }: Programmed,
-    started: SystemTime,
-    now: SystemTime,
-) -> Option<(Family, Duration)> {
-    let key = (service, family);
-    let Some(triggered) = triggered else {
-        counted.remove(&key);
-        return None;
-    };
-    let at = UNIX_EPOCH + Duration::from_millis(triggered.try_into().ok()?);
-    if at <= started || counted.insert(key, triggered).is_some_and(|last| last >= triggered) {
-        return None;
-    }
-    // The controller manager's clock may be ahead.
-    Some((family, now.duration_since(at).unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -88,14 +88,10 @@ pub async fn run(
             retry = retry.map(|_| Instant::now() + RETRY);
             continue;
         };
-        let began = Instant::now();
-        let done = reconcile(args, agent, &model, prune, &mut detector).await;
+        let done = reconcile(args, agent, &model, prune, &mut detector, proxy).await;
         retry = done.is_err().then(|| Instant::now() + RETRY);
         match done {
             Ok(()) => {
-                if let Some(proxy) = proxy {
-                    proxy.applied(prune, began.elapsed(), []);
-                }
                 agent.repairs().note(&found);
                 agent.set_readiness(Readiness::Ready);
             }
@@ -153,11 +149,12 @@ async fn reconcile(
     model: &Arc<Mutex<Model>>,
     prune: bool,
     detector: &mut Detector,
+    proxy: Option<&Proxy>,
 ) -> Result<()> {
     let first = !args.paths.cni_config_path.exists();
-    let model = Arc::clone(model);
+    let (model, proxy) = (Arc::clone(model), proxy.cloned());
     let Reconciled { pod_cidrs, mtu } =
-        agent.blocking(move |agent| apply(agent, &mut lock(&model), prune, first)).await?;
+        agent.blocking(move |agent| apply(agent, &mut lock(&model), prune, first, proxy.as_ref())).await?;
     let config =
         CniConfig { pod_cidrs: &pod_cidrs, mtu, socket: &args.paths.socket, ipam_type: &args.ipam_type };
     if config.write(&args.paths.cni_config_path)? {
@@ -168,14 +165,27 @@ async fn reconcile(
 }
 
 /// Hands what changed over to the backend.
-fn apply(agent: &Agent, model: &mut Model, prune: bool, first: bool) -> Result<Reconciled> {
+fn apply(
+    agent: &Agent,
+    model: &mut Model,
+    prune: bool,
+    first: bool,
+    proxy: Option<&Proxy>,
+) -> Result<Reconciled> {
+    let began = Instant::now();
     let (desired, changes) = model.update().map_err(|error| anyhow!("{error}; {}", error.remedy()))?;
     if !changes.problems.is_empty() {
         agent.set_problems(Origin::Objects, desired.problems().cloned().collect());
     }
     agent.change_peers(&changes.peers);
+    if let Some(proxy) = proxy {
+        proxy.changed(desired, &changes);
+    }
     let Outcome { mtu, problems, whole } = agent.backend().apply(&desired.local, changes, prune, first)?;
     agent.set_problems(Origin::Network, problems);
+    if let Some(proxy) = proxy {
+        proxy.applied(began.elapsed());
+    }
     if whole {
         agent.sweep();
     }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use humantime::format_rfc3339_nanos;
-use plumbing::Family;
+use objects::Family;
 use serde::Serialize;
 
 use super::state::{Now, ProxyState};
@@ -47,7 +47,7 @@ fn health(state: &ProxyState, now: Now, node_eligible: Option<bool>) -> Response
     let good = healthy && node_eligible.unwrap_or(true);
     let updated = state.updated.map_or_else(|| NEVER.to_owned(), time);
     let of_family =
-        |family: &Family| (family_name(*family), FamilyHealth { last_updated: updated.clone(), healthy });
+        |family: &Family| (family.name(), FamilyHealth { last_updated: updated.clone(), healthy });
     let health = Health {
         // Of a good one it is always recent, for who looks at nothing else.
         last_updated: if good { time(now.wall) } else { updated.clone() },
@@ -95,14 +95,6 @@ pub(super) fn text(body: &str) -> Response<String> {
 
 pub(super) fn not_found() -> Response<String> {
     answer(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "404 page not found\n".to_owned())
-}
-
-/// As Kubernetes names a family (`IPFamily`).
-pub(super) fn family_name(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "IPv4",
-        Family::V6 => "IPv6",
-    }
 }
 
 fn time(time: SystemTime) -> String {

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use plumbing::Family as IpFamily;
+use objects::Family as IpFamily;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -13,8 +13,6 @@ use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-
-use super::answers::family_name;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByFamily {
@@ -76,7 +74,7 @@ impl Metrics {
         let (queued, applied) = (Times::default(), Times::default());
         let (healthz, livez) = (Family::<ByCode, Counter>::default(), Family::<ByCode, Counter>::default());
         for family in families {
-            let labels = ByFamily { ip_family: family_name(*family) };
+            let labels = ByFamily { ip_family: family.name() };
             drop(programming.get_or_create(&labels));
             drop(sync.get_or_create(&labels));
             drop(queued.get_or_create(&labels));
@@ -114,14 +112,14 @@ impl Metrics {
     pub(super) fn applied(&self, now: SystemTime, took: Duration) {
         self.set(&self.applied, now);
         for family in &self.families {
-            let labels = ByFamily { ip_family: family_name(*family) };
+            let labels = ByFamily { ip_family: family.name() };
             self.sync.get_or_create(&labels).observe(took.as_secs_f64());
         }
     }
 
     /// A change of endpoints is in the tables.
     pub(super) fn programmed(&self, family: IpFamily, took: Duration) {
-        let labels = ByFamily { ip_family: family_name(family) };
+        let labels = ByFamily { ip_family: family.name() };
         self.programming.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
@@ -143,7 +141,7 @@ impl Metrics {
     fn set(&self, times: &Times, now: SystemTime) {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         for family in &self.families {
-            times.get_or_create(&ByFamily { ip_family: family_name(*family) }).set(now);
+            times.get_or_create(&ByFamily { ip_family: family.name() }).set(now);
         }
     }
 }

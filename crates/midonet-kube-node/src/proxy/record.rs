@@ -5,9 +5,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use atomic_file::Durability;
+use model::HealthCheck;
+use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::state::{HealthCheck, HealthChecks};
+use super::state::HealthChecks;
+
+/// A Service's entry, by its namespace and name.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    port: u16,
+    local_endpoints: u32,
+}
 
 pub(super) fn path(state_dir: &Path) -> PathBuf {
     state_dir.join("health-checks.json")
@@ -16,26 +26,25 @@ pub(super) fn path(state_dir: &Path) -> PathBuf {
 /// `None`: no agent served Services since the node booted.
 pub(super) fn read(path: &Path) -> Option<HealthChecks> {
     let text = std::fs::read(path).ok()?;
-    match serde_json::from_slice::<BTreeMap<String, HealthCheck>>(&text) {
-        Ok(checks) => Some(checks.into_iter().map(|(key, check)| (key.into(), check)).collect()),
-        Err(error) => {
-            warn!(%error, path = %path.display(), "the record of health checks is damaged: not used");
-            None
-        }
-    }
+    let entries: BTreeMap<String, Entry> = serde_json::from_slice(&text)
+        .inspect_err(
+            |error| warn!(%error, path = %path.display(), "the record of health checks is damaged: not used"),
+        )
+        .ok()?;
+    let check = |(key, Entry { port, local_endpoints }): (String, Entry)| {
+        (key.into(), HealthCheck { port, local_endpoints })
+    };
+    Some(entries.into_iter().map(check).collect())
 }
 
-/// Writes the record, if it is another one.
+/// Writes the record.
 ///
 /// # Errors
 /// It cannot be written.
 pub(super) fn write(path: &Path, checks: &HealthChecks) -> io::Result<()> {
-    let checks: BTreeMap<&str, &HealthCheck> = checks.iter().map(|(key, check)| (&**key, check)).collect();
-    let text = serde_json::to_vec(&checks)?;
-    if std::fs::read(path).is_ok_and(|old| old == text) {
-        return Ok(());
-    }
-    atomic_file::replace(path, &text, 0o600, Durability::Unsynced)
+    let entry = |HealthCheck { port, local_endpoints }: HealthCheck| Entry { port, local_endpoints };
+    let entries: BTreeMap<&str, Entry> = checks.iter().map(|(key, check)| (&**key, entry(*check))).collect();
+    atomic_file::replace(path, &serde_json::to_vec(&entries)?, 0o600, Durability::Unsynced)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use plumbing::Family;
-use serde::{Deserialize, Serialize};
+use model::HealthCheck;
+use objects::Family;
 
 /// An update of Services that waits longer makes the node unhealthy (kube-proxy: `2 * syncPeriod` of 30 s).
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,16 +35,6 @@ pub(super) enum NodeState {
     Leaving,
     /// There is no such Node.
     Gone,
-}
-
-/// A Service that load balancers ask for its local endpoints (`spec.healthCheckNodePort`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HealthCheck {
-    /// Where they ask.
-    pub port: u16,
-    /// How many ready endpoints it has on this node.
-    pub local_endpoints: u32,
 }
 
 /// The Services with a port for health checks, by "namespace/name".

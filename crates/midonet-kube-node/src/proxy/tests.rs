@@ -44,6 +44,17 @@ impl Node {
         Self::start(Namespace::new(), tempfile::tempdir().unwrap())
     }
 
+    /// Has the kernel serve these Services: their names, ports for health checks and local endpoints.
+    fn serves(&self, checks: &[(&str, u16, u32)]) {
+        let check = |port: u16, local_endpoints: u32| HealthCheck { port, local_endpoints };
+        let checks = checks.iter().map(|(key, port, endpoints)| ((*key).into(), check(*port, *endpoints)));
+        {
+            let (pending, _) = &mut *self.proxy.pending();
+            (pending.complete, pending.checks) = (true, Some(checks.collect()));
+        }
+        self.proxy.applied(Duration::from_millis(5));
+    }
+
     /// The code, head and body of an answer; `None`: nobody listens.
     fn ask(&self, address: &str, path: &str) -> Option<(u16, String, String)> {
         let mut client = self.netns.run(|| TcpStream::connect(address)).ok()?;
@@ -67,11 +78,6 @@ impl Node {
     }
 }
 
-fn checks(checks: &[(&str, u16, u32)]) -> Vec<(Arc<str>, HealthCheck)> {
-    let check = |port: u16, local_endpoints: u32| HealthCheck { port, local_endpoints };
-    checks.iter().map(|(key, port, endpoints)| ((*key).into(), check(*port, *endpoints))).collect()
-}
-
 fn node(name: &str, more: Value) -> Arc<Node_> {
     let mut object = json!({"metadata": {"name": name}});
     object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -92,7 +98,7 @@ fn the_ports_of_kube_proxy_are_served_from_the_start_in_both_families() {
         assert_eq!(node.code(address, "/other"), Some(404));
     }
     node.proxy.queued();
-    node.proxy.applied(true, Duration::from_millis(5), []);
+    node.serves(&[]);
     for address in HEALTH {
         let (code, head, body) = node.ask(address, "/healthz").unwrap();
         assert_eq!(code, 200);
@@ -116,7 +122,7 @@ fn the_ports_of_kube_proxy_are_served_from_the_start_in_both_families() {
 #[test]
 fn healthz_follows_the_node_object() {
     let served = Node::new();
-    served.proxy.applied(true, Duration::ZERO, []);
+    served.serves(&[]);
     let code = |proxy: &Proxy, path: &str| proxy.answer_health(path).status().as_u16();
     let follow = |upserted: Vec<Arc<Node_>>, deleted: Vec<Arc<Node_>>, synced| {
         served.proxy.follow_node("a", &Delta { upserted, deleted, synced });
@@ -135,12 +141,9 @@ fn healthz_follows_the_node_object() {
 #[test]
 fn a_service_is_asked_at_its_port_as_long_as_it_has_one() {
     let node = Node::new();
-    node.proxy.change_checks(checks(&[("shop/web", 30100, 2), ("shop/idle", 30101, 0)]), []);
+    node.serves(&[("shop/web", 30100, 2), ("shop/idle", 30101, 0)]);
     for address in ["127.0.0.1:30100", "[::1]:30100"] {
-        node.waits_for(address, "/", Some(503));
-    }
-    node.proxy.applied(true, Duration::ZERO, []);
-    for address in ["127.0.0.1:30100", "[::1]:30100"] {
+        node.waits_for(address, "/", Some(200));
         let (code, head, body) = node.ask(address, "/any/path").unwrap();
         assert_eq!(code, 200);
         assert!(head.contains("x-load-balancing-endpoint-weight: 2"), "{head}");
@@ -151,16 +154,16 @@ fn a_service_is_asked_at_its_port_as_long_as_it_has_one() {
     }
     node.waits_for("127.0.0.1:30101", "/", Some(503));
     // Endpoints come and go without the port being closed; a port that changes moves.
-    node.proxy.change_checks(checks(&[("shop/web", 30100, 0), ("shop/idle", 30102, 1)]), []);
+    node.serves(&[("shop/web", 30100, 0), ("shop/idle", 30102, 1)]);
     assert_eq!(node.code("127.0.0.1:30100", "/"), Some(503));
     node.waits_for("[::1]:30102", "/", Some(200));
     node.waits_for("[::1]:30101", "/", None);
     // One Service takes the port of another.
-    node.proxy.change_checks(checks(&[("shop/next", 30102, 1)]), ["shop/idle".into()]);
+    node.serves(&[("shop/web", 30100, 0), ("shop/next", 30102, 1)]);
     testkit::wait_until(DEADLINE, "the other Service answers", || {
         node.ask("127.0.0.1:30102", "/").is_some_and(|(_, _, body)| body.contains("\"next\""))
     });
-    node.proxy.change_checks([], ["shop/web".into(), "shop/next".into()]);
+    node.serves(&[]);
     for port in [30100, 30102] {
         node.waits_for(&format!("127.0.0.1:{port}"), "/", None);
         node.waits_for(&format!("[::1]:{port}"), "/", None);
@@ -172,15 +175,15 @@ fn a_service_is_asked_at_its_port_as_long_as_it_has_one() {
 fn ports_are_at_the_addresses_that_are_wanted() {
     let node = Node::new();
     node.netns.ip("addr add 192.0.2.1/32 dev lo");
-    node.proxy.change_checks(checks(&[("shop/web", 30100, 1)]), []);
-    node.waits_for("127.0.0.1:30100", "/", Some(503));
+    node.serves(&[("shop/web", 30100, 1)]);
+    node.waits_for("127.0.0.1:30100", "/", Some(200));
     node.proxy.set_check_addresses(&["192.0.2.1".parse().unwrap()]);
-    node.waits_for("192.0.2.1:30100", "/", Some(503));
+    node.waits_for("192.0.2.1:30100", "/", Some(200));
     node.waits_for("127.0.0.1:30100", "/", None);
     node.waits_for("[::1]:30100", "/", None);
     node.proxy.set_check_addresses(&[]);
-    node.waits_for("[::1]:30100", "/", Some(503));
-    node.waits_for("127.0.0.1:30100", "/", Some(503));
+    node.waits_for("[::1]:30100", "/", Some(200));
+    node.waits_for("127.0.0.1:30100", "/", Some(200));
 }
 
 #[test]
@@ -190,7 +193,7 @@ fn a_taken_port_is_a_problem_of_its_service_until_it_is_free() {
         .run(|| ["0.0.0.0:30100", "[::]:10256"].map(|address| std::net::TcpListener::bind(address).unwrap()));
     let node = Node::start(netns, tempfile::tempdir().unwrap());
     let problems = node.proxy.problems();
-    node.proxy.change_checks(checks(&[("shop/web", 30100, 1)]), []);
+    node.serves(&[("shop/web", 30100, 1)]);
     testkit::wait_until(DEADLINE, "both are told", || problems.borrow().len() == 2);
     let told = problems.borrow().clone();
     let own = format!("(process {}) has it", std::process::id());
@@ -202,19 +205,18 @@ fn a_taken_port_is_a_problem_of_its_service_until_it_is_free() {
         "{told:?}"
     );
     // Its other family is served all the same, and the Service goes with its problem.
-    node.waits_for("[::1]:30100", "/", Some(503));
-    node.proxy.change_checks([], ["shop/web".into()]);
+    node.waits_for("[::1]:30100", "/", Some(200));
+    node.serves(&[]);
     assert_eq!(problems.borrow().len(), 1);
     drop(taken);
-    node.waits_for("[::1]:10256", "/livez", Some(503));
+    node.waits_for("[::1]:10256", "/livez", Some(200));
     testkit::wait_until(DEADLINE, "no problem is left", || problems.borrow().is_empty());
 }
 
 #[test]
 fn the_next_agent_serves_at_once_what_the_last_one_did() {
     let node = Node::new();
-    node.proxy.change_checks(checks(&[("shop/web", 30100, 1)]), []);
-    node.proxy.applied(true, Duration::ZERO, []);
+    node.serves(&[("shop/web", 30100, 1)]);
     let Node { netns, state_dir, proxy, _runtime: runtime } = node;
     drop((proxy, runtime));
     let begun = Instant::now();
@@ -225,33 +227,7 @@ fn the_next_agent_serves_at_once_what_the_last_one_did() {
     next.waits_for(HEALTH[1], "/healthz", Some(200));
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     // Until it knows better.
-    next.proxy.set_checks([]);
+    next.serves(&[]);
     next.waits_for("127.0.0.1:30100", "/", None);
-    next.proxy.applied(true, Duration::ZERO, []);
     assert_eq!(record::read(&record::path(next.state_dir.path())).unwrap().len(), 0);
-}
-
-#[test]
-fn a_change_of_endpoints_is_counted_once_and_only_if_it_is_news() {
-    let started = UNIX_EPOCH + Duration::from_secs(100);
-    let now = UNIX_EPOCH + Duration::from_secs(110);
-    let mut counted = BTreeMap::new();
-    let mut took = |service: &str, family, triggered: Option<i64>| {
-        let one = Programmed { service: service.into(), family, triggered };
-        news(&mut counted, one, started, now).map(|(family, took)| (family, took.as_millis()))
-    };
-    assert_eq!(took("a/b", Family::V4, Some(100_000)), None, "of before the start");
-    assert_eq!(took("a/b", Family::V4, Some(-5)), None);
-    assert_eq!(took("a/b", Family::V4, Some(109_250)), Some((Family::V4, 750)));
-    assert_eq!(
-        took("a/b", Family::V4, Some(109_250)),
-        None,
-        "another port of it, or a change of the Service alone"
-    );
-    assert_eq!(took("a/b", Family::V4, Some(109_000)), None);
-    assert_eq!(took("a/b", Family::V6, Some(109_250)), Some((Family::V6, 750)));
-    assert_eq!(took("a/c", Family::V6, Some(111_000)), Some((Family::V6, 0)), "another clock is ahead");
-    assert_eq!(took("a/b", Family::V4, None), None, "a deletion");
-    assert_eq!(took("a/b", Family::V4, Some(109_500)), Some((Family::V4, 500)));
-    assert_eq!(counted.len(), 3);
 }

@@ -1,9 +1,10 @@
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use model::HealthCheck;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::proxy::state::{HealthCheck, HealthChecks, NodeState};
+use crate::proxy::state::{HealthChecks, NodeState};
 
 /// A start, and the time so many seconds later.
 struct Clock(Instant);

@@ -157,22 +157,29 @@ table ip kube-proxy {
         type ipv4_addr . inet_proto . inet_service : verdict
         elements = { 10.96.0.1 . tcp . 80 : goto service-ULMVA6XW-ns1/svc1/tcp/p80 }
     }
-    chain service-ULMVA6XW-ns1/svc1/tcp/p80 { meta l4proto tcp dnat to 192.0.2.1:8080 }
-    chain services { ip daddr . meta l4proto . th dport vmap @service-ips }
-    chain nat-output { type nat hook output priority -100; jump services }
-    chain nat-prerouting { type nat hook prerouting priority dstnat; jump services }
+    chain service-ULMVA6XW-ns1/svc1/tcp/p80 { meta l4proto tcp dnat to 192.0.2.1:8080; }
+    chain services { ip daddr . meta l4proto . th dport vmap @service-ips; }
+    chain nat-output { type nat hook output priority -100; jump services; }
+    chain nat-prerouting { type nat hook prerouting priority dstnat; jump services; }
 }
 table ip6 kube-proxy {
-    chain services { ip6 daddr fd96::1 tcp dport 80 dnat to [2001:db8::1]:8080 }
-    chain nat-output { type nat hook output priority -100; jump services }
+    chain services { ip6 daddr fd96::1 tcp dport 80 dnat to [2001:db8::1]:8080; }
+    chain nat-output { type nat hook output priority -100; jump services; }
 }
-table inet kube-proxy { chain somebody_elses { } }
-table ip other { chain kube-proxy { } }
+table inet kube-proxy {
+    chain somebody_elses { }
+}
+table ip other {
+    chain kube-proxy { }
+}
 ";
 
 /// The agent's own, by which the kernel goes on translating.
-const AGENTS: &str =
-    "table inet midonet-kube { chain postrouting { type nat hook postrouting priority srcnat; } }\n";
+const AGENTS: &str = "\
+table inet midonet-kube {
+    chain postrouting { type nat hook postrouting priority srcnat; }
+}
+";
 
 fn node_with_services(own: &str) -> Namespace {
     let node = Namespace::new();
