@@ -56,4 +56,16 @@ pub mod call {
 
     /// Everything there is to know about a node's network.
     pub const STATUS: Method<StatusRequest, StatusReply> = Method::new("/midonetkube.node.v1.Node/Status");
+
+    /// The ports of Services that a node serves.
+    pub const LIST_SERVICES: Method<ListServicesRequest, ListServicesReply> =
+        Method::new("/midonetkube.node.v1.Services/ListServices");
+
+    /// Everything about one Service.
+    pub const GET_SERVICE: Method<GetServiceRequest, GetServiceReply> =
+        Method::new("/midonetkube.node.v1.Services/GetService");
+
+    /// The tracked connections that match a filter.
+    pub const LIST_CONNECTIONS: Method<ListConnectionsRequest, ListConnectionsReply> =
+        Method::new("/midonetkube.node.v1.Services/ListConnections");
 }

@@ -171,6 +171,7 @@ pub(crate) fn full() -> StatusReply {
             remedy: "delete the Pod".into(),
         }],
         leaks_incomplete: "other-ipam keeps the addresses".into(),
+        services: None,
     }
 }
 

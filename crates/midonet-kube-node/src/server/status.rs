@@ -20,6 +20,7 @@ pub(super) fn report(agent: &Agent) -> Result<v1::StatusReply> {
     let (ports, counters) = (backend.ports(), backend.counters()?);
     let leaks = agent.leaks();
     Ok(v1::StatusReply {
+        services: None,
         problems: agent.problems().all().into_iter().map(problem_message).collect(),
         leaks: leaks.messages(),
         leaks_incomplete: leaks.incomplete,
