@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help rust musl packages-build packages-lint packages-test build image demo test test-programs test-fuzz test-crates test-kernels fuzz bench cluster cluster-down lint fmt
+.PHONY: help rust musl packages-build packages-lint packages-test build image demo test test-programs cluster-programs test-fuzz test-crates test-kernels fuzz bench cluster cluster-down conformance lint fmt
 
 # What operators get; the image has these alone.
 PROGRAMS := midonet-kube-node midokube
@@ -56,6 +56,7 @@ demo: packages-test build ## Three nodes on this machine, Pods, and every path b
 
 test-programs: packages-test
 	tests/cluster/build
+	tests/cluster/build-e2e
 
 # All parts run, whatever fails, and the machine is as it was before.
 test: packages-lint test-programs build image ## Everything, a real three-node Kubernetes included (root)
@@ -73,15 +74,21 @@ test-kernels: packages-test build ## The programs under Debian's kernels 6.1 and
 fuzz: packages-test ## Look for inputs that break the plugin; TARGET=store,... RUNS= or SECONDS= (root)
 	fuzz/run "$(or $(TARGET),all)" $(if $(RUNS),-runs=$(RUNS),-max_total_time=$(or $(SECONDS),60))
 
-bench: test-programs build ## This network and its peers side by side; ONLY=add,... ROUNDS= SECONDS= (root)
+bench: cluster-programs build ## This network and its peers side by side; ONLY=add,... ROUNDS= SECONDS= (root)
 	cargo build --release --locked -p bench
 	"$(OUT)/bench" --bin-dir target/release $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS))
 
-cluster: test-programs image ## A real Kubernetes of three nodes with this network (root)
+cluster-programs: packages-test
+	tests/cluster/build
+
+cluster: cluster-programs image ## A real Kubernetes of three nodes with this network (root)
 	tests/cluster/cluster up
 
 cluster-down: ## End it
 	tests/cluster/cluster down
+
+conformance: test-programs image ## Kubernetes' own network specs on that; FOCUS=REGEX SKIP=REGEX FAMILY=46|4|6 (root)
+	MIDOKUBE_CLUSTER_DIR="$(CURDIR)/target/conformance-cluster" tests/cluster/conformance
 
 lint: packages-lint ## Formatting, lints, licences of dependencies
 	cargo fmt --all --check

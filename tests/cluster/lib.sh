@@ -17,6 +17,7 @@ PLACES=(fabric control "${NODES[@]}")
 # The last number of a place's address, in both families.
 declare -A NUMBER=([fabric]=1 [control]=10 [node1]=11 [node2]=12 [node3]=13)
 NET4=172.30.0. NET6=fd30::
+FAR4=192.0.2.1 FAR6=2001:db8::1      # the clients of a load balancer have these, by RFC 5737 and RFC 3849
 
 case $FAMILY in
 4) POD_CIDR=10.244.0.0/16 SERVICE_CIDR=10.96.0.0/16 DNS=10.96.0.10 API_HOST=${NET4}10 ;;

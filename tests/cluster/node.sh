@@ -19,7 +19,8 @@ start_kubelet() { # start_kubelet NODE
   enter "$node" cp "$DIR/pki/$node.conf" /etc/kubernetes/kubelet.conf
   sed "s/@DNS@/$(quoted "$DNS")/" "$HERE/conf/kubelet.yaml" | enter "$node" cp /dev/stdin /etc/kubernetes/kubelet.yaml
   start "$node" kubelet kubelet --config=/etc/kubernetes/kubelet.yaml --kubeconfig=/etc/kubernetes/kubelet.conf \
-    --hostname-override="$node" --node-ip="$address" --root-dir=/var/lib/kubelet --v=2
+    --hostname-override="$node" --node-ip="$address" --node-labels="topology.kubernetes.io/zone=zone${NUMBER[$node]}" \
+    --root-dir=/var/lib/kubelet --v=2
 }
 
 start_proxy() { # start_proxy NODE
@@ -35,15 +36,19 @@ stop_proxy() { # stop_proxy NODE
   enter "$1" kube-proxy --cleanup >>"$DIR/$1/log/kube-proxy.log" 2>&1 || fail "$DIR/$1/log/kube-proxy.log" "kube-proxy --cleanup on $1"
 }
 
-# Services and the DNS, in a cluster with a Pod network.
-start_services() {
+start_proxies() {
   local node
   for node in "${NODES[@]}"; do start_proxy "$node"; done
   for node in "${NODES[@]}"; do
     wait_for 60 "$DIR/$node/log/kube-proxy.log" "kube-proxy of $node has written its rules" \
       enter "$node" curl -sf http://127.0.0.1:10256/healthz
   done
-  sed "s/@DNS1@/\"${DNS%%,*}\"/; s/@DNS@/$(quoted "$DNS")/" "$HERE/conf/coredns.yaml" | kubectl apply -f - >"$DIR/control/log/coredns.log" 2>&1 &&
+}
+
+# The cluster's DNS, where somebody serves Services.
+start_dns() {
+  sed "s/@DNS1@/\"${DNS%%,*}\"/; s/@DNS@/$(quoted "$DNS")/" "$HERE/conf/coredns.yaml" >"$DIR/coredns.yaml"
+  kubectl apply -f "$DIR/coredns.yaml" >"$DIR/control/log/coredns.log" 2>&1 &&
     kubectl -n kube-system rollout status deployment/coredns --timeout=90s >>"$DIR/control/log/coredns.log" 2>&1 || {
     kubectl -n kube-system get pods -l k8s-app=kube-dns -o wide
     kubectl -n kube-system logs -l k8s-app=kube-dns --prefix --tail=8 --ignore-errors
@@ -51,6 +56,12 @@ start_services() {
   grep -q 'successfully rolled out' "$DIR/control/log/coredns.log" ||
     fail "$DIR/control/log/coredns.log" "the cluster's DNS did not become ready"
   say "the cluster's DNS answers at $DNS"
+}
+
+stop_dns() {
+  kubectl delete -f "$DIR/coredns.yaml" --wait=true >>"$DIR/control/log/coredns.log" 2>&1 &&
+    kubectl -n kube-system wait --for=delete pod -l k8s-app=kube-dns --timeout=60s >>"$DIR/control/log/coredns.log" 2>&1 ||
+    fail "$DIR/control/log/coredns.log" "the cluster's DNS did not end"
 }
 
 quoted() { echo "\"${1//,/\",\"}\""; } # quoted A,B: "A","B"
@@ -75,20 +86,35 @@ start_nodes() {
 pod_cidrs() { kubectl get node "$1" -o 'jsonpath={.spec.podCIDRs[*]}'; }
 has_pod_cidr() { [ -n "$(pod_cidrs "$1")" ]; }
 
+# The API server reaches Pods itself (`kubectl port-forward` does not need it, the Pod's and the Service's subresource
+# `proxy` does): elsewhere its machine is a node.
+route_pods() { # route_pods PLACE...: these places send to Pods through the Pod's node
+  local node cidr place
+  for node in "${NODES[@]}"; do
+    for cidr in $(pod_cidrs "$node"); do
+      for place in "$@"; do
+        case $place:$cidr in
+        "$node":*) ;;
+        *:*:*) enter "$place" ip -6 route replace "$cidr" via "$NET6${NUMBER[$node]}" ;;
+        *) enter "$place" ip -4 route replace "$cidr" via "$NET4${NUMBER[$node]}" ;;
+        esac
+      done
+    done
+  done
+}
+
 # Upstream's ptp and host-local plugins and static routes: a Pod network to compare with.
 install_reference() {
-  local node cidr other ranges routes ip
+  local node cidr ranges routes
+  route_pods "${PLACES[@]}"
   for node in "${NODES[@]}"; do
     ranges='' routes=''
     for cidr in $(pod_cidrs "$node"); do
       case $cidr in
-      *:*) ip="ip -6" routes+=',{"dst":"::/0"}' other=$NET6${NUMBER[$node]} ;;
-      *) ip="ip -4" routes+=',{"dst":"0.0.0.0/0"}' other=$NET4${NUMBER[$node]} ;;
+      *:*) routes+=',{"dst":"::/0"}' ;;
+      *) routes+=',{"dst":"0.0.0.0/0"}' ;;
       esac
       ranges+=",[{\"subnet\":\"$cidr\"}]"
-      for place in "${PLACES[@]}"; do
-        [ "$place" = "$node" ] || enter "$place" $ip route replace "$cidr" via "$other"
-      done
     done
     enter "$node" sh -c 'cat >/run/10-reference.conflist && mv /run/10-reference.conflist /etc/cni/net.d/' <<K
 {"cniVersion": "1.0.0", "name": "reference", "plugins": [

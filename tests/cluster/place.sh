@@ -49,8 +49,8 @@ make_place() { # make_place PLACE
   wait_for 120 "$dir/log/init.log" "$place is there" test -e "$dir/ready"
 }
 
-# The fabric: a bridge that every other place hangs on, and an address from which to act as a host
-# outside the cluster.
+# The fabric: a bridge that every other place hangs on, and addresses from which to act as a host outside the
+# cluster, in the nodes' network and in another one.
 make_fabric() {
   make_place fabric
   enter fabric sh -ec "
@@ -58,7 +58,9 @@ make_fabric() {
     ip link add br0 type bridge
     ip link set br0 up
     ip address add ${NET4}1/24 dev br0
-    ip address add ${NET6}1/64 dev br0 nodad"
+    ip address add ${NET6}1/64 dev br0 nodad
+    ip address add $FAR4/32 dev br0
+    ip address add $FAR6/128 dev br0 nodad"
 }
 
 plug_in() { # plug_in PLACE: its eth0, on the fabric
