@@ -266,11 +266,10 @@ NOINLINE int forget(struct context *ctx)
 /* Finds the connection of a packet, whose `tracked` is set. */
 INLINE void track(struct context *ctx)
 {
+	bool established = true, answered, upper;
 	struct connection *entry;
-	bool established = true;
 	struct tuple key;
 	__u32 state;
-	bool upper;
 
 	upper = tuple_of_packet(&key, ctx, 0);
 	entry = bpf_map_lookup_elem(&connections, &key);
@@ -303,7 +302,9 @@ INLINE void track(struct context *ctx)
 		if (ctx->kind == CONNECTION_FORWARD) /* nobody has a frontend's address */
 			ctx->kind = CONNECTION_PLAIN;
 	}
-	if (!established || entry->seen != connection_clock() || ctx->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) ||
+	/* An answer, or the client's first packet after one. */
+	answered = ctx->part == PART_CLIENT ? !established && state & CONNECTION_REPLIED : !(state & CONNECTION_REPLIED);
+	if (answered || entry->seen != connection_clock() || ctx->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) ||
 	    state & CONNECTION_FAILED) {
 		if (attend(ctx, entry, &key, established) == ANEW) {
 			ctx->part = PART_NEW;
