@@ -18,6 +18,16 @@ INLINE __u32 connection_clock(void)
 	return bpf_ktime_get_coarse_ns() >> 30;
 }
 
+/* Another one every 0.26 to 2.6 seconds, by the kernel's CONFIG_HZ. */
+#define TICK_JIFFIES 8
+
+#define TICK_MASK (~0U << CONNECTION_TICK_SHIFT)
+
+INLINE __u32 connection_tick(void)
+{
+	return (__u32)(bpf_jiffies64() >> TICK_JIFFIES) << CONNECTION_TICK_SHIFT;
+}
+
 /* The key of a connection. Returns whether the source is `upper` in it. */
 INLINE bool tuple_of(struct tuple *key, const struct address *source, const struct address *destination,
 		     __u16 source_port, __u16 destination_port, __u8 protocol, __u8 variant)
@@ -167,6 +177,8 @@ NOINLINE int attend(struct context *ctx, struct connection *entry, const struct 
 	entry->seen = connection_clock();
 	if (other)
 		other->seen = entry->seen;
+	/* Not written, so that no bit is lost that another CPU sets. */
+	__sync_fetch_and_xor(&entry->state, (entry->state ^ connection_tick()) & TICK_MASK);
 	again = *entry;
 	again.state = state;
 	if (!established && from_client && state & CONNECTION_REPLIED) {
@@ -304,7 +316,7 @@ INLINE void track(struct context *ctx)
 	}
 	/* An answer, or the client's first packet after one. */
 	answered = ctx->part == PART_CLIENT ? !established && state & CONNECTION_REPLIED : !(state & CONNECTION_REPLIED);
-	if (answered || entry->seen != connection_clock() || ctx->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) ||
+	if (answered || (state ^ connection_tick()) & TICK_MASK || ctx->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) ||
 	    state & CONNECTION_FAILED) {
 		if (attend(ctx, entry, &key, established) == ANEW) {
 			ctx->part = PART_NEW;

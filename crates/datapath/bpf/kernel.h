@@ -194,6 +194,7 @@ static long (*bpf_skb_change_tail)(struct __sk_buff *, __u32 size, __u64 flags) 
 static long (*bpf_skb_pull_data)(struct __sk_buff *, __u32 size) = (void *)39;
 static long (*bpf_skb_adjust_room)(struct __sk_buff *, __s32 size, __u32 mode, __u64 flags) = (void *)50;
 static long (*bpf_fib_lookup)(struct __sk_buff *, struct bpf_fib_lookup *, int size, __u32 flags) = (void *)69;
+static __u64 (*bpf_jiffies64)(void) = (void *)118;
 static long (*bpf_redirect_neigh)(__u32 ifindex, struct bpf_redir_neigh *, int size, __u64 flags) = (void *)152;
 static long (*bpf_redirect_peer)(__u32 ifindex, __u64 flags) = (void *)155;
 static __u64 (*bpf_ktime_get_coarse_ns)(void) = (void *)160;

@@ -147,7 +147,13 @@ struct tuple {
  */
 #define VARIANT_DIRECT 1
 
-/* Kinds of entries, in the lowest bits of a connection's state. */
+/*
+ * A connection's state: the bits below, and in the upper half the jiffies, less their lowest bits, when its packets were
+ * last attended to. Unlike the clock, reading the jiffies costs nothing.
+ */
+#define CONNECTION_TICK_SHIFT 16
+
+/* Kinds of entries, in the lowest bits. */
 #define CONNECTION_KIND 3
 #define CONNECTION_PLAIN 0 /* nothing is translated */
 #define CONNECTION_FORWARD 1 /* the key is between client and frontend; it becomes one between source and destination */

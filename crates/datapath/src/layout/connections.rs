@@ -20,6 +20,8 @@ pub(crate) struct Tuple {
 /// `VARIANT_DIRECT`.
 pub(crate) const VARIANT_DIRECT: u32 = 1;
 
+/// `CONNECTION_TICK_SHIFT`: above it there is no state.
+pub(crate) const CONNECTION_TICK_SHIFT: u32 = 16;
 /// `CONNECTION_KIND`: the bits of a connection's state that hold its kind.
 pub(crate) const CONNECTION_KIND: u32 = 3;
 /// `CONNECTION_PLAIN`.
