@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use aya::Ebpf;
 use aya::programs::tc::TcAttachType;
@@ -10,6 +11,7 @@ use ipnet::IpNet;
 
 use crate::addresses::{Addresses, OwnAddress};
 use crate::attachment::{self, UPLINK_PROGRAMS};
+use crate::connections::Connections;
 use crate::counters::Counters;
 use crate::error::{Error, Result};
 use crate::layout;
@@ -45,6 +47,7 @@ pub struct Datapath {
     pub(crate) nodes: Nodes,
     pub(crate) services: Services,
     pub(crate) addresses: Addresses,
+    pub(crate) connections: Arc<Connections>,
     pub(crate) counters: Counters,
 }
 
@@ -303,6 +306,11 @@ impl Datapath {
     /// If the map cannot be written.
     pub fn remove_address(&mut self, address: IpAddr) -> Result<()> {
         self.addresses.remove(&address)
+    }
+
+    /// The connections that the programs track. They can be read and swept without the datapath.
+    pub fn connections(&self) -> Arc<Connections> {
+        Arc::clone(&self.connections)
     }
 
     /// The table of Services.

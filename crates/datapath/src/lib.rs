@@ -58,6 +58,7 @@
 mod addresses;
 mod api;
 mod attachment;
+mod connections;
 mod counters;
 
 mod drift;
@@ -83,6 +84,7 @@ mod table;
 pub use addresses::OwnAddress;
 pub use api::Datapath;
 pub use attachment::has_tcx;
+pub use connections::{Connection, Connections, Kind, Position, Purge, State, Sweep};
 pub use counters::{Reason, reasons};
 pub use error::{Error, Result};
 pub use limits::{Limit, Limits, Shaper};

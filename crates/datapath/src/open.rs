@@ -1,11 +1,13 @@
 //! Opening the datapath: what is pinned is used, what is missing is created, and the programs are loaded.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use aya::maps::{Map, MapData};
 use aya::{Ebpf, EbpfLoader};
 
 use crate::api::Datapath;
+use crate::connections::Connections;
 use crate::counters::Counters;
 use crate::error::{Error, Result, chain};
 use crate::layout;
@@ -70,6 +72,7 @@ impl Datapath {
         let (nodes, addresses) = (table!("nodes"), table!("addresses"));
         let ports =
             Ports { ports: table!("ports"), endpoints: table!("endpoints"), limits: table!("limits") };
+        let connections = Connections::open(take("connections")?.0, take("new_connections")?.0)?;
         let mut raw = |name| RawMap::new(take(name)?.0).map_err(|error| Error::map("open", name, &error));
         let services = Services::open(services::Maps {
             services: raw("services")?,
@@ -94,6 +97,7 @@ impl Datapath {
             nodes,
             services,
             addresses,
+            connections: Arc::new(connections),
             counters,
         })
     }

@@ -165,6 +165,15 @@ pub(crate) fn wait_for_replaced_programs() {
     }
 }
 
+/// CLOCK_MONOTONIC in nanoseconds, as bpf_ktime_get_ns() has it.
+pub(crate) fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes to the structure, which lives here.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    let part = |number: i64| u64::try_from(number).unwrap_or(0);
+    part(now.tv_sec).saturating_mul(1_000_000_000).saturating_add(part(now.tv_nsec))
+}
+
 /// The node's memory, in bytes; 0 if the kernel does not tell.
 pub(crate) fn memory() -> u64 {
     // SAFETY: plain integers.

@@ -18,7 +18,7 @@ pub(crate) struct Tuple {
 }
 
 /// `VARIANT_DIRECT`.
-pub(crate) const VARIANT_DIRECT: u32 = 1;
+pub(crate) const VARIANT_DIRECT: u8 = 1;
 
 /// `CONNECTION_TICK_SHIFT`: above it there is no state.
 pub(crate) const CONNECTION_TICK_SHIFT: u32 = 16;

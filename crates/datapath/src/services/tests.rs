@@ -412,7 +412,7 @@ fn a_row_without_space_leaves_the_former_one_in_force() {
         services.set(&small, &rows[&small]).unwrap();
         let larger = cluster_ip(Family::V4, 1, backends(Family::V4, 0..8));
         let said = services.set(&small, &larger).unwrap_err().to_string();
-        for word in ["default/small (TCP, IPv4)", "table backends", "16", "--max-backends"] {
+        for word in ["default/small/TCP (IPv4)", "table backends", "16", "--max-backends"] {
             assert!(said.contains(word), "{word} in {said}");
         }
         check(&read, services, &rows);
@@ -425,7 +425,7 @@ fn a_row_without_space_leaves_the_former_one_in_force() {
         }
         let fifth = key("5", Protocol::Tcp, Family::V4);
         let said = services.set(&fifth, &cluster_ip(Family::V4, 5, Arc::default())).unwrap_err().to_string();
-        for word in ["default/5 (TCP, IPv4)", "table service_counts", "--max-services"] {
+        for word in ["default/5/TCP (IPv4)", "table service_counts", "--max-services"] {
             assert!(said.contains(word), "{word} in {said}");
         }
         let many =
@@ -499,7 +499,7 @@ fn rows_that_cannot_be_right_are_refused() {
             (&v4, cluster_ip(Family::V4, 1, backends(Family::V4, 0..65_536)), "65536 backends"),
         ] {
             let said = services.set(key, &port).unwrap_err().to_string();
-            assert!(said.contains(want) && said.contains("default/wrong (TCP, "), "{want} in {said}");
+            assert!(said.contains(want) && said.contains("default/wrong/TCP ("), "{want} in {said}");
         }
         assert_eq!(Read::new(bpffs).services(), BTreeMap::new());
     });

@@ -88,7 +88,7 @@ impl fmt::Display for ServicePortKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { service, port, protocol, family } = self;
         let colon = if port.is_empty() { "" } else { ":" };
-        write!(f, "{service}{colon}{port} ({protocol}, {family})")
+        write!(f, "{service}{colon}{port}/{protocol} ({family})")
     }
 }
 
