@@ -43,8 +43,10 @@ pub(crate) const CONNECTION_RESET: u32 = 64;
 /// `CONNECTION_TUNNEL`.
 pub(crate) const CONNECTION_TUNNEL: u32 = 128;
 /// `CONNECTION_HOST`.
+#[cfg(test)]
 pub(crate) const CONNECTION_HOST: u32 = 256;
 /// `CONNECTION_FAILED`.
+#[cfg(test)]
 pub(crate) const CONNECTION_FAILED: u32 = 512;
 
 /// `struct connection`.

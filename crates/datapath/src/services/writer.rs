@@ -565,7 +565,7 @@ impl Services {
 }
 
 /// Backends as they are in the map.
-fn to_raw(backends: &[Backend]) -> impl Iterator<Item = RawBackend> {
+pub(super) fn to_raw(backends: &[Backend]) -> impl Iterator<Item = RawBackend> {
     backends.iter().map(|backend| raw(backend.address.into(), backend.port))
 }
 
