@@ -4,10 +4,11 @@ pub mod embedded;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use anyhow::Result;
 use cni::Attachment;
-use datapath::{Counter, Limits};
+use datapath::{Connections, Counter, Limits, ServiceCounters, ServicePortKey, Sweep};
 use ipnet::IpNet;
 use model::{Changes, Local, Problem, Protocol};
 use naming::Mac;
@@ -76,6 +77,21 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// # Errors
     /// The kernel does not tell.
     fn counters(&self) -> Result<Vec<Counter>>;
+
+    /// The connections that are tracked. They can be read while the backend works.
+    fn connections(&self) -> Arc<Connections>;
+
+    /// What was last found of all connections, some seconds ago; nothing before the first time.
+    fn swept(&self) -> Arc<Sweep>;
+
+    /// The number by which connections name a port of a Service, and what became of them; `None` if it is not served.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    fn service(&self, key: &model::ServicePortKey) -> Result<Option<(u32, ServiceCounters)>>;
+
+    /// The port of a Service, or the hostPort, with this number.
+    fn service_by_number(&self, number: u32) -> Option<ServicePortKey>;
 
     /// The network as it is now.
     fn status(&self) -> Status;

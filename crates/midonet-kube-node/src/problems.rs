@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 /// Every kind of problem: the values of the metric's label.
-pub const KINDS: [&str; 28] = [
+pub const KINDS: [&str; 29] = [
     "accept_ra",
     "disable_ipv6",
     "foreign_cni_config",
@@ -35,6 +35,7 @@ pub const KINDS: [&str; 28] = [
     "repeated_repair",
     "route",
     "rp_filter",
+    "service",
     "tunnel_address",
     "tunnel_dropped",
     "tunnel_past_firewall",

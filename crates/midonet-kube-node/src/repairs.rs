@@ -9,7 +9,7 @@ use crate::drift::Drift;
 use crate::leak::Kind;
 
 /// What somebody else can break, as [`Drift::what`](crate::backend::Drift::what) names it.
-const BROKEN: [&str; 25] = [
+const BROKEN: [&str; 26] = [
     "address",
     "block",
     "cni_config",
@@ -17,6 +17,7 @@ const BROKEN: [&str; 25] = [
     "datapath_address",
     "datapath_node",
     "datapath_route",
+    "datapath_service",
     "endpoint",
     "forwarding",
     "limit",

@@ -4,6 +4,7 @@
 //! [`apply`](Backend::apply) and [`detect`](Backend::detect), which take turns. All other calls hold what they share for
 //! single operations and wait for nobody (`parts`).
 
+mod connections;
 mod detect;
 mod hook;
 mod host_ports;
@@ -22,6 +23,7 @@ mod record;
 mod repair;
 mod routes;
 mod service_routes;
+mod services;
 mod source_ports;
 mod state;
 mod sweep;
@@ -30,15 +32,16 @@ mod underlay;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail};
-use datapath::{Counter, Datapath};
+use datapath::{Connections, Counter, Datapath, ServiceCounters, ServicePortKey, Sweep};
 use ipnet::IpNet;
 use model::{Changes, Local, Problem};
 use plumbing::probe::Question;
 use plumbing::tc;
 
+use self::connections::Tracking;
 use self::detect::{Expected, Settled};
 use self::names::Names;
 use self::nftables::Nftables;
@@ -48,6 +51,7 @@ use self::parts::Parts;
 use self::ports::Ports;
 use self::routes::Routes;
 use self::service_routes::ServiceRoutes;
+use self::services::Services;
 use self::state::Applied;
 use self::tables::Tables;
 use super::{Backend, BindError, BindRequest, Detected, Network, Outcome, PortRecord, Status};
@@ -74,6 +78,7 @@ struct Work {
     kept: Option<Kept>,
     routes: Routes,
     service_routes: ServiceRoutes,
+    services: Services,
     node_ports: NodePorts,
     tunnels: Tunnels,
     settled: Settled,
@@ -104,6 +109,7 @@ impl Embedded {
             at_work: tc::block_program(tc::INGRESS_BLOCK)?,
         })
         .context("cannot open the eBPF datapath")?;
+        let tracking = Tracking::start(datapath.connections())?;
         let tables = Tables::new(datapath);
         let mut ports = Ports::new(Names::open(&settings.state_dir), plumbing::Netlink::here()?);
         ports.restore(&tables, settings.reservations.as_deref(), &repairs)?;
@@ -112,6 +118,7 @@ impl Embedded {
             settings,
             repairs,
             tables,
+            tracking,
             ports: Mutex::new(ports),
             nftables: Mutex::new(Nftables::take_over()),
             applied: Mutex::default(),
@@ -131,6 +138,7 @@ impl Embedded {
         local: &Local,
         underlay: Result<Underlay>,
         prune: bool,
+        complete: bool,
     ) -> Result<Vec<Problem>> {
         // Until all of it is done, nothing of it is taken for granted.
         let again = work.invalid;
@@ -143,6 +151,8 @@ impl Embedded {
         });
         // Those of other nodes do not wait for this node's own part.
         let mut problems = work.routes.apply(true, prune, &self.parts.tables)?;
+        // What is pruned are neither Services nor Pods' hostPorts, which are prepared with the node.
+        problems.extend(self.apply_services(work, true, complete && prepared.is_ok())?);
         let Prepared { applied, kept } = prepared?;
         problems.extend(self.route_to_services(work, &applied, true, prune)?);
         let kept = work.kept.insert(kept);
@@ -155,6 +165,13 @@ impl Embedded {
 }
 
 impl Embedded {
+    /// The datapath's table of Services.
+    fn apply_services(&self, work: &mut Work, all: bool, complete: bool) -> Result<Vec<Problem>> {
+        // Where another proxy serves them, what an agent before this one left is in its way.
+        let complete = complete || !self.parts.settings.services;
+        work.services.apply(all, complete, &self.parts.tables, &self.parts.tracking)
+    }
+
     /// The kernel's routes by which the node's own processes reach Services.
     fn route_to_services(
         &self,
@@ -172,16 +189,20 @@ impl Embedded {
 impl Backend for Embedded {
     fn apply(&self, local: &Local, changes: Changes, prune: bool, first: bool) -> Result<Outcome> {
         let work = &mut *self.work();
-        let Changes { routes, nodes, tunnels, service_cidrs, service_addresses, .. } = changes;
+        let Changes { routes, nodes, tunnels, services, service_cidrs, service_addresses, .. } = changes;
+        let complete = changes.services_complete;
         work.routes.change(routes, nodes);
         work.tunnels.change(tunnels);
         work.service_routes.change(service_cidrs, service_addresses);
         {
             let mut nftables = self.parts.nftables();
-            work.node_ports.change(&changes.services, &mut nftables);
-            if changes.services_complete {
+            work.node_ports.change(&services, &mut nftables);
+            if complete {
                 nftables.prune();
             }
+        }
+        if self.parts.settings.services {
+            work.services.change(services);
         }
         let before = self.parts.applied().filter(|applied| applied.local == *local && !work.invalid);
         if before.is_none() {
@@ -195,11 +216,12 @@ impl Backend for Embedded {
         let (mut problems, whole) = match (&before, underlay) {
             (Some(before), Ok(underlay)) if before.underlay == underlay => {
                 let mut problems = work.routes.apply(false, prune, &self.parts.tables)?;
+                problems.extend(self.apply_services(work, false, complete)?);
                 problems.extend(self.route_to_services(work, before, false, prune)?);
                 self.parts.nftables().write()?;
                 (problems, false)
             }
-            (_, underlay) => (self.apply_all(work, local, underlay, prune)?, true),
+            (_, underlay) => (self.apply_all(work, local, underlay, prune, complete)?, true),
         };
         let applied = self.parts.applied().context("nothing was applied")?;
         let too_large = mtu_problem(&applied.underlay, has_ipv6, self.parts.settings.mtu);
@@ -223,9 +245,9 @@ impl Backend for Embedded {
         let (Some(applied), Some(kept)) = (self.parts.applied(), &work.kept) else {
             return Ok(Detected::default());
         };
-        let (routes, service_routes, tunnels) = (&work.routes, &work.service_routes, &work.tunnels);
-        let expected =
-            Expected { parts: &self.parts, applied: &applied, kept, routes, service_routes, tunnels };
+        let (routes, service_routes, services) = (&work.routes, &work.service_routes, &work.services);
+        let (parts, tunnels) = (&self.parts, &work.tunnels);
+        let expected = Expected { parts, applied: &applied, kept, routes, service_routes, services, tunnels };
         let drift = expected.detect(&mut work.settled)?;
         Ok(Detected { drift, settled: work.settled.is_all() })
     }
@@ -279,6 +301,22 @@ impl Backend for Embedded {
 
     fn counters(&self) -> Result<Vec<Counter>> {
         Ok(self.parts.tables.lock().datapath.counters()?)
+    }
+
+    fn connections(&self) -> Arc<Connections> {
+        self.parts.tracking.connections()
+    }
+
+    fn swept(&self) -> Arc<Sweep> {
+        self.parts.tracking.last()
+    }
+
+    fn service(&self, key: &model::ServicePortKey) -> Result<Option<(u32, ServiceCounters)>> {
+        services::counters(key, &self.parts.tables)
+    }
+
+    fn service_by_number(&self, number: u32) -> Option<ServicePortKey> {
+        self.parts.tables.lock().datapath.services().by_number(number).cloned()
     }
 
     fn status(&self) -> Status {

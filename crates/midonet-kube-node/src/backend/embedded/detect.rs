@@ -15,6 +15,7 @@ use super::probe::{families, needs_the_stack, own_wrong_settings};
 use super::record::{changed, same};
 use super::routes::Routes;
 use super::service_routes::ServiceRoutes;
+use super::services::Services;
 use super::state::{Applied, Settings};
 use super::underlay::Tunnels;
 use crate::backend::PortRecord;
@@ -62,6 +63,7 @@ pub(super) struct Expected<'a> {
     pub(super) kept: &'a Kept,
     pub(super) routes: &'a Routes,
     pub(super) service_routes: &'a ServiceRoutes,
+    pub(super) services: &'a Services,
     pub(super) tunnels: &'a Tunnels,
 }
 
@@ -78,7 +80,7 @@ impl Expected<'_> {
 
     /// What differs in the datapath's own tables and pins, and in the queues of Pods with a limit.
     fn datapath(&self) -> Result<Vec<Drift>> {
-        let Self { parts, applied, kept, routes, .. } = self;
+        let Self { parts, applied, kept, routes, services, .. } = self;
         let mut found = Vec::new();
         let held = parts.tables.lock();
         let missing = held.datapath.missing_pins();
@@ -102,6 +104,8 @@ impl Expected<'_> {
         }
         drop(held);
         routes.drift(&parts.tables, &mut found)?;
+        services.drift(&parts.tables, &mut found)?;
+        parts.drifted_host_ports(&mut found)?;
         let (ports, cidrs) = (parts.ports(), &applied.local.pod_cidrs);
         let committed = parts.tables.lock().datapath.ports()?;
         let committed: BTreeMap<u32, _> = committed.into_iter().map(|port| (port.ifindex, port)).collect();

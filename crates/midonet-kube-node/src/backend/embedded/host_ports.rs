@@ -1,16 +1,20 @@
 //! Pods' hostPorts: ports of this node that lead to a Pod. They are the port record's, and go with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Result;
+use datapath::{Purge, ServicePort, ServicePortKey};
 use plumbing::Family;
 use plumbing::nft::{Element, Elements};
+use tracing::warn;
 
 use super::node_ports::number;
 use super::parts::Parts;
 use super::ports::Ports;
+use super::services::host_ports::rows;
 use crate::backend::{BindError, BindRequest, HostPort, PodPort, PortRecord};
+use crate::drift::Drift;
 
 impl Ports {
     /// Whether no other Pod has one of these ports, and each leads somewhere.
@@ -64,6 +68,7 @@ impl Parts {
         before: Option<&PortRecord>,
         after: Option<&PortRecord>,
     ) -> Result<()> {
+        self.serve_host_ports(before, after)?;
         let (before, after) = (elements(before), elements(after));
         if before.is_empty() && after.is_empty() {
             return Ok(());
@@ -74,12 +79,67 @@ impl Parts {
         nftables.write()
     }
 
-    /// Has the table of nftables hold the hostPorts of all ports, and no others, when it is written next.
+    /// Has the table of nftables hold the hostPorts of all ports, and no others, when it is written next; and the datapath
+    /// serve all of them.
     pub(super) fn map_host_ports(&self) {
         let ports = self.ports();
         let all = ports.records.values().flat_map(|port| elements(Some(port))).collect();
         self.nftables().replace(|element| matches!(element, Element::HostPort { .. }), all);
+        for port in ports.records.values() {
+            if let Err(error) = self.serve_host_ports(None, Some(port)) {
+                warn!(error = format!("{error:#}"), pod = %port.pod(), "cannot serve the Pod's hostPorts");
+            }
+        }
     }
+
+    /// The hostPorts that the datapath does not serve as it should.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub(super) fn drifted_host_ports(&self, found: &mut Vec<Drift>) -> Result<()> {
+        for port in self.ports().records.values() {
+            let mut held = self.tables.lock();
+            for key in host_port_rows(Some(port)).keys() {
+                if !held.datapath.services().is_whole(key)? {
+                    let detail = format!("the entries of {key}, Pod {}, are missing or wrong", port.pod());
+                    found.push(Drift::new("datapath_service", detail));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the datapath serve a port's hostPorts in the place of those of the port before.
+    fn serve_host_ports(&self, before: Option<&PortRecord>, after: Option<&PortRecord>) -> Result<()> {
+        let (before, after) = (host_port_rows(before), host_port_rows(after));
+        let mut purge = Purge::default();
+        let mut held = self.tables.lock();
+        let services = held.datapath.services();
+        for (key, row) in &after {
+            if services.number(key).is_none() {
+                purge.add(key, None, row);
+            }
+            services.set(key, row)?;
+            if !services.is_whole(key)? {
+                services.restore(key)?;
+            }
+        }
+        for key in before.keys().filter(|key| !after.contains_key(key)) {
+            if let Some(number) = services.number(key) {
+                purge.remove(key, number);
+            }
+            services.remove(key)?;
+        }
+        drop(held);
+        self.tracking.purge(purge);
+        Ok(())
+    }
+}
+
+/// The rows of a port's hostPorts in the datapath's table of Services.
+fn host_port_rows(port: Option<&PortRecord>) -> BTreeMap<ServicePortKey, ServicePort> {
+    let container = |port: &PortRecord| port.owner.container_id().unwrap_or(&port.host_ifname).to_owned();
+    port.map(|port| rows(&container(port), targets(port))).unwrap_or_default()
 }
 
 /// Where each hostPort of a port leads.

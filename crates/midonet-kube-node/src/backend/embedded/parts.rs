@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ipnet::IpNet;
 use naming::{attachment_mac, interface};
 
+use super::connections::Tracking;
 use super::hook::Hook;
 use super::nftables::Nftables;
 use super::ports::Ports;
@@ -20,6 +21,7 @@ pub(super) struct Parts {
     pub(super) hook: Hook,
     pub(super) repairs: Repairs,
     pub(super) tables: Tables,
+    pub(super) tracking: Tracking,
     pub(super) ports: Mutex<Ports>,
     pub(super) nftables: Mutex<Nftables>,
     pub(super) applied: Mutex<Option<Arc<Applied>>>,

@@ -1,0 +1,243 @@
+//! The datapath's table of Services.
+
+mod convert;
+pub(super) mod host_ports;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use datapath::{Error, Purge, ServiceCounters};
+use model::{Diff, Problem, ServicePort, ServicePortKey};
+use tracing::debug;
+
+use self::convert::{key_of, port_of, serving};
+use super::connections::Tracking;
+use super::tables::{SLICE, Tables};
+use crate::drift::Drift;
+
+/// How often a row waits for space that others have just left.
+const WAITS: usize = 3;
+
+/// What should be in the table.
+#[derive(Debug, Default)]
+pub(super) struct Services {
+    wanted: BTreeMap<ServicePortKey, Arc<ServicePort>>,
+    /// What is in the table.
+    applied: BTreeMap<ServicePortKey, Arc<ServicePort>>,
+    /// Has to be written or removed.
+    due: BTreeSet<ServicePortKey>,
+    /// Whether what nobody wants was removed once.
+    pruned: bool,
+}
+
+impl Services {
+    /// Takes in what changed. It is in the table after the next [`apply`](Self::apply).
+    pub(super) fn change(&mut self, changes: Diff<ServicePortKey, Arc<ServicePort>>) {
+        for (key, port) in changes.upserts {
+            self.wanted.insert(key.clone(), port);
+            self.due.insert(key);
+        }
+        for key in changes.removals {
+            self.wanted.remove(&key);
+            self.due.insert(key);
+        }
+    }
+
+    /// Makes the table agree: in what changed, or, with `all`, in everything. Once the Services are `complete`, what an
+    /// agent before this one left and nobody wants is removed. Connections that a change ends are removed afterwards, beside.
+    /// Returns what could not be served as it should; it costs the others nothing.
+    ///
+    /// # Errors
+    /// The kernel does not tell what is there.
+    pub(super) fn apply(
+        &mut self,
+        all: bool,
+        complete: bool,
+        tables: &Tables,
+        tracking: &Tracking,
+    ) -> Result<Vec<Problem>> {
+        if all {
+            self.restore(tables)?;
+        }
+        let mut purge = Purge::default();
+        let mut failed = self.write(tables, &mut purge);
+        for _ in 0..WAITS {
+            let waits = failed.iter().filter_map(|(_, error)| match error {
+                Error::Busy { after, .. } => Some(*after),
+                _ => None,
+            });
+            let Some(longest) = waits.max() else { break };
+            // Nobody waits for this: what serves is what served before.
+            std::thread::sleep(longest + Duration::from_millis(1));
+            failed = self.write(tables, &mut purge);
+        }
+        failed.extend(self.remove(tables, &mut purge));
+        if complete && !self.pruned {
+            let pruned = tables.lock().datapath.services().prune();
+            pruned.context("cannot remove the Services of an agent before this one")?;
+            self.pruned = true;
+        }
+        tracking.purge(purge);
+        let problem = |(key, error): (ServicePortKey, Error)| {
+            let problem =
+                format!("it is not served as it should be, what was served before goes on: {error}");
+            Problem::new("service", format!("Service {key}"), problem, "correct what is named")
+        };
+        Ok(failed.into_iter().map(problem).collect())
+    }
+
+    /// Writes the rows that are due. What cannot be written stays due and is returned.
+    fn write(&mut self, tables: &Tables, purge: &mut Purge) -> Vec<(ServicePortKey, Error)> {
+        let due = self.due.iter().filter_map(|key| Some((key.clone(), Arc::clone(self.wanted.get(key)?))));
+        let due: Vec<_> = due.collect();
+        let mut failed = Vec::new();
+        for slice in due.chunks(SLICE) {
+            let rows: Vec<_> = slice.iter().map(|(key, port)| (key_of(key), port_of(port))).collect();
+            let (refused, numbers) = {
+                let mut held = tables.lock();
+                let services = held.datapath.services();
+                let refused = services.set_all(rows.iter().map(|(key, port)| (key, port)));
+                let numbers: Vec<_> = rows.iter().map(|(key, _)| services.number(key)).collect();
+                (refused, numbers)
+            };
+            let mut refused: BTreeMap<_, _> = refused.into_iter().collect();
+            for (((key, port), (raw, row)), number) in slice.iter().zip(&rows).zip(numbers) {
+                if let Some(error) = refused.remove(raw) {
+                    failed.push((key.clone(), error));
+                    continue;
+                }
+                debug!(%key, frontends = port.frontends.len(), backends = port.cluster.len(), "Service set");
+                self.due.remove(key);
+                let before = self.applied.insert(key.clone(), Arc::clone(port));
+                purge.add(raw, before.as_deref().map(port_of).as_ref(), row);
+                if let Some(number) = number
+                    && before.is_none_or(|before| before.serving != port.serving)
+                {
+                    purge.change(raw, number, serving(port));
+                }
+            }
+        }
+        failed
+    }
+
+    /// Removes the rows that are due and not wanted. What cannot be removed stays due and is returned.
+    fn remove(&mut self, tables: &Tables, purge: &mut Purge) -> Vec<(ServicePortKey, Error)> {
+        let due: Vec<_> = self.due.iter().filter(|key| !self.wanted.contains_key(*key)).cloned().collect();
+        let mut failed = Vec::new();
+        for slice in due.chunks(SLICE) {
+            let mut held = tables.lock();
+            let services = held.datapath.services();
+            for key in slice {
+                let raw = key_of(key);
+                let number = services.number(&raw);
+                match services.remove(&raw) {
+                    Ok(()) => {
+                        debug!(%key, "Service removed");
+                        self.due.remove(key);
+                        self.applied.remove(key);
+                    }
+                    Err(error) => failed.push((key.clone(), error)),
+                }
+                if let Some(number) = number {
+                    purge.remove(&raw, number);
+                }
+            }
+        }
+        failed
+    }
+
+    /// Writes again the rows that somebody else changed.
+    fn restore(&self, tables: &Tables) -> Result<()> {
+        for slice in self.certain().chunks(SLICE) {
+            let mut held = tables.lock();
+            let services = held.datapath.services();
+            for key in slice {
+                let raw = key_of(key);
+                if !services.is_whole(&raw)? {
+                    services.restore(&raw)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the table has otherwise than it should. What is not used any more is cleared on this occasion.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub(super) fn drift(&self, tables: &Tables, found: &mut Vec<Drift>) -> Result<()> {
+        tables.lock().datapath.services().collect()?;
+        for slice in self.certain().chunks(SLICE) {
+            let mut held = tables.lock();
+            let services = held.datapath.services();
+            for key in slice {
+                if !services.is_whole(&key_of(key))? {
+                    let detail = format!("the entries of Service {key} are missing or wrong");
+                    found.push(Drift::new("datapath_service", detail));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What should be there for certain.
+    fn certain(&self) -> Vec<&ServicePortKey> {
+        self.applied.keys().filter(|key| !self.due.contains(*key)).collect()
+    }
+}
+
+/// The number of a row, and what became of connections to it; `None` if it is not in the table.
+///
+/// # Errors
+/// The kernel does not tell.
+pub(super) fn counters(key: &ServicePortKey, tables: &Tables) -> Result<Option<(u32, ServiceCounters)>> {
+    let key = key_of(key);
+    let mut held = tables.lock();
+    let services = held.datapath.services();
+    let Some(number) = services.number(&key) else { return Ok(None) };
+    Ok(services.counters(&key)?.map(|counters| (number, counters)))
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Family, Protocol};
+
+    use super::*;
+
+    fn key(name: &str) -> ServicePortKey {
+        ServicePortKey {
+            service: format!("default/{name}").into(),
+            port: "".into(),
+            protocol: Protocol::Tcp,
+            family: Family::V4,
+        }
+    }
+
+    fn port() -> Arc<ServicePort> {
+        Arc::new(ServicePort {
+            frontends: Vec::new(),
+            cluster: Arc::default(),
+            local: Arc::default(),
+            serving: Arc::default(),
+            refuse: true,
+            affinity: None,
+            source_ranges: None,
+            triggered: None,
+        })
+    }
+
+    #[test]
+    fn what_changed_is_due_and_what_is_due_is_not_certain() {
+        let mut services = Services::default();
+        let [a, b] = ["a", "b"].map(key);
+        services.change(Diff { upserts: vec![(a.clone(), port()), (b.clone(), port())], removals: vec![] });
+        assert_eq!(services.due, [a.clone(), b.clone()].into());
+        services.due.clear();
+        services.applied = services.wanted.clone();
+        services.change(Diff { upserts: vec![], removals: vec![a.clone()] });
+        assert_eq!((services.due.clone(), services.wanted.len()), ([a].into(), 1));
+        assert_eq!(services.certain(), [&b]);
+    }
+}
