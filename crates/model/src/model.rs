@@ -115,6 +115,16 @@ impl Model {
         self.services.as_ref()?.view(id, self.solver.as_ref().map(|solver| &solver.desired), seen)
     }
 
+    /// Computes what is due of Services, and returns how many that were.
+    #[cfg(test)]
+    pub(crate) fn solve_services(&mut self) -> Option<usize> {
+        self.apply_pending();
+        let (own_name, ranges, nodes) = (&*self.node_name, &self.ranges, &self.nodes);
+        let (own, solver) = (nodes.get(own_name)?, self.solver.as_mut()?);
+        solver.solve(Known { ranges, own_name, own, nodes });
+        Some(self.services.as_mut()?.solve(&mut solver.desired, Seen { ranges, own_name, own }))
+    }
+
     fn with(&mut self, change: impl FnOnce(&mut Services)) {
         if let Some(services) = &mut self.services {
             change(services);

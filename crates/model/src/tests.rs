@@ -10,6 +10,7 @@ use crate::{Desired, Model, NotYet, Problem, Ranges, RouteTarget};
 
 mod oracle;
 mod sequences;
+mod services;
 
 fn node(name: &str, pod_cidrs: &[&str], internal_ips: &[&str]) -> Node {
     Node {

@@ -29,6 +29,7 @@ impl Place {
     pub(crate) fn health_check(service: &Service) -> impl Iterator<Item = Self> {
         let port = service.health_check_node_port;
         let asks = service.kind == ServiceType::LoadBalancer && service.external_local && port != 0;
+        let asks = asks && !service.ports.is_empty();
         let places = Family::ALL.map(|family| Self { address: None, family, protocol: Protocol::Tcp, port });
         places.into_iter().filter(move |_| asks)
     }

@@ -46,6 +46,9 @@ pub(crate) fn solve(context: Context<'_>, service: &Service, slices: &[Arc<Endpo
     for slice in slices {
         told.defects(format_args!("EndpointSlice {}", slice.key), &slice.defects);
     }
+    if service.ports.is_empty() {
+        return Outcome { problems: told.problems, ..outcome }; // nothing to reach there
+    }
     let faults = told.addresses(context);
     let mut taken = Taken { context, id: &service.id, own: BTreeMap::new(), lost: BTreeMap::new() };
     for family in Family::ALL.into_iter().filter(|family| service.cluster_ip(*family).is_some()) {
@@ -199,10 +202,11 @@ impl Told<'_> {
         let own = service.cluster_ips.iter().map(|address| ("clusterIP", *address));
         let mut faults = BTreeSet::new();
         for (what, address) in own.chain(balancers).chain(externals) {
-            let why = fault(address, context.ranges, context.nodes).or_else(|| {
-                let family = Family::of(address);
-                service.cluster_ip(family).is_none().then(|| format!("the Service has no {family}"))
-            });
+            let family = Family::of(address);
+            let why = match service.cluster_ip(family) {
+                None => Some(format!("the Service has no {family}")),
+                Some(_) => fault(address, context.ranges, context.nodes),
+            };
             if let Some(why) = why
                 && faults.insert(address)
             {

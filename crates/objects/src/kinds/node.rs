@@ -29,7 +29,7 @@ pub struct Node {
     /// Its addresses of type InternalIP, in its own order.
     pub internal_ips: Vec<IpAddr>,
     /// The zone that it is in, by its label `topology.kubernetes.io/zone`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
     /// Its annotations of this project.
     pub annotations: BTreeMap<String, String>,
