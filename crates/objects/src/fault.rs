@@ -82,7 +82,7 @@ impl Fault {
             Cause::Forbidden(_) => Reason::Forbidden,
             Cause::Status(429, ..) => Reason::Throttled,
             Cause::Status(500.., ..) => Reason::Server,
-            Cause::Credentials(_) | Cause::Status(..) | Cause::Answer(_) => Reason::Other,
+            Cause::Credentials(_) | Cause::Status(..) | Cause::NoPath(_) | Cause::Answer(_) => Reason::Other,
         }
     }
 
@@ -103,7 +103,7 @@ impl Fault {
 
     /// The server does not know the kind that was asked for.
     pub(crate) fn is_unknown(&self) -> bool {
-        matches!(self.cause, Cause::Status(404, ..))
+        matches!(self.cause, Cause::Status(404, ..) | Cause::NoPath(_))
     }
 
     /// The server does not allow what was asked for.
@@ -127,6 +127,7 @@ impl Fault {
             | Cause::Lost
             | Cause::Forbidden(_)
             | Cause::Status(..)
+            | Cause::NoPath(_)
             | Cause::Answer(_) => false,
         }
     }
@@ -155,7 +156,9 @@ impl Fault {
             Cause::Status(code, reason, message) => {
                 format!("{server} does not {task}: {code} {reason}: {message}")
             }
-            Cause::Answer(why) => format!("{server} gives no usable answer to \"{task}\": {why}"),
+            Cause::NoPath(why) | Cause::Answer(why) => {
+                format!("{server} gives no usable answer to \"{task}\": {why}")
+            }
         }
     }
 
@@ -186,7 +189,7 @@ impl Fault {
                 "grant it to the user of {credentials}: apply the ClusterRole and its binding of the manifest \
                  deploy/midonet-kube.yaml"
             ),
-            Cause::Answer(_) => "see that the URL is an API server's".into(),
+            Cause::NoPath(_) | Cause::Answer(_) => "see that the URL is an API server's".into(),
         }
     }
 }

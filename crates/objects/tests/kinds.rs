@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use objects::{
     ApiOptions, Cache, Changes, Connection, Delta, Invalid, Key, Kind, Metadata, Node, Resource, Selector,
-    Source, Watching,
+    ServiceCidr, Source, Watching,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -83,7 +83,7 @@ fn widget(name: &str, size: u32) -> Value {
     })
 }
 
-/// An API server with these paths' answers; watches get what is sent to all.
+/// An API server with these paths' answers, where a text is that of status 404; watches get what is sent to all.
 #[derive(Clone)]
 struct Server {
     lists: Arc<Mutex<BTreeMap<&'static str, Value>>>,
@@ -94,6 +94,7 @@ struct Server {
 
 const WIDGETS: &str = "/apis/example.org/v1/widgets";
 const NODES: &str = "/api/v1/nodes";
+const CIDRS: &str = "/apis/networking.k8s.io/v1/servicecidrs";
 
 impl Server {
     async fn start() -> Self {
@@ -157,7 +158,11 @@ impl Server {
             }
             path => self.lists.lock().unwrap().get(path).cloned(),
         };
-        let (code, body) = body.map_or((503, "{}".to_owned()), |body| (200, body.to_string()));
+        let (code, body) = match body {
+            Some(Value::String(text)) => (404, text),
+            Some(body) => (200, body.to_string()),
+            None => (503, "{}".to_owned()),
+        };
         stream.write_all((head(code) + &body).as_bytes()).await.ok()?;
         stream.shutdown().await.ok()
     }
@@ -265,6 +270,39 @@ async fn is_listed_watched_and_cached() {
     assert!(connection.health().from_disk().is_some());
     server.list(WIDGETS, &[widget("c", 3)]);
     assert_eq!(widgets(&mut changes).await, (vec!["shop/c 3".to_owned(), "-shop/b".to_owned()], true));
+}
+
+/// Of an optional kind a server without it has no objects; without another kind something is wrong.
+#[tokio::test]
+async fn a_kind_that_a_server_does_not_know_is_empty_if_it_is_optional() {
+    let status =
+        json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404, "message": "x"});
+    for said in ["404 page not found\n".to_owned(), status.to_string()] {
+        let server = Server::start().await;
+        server.lists.lock().unwrap().insert(CIDRS, said.clone().into());
+        server.lists.lock().unwrap().insert(WIDGETS, said.into());
+        let cache = tempfile::tempdir().unwrap();
+        let connection = server.connect(Some(cache.path())).await;
+        let mut watch = connection.watch();
+        let mut cidrs = watch.of::<ServiceCidr>(Selector::default());
+        let mut widgets = watch.of::<Widget>(Selector::default());
+        let _watching = watch.start();
+        let delta = next(&mut cidrs).await;
+        assert!(delta.synced && delta.upserted.is_empty());
+        assert!(timeout(Duration::from_millis(100), widgets.next()).await.is_err());
+        let error = connection.health().error().unwrap();
+        assert!(error.contains("widgets") && !error.contains("servicecidrs"), "{error}");
+        assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 0);
+    }
+    // What else is wrong is no sign of an old server.
+    let server = Server::start().await;
+    server.lists.lock().unwrap().insert(CIDRS, "<html>404</html>".into());
+    let connection = server.connect(None).await;
+    let mut watch = connection.watch();
+    let mut cidrs = watch.of::<ServiceCidr>(Selector::default());
+    let _watching = watch.start();
+    let first = timeout(Duration::from_millis(300), cidrs.next()).await;
+    assert!(first.is_err(), "{first:?}");
 }
 
 #[tokio::test]

@@ -26,6 +26,8 @@ pub(super) enum Cause {
     Forbidden(String),
     /// Another HTTP status: code, Kubernetes' reason, the server's message.
     Status(u16, String, String),
+    /// The server has no such path: a Go server's answer, an API server's among them.
+    NoPath(String),
     /// The answer was cut off, or is not Kubernetes'.
     Answer(String),
 }

@@ -9,6 +9,9 @@ use kube::client::AuthError;
 use super::cause::{Cause, quote};
 use super::tls;
 
+/// What an API server says, in plain text, of the path of a kind that it does not know.
+const NO_PATH: &str = "404 page not found";
+
 pub(super) fn cause(error: &kube::Error) -> Cause {
     match error {
         kube::Error::Api(status) => {
@@ -16,6 +19,7 @@ pub(super) fn cause(error: &kube::Error) -> Cause {
             match status.code {
                 401 => Cause::Unauthorized(message),
                 403 => Cause::Forbidden(message),
+                404 if status.message == NO_PATH => Cause::NoPath(format!("HTTP status 404: {message}")),
                 // What is no Status of Kubernetes' has a sentence of kube's for a reason.
                 code if status.reason.contains(' ') => {
                     Cause::Answer(format!("HTTP status {code}: {message}"))
