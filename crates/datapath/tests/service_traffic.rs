@@ -222,7 +222,9 @@ fn services_lead_to_another_node_and_from_outside() {
         for (node, name, addresses) in
             [(0, "host1", ["192.0.2.1", "2001:db8::1"]), (1, "host2", ["192.0.2.2", "2001:db8::2"])]
         {
-            addresses.map(|address| Server::at(&nodes[node].netns, name, ip(address), 9000));
+            for address in addresses {
+                Server::at(&nodes[node].netns, name, ip(address), 9000);
+            }
         }
         let far = nodes[1].addresses(3).map(|address| [(address, PORT)]);
         let near = nodes[0].addresses(3).map(|address| [(address, PORT)]);

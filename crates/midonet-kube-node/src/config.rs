@@ -21,9 +21,19 @@ pub struct Config {
     #[arg(long, env = "MIDONETKUBE_CLUSTERCIDR", value_delimiter = ',')]
     pub cluster_cidr: Vec<IpNet>,
 
-    /// Where Services' addresses are from; the node's own traffic to them then enters the network.
+    /// Where Services' addresses are from, besides the cluster's ServiceCIDRs; the node's own traffic to them then enters
+    /// the network.
     #[arg(long, env = "MIDONETKUBE_SERVICECIDR", value_delimiter = ',')]
     pub service_cidr: Vec<IpNet>,
+
+    /// Whether Services are served here; otherwise kube-proxy has to run on this node.
+    #[arg(long, env = "MIDONETKUBE_SERVICES", value_enum, default_value_t = Switch::On)]
+    pub services: Switch,
+
+    /// Whether externalIPs of Services are served. Whoever may create Services takes any address with them
+    /// (CVE-2020-8554).
+    #[arg(long, env = "MIDONETKUBE_EXTERNALIPS", value_enum, default_value_t = Switch::On)]
+    pub external_ips: Switch,
 
     /// Which network carries the Pods' packets. Hidden as long as there is one to choose.
     #[arg(long, env = "MIDONETKUBE_NETWORK", value_enum, default_value_t = NetworkKind::Embedded, hide = true)]
@@ -115,10 +125,6 @@ pub struct Config {
     #[arg(long, env = "MIDONETKUBE_HTTPLISTEN", default_value = "127.0.0.1:9454")]
     pub http_listen: SocketAddr,
 
-    /// Whether this agent serves Services. Off: kube-proxy does, on every node.
-    #[arg(long, env = "MIDONETKUBE_SERVICES", value_enum, default_value_t = Switch::On)]
-    pub services: Switch,
-
     /// Where /healthz and /livez of Services are served in kube-proxy's place, as load balancers ask for them; 0.0.0.0
     /// and [::] are both families.
     #[arg(long, env = "MIDONETKUBE_PROXYHEALTHADDRESS", default_value = "0.0.0.0:10256")]
@@ -202,6 +208,14 @@ pub enum Encapsulation {
     Device,
 }
 
+/// Whether something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "there is no more to say of them, and the help would say it")]
+pub enum Switch {
+    On,
+    Off,
+}
+
 /// What holds the eBPF programs at the overlay device and the uplink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Hook {
@@ -211,15 +225,6 @@ pub enum Hook {
     Tcx,
     /// Filters below a clsact qdisc, beside those of others.
     Clsact,
-}
-
-/// Whether something is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Switch {
-    /// It is.
-    On,
-    /// It is not.
-    Off,
 }
 
 /// Addresses of a node where NodePorts are served.

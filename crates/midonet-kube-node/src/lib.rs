@@ -15,6 +15,7 @@ pub mod config;
 pub mod degraded;
 pub mod drift;
 pub mod durations;
+mod feed;
 pub mod install;
 pub mod kernel_settings;
 pub mod leak;

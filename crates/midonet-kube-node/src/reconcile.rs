@@ -3,13 +3,13 @@
 //! The node is ready as soon as it serves ADD, and stays so: what fails later is a [`Problem`], and what was applied
 //! before serves on.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use ipnet::IpNet;
-use model::{Model, Ranges};
-use objects::{Connection, Delta, InvalidObjects, Node, Selector};
+use model::Model;
+use objects::{Connection, InvalidObjects};
 use tracing::{info, warn};
 
 use crate::agent::{Agent, Readiness};
@@ -19,6 +19,7 @@ use crate::config::{Config, Switch};
 use crate::drift::Drift;
 use crate::drift::detector::Detector;
 use crate::drift::probe::Prober;
+use crate::feed::{Feed, Taken, lock};
 use crate::memory;
 use crate::problems::{Origin, Problem};
 use crate::proxy::Proxy;
@@ -40,14 +41,10 @@ pub async fn run(
     mut detector: Detector,
     proxy: Option<&Proxy>,
 ) -> Result<()> {
-    let ranges = Ranges { cluster: args.cluster_cidr.clone(), service: args.service_cidr.clone() };
-    let model = Arc::new(Mutex::new(Model::new(&args.node_name, ranges)));
     let mut watch = connection.watch();
-    let mut changes = watch.of::<Node>(Selector::default());
+    let mut feed = Feed::new(args, &mut watch);
     let _watching = watch.start();
     let mut invalid = connection.health().invalid_objects();
-    // Whether the model has all Nodes; `None` before there is anything to go on with.
-    let mut all: Option<bool> = None;
     let mut prober = Prober::new(args.services == Switch::On);
     prober.run(agent).await;
     let mut retry = Some(Instant::now() + RETRY);
@@ -55,17 +52,9 @@ pub async fn run(
     loop {
         let mut found = Vec::new();
         tokio::select! {
-            delta = changes.next() => {
-                let delta = delta.context("the source of objects ended")?;
-                if let Some(proxy) = proxy {
-                    proxy.queued();
-                    proxy.follow_node(&args.node_name, &delta);
-                }
-                let Delta { upserted, deleted, synced } = delta;
-                listed |= all.replace(synced) != Some(synced) || upserted.len() + deleted.len() >= MANY;
-                let mut model = lock(&model);
-                deleted.iter().for_each(|node| model.delete(&node.name));
-                upserted.iter().for_each(|node| model.upsert(node));
+            taken = feed.next(proxy) => {
+                let Taken { objects, is_list } = taken?;
+                listed |= is_list || objects >= MANY;
             }
             Ok(()) = invalid.changed() => {
                 agent.set_problems(Origin::Invalid, problems(&invalid.borrow_and_update()));
@@ -84,11 +73,11 @@ pub async fn run(
             }
         }
         // What is missing may only not have arrived yet, or be away with the API server: then it stays.
-        let Some(prune) = all else {
+        let Some(prune) = feed.is_whole() else {
             retry = retry.map(|_| Instant::now() + RETRY);
             continue;
         };
-        let done = reconcile(args, agent, &model, prune, &mut detector, proxy).await;
+        let done = reconcile(args, agent, feed.model(), prune, &mut detector, proxy).await;
         retry = done.is_err().then(|| Instant::now() + RETRY);
         match done {
             Ok(()) => {
@@ -190,8 +179,4 @@ fn apply(
         agent.sweep();
     }
     Ok(Reconciled { pod_cidrs: desired.local.pod_cidrs.clone(), mtu })
-}
-
-fn lock(model: &Mutex<Model>) -> MutexGuard<'_, Model> {
-    model.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -179,7 +179,7 @@ pub fn connected(bpffs: &Path, underlay: [&str; 2], direct: [bool; 2]) -> [RealN
             let suffix = if address.contains(':') { "/64 dev underlay nodad" } else { "/24 dev underlay" };
             run("ip", &format!("addr add {address}{suffix}"));
             // As the agent does: the routing look-up answers routers only.
-            std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+            fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
             if direct[number] {
                 let tunnel_address4 = Some(address.parse().unwrap());
                 datapath

@@ -1,0 +1,150 @@
+//! What is watched, and how it comes into the model.
+
+use std::future::pending;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context, Result};
+use model::{Model, Ranges, ServiceOptions};
+use objects::{Changes, Delta, EndpointSlice, Kind, Node, Selector, Service, ServiceCidr, Watch};
+
+use crate::config::{Config, Switch};
+use crate::proxy::Proxy;
+
+/// Slices that no proxy needs are not even sent.
+const PROXIED: &str = "!service.kubernetes.io/headless";
+
+/// The model, and the changes of the objects that it is made of.
+pub(crate) struct Feed {
+    model: Arc<Mutex<Model>>,
+    nodes: Stream<Node>,
+    services: Stream<Service>,
+    slices: Stream<EndpointSlice>,
+    cidrs: Stream<ServiceCidr>,
+    own_name: String,
+}
+
+/// The changes of one kind; `None`: it is not watched.
+struct Stream<K: Kind> {
+    changes: Option<Changes<K>>,
+    /// Whether the model has all objects; `None` before there is anything to go on with.
+    synced: Option<bool>,
+}
+
+impl<K: Kind> Stream<K> {
+    fn of(watch: &mut Watch, wanted: bool, selector: Selector) -> Self {
+        let changes = wanted.then(|| watch.of::<K>(selector));
+        // What is not watched has no objects.
+        Self { synced: changes.is_none().then_some(true), changes }
+    }
+
+    /// `None`: the source ended.
+    async fn next(&mut self) -> Option<Delta<K>> {
+        match &mut self.changes {
+            Some(changes) => changes.next().await,
+            None => pending().await,
+        }
+    }
+
+    /// Takes a delta in: what is gone first.
+    fn take(&mut self, delta: Delta<K>, mut set: impl FnMut(&Arc<K>, bool)) -> Taken {
+        let Delta { upserted, deleted, synced } = delta;
+        deleted.iter().for_each(|object| set(object, false));
+        upserted.iter().for_each(|object| set(object, true));
+        let is_list = self.synced.replace(synced) != Some(synced);
+        Taken { objects: upserted.len() + deleted.len(), is_list }
+    }
+}
+
+/// What came at once.
+pub(crate) struct Taken {
+    /// How many objects changed.
+    pub(crate) objects: usize,
+    /// Whether it was a list: the first of a kind, or the one with which all of it are known.
+    pub(crate) is_list: bool,
+}
+
+impl Feed {
+    /// Names what is to be watched.
+    pub(crate) fn new(args: &Config, watch: &mut Watch) -> Self {
+        let ranges = Ranges { cluster: args.cluster_cidr.clone(), service: args.service_cidr.clone() };
+        let mut model = Model::new(&args.node_name, ranges);
+        let services = args.services == Switch::On;
+        if services {
+            model = model.with_services(ServiceOptions { external_ips: args.external_ips == Switch::On });
+        }
+        let proxied = Selector { labels: Some(PROXIED.into()), ..Selector::default() };
+        Self {
+            model: Arc::new(Mutex::new(model)),
+            nodes: Stream::of(watch, true, Selector::default()),
+            services: Stream::of(watch, services, Selector::default()),
+            slices: Stream::of(watch, services, proxied),
+            cidrs: Stream::of(watch, services, Selector::default()),
+            own_name: args.node_name.clone(),
+        }
+    }
+
+    /// The model.
+    pub(crate) fn model(&self) -> &Arc<Mutex<Model>> {
+        &self.model
+    }
+
+    /// Whether there is anything to go on with, and whether what the model does not have is gone. Of Services the model
+    /// itself says that.
+    pub(crate) fn is_whole(&self) -> Option<bool> {
+        Some(self.nodes.synced? && self.cidrs.synced == Some(true))
+    }
+
+    /// Waits for changes and takes them into the model. The health ports are told that there are some. Dropping the future
+    /// loses nothing.
+    ///
+    /// # Errors
+    /// The source ended.
+    pub(crate) async fn next(&mut self, proxy: Option<&Proxy>) -> Result<Taken> {
+        const ENDED: &str = "the source of objects ended";
+        let Self { model, nodes, services, slices, cidrs, own_name } = self;
+        let taken = tokio::select! {
+            delta = nodes.next() => {
+                let delta = delta.context(ENDED)?;
+                if let Some(proxy) = proxy {
+                    proxy.follow_node(own_name, &delta);
+                }
+                let mut model = lock(model);
+                nodes.take(delta, |node, is_there| match is_there {
+                    true => model.upsert(node),
+                    false => model.delete(&node.name),
+                })
+            }
+            delta = services.next() => {
+                let mut model = lock(model);
+                services.take(delta.context(ENDED)?, |service, is_there| match is_there {
+                    true => model.upsert_service(service),
+                    false => model.delete_service(&service.id),
+                })
+            }
+            delta = slices.next() => {
+                let mut model = lock(model);
+                slices.take(delta.context(ENDED)?, |slice, is_there| match is_there {
+                    true => model.upsert_slice(slice),
+                    false => model.delete_slice(&slice.key),
+                })
+            }
+            delta = cidrs.next() => {
+                let mut model = lock(model);
+                cidrs.take(delta.context(ENDED)?, |cidr, is_there| match is_there {
+                    true => model.upsert_service_cidr(cidr),
+                    false => model.delete_service_cidr(&cidr.key),
+                })
+            }
+        };
+        if let Some(proxy) = proxy {
+            proxy.queued();
+        }
+        lock(model).services_complete(services.synced == Some(true) && slices.synced == Some(true));
+        Ok(taken)
+    }
+}
+
+/// The model, for as long as it is held.
+pub(crate) fn lock(model: &Mutex<Model>) -> MutexGuard<'_, Model> {
+    model.lock().unwrap_or_else(PoisonError::into_inner)
+}
