@@ -261,10 +261,10 @@ fn invalid_limits_are_refused() {
     assert!(lab.status("node1").unwrap().ports.is_empty());
 }
 
-/// There is no plugin `portmap` on this node.
+/// The agent leaves them to others, and there is no plugin `portmap` on this node.
 #[test]
 fn ports_of_the_node_are_refused_and_leave_nothing() {
-    let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
+    let lab = TestLab::up(1, Family::Dual, &["--services", "off"]).unwrap();
     sh(&lab, &node1(), "ip netns add sandbox");
     let read = "cat /etc/cni/net.d/10-midonet.conflist";
     let list: Value = serde_json::from_str(&sh(&lab, &node1(), read)).unwrap();
@@ -293,7 +293,7 @@ fn ports_of_the_node_are_refused_and_leave_nothing() {
     let answer: Value = serde_json::from_str(&answer).unwrap();
     assert_eq!((ok, &answer["code"]), (false, &json!(2)), "{answer}");
     let msg = answer["msg"].as_str().unwrap();
-    for want in ["runtimeConfig.portMappings", "hostPort 8080/tcp", "containerPort 80", "portmap", "Service"]
+    for want in ["runtimeConfig.portMappings", "hostPort 8080/tcp", "containerPort 80", "portmap", "Services"]
     {
         assert!(msg.contains(want), "{want} in {msg}");
     }

@@ -253,7 +253,7 @@ fn translated_connections_work_through_the_tunnels_device() {
 #[test]
 fn a_node_port_of_portmap_is_reached_from_everywhere() {
     let portmap = testkit::reference("cni/portmap");
-    let lab = TestLab::up(2, Family::Dual, &[]).unwrap();
+    let lab = TestLab::up(2, Family::Dual, &["--services", "off"]).unwrap();
     let install = format!("cp {} /opt/cni/bin/", portmap.display());
     sh(&lab, &node1(), &install);
     let mappings = ["tcp", "udp"]

@@ -71,6 +71,9 @@ pub fn check(run: &Config, output: Output, unknown: Vec<config::Problem>) -> Res
     let mut findings = quickly(run, unknown);
     findings.extend(ipam_plugin(run));
     findings.push(ports::http(run.http_listen));
+    if run.services == config::Switch::On {
+        findings.push(ports::ephemeral());
+    }
     findings.extend(proxy::check(run));
     findings.extend(cluster::check(run));
     findings.extend(kernel(run));

@@ -69,6 +69,7 @@ pub fn is_accepted(ifname: &str, families: &[Family]) -> Result<bool> {
             Family::V6 => {
                 let mut all = RouteMessage::default();
                 all.header.address_family = AddressFamily::Inet6;
+                all.header.table = LOCAL_TABLE;
                 let routes = netlink.dump("list IPv6 routes", &RouteNetlinkMessage::GetRoute(all))?;
                 routes.iter().any(|route| is_ours(route, link.ifindex))
             }

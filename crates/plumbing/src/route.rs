@@ -170,8 +170,11 @@ pub fn own_routes(ifname: &str) -> Result<BTreeMap<IpNet, Option<IpAddr>>> {
 }
 
 fn own_routes_of(netlink: &mut Netlink, ifindex: u32) -> Result<BTreeMap<IpNet, Option<IpAddr>>> {
-    let all = RouteNetlinkMessage::GetRoute(RouteMessage::default());
-    let messages = netlink.dump("list routes", &all)?.into_iter();
+    // The kernel leaves out most of the others: there may be very many.
+    let mut own = RouteMessage::default();
+    own.header.protocol = PROTOCOL;
+    own.attributes = vec![RouteAttribute::Oif(ifindex)];
+    let messages = netlink.dump("list routes", &RouteNetlinkMessage::GetRoute(own))?.into_iter();
     let own = messages.filter(|message| {
         matches!(message, RouteNetlinkMessage::NewRoute(route) if route.header.protocol == PROTOCOL)
     });

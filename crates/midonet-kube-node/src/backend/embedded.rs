@@ -63,6 +63,7 @@ pub(crate) use names::{directory as names_directory, files as name_files};
 pub use node::is_direct;
 pub use probe::question;
 pub(crate) use record::live_ports;
+pub(crate) use source_ports::{SERVICE_PORTS, ephemeral as ephemeral_ports};
 pub use state::Settings;
 pub use underlay::{Tunnels, Underlay, mtu_problem};
 

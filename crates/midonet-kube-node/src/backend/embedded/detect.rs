@@ -157,7 +157,7 @@ impl Expected<'_> {
             found.push(Drift::new("program", "the datapath's program is not in its block"));
         }
         found.extend(self.parts.nftables().drift()?);
-        self.services(&mut found)?;
+        self.services(&links, &mut found)?;
         let families = self.applied.local.gateways.iter().map(|gateway| plumbing::Family::of(*gateway));
         for family in families.filter(|family| !plumbing::sysctl::forwards(*family)) {
             found.push(Drift::new("forwarding", format!("the node no longer forwards {family:?}")));
@@ -170,14 +170,14 @@ impl Expected<'_> {
     }
 
     /// What differs of how the node's own processes and the outside reach Services.
-    fn services(&self, found: &mut Vec<Drift>) -> Result<()> {
+    fn services(&self, links: &[plumbing::Link], found: &mut Vec<Drift>) -> Result<()> {
         let Self { parts, applied, service_routes, .. } = self;
         let (local, before) = (&applied.local, &applied.outside);
         found.extend(service_routes.drift(local, &before.addresses)?);
         if !parts.settings.services {
             return Ok(());
         }
-        let now = parts.outside(local)?;
+        let now = parts.outside_of(links, local)?;
         if now.interfaces != before.interfaces {
             let names: Vec<_> = now.interfaces.values().collect();
             found.push(Drift::new(

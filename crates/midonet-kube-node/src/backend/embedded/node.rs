@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use model::Local;
 use naming::{GATEWAY_MAC, OVERLAY_MAC, interface};
 use plumbing::nft::{Element, LocalServices, Rules};
-use plumbing::tc;
 use plumbing::veth::VethPair;
+use plumbing::{Link, tc};
 use tracing::{info, warn};
 
 use super::own_addresses::{Outside, loopback_families};
@@ -124,10 +124,14 @@ impl Parts {
         if !self.settings.services {
             return Ok(Outside::default());
         }
-        // Addresses first: whose interface is gone meanwhile has none.
-        let addresses = plumbing::addresses().context("cannot list the node's addresses")?;
         let links = plumbing::link::list().context("cannot list the node's interfaces")?;
-        Ok(Outside::of(&links, &addresses, local, &self.settings.node_ports))
+        self.outside_of(&links, local)
+    }
+
+    /// The same of these interfaces.
+    pub(super) fn outside_of(&self, links: &[Link], local: &Local) -> Result<Outside> {
+        let addresses = plumbing::addresses().context("cannot list the node's addresses")?;
+        Ok(Outside::of(links, &addresses, local, &self.settings.node_ports))
     }
 
     /// Makes the nftables table.

@@ -40,9 +40,9 @@ impl Outside {
             }
             let node_ports = serves(address, local, node_ports);
             outside.addresses.insert(address, OwnAddress { node_ports });
-            let Some(link) = links.get(ifindex) else { continue };
-            if link.loopback || is_ours(link) {
-            } else if link.ethernet {
+            let link = links.get(ifindex).filter(|link| !link.loopback && !is_ours(link));
+            let Some(link) = link else { continue };
+            if link.ethernet {
                 outside.interfaces.insert(*ifindex, link.name.clone());
             } else {
                 outside.without_ethernet.insert(link.name.clone());

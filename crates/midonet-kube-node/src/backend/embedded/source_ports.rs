@@ -14,12 +14,15 @@ const ENOUGH: u32 = 10_000;
 /// The API server's default for NodePorts (--service-node-port-range).
 const NODE_PORTS: RangeInclusive<u16> = 30_000..=32_767;
 
+/// Ports where a packet from outside may be for a Service: those that translated sources get, and NodePorts.
+pub(crate) const SERVICE_PORTS: [RangeInclusive<u16>; 2] = [USUAL, NODE_PORTS];
+
 /// Below are those of services that the host offers itself.
 const FIRST: u16 = 1024;
 
 /// From where the kernel takes the ports of the host's own connections (net.ipv4.ip_local_port_range, for IPv6, too);
 /// `None` if it does not tell.
-pub(super) fn ephemeral() -> Option<RangeInclusive<u16>> {
+pub(crate) fn ephemeral() -> Option<RangeInclusive<u16>> {
     let text = plumbing::sysctl::read("ipv4/ip_local_port_range").ok()?;
     let mut numbers = text.split_whitespace().map(str::parse);
     match (numbers.next(), numbers.next()) {
