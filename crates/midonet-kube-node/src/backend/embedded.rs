@@ -257,7 +257,13 @@ impl Backend for Embedded {
         let mut ports = self.parts.ports();
         let applied = self.parts.applied();
         let before = ports.records.get(&request.host_ifname).cloned();
-        ports.bind(request, applied.as_deref(), &self.parts.tables)?;
+        if let Err(error) = ports.bind(request, applied.as_deref(), &self.parts.tables) {
+            // It may have cost an older sandbox of the Pod its port.
+            if !ports.records.contains_key(&request.host_ifname) {
+                self.parts.change_host_ports(before.as_ref(), None)?;
+            }
+            return Err(error);
+        }
         let after = ports.records.get(&request.host_ifname);
         let served = self.parts.change_host_ports(before.as_ref(), after);
         if let Err(error) = served {

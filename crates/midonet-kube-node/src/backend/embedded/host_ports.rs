@@ -68,14 +68,15 @@ impl Parts {
         before: Option<&PortRecord>,
         after: Option<&PortRecord>,
     ) -> Result<()> {
-        self.serve_host_ports(before, after)?;
-        let (before, after) = (elements(before), elements(after));
-        if before.is_empty() && after.is_empty() {
+        let (old, new) = (elements(before), elements(after));
+        if old.is_empty() && new.is_empty() {
             return Ok(());
         }
+        // What fails is tried again when all is made again: the table knows what should be there.
         let mut nftables = self.nftables();
-        before.keys().filter(|gone| !after.contains_key(gone)).for_each(|gone| nftables.remove(*gone));
-        after.iter().for_each(|(element, to)| nftables.set(*element, *to));
+        old.keys().filter(|gone| !new.contains_key(gone)).for_each(|gone| nftables.remove(*gone));
+        new.iter().for_each(|(element, to)| nftables.set(*element, *to));
+        self.serve_host_ports(before, after)?;
         nftables.write()
     }
 

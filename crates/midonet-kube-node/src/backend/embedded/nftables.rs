@@ -110,7 +110,7 @@ impl Nftables {
     /// The kernel refused, or does not tell what it has.
     pub(super) fn apply(&mut self, rules: Rules) -> Result<()> {
         let same = self.rules.as_ref().is_some_and(|(applied, _)| *applied == rules);
-        if same && self.differences()?.is_empty() {
+        if same && self.drift()?.is_empty() {
             return self.write();
         }
         self.make(rules)
@@ -130,11 +130,6 @@ impl Nftables {
     /// # Errors
     /// The kernel does not tell.
     pub(super) fn drift(&mut self) -> Result<Vec<Drift>> {
-        let found = self.differences()?;
-        Ok(found.into_iter().map(|(what, detail)| Drift::new(what, detail)).collect())
-    }
-
-    fn differences(&mut self) -> Result<Vec<(&'static str, String)>> {
         let Some((rules, made)) = &self.rules else { return Ok(Vec::new()) };
         // First: what changes while the rest is read is a later generation.
         let generation = nft::generation()?;
@@ -145,7 +140,7 @@ impl Nftables {
         // One that was gone before it was first read is drift, too.
         if now.is_none() || now != *made {
             let detail = "the nftables table inet midonet-kube is gone or changed";
-            return Ok(vec![("masquerade", detail.to_owned())]);
+            return Ok(vec![Drift::new("masquerade", detail)]);
         }
         if rules.services.is_some() {
             let mut expected = self.wanted.clone();
@@ -162,7 +157,7 @@ impl Nftables {
                 let one = expected.iter().find(|(element, to)| found.get(element) != Some(to));
                 let one = one.or_else(|| found.iter().find(differs));
                 let detail = format!("elements of the table are gone or changed, such as {one:?}");
-                return Ok(vec![("node_port", detail)]);
+                return Ok(vec![Drift::new("node_port", detail)]);
             }
         }
         self.seen = generation;
