@@ -16,13 +16,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, spawn_blocking};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 use super::processes;
 
 /// A port that is taken is tried again: waits grow from the first to the second.
-const WAITS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(30)];
+const WAITS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
+
+/// Who has it is looked for no more often: all processes' files are read for that.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// So many connections are open at once: another one takes the place of the oldest.
 const CONNECTIONS: usize = 64;
@@ -57,15 +60,18 @@ pub(super) async fn serve(address: SocketAddr, answer: Answer, report: impl Fn(O
     let [shortest, longest] = WAITS;
     let waits = ExponentialBuilder::default().with_min_delay(shortest).with_max_delay(longest);
     let mut waits = waits.without_max_times().build();
-    let mut tried = false;
+    let (mut tried, mut looked) = (false, None::<Instant>);
     let listener = loop {
         match bind(address).and_then(TcpListener::from_std) {
             Ok(listener) => break listener,
             Err(error) if is_without_family(address, &error) => return report(None),
             // A port that is free in a moment, since another Service or agent gave it up, is no problem.
             Err(_) if !tried => tried = true,
-            // Looking for who has it takes long.
-            Err(error) => report(spawn_blocking(move || reason(address, &error)).await.ok()),
+            Err(_) if looked.is_some_and(|looked| looked.elapsed() < LOOK_AGAIN) => {}
+            Err(error) => {
+                report(spawn_blocking(move || reason(address, &error)).await.ok());
+                looked = Some(Instant::now());
+            }
         }
         sleep(waits.next().unwrap_or(longest)).await;
     };
