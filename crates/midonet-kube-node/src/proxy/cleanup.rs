@@ -1,7 +1,7 @@
 //! `midonet-kube-node cleanup-kube-proxy`: removes what kube-proxy left on a node, by its names and nothing else.
 //!
-//! Connections that the host's connection tracking translates go on: their entries stay, and so does a chain of type nat,
-//! without which the kernel would translate nothing any more.
+//! Connections that the host's connection tracking translates go on, as long as the kernel tracks connections: it does in a
+//! network namespace only while some rule needs it, such as one of the agent's own table.
 
 use std::fmt::Display;
 
@@ -40,11 +40,10 @@ pub fn cleanup(options: &Options) -> Result<()> {
     );
     let leftovers = Leftovers::find()?;
     let chains = nft::chains()?;
-    if let Some(family) = loses_translation(&leftovers.tables, &chains) {
-        let cut = format!(
-            "no other table of family {family} or inet translates addresses: without kube-proxy's the kernel ends the \
-             connections that it translated; start the agent first, whose table keeps them"
-        );
+    let has_rules = !leftovers.tables.is_empty() || !leftovers.iptables.is_empty();
+    if has_rules && nft::find()?.is_none() {
+        let cut = "the agent's nftables table is not there, without whose rules the kernel may track connections no more, \
+                   and then ends those that kube-proxy translated; start the agent first";
         ensure!(options.force || options.dry_run, "{cut}, or give --force");
         stdout::line(format_args!("note: {cut}"))?;
     }
@@ -73,17 +72,6 @@ pub fn cleanup(options: &Options) -> Result<()> {
         );
     }
     work.end(leftovers.is_empty())
-}
-
-/// The family in which no chain but those of these tables translates addresses.
-fn loses_translation(tables: &[TableName], chains: &[Chain]) -> Option<&'static str> {
-    let translating = || chains.iter().filter(|chain| chain.translates);
-    let goes = |chain: &Chain| tables.contains(&chain.table);
-    let is_lost = |family: &&'static str| {
-        let in_family = || translating().filter(|chain| [*family, "inet"].contains(&chain.table.family));
-        in_family().any(goes) && in_family().all(goes)
-    };
-    ["ip", "ip6"].iter().find(|family| is_lost(family)).copied()
 }
 
 #[derive(Debug)]

@@ -131,7 +131,7 @@ mod tests {
     }
 
     fn chain(family: &'static str, in_table: &str, name: &str) -> Chain {
-        Chain { table: table(family, in_table), name: name.into(), is_base: false, translates: false }
+        Chain { table: table(family, in_table), name: name.into(), is_base: false }
     }
 
     #[test]

@@ -38,8 +38,6 @@ pub struct Chain {
     pub name: String,
     /// Whether the kernel has packets pass it (a base chain), and not only rules of other chains.
     pub is_base: bool,
-    /// Whether it is a base chain that translates addresses (`type nat`).
-    pub translates: bool,
 }
 
 /// A chain that iptables made without nf_tables.
@@ -91,8 +89,7 @@ pub fn chains() -> Result<Vec<Chain>> {
             let fields = Fields(&chain);
             let (Some(table), Some(name)) = (fields.text(1), fields.text(3)) else { continue };
             let is_base = fields.bytes(4).is_some();
-            let translates = is_base && fields.text(7).as_deref() == Some("nat");
-            chains.push(Chain { table: TableName { family, name: table }, name, is_base, translates });
+            chains.push(Chain { table: TableName { family, name: table }, name, is_base });
         }
     }
     Ok(chains)

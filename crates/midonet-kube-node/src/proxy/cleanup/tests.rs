@@ -8,6 +8,16 @@ use super::*;
 
 const REMOVE_ALL: Options = Options { dry_run: false, force: false };
 
+/// The agent's own table, for whose rule the kernel tracks connections.
+const AGENTS: &str = "\
+table inet midonet-kube {
+    chain postrouting {
+        type nat hook postrouting priority srcnat;
+        ip saddr 10.244.1.0/24 masquerade
+    }
+}
+";
+
 /// What kubelet, Docker and an administrator have in the tables of iptables.
 const OTHERS: &str = "\
 *nat
@@ -113,6 +123,7 @@ fn nothing_is_left(node: &Namespace) -> bool {
 #[test]
 fn of_iptables_rules_kube_proxys_go_and_no_others() {
     let node = Namespace::new();
+    feed(&node, "nft", &["-f", "-"], AGENTS);
     for (program, vip, pod, host) in
         [("iptables-nft", "10.96.0.1", "10.244.1.5", "32"), ("ip6tables-nft", "fd96::1", "fd44::5", "128")]
     {
@@ -134,6 +145,7 @@ fn of_iptables_rules_kube_proxys_go_and_no_others() {
 #[test]
 fn a_chain_that_another_programs_rules_need_stays_and_is_named() {
     let node = Namespace::new();
+    feed(&node, "nft", &["-f", "-"], AGENTS);
     // portmap with externalSetMarkChain.
     let rules = "*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n:KUBE-SEP-A - [0:0]\n:CNI-HOSTPORT-SETMARK - [0:0]\n\
         -A OUTPUT -j KUBE-SERVICES\n-A KUBE-SERVICES -j KUBE-SEP-A\n-A KUBE-SEP-A -j KUBE-MARK-MASQ\n\
@@ -171,13 +183,6 @@ table inet kube-proxy {
 }
 table ip other {
     chain kube-proxy { }
-}
-";
-
-/// The agent's own, by which the kernel goes on translating.
-const AGENTS: &str = "\
-table inet midonet-kube {
-    chain postrouting { type nat hook postrouting priority srcnat; }
 }
 ";
 
@@ -234,7 +239,7 @@ fn its_nftables_tables_go_and_open_connections_stay() {
 fn connections_are_not_cut_without_force() {
     let node = node_with_services("");
     let told = clean(&node, REMOVE_ALL).unwrap_err().to_string();
-    assert!(told.contains("family ip or inet") && told.contains("start the agent first"), "{told}");
+    assert!(told.contains("start the agent first") && told.contains("--force"), "{told}");
     let open = connection(&node, "10.96.0.1:80", "192.0.2.1:8080");
     assert!(passes(&open), "nothing was removed");
     clean(&node, Options { dry_run: true, force: false }).unwrap();
@@ -242,7 +247,7 @@ fn connections_are_not_cut_without_force() {
     assert!(nothing_is_left(&node));
     assert!(
         !passes(&open),
-        "without a chain of type nat the kernel translates nothing: what the refusal is for"
+        "no rule is left for which the kernel would track connections: what the refusal is for"
     );
 }
 
