@@ -9,13 +9,15 @@
 /* What an ICMP error quotes at least: an IP header, and the first 8 bytes behind it. */
 struct quote4 {
 	struct iphdr ip;
-	union l4hdr l4;
+	struct udphdr l4;
 };
 
 struct quote6 {
 	struct ipv6hdr ip;
-	union l4hdr l4;
+	struct udphdr l4;
 };
+
+_Static_assert(sizeof(struct quote4) == 28 && sizeof(struct quote6) == 48, "as on the wire");
 
 /* The largest quote; its size is a multiple of 4. */
 union quote {
@@ -58,8 +60,8 @@ INLINE bool rewrite_quote(struct __sk_buff *skb, const struct context *error, st
 		now->v4.ip.daddr = to->daddr.word[3];
 		now->v4.ip.check = checksum((__u64)(__u16)~before->v4.ip.check + (__u32)~before->v4.ip.saddr +
 					    now->v4.ip.saddr + (__u64)(__u32)~before->v4.ip.daddr + now->v4.ip.daddr);
-		now->v4.l4.udp.source = to->l4.udp.source;
-		now->v4.l4.udp.dest = to->l4.udp.dest;
+		now->v4.l4.source = to->l4.udp.source;
+		now->v4.l4.dest = to->l4.udp.dest;
 		change = bpf_csum_diff(before, sizeof(before->v4), now, sizeof(now->v4), 0);
 		if (change < 0 || bpf_skb_store_bytes(skb, offset, &now->v4, sizeof(now->v4), 0))
 			return false;
@@ -69,8 +71,8 @@ INLINE bool rewrite_quote(struct __sk_buff *skb, const struct context *error, st
 		now->v6 = before->v6;
 		copy(now->v6.ip.saddr, &to->saddr, sizeof(to->saddr));
 		copy(now->v6.ip.daddr, &to->daddr, sizeof(to->daddr));
-		now->v6.l4.udp.source = to->l4.udp.source;
-		now->v6.l4.udp.dest = to->l4.udp.dest;
+		now->v6.l4.source = to->l4.udp.source;
+		now->v6.l4.dest = to->l4.udp.dest;
 		change = bpf_csum_diff(before, sizeof(before->v6), now, sizeof(now->v6), 0);
 		if (change < 0 || bpf_skb_store_bytes(skb, offset, &now->v6, sizeof(now->v6), 0))
 			return false;
@@ -121,7 +123,8 @@ NOINLINE int track_error(struct __sk_buff *skb, struct context *ctx)
 					 (ctx->version == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)))
 		return 0;
 	quoted->tracked = tracked_protocol(quoted->protocol);
-	if (!quoted->tracked)
+	/* An error is for who sent what it quotes. */
+	if (!quoted->tracked || !same_address(&ctx->daddr, &quoted->saddr))
 		return 0;
 	from_client = tuple_of_packet(&key, quoted, 0);
 	entry = find_connection(&key);
@@ -138,16 +141,16 @@ NOINLINE int track_error(struct __sk_buff *skb, struct context *ctx)
 			ctx->via = entry->source;
 		return 0;
 	}
-	if (kind == CONNECTION_REPLY && from_client && quoted->tracked == IPPROTO_UDP && is_port_unreachable(ctx))
+	if (kind == CONNECTION_REPLY && from_client && quoted->tracked == IPPROTO_UDP && is_port_unreachable(ctx) &&
+	    same_address(&ctx->saddr, &quoted->daddr))
 		backend_failed(entry, &key);
 	/* Else it is neither a packet of the client to the backend, nor one of the frontend to the client. */
 	if ((kind == CONNECTION_REPLY) != from_client)
 		return 0;
-	/* The error's own addresses, if they are those of an end. */
+	/* Its sender is an end of the connection, or somebody on the path. */
 	if (same_address(&ctx->saddr, &quoted->daddr))
 		ctx->saddr = from_client ? entry->destination : entry->source;
-	if (same_address(&ctx->daddr, &quoted->saddr))
-		ctx->daddr = from_client ? entry->source : entry->destination;
+	ctx->daddr = from_client ? entry->source : entry->destination;
 	quoted->saddr = from_client ? entry->source : entry->destination;
 	quoted->daddr = from_client ? entry->destination : entry->source;
 	quoted->l4.udp.source = from_client ? entry->source_port : entry->destination_port;
@@ -181,7 +184,7 @@ NOINLINE int track_fragment(struct __sk_buff *skb, struct context *ctx)
 		return 0;
 	key.source = ctx->saddr;
 	key.destination = ctx->daddr;
-	key.protocol = ctx->version;
+	key.protocol = ctx->nexthdr;
 	if (ctx->protocol != PROTOCOL_FRAGMENT) {
 		if (!ctx->tracked)
 			return 0;

@@ -2,10 +2,13 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 pub mod cost;
+pub mod entries;
 pub mod hook;
 pub mod netns;
+pub mod packets;
 pub mod random;
 pub mod real;
+pub mod scene;
 pub mod services;
 pub mod tunnel;
 
