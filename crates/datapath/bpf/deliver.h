@@ -42,6 +42,9 @@ INLINE bool route_once(struct __sk_buff *skb, const struct context *ctx)
 		struct ipv6hdr *ip = data + ETH_HLEN;
 
 		ip->hop_limit--;
+		/* As in rewrite6: only what comes from outside may have such a sum. */
+		if (ctx->from_outside)
+			bpf_csum_update(skb, ~htonl(1));
 	}
 	return true;
 }

@@ -148,6 +148,7 @@ _Static_assert(sizeof(struct bpf_fib_lookup) == 64, "struct bpf_fib_lookup of li
 #define TC_ACT_SHOT 2
 
 #define BPF_F_INGRESS (1ULL << 0)
+#define BPF_F_RECOMPUTE_CSUM (1ULL << 0)
 #define BPF_F_PSEUDO_HDR (1ULL << 4)
 #define BPF_F_MARK_MANGLED_0 (1ULL << 5)
 #define BPF_F_MARK_ENFORCE (1ULL << 6)
@@ -192,6 +193,7 @@ static __s64 (*bpf_csum_diff)(const void *from, __u32 from_size, const void *to,
 static __u32 (*bpf_get_hash_recalc)(struct __sk_buff *) = (void *)34;
 static long (*bpf_skb_change_tail)(struct __sk_buff *, __u32 size, __u64 flags) = (void *)38;
 static long (*bpf_skb_pull_data)(struct __sk_buff *, __u32 size) = (void *)39;
+static __s64 (*bpf_csum_update)(struct __sk_buff *, __u32 sum) = (void *)40;
 static long (*bpf_skb_adjust_room)(struct __sk_buff *, __s32 size, __u32 mode, __u64 flags) = (void *)50;
 static long (*bpf_fib_lookup)(struct __sk_buff *, struct bpf_fib_lookup *, int size, __u32 flags) = (void *)69;
 static __u64 (*bpf_jiffies64)(void) = (void *)118;

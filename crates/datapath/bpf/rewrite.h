@@ -44,19 +44,19 @@ NOINLINE __u32 crc32c_change(__u32 difference, __u32 bytes)
 
 /*
  * SCTP has no pseudo-header: its checksum (at 8, behind the ports and the tag) changes with the ports alone. A zero is
- * one that the interface will fill in.
+ * one that the interface will fill in. The packet's `end` may come before the frame's, which may be padded.
  */
-NOINLINE int rewrite_sctp(struct __sk_buff *skb, __u32 offset, __u32 ports, __u32 before)
+NOINLINE int rewrite_sctp(struct __sk_buff *skb, __u32 offset, __u32 end, __u32 ports, __u32 before)
 {
 	__u32 sum;
 
 	if (bpf_skb_load_bytes(skb, offset + 8, &sum, sizeof(sum)))
 		return -1;
-	if (!sum || skb->len < offset + 4)
+	if (!sum || end < offset + 4)
 		return 0;
 	/* The word's bits in the order in which they are sent: lowest first in each byte. */
-	sum ^= crc32c_change(ports ^ before, skb->len - offset - 4);
-	return bpf_skb_store_bytes(skb, offset + 8, &sum, sizeof(sum), 0);
+	sum ^= crc32c_change(ports ^ before, end - offset - 4);
+	return bpf_skb_store_bytes(skb, offset + 8, &sum, sizeof(sum), BPF_F_RECOMPUTE_CSUM);
 }
 
 /* The difference that a checksum's sum gets when words change, not folded. */
@@ -77,9 +77,9 @@ INLINE __u32 folded(__u64 sum)
 }
 
 /* The transport's checksum has these addresses in its pseudo-header, and the ports in itself. */
-INLINE bool rewrite_transport(struct __sk_buff *skb, const struct context *ctx, __u32 addresses)
+INLINE bool rewrite_transport(struct __sk_buff *skb, const struct context *ctx, __u32 addresses, __u32 end)
 {
-	__u64 zero = ctx->protocol == IPPROTO_UDP && ctx->version == 4 ? BPF_F_MARK_MANGLED_0 : 0;
+	__u64 zero = ctx->protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
 	__u32 before, ports, at;
 
 	if (!ctx->has_l4)
@@ -100,12 +100,14 @@ INLINE bool rewrite_transport(struct __sk_buff *skb, const struct context *ctx, 
 	if (ports == before)
 		return true;
 	if (ctx->protocol == IPPROTO_SCTP) {
-		if (rewrite_sctp(skb, ctx->l4_offset, ports, before))
+		if (rewrite_sctp(skb, ctx->l4_offset, end, ports, before))
 			return false;
 	} else if (bpf_l4_csum_replace(skb, at, before, ports, zero | sizeof(ports))) {
 		return false;
 	}
-	return !bpf_skb_store_bytes(skb, ctx->l4_offset, &ports, sizeof(ports), 0);
+	/* Elsewhere the transport's own sum evens it out. */
+	return !bpf_skb_store_bytes(skb, ctx->l4_offset, &ports, sizeof(ports),
+				    ctx->protocol == IPPROTO_SCTP ? BPF_F_RECOMPUTE_CSUM : 0);
 }
 
 NOINLINE bool rewrite4(struct __sk_buff *skb, const struct context *ctx)
@@ -113,6 +115,7 @@ NOINLINE bool rewrite4(struct __sk_buff *skb, const struct context *ctx)
 	__be32 before[2], now[2];
 	struct iphdr *ip;
 	__u64 change;
+	__u32 end;
 	void *data;
 
 	if (!ctx)
@@ -129,7 +132,8 @@ NOINLINE bool rewrite4(struct __sk_buff *skb, const struct context *ctx)
 	ip->check = checksum((__u64)(__u16)~ip->check + folded(change));
 	ip->saddr = now[0];
 	ip->daddr = now[1];
-	return rewrite_transport(skb, ctx, folded(change));
+	end = ETH_HLEN + ntohs(ip->tot_len);
+	return rewrite_transport(skb, ctx, folded(change), end);
 }
 
 NOINLINE bool rewrite6(struct __sk_buff *skb, const struct context *ctx)
@@ -137,6 +141,7 @@ NOINLINE bool rewrite6(struct __sk_buff *skb, const struct context *ctx)
 	struct address before[2], now[2];
 	struct ipv6hdr *ip;
 	__u64 change;
+	__u32 end;
 	void *data;
 
 	if (!ctx)
@@ -150,7 +155,10 @@ NOINLINE bool rewrite6(struct __sk_buff *skb, const struct context *ctx)
 	now[1] = ctx->daddr;
 	change = difference(before[0].word, now[0].word, 4) + difference(before[1].word, now[1].word, 4);
 	copy(ip->saddr, now, sizeof(now));
-	return rewrite_transport(skb, ctx, folded(change));
+	end = ETH_HLEN + sizeof(*ip) + ntohs(ip->payload_len);
+	/* A sum over the whole packet that the interface made: this header has no checksum that would even it out. */
+	bpf_csum_update(skb, folded(change));
+	return rewrite_transport(skb, ctx, folded(change), end);
 }
 
 /* Returns whether it could be done. */
