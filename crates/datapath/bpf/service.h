@@ -99,7 +99,8 @@ NOINLINE bool affine_backend(struct context *ctx, const struct list *list, __u32
 	key.client = ctx->saddr;
 	key.service = number;
 	kept = bpf_map_lookup_elem(&affinities, &key);
-	if (!kept || ((__u64)(now - kept->seen) << 30) / 1000000000ULL >= seconds)
+	/* Both moments are rounded down: it may be up to one unit less. */
+	if (!kept || (now != kept->seen && ((__u64)(now - kept->seen - 1) << 30) / 1000000000ULL >= seconds))
 		return false;
 	search.address = kept->address;
 	search.port = kept->port;
@@ -273,8 +274,14 @@ NOINLINE int choose_source(struct context *ctx)
 		return 0;
 	}
 	route = bpf_map_lookup_elem(&routes, &key);
-	if (!route || (route->kind != ROUTE_TUNNEL && route->kind != ROUTE_LOCAL))
+	if (!route || (route->kind != ROUTE_TUNNEL && route->kind != ROUTE_LOCAL)) {
 		ctx->source_from = SOURCE_NODE;
+	} else if (ctx->from_outside) {
+		/* Other nodes take a node's address from that node alone. */
+		key.address = ctx->saddr;
+		if (bpf_map_lookup_elem(&nodes, &key.address))
+			ctx->source_from = SOURCE_NODE;
+	}
 	return 0;
 }
 
@@ -322,7 +329,7 @@ NOINLINE int balance(const struct config *cfg, struct context *ctx)
 		count_service(number, true);
 		return refuse ? REFUSED : DENIED;
 	}
-	if (!affinity || !affine_backend(ctx, &list, number, affinity)) {
+	if (!affinity || ctx->failed || !affine_backend(ctx, &list, number, affinity)) {
 		chosen = choose_slot(&list, connection_hash(ctx, scope, affinity));
 		slot = chosen;
 		backend = bpf_map_lookup_elem(&backends, &slot);
@@ -343,5 +350,9 @@ NOINLINE int balance(const struct config *cfg, struct context *ctx)
 		ctx->saddr = ctx->version == 4 ? cfg->gateway4 : cfg->gateway6;
 	else if (ctx->source_from == SOURCE_NODE)
 		ctx->saddr = ctx->version == 4 ? cfg->node_address4 : cfg->node_address6;
+	if (is_unspecified6(&ctx->saddr)) {
+		ctx->reason = REASON_outside_unreachable;
+		return DENIED;
+	}
 	return CHOSEN;
 }
