@@ -10,6 +10,7 @@
  * established.
  */
 #pragma once
+#include "flow.h"
 #include "parse.h"
 
 /* In 2^30 ns, a bit more than a second. */
@@ -128,29 +129,78 @@ INLINE void turn_over(struct connection *entry, const struct tuple *own, bool cl
 		       (forward ? CONNECTION_REPLY : CONNECTION_FORWARD) | (client_upper ? CONNECTION_CLIENT_UPPER : 0);
 }
 
-/* What goes on in a packet's entry. */
-#define KEEP 0 /* the connection goes on */
-#define ANEW 1 /* it is over: the packet begins another one */
+/* Gives the context the addresses and ports that a connection's entry says. */
+INLINE void translate(struct context *ctx, const struct connection *entry)
+{
+	if (ctx->part == PART_CLIENT) {
+		ctx->saddr = entry->source;
+		ctx->daddr = entry->destination;
+		ctx->l4.udp.source = entry->source_port;
+		ctx->l4.udp.dest = entry->destination_port;
+	} else {
+		ctx->saddr = entry->destination;
+		ctx->daddr = entry->source;
+		ctx->l4.udp.source = entry->destination_port;
+		ctx->l4.udp.dest = entry->source_port;
+	}
+	ctx->translated = true;
+}
+
+/* Has the packet go where its connection's entry says. */
+INLINE void follow(struct context *ctx, const struct connection *entry)
+{
+	if (ctx->kind != CONNECTION_PLAIN)
+		translate(ctx, entry);
+	else if (entry->state & CONNECTION_TUNNEL)
+		ctx->via = entry->source;
+}
+
+/* The packet begins a connection. */
+INLINE void begin(struct context *ctx)
+{
+	ctx->part = PART_NEW;
+	ctx->kind = CONNECTION_PLAIN;
+	ctx->peer_ifindex = 0;
+}
+
+/* Whether an entry becomes the tuple of a key where the client is `upper` or not: else the key's is of another connection. */
+INLINE bool leads_to(const struct connection *entry, const struct tuple *key, bool client_upper)
+{
+	if (client_upper)
+		return same_address(&entry->source, &key->upper) && same_address(&entry->destination, &key->lower) &&
+		       entry->source_port == key->upper_port && entry->destination_port == key->lower_port;
+	return same_address(&entry->source, &key->lower) && same_address(&entry->destination, &key->upper) &&
+	       entry->source_port == key->lower_port && entry->destination_port == key->upper_port;
+}
 
 /*
  * Everything about an entry that not every packet changes: what its state is, when it was last seen, in which map it is,
- * and whether its other entry is there, which may have been evicted. `key` is on the caller's stack.
+ * and whether its other entry is there, which may have been evicted. `key` is on the caller's stack. Returns whether the
+ * connection goes on; else it is over, and the packet begins another one.
  */
-NOINLINE int attend(struct context *ctx, struct connection *entry, const struct tuple *found, __u32 established)
+NOINLINE bool attend(struct context *ctx, struct connection *entry, const struct tuple *found, __u32 established)
 {
 	struct connection *other = NULL, again;
+	bool from_client, upper, pair = false;
 	struct tuple key, other_key;
-	bool from_client, upper;
 	__u32 state, set = 0;
 
 	if (!ctx || !entry || !found)
-		return ANEW;
+		return false;
 	key = *found;
 	state = entry->state;
 	from_client = ctx->part == PART_CLIENT;
 	if ((state & CONNECTION_KIND) != CONNECTION_PLAIN) {
+		pair = true;
 		upper = other_tuple(&other_key, entry, &key);
 		other = find_connection(&other_key);
+		if (other && !leads_to(other, &key, state & CONNECTION_CLIENT_UPPER)) {
+			/* Another connection has it by now: this one is over, and has nothing to make again. */
+			pair = false;
+			other = NULL;
+			if (from_client)
+				goto anew;
+		}
 		if (other)
 			state |= other->state & (CONNECTION_REPLIED | CONNECTION_FIN_CLIENT | CONNECTION_FIN_SERVER |
 						 CONNECTION_RESET | CONNECTION_FAILED);
@@ -181,30 +231,33 @@ NOINLINE int attend(struct context *ctx, struct connection *entry, const struct 
 	__sync_fetch_and_xor(&entry->state, (entry->state ^ connection_tick()) & TICK_MASK);
 	again = *entry;
 	again.state = state;
+	/* From the copy: what is deleted below may be another connection's entry in the next moment. */
+	follow(ctx, &again);
 	if (!established && from_client && state & CONNECTION_REPLIED) {
 		bpf_map_update_elem(&connections, &key, &again, BPF_ANY);
 		bpf_map_delete_elem(&new_connections, &key);
 		established = true;
 		other = NULL;
-		if ((state & CONNECTION_KIND) != CONNECTION_PLAIN)
+		if (pair)
 			bpf_map_delete_elem(&new_connections, &other_key);
 	}
-	if (!other && (state & CONNECTION_KIND) != CONNECTION_PLAIN) {
+	if (!other && pair) {
 		turn_over(&again, &key, upper);
 		if (established)
 			bpf_map_update_elem(&connections, &other_key, &again, BPF_NOEXIST);
 		else
 			bpf_map_update_elem(&new_connections, &other_key, &again, BPF_NOEXIST);
 	}
-	return KEEP;
+	return true;
 anew:
 	bpf_map_delete_elem(&connections, &key);
 	bpf_map_delete_elem(&new_connections, &key);
-	if ((state & CONNECTION_KIND) != CONNECTION_PLAIN) {
+	if (pair) {
 		bpf_map_delete_elem(&connections, &other_key);
 		bpf_map_delete_elem(&new_connections, &other_key);
 	}
-	return ANEW;
+	begin(ctx);
+	return false;
 }
 
 /* Whether an entry is of the Pod that sent the packet, and not of one that had its address before. */
@@ -213,25 +266,11 @@ INLINE bool is_of_sender(const struct context *ctx, __u32 ifindex)
 	return ctx->from_node || ifindex == ctx->source_ifindex;
 }
 
-/* Gives the context the addresses and ports that a connection's entry says. */
-INLINE void translate(struct context *ctx, const struct connection *entry)
-{
-	if (ctx->part == PART_CLIENT) {
-		ctx->saddr = entry->source;
-		ctx->daddr = entry->destination;
-		ctx->l4.udp.source = entry->source_port;
-		ctx->l4.udp.dest = entry->destination_port;
-	} else {
-		ctx->saddr = entry->destination;
-		ctx->daddr = entry->source;
-		ctx->l4.udp.source = entry->destination_port;
-		ctx->l4.udp.dest = entry->source_port;
-	}
-	ctx->translated = true;
-}
-
-/* A packet that begins a connection straight to a backend, while its tuple is that of one through a Service. */
-NOINLINE int track_direct(struct context *ctx)
+/*
+ * Finds the connection straight to a backend whose tuple is that of a connection through a Service, or was when it began.
+ * `taken`: it is now, so that a new one gets another port.
+ */
+NOINLINE int track_direct(struct context *ctx, bool taken)
 {
 	struct connection *entry;
 	struct tuple key;
@@ -241,37 +280,36 @@ NOINLINE int track_direct(struct context *ctx)
 		return 0;
 	upper = tuple_of_packet(&key, ctx, VARIANT_DIRECT);
 	entry = find_connection(&key);
-	ctx->part = PART_NEW;
-	ctx->kind = CONNECTION_PLAIN;
-	if (entry && (entry->state & CONNECTION_KIND) == CONNECTION_FORWARD &&
-	    upper == !!(entry->state & CONNECTION_CLIENT_UPPER) && is_of_sender(ctx, entry->client_ifindex)) {
+	if (entry && upper == !!(entry->state & CONNECTION_CLIENT_UPPER) && is_of_sender(ctx, entry->client_ifindex)) {
 		ctx->part = PART_CLIENT;
 		ctx->kind = CONNECTION_FORWARD;
 		ctx->peer_ifindex = entry->server_ifindex;
-		if (attend(ctx, entry, &key, bpf_map_lookup_elem(&connections, &key) != NULL) == KEEP) {
-			translate(ctx, entry);
+		ctx->variant = VARIANT_DIRECT;
+		if (attend(ctx, entry, &key, bpf_map_lookup_elem(&connections, &key) != NULL))
 			return 0;
-		}
-		ctx->part = PART_NEW;
-		ctx->kind = CONNECTION_PLAIN;
 	}
-	ctx->variant = VARIANT_DIRECT;
-	ctx->source_from = SOURCE_PORT;
+	begin(ctx);
+	ctx->variant = taken ? VARIANT_DIRECT : 0;
+	ctx->source_from = taken ? SOURCE_PORT : SOURCE_CLIENT;
 	return 0;
 }
 
-/* Deletes the entry of a connection that was with a Pod that had the sender's address before. */
+/*
+ * Deletes the entry of a connection that was with a Pod that had the sender's address before. Not for the outside, where
+ * anybody can use any address.
+ */
 NOINLINE int forget(struct context *ctx)
 {
 	struct tuple key;
 
 	if (!ctx)
 		return 0;
+	begin(ctx);
+	if (ctx->from_outside)
+		return 0;
 	tuple_of_packet(&key, ctx, 0);
 	bpf_map_delete_elem(&connections, &key);
 	bpf_map_delete_elem(&new_connections, &key);
-	ctx->part = PART_NEW;
-	ctx->kind = CONNECTION_PLAIN;
 	return 0;
 }
 
@@ -288,14 +326,17 @@ INLINE void track(struct context *ctx)
 	if (!entry) {
 		established = false;
 		entry = bpf_map_lookup_elem(&new_connections, &key);
-		if (!entry)
+		if (!entry) {
+			if (has_flows(FLOW_DIRECT))
+				track_direct(ctx, false);
 			return;
+		}
 	}
 	state = entry->state;
 	ctx->kind = state & CONNECTION_KIND;
 	if (upper == !!(state & CONNECTION_CLIENT_UPPER)) {
 		if (ctx->kind == CONNECTION_REPLY) {
-			track_direct(ctx);
+			track_direct(ctx, true);
 			return;
 		}
 		ctx->part = PART_CLIENT;
@@ -317,17 +358,10 @@ INLINE void track(struct context *ctx)
 	/* An answer, or the client's first packet after one. */
 	answered = ctx->part == PART_CLIENT ? !established && state & CONNECTION_REPLIED : !(state & CONNECTION_REPLIED);
 	if (answered || (state ^ connection_tick()) & TICK_MASK || ctx->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) ||
-	    state & CONNECTION_FAILED) {
-		if (attend(ctx, entry, &key, established) == ANEW) {
-			ctx->part = PART_NEW;
-			ctx->kind = CONNECTION_PLAIN;
-			return;
-		}
-	}
-	if (ctx->kind != CONNECTION_PLAIN)
-		translate(ctx, entry);
-	else if (state & CONNECTION_TUNNEL)
-		ctx->via = entry->source;
+	    state & CONNECTION_FAILED || is_closed(state))
+		attend(ctx, entry, &key, established);
+	else
+		follow(ctx, entry);
 }
 
 /* Whether two entries are of one connection: both become the same. */
@@ -349,7 +383,7 @@ NOINLINE bool reserve_reply(struct context *ctx, const struct config *cfg, struc
 {
 	__u32 first, count, offset;
 	struct tuple key;
-	bool any;
+	bool any, chosen;
 
 	if (!ctx || !cfg || !reply)
 		return false;
@@ -364,16 +398,21 @@ NOINLINE bool reserve_reply(struct context *ctx, const struct config *cfg, struc
 
 		if (any && !count)
 			break;
+		chosen = any;
 		if (any)
 			ctx->l4.udp.source = htons((__u16)(first + (offset + i * 7) % count));
 		any = true;
 		upper = tuple_of_packet(&key, ctx, 0);
 		taken = find_connection(&key);
-		/* Unless it is over, or this connection's own, whose other entry was evicted. */
-		if (taken && !is_closed(taken->state) && !is_same_pair(taken, reply))
-			continue;
-		if (taken)
+		if (taken) {
+			/*
+			 * Unless it is this connection's own, whose other entry was evicted, or that of one that is over: of
+			 * these rather none, since its server may still wait for what is left of it (TIME-WAIT).
+			 */
+			if (!is_same_pair(taken, reply) && (!is_closed(taken->state) || (chosen && i < PORT_TRIES / 2)))
+				continue;
 			bpf_map_delete_elem(&connections, &key);
+		}
 		reply->state = (reply->state & ~CONNECTION_CLIENT_UPPER) | (upper ? CONNECTION_CLIENT_UPPER : 0);
 		bpf_map_update_elem(&new_connections, &key, reply, BPF_ANY);
 		return true;
@@ -398,7 +437,9 @@ INLINE bool read_original(struct __sk_buff *skb, const struct context *ctx, stru
 		    bpf_skb_load_bytes(skb, ETH_HLEN + 24, &to->destination, sizeof(to->destination)))
 			return false;
 	}
-	if (ctx->has_l4 && bpf_skb_load_bytes(skb, ctx->l4_offset, ports, sizeof(ports)))
+	if (ctx->tracked == IPPROTO_ICMP)
+		ports[0] = ports[1] = ctx->l4.icmp.un.echo.id;
+	else if (ctx->has_l4 && bpf_skb_load_bytes(skb, ctx->l4_offset, ports, sizeof(ports)))
 		return false;
 	to->source_port = ports[0];
 	to->destination_port = ports[1];
@@ -414,7 +455,7 @@ NOINLINE int forget_packet(struct __sk_buff *skb, struct context *ctx)
 	if (!ctx || !read_original(skb, ctx, &original))
 		return 0;
 	tuple_of(&key, &original.source, &original.destination, original.source_port, original.destination_port,
-		 ctx->tracked, 0);
+		 ctx->tracked, ctx->variant);
 	entry = find_connection(&key);
 	if (!entry)
 		return 0;
@@ -463,7 +504,6 @@ INLINE void track_host_backend(struct context *ctx)
 	ctx->part = PART_SERVER;
 	ctx->kind = CONNECTION_REPLY;
 	attend(ctx, entry, &key, bpf_map_lookup_elem(&connections, &key) != NULL);
-	translate(ctx, entry);
 }
 
 /*
@@ -494,10 +534,13 @@ NOINLINE bool commit(struct __sk_buff *skb, const struct config *cfg, struct con
 	ctx->translated = true;
 	if (!read_original(skb, ctx, &entry))
 		return false;
-	entry.service = ctx->service;
+	if (ctx->variant)
+		note_flow(FLOW_DIRECT);
 	host = ctx->host_backend ? CONNECTION_HOST : 0;
+	entry.service = ctx->service;
 	entry.state = CONNECTION_REPLY | host;
-	if (!reserve_reply(ctx, cfg, &entry)) {
+	/* An entry of a translated connection holds no tunnel. */
+	if (!is_unspecified6(&ctx->via) || !reserve_reply(ctx, cfg, &entry)) {
 		ctx->reason = REASON_no_port;
 		return false;
 	}

@@ -80,20 +80,33 @@ INLINE void record(const struct flow *flow, __u32 kind)
 		bpf_map_update_elem(&flows, flow, &kind, 0);
 }
 
+/* Whether there ever was a flow of that kind; nodes that never have one look nothing up. */
+INLINE bool has_flows(__u32 kind)
+{
+	__u32 index = 0, *used = bpf_map_lookup_elem(&flows_used, &index);
+
+	return __builtin_expect(used && *used & 1 << kind, false);
+}
+
+/* There is one of that kind now. */
+INLINE void note_flow(__u32 kind)
+{
+	__u32 index = 0, *used = bpf_map_lookup_elem(&flows_used, &index);
+
+	if (used && !(*used & 1 << kind))
+		__sync_fetch_and_or(used, 1 << kind);
+}
+
 /* The flow of a packet, and that of fragments of it. */
 INLINE void record_both(struct __sk_buff *skb, const struct context *ctx, __u32 kind)
 {
 	struct flow flow = {};
-	__u32 index = 0, *used;
 
 	flow_of(skb, ctx, &flow);
 	record(&flow, kind);
 	fragments_of(&flow);
 	record(&flow, kind);
-	used = bpf_map_lookup_elem(&flows_used, &index);
-	/* Another CPU may undo it in the same moment: the next packet sets it again. */
-	if (used && !(*used & 1 << kind))
-		*used |= 1 << kind;
+	note_flow(kind);
 }
 
 /* Records what the node sends to a Pod or to another node, if a Pod of this or another node is the source. */
@@ -139,14 +152,6 @@ NOINLINE int flow_kind(struct __sk_buff *skb, const struct context *ctx)
 		fragments_of(&flow);
 	kind = bpf_map_lookup_elem(&flows, &flow);
 	return kind ? (int)*kind : NOT_RECORDED;
-}
-
-/* Whether there ever was a flow of that kind; nodes that never have one look nothing up. */
-INLINE bool has_flows(__u32 kind)
-{
-	__u32 index = 0, *used = bpf_map_lookup_elem(&flows_used, &index);
-
-	return __builtin_expect(used && *used & 1 << kind, false);
 }
 
 /*

@@ -127,6 +127,8 @@ struct flow {
 #define FLOW_OUTSIDE 2
 /* In `flows_used` alone: the outside was sent to a backend that is a process of this node. */
 #define FLOW_HOST_BACKEND 3
+/* In `flows_used` alone: there was a connection with VARIANT_DIRECT. */
+#define FLOW_DIRECT 4
 
 /*
  * The addresses and ports of a connection. Both directions have one key: the lower address stands first.

@@ -48,6 +48,8 @@ INLINE const struct address *answered_node(struct __sk_buff *skb, const struct c
 /* For an address of this node's podCIDR that no Pod has. */
 INLINE int no_endpoint(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
 {
+	if (ctx->part != PART_NEW)
+		forget_packet(skb, ctx);
 	if (needs_reset(ctx))
 		return reset_sender(skb, cfg, ctx);
 	ctx->reason = REASON_no_endpoint;
@@ -138,6 +140,17 @@ INLINE bool is_own_address(const struct context *ctx)
 	return end && is_unspecified6(end);
 }
 
+/* Whether the destination, or the source, is an address of the cluster's Pods or Services. */
+NOINLINE bool is_in_cluster(const struct context *ctx, bool source)
+{
+	struct route_key key = { .prefix_length = 128 };
+
+	if (!ctx)
+		return false;
+	key.address = source ? ctx->saddr : ctx->daddr;
+	return bpf_map_lookup_elem(&routes, &key) != NULL;
+}
+
 /*
  * What another node sends, where tunnels to `end` lead: to who has the address here. `is_node`: it comes from a process
  * of that node.
@@ -155,9 +168,11 @@ INLINE int route_from_tunnel(struct __sk_buff *skb, const struct config *cfg, st
 		track_error(skb, ctx);
 	endpoint = bpf_map_lookup_elem(&endpoints, &ctx->daddr);
 	if (!endpoint || (ctx->peer_ifindex && ctx->peer_ifindex != endpoint->ifindex)) {
-		if (!endpoint && ctx->translated && !is_this_node(&ctx->daddr))
+		if (!endpoint && ctx->translated && !is_in_cluster(ctx, false) && !is_this_node(&ctx->daddr))
 			return to_outside(skb, cfg, ctx);
 		if (!is_own_address(ctx)) {
+			if (ctx->part != PART_NEW)
+				forget_packet(skb, ctx);
 			if (!needs_reset(ctx))
 				return drop(ctx, endpoint ? REASON_stale_connection : REASON_overlay_unknown);
 			if (!make_reset(skb, ctx))

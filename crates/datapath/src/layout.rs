@@ -181,6 +181,9 @@ pub(crate) const FLOW_OUTSIDE: u32 = 2;
 /// `FLOW_HOST_BACKEND`.
 #[cfg(test)]
 pub(crate) const FLOW_HOST_BACKEND: u32 = 3;
+/// `FLOW_DIRECT`.
+#[cfg(test)]
+pub(crate) const FLOW_DIRECT: u32 = 4;
 
 /// `struct answers`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]

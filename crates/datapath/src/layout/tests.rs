@@ -176,6 +176,7 @@ fn both_languages_use_the_same_numbers() {
         ("FLOW_FROM_NODE", FLOW_FROM_NODE),
         ("FLOW_OUTSIDE", FLOW_OUTSIDE),
         ("FLOW_HOST_BACKEND", FLOW_HOST_BACKEND),
+        ("FLOW_DIRECT", FLOW_DIRECT),
         ("ANSWERS_MAX", ANSWERS_MAX),
         ("REASONS_MAX", REASONS_MAX),
         ("ROUTE_SERVICES", ROUTE_SERVICES),
