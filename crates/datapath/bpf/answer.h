@@ -30,17 +30,14 @@ INLINE int answer(struct __sk_buff *skb, struct context *ctx, __u32 reason)
 	return leave(ctx, bpf_redirect(skb->ifindex, 0));
 }
 
+/* Where the sender of an IP packet is reached: the interface where it came in, before it came through the shaper. */
+INLINE __u32 came_from(struct __sk_buff *skb, const struct config *cfg, const struct context *ctx)
+{
+	return skb->ifindex == cfg->shaped_ifindex && ctx->source_ifindex ? ctx->source_ifindex : skb->ifindex;
+}
+
 /* The same for the sender of an IP packet, which may have come through the shaper. */
 INLINE int answer_sender(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
 {
-	struct endpoint *endpoint;
-	struct address sender;
-
-	if (skb->ifindex != cfg->shaped_ifindex)
-		return leave(ctx, bpf_redirect(skb->ifindex, 0));
-	sender = ctx->saddr;
-	endpoint = bpf_map_lookup_elem(&endpoints, &sender);
-	if (!endpoint)
-		return drop(ctx, REASON_port_not_bound);
-	return leave(ctx, bpf_redirect(endpoint->ifindex, 0));
+	return leave(ctx, bpf_redirect(came_from(skb, cfg, ctx), 0));
 }

@@ -140,20 +140,36 @@ NOINLINE int outside_hop(struct __sk_buff *skb, const struct context *ctx, struc
 	found = bpf_fib_lookup(skb, &route, sizeof(route), BPF_FIB_LOOKUP_SKIP_NEIGH);
 	hop->mtu = route.mtu_result;
 	hop->ifindex = route.ifindex;
+	/* IPv4 may have a next hop with an IPv6 address. */
 	hop->neighbour.nh_family = route.family;
-	if (ctx->version == 4)
+	if (route.family == AF_INET)
 		hop->neighbour.ipv4_nh = route.ipv4_dst;
 	else
 		copy(hop->neighbour.ipv6_nh, route.ipv6_dst, sizeof(hop->neighbour.ipv6_nh));
 	return found;
 }
 
+/*
+ * Whether a packet that leaves the cluster is VXLAN for the tunnels' port. A node's stack gives it the
+ * node's own address, by which other nodes know their peer. A later fragment says nothing without the first.
+ */
+INLINE bool is_tunnel(const struct config *cfg, const struct context *ctx)
+{
+	if (ctx->protocol != IPPROTO_UDP)
+		return ctx->protocol == PROTOCOL_UNKNOWN;
+	return !ctx->has_l4 || ctx->l4.udp.dest == cfg->tunnel_port;
+}
+
 /* To a host outside, as the node's own routes lead there. */
 INLINE int to_outside(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
 {
 	struct hop hop = {};
-	int found = outside_hop(skb, ctx, &hop);
+	int found;
 
+	/* Answers have the Service's address. */
+	if (ctx->part != PART_SERVER && is_tunnel(cfg, ctx))
+		return drop(ctx, REASON_tunnel_from_pod);
+	found = outside_hop(skb, ctx, &hop);
 	if (found == BPF_FIB_LKUP_RET_FRAG_NEEDED && (ctx->version == 6 || ctx->frag_off & IP_DF)) {
 		ctx->mtu = hop.mtu;
 		ctx->reason = REASON_too_big;

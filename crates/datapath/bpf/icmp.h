@@ -54,17 +54,11 @@ NOINLINE bool within_limit(struct __sk_buff *skb, const struct config *cfg, cons
 	__u64 most = too_big ? TOO_BIG_INTERVAL * (TOO_BIG_BURST - 1) : ANSWERS_INTERVAL * (ANSWERS_BURST - 1);
 	__u64 now = bpf_ktime_get_ns(), *due, next;
 	struct answers *bucket, full = {};
-	__u32 ifindex = skb->ifindex;
+	__u32 ifindex;
 
 	if (!cfg || !ctx)
 		return false;
-	if (ifindex == cfg->shaped_ifindex) {
-		struct address sender = ctx->saddr;
-		struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &sender);
-
-		if (endpoint)
-			ifindex = endpoint->ifindex;
-	}
+	ifindex = came_from(skb, cfg, ctx);
 	bucket = bpf_map_lookup_elem(&answers, &ifindex);
 	if (!bucket) {
 		bpf_map_update_elem(&answers, &ifindex, &full, BPF_NOEXIST);
@@ -90,6 +84,15 @@ INLINE bool quote(struct __sk_buff *skb, __u32 limit, __u32 headers)
 	size &= ~3;
 	return !bpf_skb_change_tail(skb, ETH_HLEN + size, 0) &&
 	       !bpf_skb_adjust_room(skb, headers, BPF_ADJ_ROOM_MAC, 0);
+}
+
+/*
+ * Whether an error comes from the address that the packet was sent to: what a Service refuses, and every error to the
+ * outside, which knows no gateway.
+ */
+INLINE bool is_in_service_name(const struct context *ctx)
+{
+	return ctx->from_outside || ctx->error == (ctx->version == 4 ? ICMP4_PORT_UNREACHABLE : ICMP6_PORT_UNREACHABLE);
 }
 
 NOINLINE int icmp4_error(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
@@ -121,9 +124,9 @@ NOINLINE int icmp4_error(struct __sk_buff *skb, const struct config *cfg, struct
 	ip->ttl = GATEWAY_HOPS;
 	ip->protocol = IPPROTO_ICMP;
 	ip->check = 0;
-	/* Back to the sender, as the packet itself has it; what a Service refuses is refused in its name. */
+	/* Back to the sender, as the packet itself has it. */
 	ip->daddr = quoted->saddr;
-	ip->saddr = ctx->error == ICMP4_PORT_UNREACHABLE ? quoted->daddr : cfg->gateway4.word[3];
+	ip->saddr = is_in_service_name(ctx) ? quoted->daddr : cfg->gateway4.word[3];
 	ip->check = checksum(sum_words(skb, ETH_HLEN, sizeof(*ip) / 4));
 	icmp = data + ETH_HLEN + sizeof(*ip);
 	icmp->type = ctx->error >> 8;
@@ -172,7 +175,7 @@ NOINLINE int icmp6_error(struct __sk_buff *skb, const struct config *cfg, struct
 	ip->payload_len = htons((__u16)size);
 	ip->nexthdr = IPPROTO_ICMPV6;
 	ip->hop_limit = GATEWAY_HOPS;
-	if (ctx->error == ICMP6_PORT_UNREACHABLE)
+	if (is_in_service_name(ctx))
 		copy(ip->saddr, quoted->daddr, sizeof(ip->saddr));
 	else
 		copy(ip->saddr, &cfg->gateway6, sizeof(ip->saddr));

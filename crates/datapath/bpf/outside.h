@@ -18,13 +18,8 @@ INLINE bool is_translated_port(const struct config *cfg, const struct context *c
 /* To a process of this node: into its stack as it is, with its new addresses. */
 INLINE int to_host(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
 {
-	__u32 index = 0, *used;
-
-	if (ctx->part == PART_NEW && ctx->host_backend) {
-		used = bpf_map_lookup_elem(&flows_used, &index);
-		if (used && !(*used & 1 << FLOW_HOST_BACKEND))
-			__sync_fetch_and_or(used, 1 << FLOW_HOST_BACKEND);
-	}
+	if (ctx->part == PART_NEW && ctx->host_backend)
+		note_flow(FLOW_HOST_BACKEND);
 	if (!leave_as(skb, cfg, ctx))
 		return leave(ctx, TC_ACT_SHOT);
 	ctx->reason = REASON_from_outside;
@@ -38,17 +33,21 @@ INLINE int route_from_outside(struct __sk_buff *skb, const struct config *cfg, s
 	struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &key.address);
 	struct route *route;
 
-	ctx->routed = true;
-	if (ctx->ttl <= 1)
-		return drop(ctx, REASON_ttl_exceeded);
-	if (endpoint) {
-		ctx->reason = REASON_from_outside;
-		if (endpoint->role == ROLE_NODE)
-			return to_node(skb, cfg, ctx);
-		return to_pod(skb, cfg, ctx, endpoint);
-	}
-	if (is_this_node(&ctx->daddr))
+	bool own = endpoint ? endpoint->role == ROLE_NODE : is_this_node(&ctx->daddr);
+
+	/* Answers have a Service's address, whose packets the node's stack takes from nowhere else than midokube-node. */
+	if (own && !endpoint && ctx->part != PART_SERVER)
 		return to_host(skb, cfg, ctx);
+	ctx->routed = true;
+	if (ctx->ttl <= 1) {
+		ctx->reason = REASON_ttl_exceeded;
+		return icmp_error(skb, cfg, ctx, ICMP4_TTL_EXCEEDED, ICMP6_HOPS_EXCEEDED);
+	}
+	ctx->reason = REASON_from_outside;
+	if (own)
+		return to_node(skb, cfg, ctx);
+	if (endpoint)
+		return to_pod(skb, cfg, ctx, endpoint);
 	route = bpf_map_lookup_elem(&routes, &key);
 	if (route && route->kind == ROUTE_TUNNEL)
 		return to_tunnel(skb, cfg, ctx, &route->tunnel);
@@ -70,6 +69,9 @@ INLINE int from_outside(struct __sk_buff *skb, const struct config *cfg, struct 
 			return TCX_NEXT;
 		track(ctx);
 		if (ctx->part == PART_NEW) {
+			/* A Pod's packets come through tunnels. */
+			if (is_in_cluster(ctx, true))
+				return TCX_NEXT;
 			switch (ctx->source_from == SOURCE_PORT ? NO_SERVICE : balance(cfg, ctx)) {
 			case NO_SERVICE:
 				return TCX_NEXT;

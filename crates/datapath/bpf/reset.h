@@ -113,15 +113,12 @@ NOINLINE bool make_reset(struct __sk_buff *skb, struct context *ctx)
 /* Answers a segment from an endpoint or from the outside. */
 NOINLINE int reset_sender(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
 {
-	__u32 ifindex;
-
 	if (!cfg || !ctx)
 		return TC_ACT_SHOT;
-	ifindex = skb->ifindex == cfg->shaped_ifindex && ctx->source_ifindex ? ctx->source_ifindex : skb->ifindex;
 	if (!make_reset(skb, ctx))
 		return drop(ctx, REASON_answer_failed);
 	ctx->reason = REASON_connection_reset;
-	return leave(ctx, bpf_redirect(ifindex, 0));
+	return answer_sender(skb, cfg, ctx);
 }
 
 /* The connection was with a Pod that had the destination's address before. */

@@ -6,17 +6,6 @@
 #include "related.h"
 #include "service.h"
 
-/*
- * Whether a packet that leaves the cluster is VXLAN for the tunnels' port. A node's stack gives it the
- * node's own address, by which other nodes know their peer. A later fragment says nothing without the first.
- */
-INLINE bool is_tunnel(const struct config *cfg, const struct context *ctx)
-{
-	if (ctx->protocol != IPPROTO_UDP)
-		return ctx->protocol == PROTOCOL_UNKNOWN;
-	return !ctx->has_l4 || ctx->l4.udp.dest == cfg->tunnel_port;
-}
-
 /* Not somewhere a router sends packets: REASON_no_route stands for "it is". */
 INLINE __u32 not_routable(const struct context *ctx)
 {
