@@ -38,6 +38,10 @@
 //! <pin_dir>/links/{overlay,uplink-<ifindex>...,uplink-egress-<ifindex>...}
 //! ```
 //!
+//! Services are rows of a table ([`Services`]): where each of their ports is reached, and lists of who serves it. The
+//! programs record every connection in two tables ([`Connections`]), which the agent sweeps, and of which a
+//! change of Services removes some ([`Purge`]).
+//!
 //! Each map has a version of its own (`src/maps.rs`). One that is pinned with another version, or with another size
 //! than is configured, is replaced by a new one with the same entries while traffic runs (`src/migration.rs`); all
 //! others are used on. The order is: [`open`](Datapath::open), write to the maps, and only then attach the programs: the

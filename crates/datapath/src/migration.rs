@@ -202,9 +202,19 @@ impl Migration {
                 self.new.remove(key).map_err(|error| self.failed("write", &error))?;
             }
         }
-        entries.iter().try_for_each(|(key, value)| {
-            self.new.set(key, value).map_err(|error| self.not_written(&error, entries.len()))
-        })
+        let count = entries.len();
+        let (keys, values): (Vec<_>, Vec<_>) =
+            entries.into_iter().filter(|(key, value)| self.is_needed(key, value)).unzip();
+        let written = self.new.set_all(&keys.concat(), &values.concat());
+        written.map_err(|error| self.not_written(&error, count))
+    }
+
+    /// Whether an entry has to be in the new map: a smaller array has no space for what is zero.
+    fn is_needed(&self, key: &[u8], value: &[u8]) -> bool {
+        let index = || key.try_into().map_or(u32::MAX, u32::from_ne_bytes);
+        self.spec.shape.kind != MapType::Array
+            || index() < self.spec.max_entries
+            || value.iter().any(|byte| *byte != 0)
     }
 
     fn add(&self, entries: &[Bytes]) -> Result<()> {

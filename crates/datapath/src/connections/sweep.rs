@@ -102,14 +102,21 @@ impl Connections {
         Ok(sweep)
     }
 
-    /// Removes the connections that `is_wanted` says, at once. Returns how many.
+    /// Removes the connections that `is_wanted` says, at once. `go_on` is asked between batches of some thousands. Returns
+    /// how many entries were wanted.
     ///
     /// # Errors
     ///
     /// If a map cannot be read or written.
-    pub fn remove_all(&self, is_wanted: impl Fn(&Connection) -> bool) -> Result<u64> {
+    pub fn remove_all(
+        &self,
+        is_wanted: impl Fn(&Connection) -> bool,
+        mut go_on: impl FnMut() -> bool,
+    ) -> Result<u64> {
         let (mut removed, mut position) = (0, Position::default());
-        while let Some(entries) = self.next(&mut position)? {
+        while go_on()
+            && let Some(entries) = self.next(&mut position)?
+        {
             for entry in entries.iter().filter(|entry| is_wanted(entry)) {
                 self.remove(entry)?;
                 removed += 1;

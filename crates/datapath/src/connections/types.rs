@@ -113,8 +113,7 @@ impl Connection {
             service: value.service,
             state,
             established,
-            // Another CPU may have written it a moment later.
-            idle: idle(now.saturating_sub(value.seen)),
+            idle: idle(now.wrapping_sub(value.seen)),
             tunnel: kind == Kind::Plain && value.state & CONNECTION_TUNNEL != 0,
             client_ifindex: value.client_ifindex,
             server_ifindex: value.server_ifindex,
@@ -156,8 +155,9 @@ pub(super) fn tuple(source: SocketAddr, destination: SocketAddr, protocol: u8, d
     }
 }
 
-/// Units of the maps' clock.
+/// Units of the maps' clock. Another CPU may have written an entry a moment after the clock was read.
 pub(super) fn idle(units: u32) -> Duration {
+    let units = if units > u32::MAX / 2 { 0 } else { units };
     Duration::from_nanos(u64::from(units) << 30)
 }
 

@@ -221,3 +221,97 @@ fn a_map_without_a_pin_has_the_version_of_its_shape() {
     assert_eq!(spec.version_of(former(12).shape), None);
     assert!(spec.migrate_from(1).is_some() && spec.migrate_from(3).is_none());
 }
+
+/// A map of one entry, as the kernel makes it (`union bpf_attr` of linux/bpf.h), pinned.
+fn create_array(pin: &std::path::Path, name: &str, value: &[u8]) {
+    #[repr(C)]
+    struct Create {
+        kind: u32,
+        key: u32,
+        value: u32,
+        max_entries: u32,
+        flags: u32,
+        inner: u32,
+        numa: u32,
+        name: [u8; 16],
+    }
+    #[repr(C)]
+    struct Pin {
+        path: u64,
+        fd: u32,
+        flags: u32,
+    }
+    let mut bytes = [0; 16];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    let create = Create {
+        kind: 2, // BPF_MAP_TYPE_ARRAY
+        key: 4,
+        value: value.len() as u32,
+        max_entries: 1,
+        flags: 0,
+        inner: 0,
+        numa: 0,
+        name: bytes,
+    };
+    // SAFETY: the kernel reads the argument, which lives here.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, 0, &raw const create, size_of::<Create>()) };
+    assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+    let path = std::ffi::CString::new(pin.to_str().unwrap()).unwrap();
+    let argument = Pin { path: path.as_ptr() as u64, fd: fd as u32, flags: 0 };
+    // SAFETY: likewise, and the path.
+    let pinned = unsafe { libc::syscall(libc::SYS_bpf, 6, &raw const argument, size_of::<Pin>()) };
+    assert_eq!(pinned, 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: the kernel just gave this descriptor to us alone.
+    drop(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd as i32) });
+    crate::sys::RawMap::new(MapData::from_pin(pin).unwrap()).unwrap().set(&[0; 4], value).unwrap();
+}
+
+/// The agent before Services is at work.
+#[test]
+fn a_configuration_of_version_1_ends_with_zeros() {
+    sandbox(|bpffs| {
+        let node = Node::new(bpffs);
+        let whole = node.datapath.config.get(&0).unwrap().unwrap();
+        let (options, maps) = (options(bpffs), options(bpffs).pin_dir.join("maps"));
+        std::fs::remove_file(maps.join("config-v2")).unwrap();
+        create_array(
+            &maps.join("config-v1"),
+            "config",
+            &bytemuck::bytes_of(&whole)[..crate::layout::Config::SIZE_1],
+        );
+        let mut new = Datapath::open(&options).unwrap();
+        let expected = crate::layout::Config {
+            node_address4: Default::default(),
+            node_address6: Default::default(),
+            first_port: 0,
+            last_port: 0,
+            services: 0,
+            ..whole
+        };
+        assert_eq!(new.config.get(&0).unwrap(), Some(expected));
+        new.retire_old_maps().unwrap();
+        let configs: Vec<_> =
+            pins(&options, "maps").into_iter().filter(|pin| pin.starts_with("config")).collect();
+        assert_eq!((configs, pins(&options, "new")), (vec!["config-v2".to_owned()], vec![]));
+    });
+}
+
+/// What does not fit is zero, or else the old map stays at work.
+#[test]
+fn an_array_shrinks_to_what_is_in_use() {
+    sandbox(|bpffs| {
+        let (large, small) = (options(bpffs), datapath::Options { max_backends: 64, ..options(bpffs) });
+        drop(Datapath::open(&large).unwrap());
+        let backends = || {
+            let map = MapData::from_pin(large.pin_dir.join("maps/backends-v1")).unwrap();
+            crate::sys::RawMap::new(map).unwrap()
+        };
+        backends().set(&63u32.to_ne_bytes(), &[7; 24]).unwrap();
+        backends().set(&64u32.to_ne_bytes(), &[7; 24]).unwrap();
+        let error = Datapath::open(&small).err().unwrap().to_string();
+        assert!(error.contains("map backends") && error.contains("--max-backends"), "{error}");
+        backends().set(&64u32.to_ne_bytes(), &[0; 24]).unwrap();
+        Datapath::open(&small).unwrap().retire_old_maps().unwrap();
+        assert_eq!(backends().max_entries(), 64);
+    });
+}

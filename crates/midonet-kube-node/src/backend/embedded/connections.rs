@@ -126,7 +126,7 @@ impl Shared {
             return;
         }
         let begun = Instant::now();
-        match self.connections.remove_all(|connection| purge.is_wanted(connection)) {
+        match self.connections.remove_all(|connection| purge.is_wanted(connection), || !self.state().ending) {
             Ok(0) => {}
             Ok(removed) => debug!(removed, "removed connections that a change of Services ended"),
             Err(error) => warn!(%error, "cannot remove connections that a change of Services ended"),
