@@ -1,5 +1,8 @@
-//! Killing the agent at any moment.
+//! Killing the agent at any moment, and upgrading it.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -28,4 +31,33 @@ pub fn kill_and_restart(lab: &Lab, node: &str, random: &mut Random) -> Result<()
     })?;
     // Or not yet started when it was to be killed.
     if agent()?.is_some_and(Process::alive) { Ok(()) } else { lab.start_agent(node) }
+}
+
+/// Puts another build of the agent in the place of the one in a directory, as an upgrade does: here by other bytes.
+///
+/// # Panics
+/// It cannot be written.
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+pub fn replace_build(programs: &Path) {
+    let agent = programs.join("midonet-kube-node");
+    let mut bytes = fs::read(testkit::bin("midonet-kube-node")).unwrap();
+    bytes.extend(b"another build");
+    let new = programs.join("new");
+    fs::write(&new, bytes).unwrap();
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(&new, &agent).unwrap();
+}
+
+/// The same with a build some of whose maps are others: here by their sizes, which these arguments set.
+///
+/// # Panics
+/// It cannot be written.
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+pub fn replace_maps(programs: &Path, arguments: &str) {
+    let agent = programs.join("midonet-kube-node");
+    let build = programs.join("other-maps");
+    fs::rename(&agent, &build).unwrap();
+    let script = format!("#!/bin/sh\nexec {} {arguments} \"$@\"\n", build.display());
+    fs::write(&agent, script).unwrap();
+    fs::set_permissions(&agent, fs::Permissions::from_mode(0o755)).unwrap();
 }

@@ -7,13 +7,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::chaos::kill_and_restart;
+use e2e::chaos::{kill_and_restart, replace_build, replace_maps};
 use e2e::{DEADLINE, TestLab};
 use lab::{Family, Lab, Pod, Target};
 use naming::PodKey;
@@ -198,35 +197,17 @@ fn tcp_stream(lab: &Lab, from: &Pod, to: &Pod, address: IpAddr, stop: &AtomicBoo
     })
 }
 
-/// Another build of the agent: other bytes in the same place, put there as an upgrade does.
-fn replace_build(programs: &Path) {
-    let agent = programs.join("midonet-kube-node");
-    let mut bytes = fs::read(testkit::bin("midonet-kube-node")).unwrap();
-    bytes.extend(b"another build");
-    let new = programs.join("new");
-    fs::write(&new, bytes).unwrap();
-    fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::rename(&new, &agent).unwrap();
-}
-
-/// A build some of whose maps are others: here by their sizes.
-fn replace_maps(programs: &Path) {
-    let agent = programs.join("midonet-kube-node");
-    let build = programs.join("other-maps");
-    fs::rename(&agent, &build).unwrap();
-    let script = format!("#!/bin/sh\nexec {} --max-pods 2000 \"$@\"\n", build.display());
-    fs::write(&agent, script).unwrap();
-    fs::set_permissions(&agent, fs::Permissions::from_mode(0o755)).unwrap();
-}
-
 #[test]
 fn no_probe_is_lost_while_agents_are_killed_and_replaced() {
-    no_probe_is_lost(&[], &[replace_build, replace_maps]);
+    no_probe_is_lost(&[], &[replace_build, |programs| replace_maps(programs, "--max-pods 2000")]);
 }
 
 #[test]
 fn no_probe_is_lost_without_tcx() {
-    no_probe_is_lost(&["--hook", "clsact"], &[replace_build, replace_maps]);
+    no_probe_is_lost(
+        &["--hook", "clsact"],
+        &[replace_build, |programs| replace_maps(programs, "--max-pods 2000")],
+    );
 }
 
 fn no_probe_is_lost(agent_args: &[&str], replacements: &[fn(&Path)]) {
