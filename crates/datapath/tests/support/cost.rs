@@ -1,19 +1,32 @@
 //! What a packet costs: the kernel runs a program alone on one packet, many times, with warm caches.
+//!
+//! A packet is changed in place from one run to the next. With one MAC address for everybody, what is sent on looks as it
+//! came in. A translated one would be another connection's in the next run: there are two connections, each of which is
+//! translated into the other.
 
-use std::fs::File;
-use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
-use std::path::Path;
+mod empty;
+mod entries;
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use datapath::{Limits, NodeConfig, Port, Role};
+use testkit::packet::{Ip, ethernet, tcp, udp, udp_to};
 
-use super::{GATEWAY_MAC, Node, families};
-use testkit::packet::{Ip, ethernet, tcp, udp};
+use super::services::{AT_ADDRESS, Maps, NODE_PORT, Service, TCP, UDP, any};
+use super::tunnel::{UPLINK_MAC, uplink_node};
+use super::{Family, GATEWAY_MAC, Node, families, run};
+use entries::{End, Entry, FORWARD, PLAIN, REPLY};
 
-/// Runs of one measurement. A packet is changed in place from one to the next, and its hop limit is
-/// used up.
+/// Runs of one measurement: the hop limit is used up.
 const REPEAT: u32 = 250;
+
+/// The ports of testkit's packets, and of a backend.
+const SOURCE: u16 = 12_345;
+const DESTINATION: u16 = 80;
+const BACKEND: u16 = 8080;
 
 /// One path of a packet.
 pub struct Cost {
@@ -25,110 +38,243 @@ pub struct Cost {
 /// The path that does nothing: what the measuring itself costs.
 pub const EMPTY: &str = "empty program";
 
-/// Measures every path once a round, one after the other.
-pub fn costs(bpffs: &Path, rounds: usize) -> Vec<Cost> {
-    let mut node = Node::new(bpffs);
-    // With one MAC for everybody, what is sent on looks as it came in, and can be run again.
-    let config = NodeConfig { overlay_mac: GATEWAY_MAC, node_mac: GATEWAY_MAC, ..node.config.clone() };
-    node.datapath.set_config(&config).unwrap();
-    for (ifindex, addresses) in [(node.a, families().map(|f| f.a)), (node.b, families().map(|f| f.b))] {
-        let port = Port {
-            ifindex,
-            mac: GATEWAY_MAC,
-            addresses: addresses.to_vec(),
-            role: Role::Pod,
-            limits: Limits::default(),
+/// A program, and the frame that it gets at an interface.
+struct Run<'a> {
+    path: String,
+    program: &'a SchedClassifier,
+    ifindex: u32,
+    frame: Vec<u8>,
+    /// Under which it is counted; `None`: it passes as if there were no program.
+    reason: Option<&'static str>,
+}
+
+/// A node with two Pods, a host outside, and connections between them all.
+struct Scene {
+    node: Node,
+    uplink: u32,
+    pins: PathBuf,
+    maps: Maps,
+}
+
+impl Scene {
+    fn new(bpffs: &Path) -> Self {
+        let (mut node, uplink) = uplink_node(bpffs);
+        let pins = node.programs.parent().unwrap().to_owned();
+        let config = NodeConfig {
+            overlay_mac: GATEWAY_MAC,
+            node_mac: GATEWAY_MAC,
+            direct: false,
+            services: true,
+            ..node.config.clone()
         };
-        node.datapath.bind(&port).unwrap();
+        node.datapath.set_config(&config).unwrap();
+        let of = |member: fn(&Family) -> IpAddr| families().iter().map(member).collect::<Vec<_>>();
+        let (b, second) = (of(|f| f.b), of(|f| second(f.b)));
+        for (ifindex, addresses) in [(node.a, of(|f| f.a)), (node.b, [b, second].concat())] {
+            let (role, limits) = (Role::Pod, Limits::default());
+            node.datapath.bind(&Port { ifindex, mac: GATEWAY_MAC, addresses, role, limits }).unwrap();
+        }
+        // Answers to the outside leave by the routes of the node.
+        run("ip", "route add default via 198.51.100.254 dev uplink");
+        run("ip", "-6 addr add 2001:db8:1::1/64 dev uplink nodad");
+        run("ip", "-6 route add default via 2001:db8:1::fe dev uplink");
+        fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+        let maps = Maps::new(&pins);
+        Self { node, uplink, pins, maps }
     }
-    let (program, empty) = (node.program("from_endpoint"), empty(bpffs));
+
+    /// A connection through nothing.
+    fn plain(&self, protocol: u8, [client, server]: [End; 2], interfaces: [u32; 2], established: bool) {
+        let entry = Entry { protocol, kind: PLAIN, client, server, other: None, interfaces };
+        entry.write(&self.pins, established);
+    }
+
+    /// Two connections from a client, each of which becomes the other.
+    fn translated(
+        &self,
+        protocol: u8,
+        kind: u32,
+        client: End,
+        servers: [End; 2],
+        interfaces: [u32; 2],
+        established: bool,
+    ) {
+        for (server, other) in [(servers[0], servers[1]), (servers[1], servers[0])] {
+            let other = Some([client, other]);
+            let entry = Entry { protocol, kind, client, server, other, interfaces };
+            entry.write(&self.pins, established);
+        }
+    }
+
+    /// The connections of a family's packets.
+    fn connect(&self, f: Family) {
+        let (a, b) = (self.node.a, self.node.b);
+        let client = |address| (address, SOURCE);
+        for (server, interface) in
+            [(f.b, b), (f.remote, 0), (f.node, self.node.config.mido_ifindex), (f.external, 0)]
+        {
+            self.plain(TCP, [client(f.a), (server, DESTINATION)], [a, interface], true);
+        }
+        self.plain(UDP, [client(f.a), (f.b, 53)], [a, b], false);
+        let both = |address| [(address, DESTINATION), (second(address), BACKEND)];
+        // The other Pod's addresses from a host outside, and from a Pod of another port, which has none of the above.
+        let other = |address| (address, SOURCE + 1);
+        self.translated(TCP, FORWARD, other(f.a), both(f.b), [a, b], true);
+        self.translated(TCP, FORWARD, other(f.a), both(f.remote), [a, 0], true);
+        self.translated(UDP, FORWARD, other(f.a), both(f.b), [a, b], false);
+        self.translated(TCP, FORWARD, client(f.external), both(f.b), [0, b], true);
+        self.translated(TCP, REPLY, (f.a, SOURCE + 2), both(f.b), [a, b], true);
+        self.translated(TCP, REPLY, (f.external, SOURCE + 2), both(f.b), [0, b], true);
+    }
+
+    /// The paths of a family's packets: name, program, interface, packet, and its destination MAC.
+    fn paths<'a>(&self, f: Family, [endpoint, uplink]: [&'a SchedClassifier; 2]) -> Vec<Run<'a>> {
+        let version = version(f.a);
+        let (a, b) = (self.node.a, self.node.b);
+        let datagram = |from, to, ports| Ip { hops: 255, ..ported(udp_to(from, to, 53, &[0; 64]), ports) };
+        let segment = |from, to, ports| Ip { hops: 255, ..ported(tcp(from, to, &[0; 64]), ports) };
+        let plain = (SOURCE, DESTINATION);
+        let through = (SOURCE + 1, DESTINATION);
+        let back = (DESTINATION, SOURCE + 2);
+        let from_pod = [
+            ("forged source: dropped", a, "source_ip", segment(f.missing, f.b, plain)),
+            ("Pod to Pod", a, "local", segment(f.a, f.b, plain)),
+            ("Pod to another node's Pod", a, "overlay_out", segment(f.a, f.remote, plain)),
+            ("Pod to its node", a, "to_node", segment(f.a, f.node, plain)),
+            ("Pod out of the cluster", a, "external", segment(f.a, f.external, plain)),
+            ("UDP to a Pod, unanswered", a, "local", datagram(f.a, f.b, (SOURCE, 53))),
+            ("ClusterIP", a, "local", segment(f.a, f.b, through)),
+            ("ClusterIP, backend on another node", a, "overlay_out", segment(f.a, f.remote, through)),
+            ("UDP to a ClusterIP, unanswered", a, "local", datagram(f.a, f.b, through)),
+            ("answer through a ClusterIP", b, "local", segment(f.b, f.a, back)),
+            ("answer through a NodePort", b, "outside", segment(f.b, f.external, back)),
+        ];
+        let at_uplink = [
+            ("uplink: for nobody here", None, segment(f.external, f.b, (SOURCE, 81))),
+            ("uplink: NodePort", Some("from_outside"), segment(f.external, f.b, plain)),
+        ];
+        let name = |path: &str| format!("{version} {path}");
+        let mut runs: Vec<Run<'a>> = from_pod
+            .map(|(path, ifindex, reason, packet)| Run {
+                path: name(path),
+                program: endpoint,
+                ifindex,
+                reason: Some(reason),
+                frame: packet.frame(GATEWAY_MAC, GATEWAY_MAC),
+            })
+            .into();
+        runs.extend(at_uplink.map(|(path, reason, packet)| Run {
+            path: name(path),
+            reason,
+            program: uplink,
+            ifindex: self.uplink,
+            frame: packet.frame(UPLINK_MAC, GATEWAY_MAC),
+        }));
+        runs
+    }
+}
+
+/// Measures every path once a round, one after the other: of established connections, where it is not said otherwise.
+pub fn costs(bpffs: &Path, rounds: usize) -> Vec<Cost> {
+    let scene = Scene::new(bpffs);
+    let [endpoint, uplink] = ["from_endpoint", "from_uplink"].map(|name| scene.node.program(name));
+    let empty = empty::empty(bpffs);
     let no_ip = ethernet(GATEWAY_MAC, GATEWAY_MAC, 0x88cc, &[0; 64]);
-    let mut paths: Vec<(String, &SchedClassifier, Vec<u8>)> = vec![
-        (EMPTY.to_owned(), &empty, no_ip.clone()),
-        ("no IP: dropped at once".to_owned(), &program, no_ip),
+    let own = scene.node.a;
+    let mut runs = vec![
+        Run { path: EMPTY.to_owned(), program: &empty, ifindex: own, frame: no_ip.clone(), reason: None },
+        Run {
+            path: "no IP: dropped at once".to_owned(),
+            program: &endpoint,
+            ifindex: own,
+            frame: no_ip,
+            reason: Some("ethertype"),
+        },
     ];
     for f in families() {
-        let version = if f.a.is_ipv6() { "IPv6" } else { "IPv4" };
-        for (name, source, destination) in [
-            ("forged source: dropped", f.missing, f.b),
-            ("Pod to Pod", f.a, f.b),
-            ("Pod to another node's Pod", f.a, f.remote),
-            ("Pod to its node", f.a, f.node),
-            ("Pod out of the cluster", f.a, f.external),
-        ] {
-            let packet = Ip { hops: 255, ..tcp(source, destination, &[0; 64]) };
-            paths.push((format!("{version} {name}"), &program, packet.frame(GATEWAY_MAC, GATEWAY_MAC)));
+        // NodePorts at both of the ports between which packets change.
+        for port in [DESTINATION, BACKEND] {
+            scene.maps.frontend(any(f.a), port, TCP, NODE_PORT, &Service::default());
+        }
+        scene.connect(f);
+        runs.extend(scene.paths(f, [&endpoint, &uplink]));
+    }
+    for run in &runs {
+        let (_, counted) = scene.node.run(run.program, run.ifindex, 0, &run.frame);
+        assert!(counted.iter().map(|(reason, _)| *reason).eq(run.reason), "{}: {counted:?}", run.path);
+    }
+    let mut costs = measured(&runs, "", rounds);
+    // The same once the node's stack has forwarded anything between Pods: there are flows to look up.
+    runs.retain(|run| run.path.contains("Pod to Pod") || run.path.contains("node's Pod"));
+    for f in families() {
+        let packet = udp(f.a, f.b, b"forwarded").frame(GATEWAY_MAC, GATEWAY_MAC);
+        once(&endpoint, scene.node.config.mido_ifindex, &packet, REPEAT);
+    }
+    costs.extend(measured(&runs, ", flows", rounds));
+    costs
+}
+
+fn measured(runs: &[Run<'_>], suffix: &str, rounds: usize) -> Vec<Cost> {
+    let cost = |run: &Run<'_>| Cost { path: format!("{}{suffix}", run.path), nanoseconds: vec![] };
+    let mut costs: Vec<Cost> = runs.iter().map(cost).collect();
+    for _ in 0..rounds {
+        for (cost, run) in costs.iter_mut().zip(runs) {
+            cost.nanoseconds.push(once(run.program, run.ifindex, &run.frame, REPEAT));
+        }
+    }
+    costs
+}
+
+/// Measures the first packet of a connection, of another one each time.
+pub fn first_costs(bpffs: &Path, rounds: u16) -> Vec<Cost> {
+    let mut scene = Scene::new(bpffs);
+    let (endpoint, empty) = (scene.node.program("from_endpoint"), empty::empty(bpffs));
+    let mut paths = vec![(EMPTY.to_owned(), &empty, tcp(families()[0].a, families()[0].b, &[]))];
+    for f in families() {
+        let cluster_ip: IpAddr = if f.a.is_ipv4() { "10.96.0.10" } else { "fd96::10" }.parse().unwrap();
+        let backends: Vec<End> = (0..10).map(|number| (f.b, BACKEND + number)).collect();
+        let list = scene.maps.list(&backends);
+        let service = Service { number: 1, inside: list, outside: list, ..Service::default() };
+        scene.maps.frontend(cluster_ip, DESTINATION, TCP, AT_ADDRESS, &service);
+        for (path, to) in [("Pod to Pod", f.b), ("ClusterIP of 10", cluster_ip)] {
+            paths.push((format!("{} {path}", version(f.a)), &endpoint, tcp(f.a, to, &[])));
         }
     }
     let mut costs: Vec<Cost> =
         paths.iter().map(|(path, ..)| Cost { path: path.clone(), nanoseconds: vec![] }).collect();
-    for _ in 0..rounds {
-        for (cost, (_, program, frame)) in costs.iter_mut().zip(&paths) {
-            cost.nanoseconds.push(once(program, node.a, frame));
+    for round in 0..rounds {
+        for (cost, (_, program, packet)) in costs.iter_mut().zip(&paths) {
+            let mut packet = ported(packet.clone(), (1024 + round % 60_000, DESTINATION));
+            packet.payload[13] = 2; // SYN
+            cost.nanoseconds.push(once(program, scene.node.a, &packet.frame(GATEWAY_MAC, GATEWAY_MAC), 1));
         }
     }
-    // The same once the node's stack has forwarded anything between Pods: there are flows to look up.
-    let between_pods =
-        |path: &&(String, _, _)| path.0.contains("Pod to Pod") || path.0.contains("node's Pod");
-    let paths: Vec<_> = paths.iter().filter(between_pods).collect();
-    for f in families() {
-        let packet = udp(f.a, f.b, b"forwarded").frame(GATEWAY_MAC, GATEWAY_MAC);
-        once(&program, node.config.mido_ifindex, &packet);
-    }
-    let mut looked_up: Vec<Cost> =
-        paths.iter().map(|(path, ..)| Cost { path: format!("{path}, flows"), nanoseconds: vec![] }).collect();
-    for _ in 0..rounds {
-        for (cost, (_, program, frame)) in looked_up.iter_mut().zip(&paths) {
-            cost.nanoseconds.push(once(program, node.a, frame));
-        }
-    }
-    costs.extend(looked_up);
     costs
 }
 
-fn once(program: &SchedClassifier, ifindex: u32, frame: &[u8]) -> f64 {
+/// Another address of who has this one.
+fn second(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => IpAddr::from(std::net::Ipv4Addr::from_bits(v4.to_bits() + 16)),
+        IpAddr::V6(v6) => IpAddr::from(std::net::Ipv6Addr::from_bits(v6.to_bits() + 16)),
+    }
+}
+
+fn version(address: IpAddr) -> &'static str {
+    if address.is_ipv6() { "IPv6" } else { "IPv4" }
+}
+
+/// The packet with these ports; its checksum is as wrong as the packets are many: nobody looks at it.
+fn ported(mut packet: Ip, (source, destination): (u16, u16)) -> Ip {
+    packet.payload[..2].copy_from_slice(&source.to_be_bytes());
+    packet.payload[2..4].copy_from_slice(&destination.to_be_bytes());
+    packet
+}
+
+fn once(program: &SchedClassifier, ifindex: u32, frame: &[u8], repeat: u32) -> f64 {
     let mut context = [0u8; 192]; // struct __sk_buff
     context[40..44].copy_from_slice(&ifindex.to_ne_bytes());
     let run = TestRunOptions { data_in: Some(frame), ctx_in: Some(&context), ..TestRunOptions::new() };
-    let result = program.test_run(TestRunOptions { repeat: REPEAT, ..run }).unwrap();
+    let result = program.test_run(TestRunOptions { repeat, ..run }).unwrap();
     result.duration.as_secs_f64() * 1e9
-}
-
-/// `return 0`, written out: no source is needed for that.
-fn empty(bpffs: &Path) -> SchedClassifier {
-    const PROG_LOAD: libc::c_int = 5;
-    const OBJ_PIN: libc::c_int = 6;
-    const SCHED_CLS: u32 = 3;
-    /// `r0 = 0; exit`
-    const CODE: [u64; 2] = [0xb7, 0x95];
-
-    #[repr(C)]
-    struct Load {
-        kind: u32,
-        count: u32,
-        code: *const u64,
-        license: *const libc::c_char,
-    }
-
-    #[repr(C)]
-    struct Pin {
-        path: *const libc::c_char,
-        fd: i32,
-        flags: u32,
-    }
-
-    fn bpf<T>(command: libc::c_int, attributes: &T) -> i32 {
-        // SAFETY: the beginning of the kernel's union for this command, and its length.
-        let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of::<T>()) };
-        assert!(result >= 0, "bpf({command}): {}", io::Error::last_os_error());
-        result as i32
-    }
-
-    let load = Load { kind: SCHED_CLS, count: 2, code: CODE.as_ptr(), license: c"GPL".as_ptr() };
-    // SAFETY: the kernel just gave us this descriptor, nobody else has it.
-    let program = unsafe { OwnedFd::from_raw_fd(bpf(PROG_LOAD, &load)) };
-    let path = bpffs.join("empty");
-    let text = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
-    bpf(OBJ_PIN, &Pin { path: text.as_ptr(), fd: File::from(program).as_raw_fd(), flags: 0 });
-    SchedClassifier::from_pin(path).unwrap()
 }
