@@ -19,7 +19,7 @@ HAS_MUSL = $(shell [ -d "$$(rustc --print sysroot)/lib/rustlib/$(MUSL)" ] && ech
 PLUGIN_TARGET = $(if $(HAS_MUSL),$(MUSL),$(HOST))
 
 # Every script, by its first line; what they source comes with them.
-SCRIPTS = $(shell git grep -lE '^\#!/bin/(ba)?sh' -- .ci deploy fuzz tests)
+SCRIPTS = $(shell git grep -lE '^\#!/bin/(ba)?sh' -- .ci bench deploy fuzz tests)
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -74,9 +74,10 @@ test-kernels: packages-test build ## The programs under Debian's kernels 6.1 and
 fuzz: packages-test ## Look for inputs that break the plugin; TARGET=store,... RUNS= or SECONDS= (root)
 	fuzz/run "$(or $(TARGET),all)" $(if $(RUNS),-runs=$(RUNS),-max_total_time=$(or $(SECONDS),60))
 
-bench: cluster-programs build ## This network and its peers side by side; ONLY=add,... ROUNDS= SECONDS= (root)
+bench: cluster-programs build ## This network and its peers side by side; ONLY=add,... ROUNDS= SECONDS= BEFORE=other/programs (root)
+	bench/flannel/build
 	cargo build --release --locked -p bench
-	"$(OUT)/bench" --bin-dir target/release $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS))
+	"$(OUT)/bench" --bin-dir target/release $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(BEFORE),--before-dir $(BEFORE))
 
 cluster-programs: packages-test
 	tests/cluster/build

@@ -12,13 +12,13 @@ use lab::{Lab, Target};
 use plumbing::NetNs;
 use serde_json::Value;
 
-use crate::http;
+use crate::{context, http};
 
 /// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where `kubectl proxy` listens in the server's node: plain HTTP, without a token.
-const PROXY: ([u8; 4], u16) = ([127, 0, 0, 1], 8001);
+pub(crate) const PROXY: ([u8; 4], u16) = ([127, 0, 0, 1], 8001);
 
 /// It is the only one who calls, in a node that nobody else reaches.
 const TOKEN: &str = "bench";
@@ -62,8 +62,7 @@ impl ApiServer {
     }
 
     fn run(&mut self, lab: &Lab, node: &Target, files: &Path, name: &str, words: &str) -> Result<()> {
-        let program = programs()?.join(name);
-        ensure!(program.is_file(), "{} is not there: run `make test-programs` first", program.display());
+        let program = program(name)?;
         let log = fs::File::create(files.join(format!("{name}.log"))).context("a log")?;
         let mut command = Command::new(program);
         command.args(words.split_whitespace()).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -131,13 +130,9 @@ fn write_files(files: &Path, kubeconfig: &Path, address: IpAddr) -> Result<()> {
     fs::write(kubeconfig, text).context("cannot write the kubeconfig")
 }
 
-/// Where `make test-programs` puts them.
-fn programs() -> Result<PathBuf> {
-    let cache = match std::env::var_os("MIDOKUBE_CACHE") {
-        Some(cache) => PathBuf::from(cache),
-        None => {
-            PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cache/midonet-kube")
-        }
-    };
-    Ok(cache.join("bin"))
+/// A program that `make cluster-programs` built.
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
+    let program = context::cache()?.join("bin").join(name);
+    ensure!(program.is_file(), "{} is not there: run `make cluster-programs` first", program.display());
+    Ok(program)
 }

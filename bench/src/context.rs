@@ -18,6 +18,8 @@ pub(crate) struct Bench {
     pub(crate) seconds: f64,
     /// Where the product's programs are.
     pub(crate) binaries: PathBuf,
+    /// Where those of another build are, which this one is compared with.
+    pub(crate) before: Option<PathBuf>,
     /// Where the labs' records are.
     pub(crate) dir: PathBuf,
     pub(crate) progress: Progress,
@@ -45,11 +47,24 @@ impl Bench {
         agents: bool,
         agent_args: Vec<String>,
     ) -> Result<lab::Guard> {
+        self.lab_of(&self.binaries, name, family, nodes, agents, agent_args)
+    }
+
+    /// The same, of the programs in a directory.
+    pub(crate) fn lab_of(
+        &self,
+        binaries: &Path,
+        name: &str,
+        family: lab::Family,
+        nodes: u8,
+        agents: bool,
+        agent_args: Vec<String>,
+    ) -> Result<lab::Guard> {
         let options = lab::Options {
             dir: self.dir.join(name),
             nodes,
             family,
-            binaries: Some(self.binaries.clone()),
+            binaries: Some(binaries.to_owned()),
             agent_args,
             agents,
             cancelled: Arc::clone(&self.interrupted),
@@ -84,12 +99,17 @@ impl Drop for Bench {
     }
 }
 
-/// The reference plugins, as the test cluster's build put them into its cache.
-pub(crate) fn reference_plugins(needed: &[&str]) -> Result<PathBuf> {
+/// Where the builds of others' programs put them.
+pub(crate) fn cache() -> Result<PathBuf> {
     let cache = std::env::var_os("MIDOKUBE_CACHE")
         .map(PathBuf::from)
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache/midonet-kube")));
-    let dir = cache.unwrap_or_default().join("bin/cni");
+    cache.context("HOME is not set")
+}
+
+/// The reference plugins, as the test cluster's build put them into its cache.
+pub(crate) fn reference_plugins(needed: &[&str]) -> Result<PathBuf> {
+    let dir = cache()?.join("bin/cni");
     for name in needed {
         let path = dir.join(name);
         if !path.is_file() {

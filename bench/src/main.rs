@@ -2,12 +2,15 @@
 //!
 //! All of it happens in labs (`crates/lab`): namespaces that this program makes and removes.
 
+mod agent;
 mod aims;
 mod apiserver;
 mod context;
 mod http;
 mod machine;
 mod manifests;
+mod maps;
+mod objects;
 mod parts;
 mod peers;
 mod plot;
@@ -58,6 +61,10 @@ struct Args {
     /// The directory with the product's programs; unless given, that of this program.
     #[arg(long)]
     bin_dir: Option<PathBuf>,
+
+    /// The directory with another build's programs, which this one's plain rates are compared with.
+    #[arg(long)]
+    before_dir: Option<PathBuf>,
 
     /// Where the labs' records go while it runs.
     #[arg(long, default_value = "/run/midokube-bench")]
@@ -117,6 +124,7 @@ fn run(args: &Args) -> Result<bool> {
         rounds: args.rounds.into(),
         seconds: args.seconds,
         binaries: context::directory(args.bin_dir.as_deref())?,
+        before: args.before_dir.as_deref().map(|dir| context::directory(Some(dir))).transpose()?,
         dir: args.dir.clone(),
         progress: Progress::new(),
         interrupted: context::interruption()?,

@@ -1,6 +1,9 @@
 //! The peers' networks, in nodes of a lab that has no agents: what their shapes come down to, without
 //! their rules, which flatters them.
 
+pub(crate) mod flanneld;
+pub(crate) mod proxy;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -45,7 +48,7 @@ impl<'a> Node<'a> {
         self.ip(&[&format!("netns add {name}"), &format!("-n {name} link set lo up")])
     }
 
-    fn netns(&self, pod: &str) -> Result<NetNs> {
+    pub(crate) fn netns(&self, pod: &str) -> Result<NetNs> {
         let init = self.lab.state()?.node(self.name)?.init;
         Ok(NetNs::open(&PathBuf::from(format!("/proc/{}/root/run/netns/{pod}", init.pid)))?)
     }
@@ -57,7 +60,7 @@ impl<'a> Node<'a> {
     }
 
     fn path(&self, from: &str, to: &str, address: &str) -> Result<Path> {
-        Ok(Path { from: self.netns(from)?, to: self.netns(to)?, address: address.parse()? })
+        Ok(Path::between(self.netns(from)?, self.netns(to)?, address.parse()?))
     }
 
     /// A Pod with an interface, the other end of which is `outer` in the node.
@@ -121,8 +124,14 @@ fn bridged(node: &Node<'_>, pod: &str, address: &str, gateway: &str) -> Result<(
 
 /// Two Pods, each at its own end of a veth pair that the node routes to, as the plugin ptp does.
 pub(crate) fn routed(node: &Node<'_>) -> Result<Path> {
+    route_to(node, &[("a", "10.62.0.2"), ("b", "10.62.0.3")])?;
+    node.path("a", "b", "10.62.0.3")
+}
+
+/// Pods, by name and address, each at its own end of a veth pair that the node routes to.
+pub(crate) fn route_to(node: &Node<'_>, pods: &[(&str, &str)]) -> Result<()> {
     let gateway = "10.62.0.1";
-    for (pod, address) in [("a", "10.62.0.2"), ("b", "10.62.0.3")] {
+    for (pod, address) in pods {
         node.wired(pod, &format!("veth-{pod}"), &format!("{address}/32"))?;
         node.ip(&[
             &format!("addr add {gateway}/32 dev veth-{pod}"),
@@ -131,8 +140,7 @@ pub(crate) fn routed(node: &Node<'_>) -> Result<Path> {
             &format!("-n {pod} route add default via {gateway}"),
         ])?;
     }
-    node.forward()?;
-    node.path("a", "b", "10.62.0.3")
+    node.forward()
 }
 
 /// A Pod on a bridge on each of two nodes, and a VXLAN device with fixed entries between them.
@@ -140,7 +148,7 @@ pub(crate) fn flannel(near: &Node<'_>, far: &Node<'_>) -> Result<Path> {
     let (near_address, far_address) = (underlay(near)?, underlay(far)?);
     half(near, 1, near_address, 2, far_address)?;
     half(far, 2, far_address, 1, near_address)?;
-    Ok(Path { from: near.netns("a")?, to: far.netns("a")?, address: "10.63.2.2".parse()? })
+    Ok(Path::between(near.netns("a")?, far.netns("a")?, "10.63.2.2".parse()?))
 }
 
 fn half(node: &Node<'_>, own: u8, local: IpAddr, other: u8, remote: IpAddr) -> Result<()> {

@@ -6,6 +6,7 @@ mod heal;
 mod idle;
 mod network;
 mod scale;
+mod services;
 
 use anyhow::Result;
 
@@ -23,6 +24,10 @@ pub(crate) const PARTS: &[Entry] = &[
     Entry { name: "add", run: add::run },
     Entry { name: "same-node", run: network::same_node },
     Entry { name: "cross-node", run: network::cross_node },
+    Entry { name: "services", run: services::run },
+    Entry { name: "kube-proxy", run: services::beside_kube_proxy::run },
+    Entry { name: "service-changes", run: services::changes::run },
+    Entry { name: "flood", run: services::flood::run },
     Entry { name: "datapath", run: datapath::run },
     Entry { name: "scale", run: scale::run },
     Entry { name: "heal", run: heal::run },

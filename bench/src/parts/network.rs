@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use lab::{Family, Lab, Target};
+use lab::{Family, Guard, Lab, Target};
 
 use crate::context::Bench;
+use crate::peers::flanneld::Flannel;
 use crate::peers::{self, Node};
 use crate::results::{Better, Part, Table};
 use crate::traffic::{
@@ -41,13 +42,17 @@ pub(crate) fn same_node(bench: &Bench) -> Result<Part> {
     bench.progress.step("same-node: nodes and Pods");
     let own = bench.lab("ours", Family::V4, 1, true)?;
     let others = bench.lab("peers", Family::V4, 4, false)?;
-    let paths = [
+    let before = before(bench, &mut part, 1)?;
+    let mut paths = vec![
         ("loopback", peers::loopback(&Node::new(&others, "node1"))?),
         ("veth", peers::veth(&Node::new(&others, "node2"))?),
         ("bridge", peers::bridge(&Node::new(&others, "node3"))?),
         ("routed", peers::routed(&Node::new(&others, "node4"))?),
         ("ours", pods(&own, "node1", "node1")?),
     ];
+    if let Some(before) = &before {
+        paths.push(("before", pods(before, "node1", "node1")?));
+    }
     measure(bench, &mut part, "veth", &paths)?;
     Ok(part)
 }
@@ -57,6 +62,7 @@ pub(crate) fn cross_node(bench: &Bench) -> Result<Part> {
     part.note(HOW);
     part.note("The underlay is a bridge with an MTU of 1500, made alike for every case.");
     part.case("flannel", "bridge and kernel VXLAN with fixed FDB and neighbour entries, without rules");
+    part.case("flanneld", "the real flannel: its daemon with a real API server, and a bridge");
     part.case("ours-device", "the flow-based VXLAN device");
     bench.progress.step("cross-node: nodes and Pods");
     let others = bench.lab("peers", Family::V4, 2, false)?;
@@ -70,22 +76,38 @@ pub(crate) fn cross_node(bench: &Bench) -> Result<Part> {
         part.note("This agent has no encapsulation in eBPF: that case is missing.");
         None
     };
+    bench.progress.step("cross-node: flannel");
+    let files = tempfile::tempdir().context("a directory for the API server")?;
+    let real = bench.lab("flanneld", Family::V4, 3, false)?;
+    let _flannel = Flannel::start(&real, ["node1", "node2", "node3"], files.path())?;
     let mut paths = vec![
+        ("flanneld", Flannel::path(&real, "node1", "node2")?),
         ("flannel", peers::flannel(&Node::new(&others, "node1"), &Node::new(&others, "node2"))?),
         ("ours-device", pods(&device, "node1", "node2")?),
     ];
     if let Some(direct) = &direct {
         paths.push(("ours-direct", pods(direct, "node1", "node2")?));
     }
+    let before = before(bench, &mut part, 2)?;
+    if let Some(before) = &before {
+        paths.push(("before", pods(before, "node1", "node2")?));
+    }
     measure(bench, &mut part, "flannel", &paths)?;
     Ok(part)
+}
+
+/// Another build of this network, if there is one to compare with.
+fn before(bench: &Bench, part: &mut Part, nodes: u8) -> Result<Option<Guard>> {
+    let Some(programs) = &bench.before else { return Ok(None) };
+    part.case("before", &format!("the programs in {}", programs.display()));
+    Ok(Some(bench.lab_of(programs, "before", Family::V4, nodes, true, Vec::new())?))
 }
 
 /// A Pod on each of two nodes, by the real plugin.
 fn pods(lab: &Lab, near: &str, far: &str) -> Result<Path> {
     let (a, b) = (lab.add_pod(near, "bench", "a")?, lab.add_pod(far, "bench", "b")?);
     let address = b.addresses().first().copied().context("a Pod without an address")?;
-    Ok(Path { from: lab.netns(&Target::Pod(a.key))?, to: lab.netns(&Target::Pod(b.key))?, address })
+    Ok(Path::between(lab.netns(&Target::Pod(a.key))?, lab.netns(&Target::Pod(b.key))?, address))
 }
 
 fn measure(bench: &Bench, part: &mut Part, baseline: &str, paths: &[(&str, Path)]) -> Result<()> {

@@ -12,10 +12,10 @@ use lab::{Family, Lab, Target};
 use plumbing::NetNs;
 use serde_json::{Value, json};
 
+use crate::agent;
 use crate::apiserver::ApiServer;
 use crate::context::Bench;
 use crate::http;
-use crate::machine::{field, kibibytes};
 use crate::manifests;
 use crate::parts::add::PLUGINS;
 use crate::results::{Better, Part, Table};
@@ -96,7 +96,7 @@ fn measure(bench: &Bench, lab: &Lab, part: &mut Part, source: &Source) -> Result
     let case = |what: &str| source.case(what);
     bench.install(lab, NODE, PLUGINS)?;
     let node = lab.netns(&Target::Node(NODE.to_owned()))?;
-    part.record("scale/ready", &case("start"), start(lab, &node)?)?;
+    part.record("scale/ready", &case("start"), agent::start(lab, NODE)?)?;
     for number in 0..PODS {
         bench.check()?;
         if number % 50 == 0 {
@@ -108,10 +108,10 @@ fn measure(bench: &Bench, lab: &Lab, part: &mut Part, source: &Source) -> Result
         bench.check()?;
         bench.progress.step(&format!("scale, {name}: restart {round} of {}", bench.rounds));
         lab.stop_agent(NODE)?;
-        part.record("scale/ready", &case("restart"), start(lab, &node)?)?;
+        part.record("scale/ready", &case("restart"), agent::start(lab, NODE)?)?;
         known(&node)?;
         for (what, field) in [("resident", "VmRSS"), ("peak", "VmHWM")] {
-            part.record("scale/memory", &case(what), memory(lab, field)?)?;
+            part.record("scale/memory", &case(what), agent::memory(lab, NODE, field)?)?;
         }
     }
     changes(bench, lab, part, source)
@@ -146,17 +146,6 @@ impl Source {
     }
 }
 
-/// Starts the agent: seconds until it is ready.
-fn start(lab: &Lab, node: &NetNs) -> Result<f64> {
-    let begin = Instant::now();
-    lab.start_agent(NODE)?;
-    while http::get(node, "/readyz")?.is_none() {
-        ensure!(begin.elapsed() < PATIENCE, "the agent is not ready after {PATIENCE:?}");
-        thread::sleep(Duration::from_millis(10));
-    }
-    Ok(begin.elapsed().as_secs_f64())
-}
-
 /// Fails unless the agent knows all that it is said to know here.
 fn known(node: &NetNs) -> Result<()> {
     let page = http::get(node, "/metrics")?.context("the agent has no metrics")?;
@@ -166,29 +155,6 @@ fn known(node: &NetNs) -> Result<()> {
         ensure!(found.to_string() == wanted.to_string(), "{name} is {found}, not {wanted}");
     }
     Ok(())
-}
-
-/// A figure of the agent's process, in MiB.
-fn memory(lab: &Lab, name: &str) -> Result<f64> {
-    let agent = lab.state()?.node(NODE)?.agent.context("the agent does not run")?;
-    let path = format!("/proc/{}/status", agent.pid);
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    let kib = field(&text, name).and_then(|value| kibibytes(&value));
-    let kib = u32::try_from(kib.with_context(|| format!("{path} has no {name}"))?)?;
-    Ok(f64::from(kib) / 1024.0)
-}
-
-/// How long the agent's threads have run (Documentation/scheduler/sched-stats.rst).
-fn cpu(lab: &Lab) -> Result<Duration> {
-    let agent = lab.state()?.node(NODE)?.agent.context("the agent does not run")?;
-    let mut sum = Duration::ZERO;
-    for task in fs::read_dir(format!("/proc/{}/task", agent.pid))? {
-        // A thread may end meanwhile.
-        let schedule = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-        let ran = schedule.split_whitespace().next().and_then(|ran| ran.parse().ok());
-        sum += Duration::from_nanos(ran.unwrap_or(0));
-    }
-    Ok(sum)
 }
 
 /// All nodes: the real one whose podCIDR holds 500 Pods, the one that moves, and others that
@@ -247,7 +213,7 @@ fn changes(bench: &Bench, lab: &Lab, part: &mut Part, source: &Source) -> Result
         let (address, socket) = ends.get(round % 2).context("one of two")?;
         drain(socket)?;
         let begin = Instant::now();
-        let used = cpu(lab)?;
+        let used = agent::cpu(lab, NODE)?;
         source.move_to(lab, &cidrs, *address)?;
         while !arrived(socket)? {
             ensure!(begin.elapsed() < PATIENCE, "no packet follows {MOVING} to {address} after {PATIENCE:?}");
@@ -270,7 +236,7 @@ fn changes(bench: &Bench, lab: &Lab, part: &mut Part, source: &Source) -> Result
             part.record(
                 "scale/cpu",
                 &source.case("a change"),
-                cpu(lab)?.saturating_sub(used).as_secs_f64() * 1e3,
+                agent::cpu(lab, NODE)?.saturating_sub(used).as_secs_f64() * 1e3,
             )?;
         }
     }

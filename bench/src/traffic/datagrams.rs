@@ -25,25 +25,30 @@ const IDLE: Duration = Duration::from_millis(50);
 /// What waits in the receiver's socket at most, in bytes.
 const BUFFER: usize = 8 << 20;
 
-/// Packets of [`PAYLOAD`] bytes a second that arrive.
+/// Packets of [`PAYLOAD`] bytes a second that arrive, at whichever server.
 pub(crate) fn packets_per_second(path: &Path, duration: Duration) -> Result<f64> {
-    let address = path.address;
-    let receiver = path.far(|| UdpSocket::bind(SocketAddr::new(address, 0)))?;
-    setsockopt(&receiver, sockopt::RcvBufForce, &BUFFER).context("receive buffer")?;
-    receiver.set_read_timeout(Some(IDLE))?;
-    let at = receiver.local_addr()?;
+    let receivers = path.servers(UdpSocket::bind, UdpSocket::local_addr)?;
+    for receiver in &receivers.sockets {
+        setsockopt(receiver, sockopt::RcvBufForce, &BUFFER).context("receive buffer")?;
+        receiver.set_read_timeout(Some(IDLE))?;
+    }
+    let at = *receivers.targets.first().context("nobody serves")?;
     let sender = path.near(|| {
-        let any: SocketAddr = if address.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
+        let any: SocketAddr = if at.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
         let socket = UdpSocket::bind(any)?;
         socket.connect(at)?;
         Ok(socket)
     })?;
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let receiving = scope.spawn(|| -> Result<f64> {
-            pin(true)?;
-            receive(&receiver, &over)
-        });
+        let over = &over;
+        let receive = |socket| {
+            scope.spawn(move || -> Result<Option<f64>> {
+                pin(true)?;
+                receive(socket, over)
+            })
+        };
+        let receiving: Vec<_> = receivers.sockets.iter().map(receive).collect();
         let sending = scope.spawn(|| -> Result<()> {
             pin(false)?;
             let start = Instant::now();
@@ -54,13 +59,16 @@ pub(crate) fn packets_per_second(path: &Path, duration: Duration) -> Result<f64>
         });
         let sent = join(sending);
         over.store(true, Ordering::Relaxed);
-        let rate = join(receiving);
-        sent.and(rate)
+        // One flow: one of them gets all of it.
+        let rates: Vec<Result<Option<f64>>> = receiving.into_iter().map(join).collect();
+        sent?;
+        let rates: Vec<f64> = rates.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
+        rates.into_iter().reduce(|sum, rate| sum + rate).context("no UDP packet arrived")
     })
 }
 
-/// Counts until it is over and nothing waits any more; the rate from the first to the last packet.
-fn receive(socket: &UdpSocket, over: &AtomicBool) -> Result<f64> {
+/// Counts until it is over and nothing waits any more; the rate from the first to the last packet, if there was any.
+fn receive(socket: &UdpSocket, over: &AtomicBool) -> Result<Option<f64>> {
     let mut count = 0u32;
     let mut first = None;
     let mut last = Instant::now();
@@ -93,8 +101,8 @@ fn receive(socket: &UdpSocket, over: &AtomicBool) -> Result<f64> {
             Err(error) => return Err(error).context("receive"),
         }
     }
-    let first = first.context("no UDP packet arrived")?;
-    Ok(f64::from(count) / last.duration_since(first).as_secs_f64().max(f64::EPSILON))
+    let rate = |first| f64::from(count) / last.duration_since(first).as_secs_f64().max(f64::EPSILON);
+    Ok(first.map(rate))
 }
 
 fn send(socket: &UdpSocket) -> Result<()> {

@@ -3,6 +3,7 @@
 
 mod datagrams;
 mod requests;
+mod spoofed;
 mod stream;
 
 use std::io;
@@ -17,37 +18,63 @@ use plumbing::NetNs;
 
 pub(crate) use datagrams::packets_per_second;
 pub(crate) use requests::{connections_per_second, requests_per_second};
+pub(crate) use spoofed::Spoofed;
 pub(crate) use stream::gigabits_per_second;
 
 /// Nothing that works takes as long as this.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Two ends and the address of the second.
+/// A client, and who serves it.
 pub(crate) struct Path {
     pub(crate) from: NetNs,
-    pub(crate) to: NetNs,
-    pub(crate) address: IpAddr,
+    /// Where each server is, and at which address it listens; port 0: any.
+    pub(crate) servers: Vec<(NetNs, SocketAddr)>,
+    /// Where the client finds them: a Service; `None`: at their own addresses.
+    pub(crate) service: Option<SocketAddr>,
+}
+
+/// Sockets of all servers, and where the client connects to: to one after the other.
+struct Listening<T> {
+    sockets: Vec<T>,
+    targets: Vec<SocketAddr>,
 }
 
 impl Path {
+    /// Between two ends, one of which has the address.
+    pub(crate) fn between(from: NetNs, to: NetNs, address: IpAddr) -> Self {
+        Self { from, servers: vec![(to, SocketAddr::new(address, 0))], service: None }
+    }
+
     /// Makes sockets at the near end; a socket stays there wherever it is used.
     fn near<T: Send>(&self, make: impl FnOnce() -> io::Result<T> + Send) -> Result<T> {
         Ok(self.from.run(make)??)
     }
 
-    /// Makes sockets at the far end.
-    fn far<T: Send>(&self, make: impl FnOnce() -> io::Result<T> + Send) -> Result<T> {
-        Ok(self.to.run(make)??)
+    /// Makes a socket of each server.
+    fn servers<T: Send>(
+        &self,
+        bind: fn(SocketAddr) -> io::Result<T>,
+        address: fn(&T) -> io::Result<SocketAddr>,
+    ) -> Result<Listening<T>> {
+        let mut listening = Listening { sockets: Vec::new(), targets: Vec::new() };
+        for (netns, at) in &self.servers {
+            let socket = netns.run(|| bind(*at))?.with_context(|| format!("cannot listen at {at}"))?;
+            listening.targets.push(address(&socket)?);
+            listening.sockets.push(socket);
+        }
+        if let Some(service) = self.service {
+            listening.targets = vec![service];
+        }
+        Ok(listening)
     }
 
-    fn listen(&self) -> Result<(TcpListener, SocketAddr)> {
-        let address = SocketAddr::new(self.address, 0);
-        let listener = self.far(|| TcpListener::bind(address));
-        let listener = listener.with_context(|| format!("cannot listen on {}", self.address))?;
-        // Of a listening socket this is the patience of accept(2).
-        socket2::SockRef::from(&listener).set_read_timeout(Some(PATIENCE))?;
-        let at = listener.local_addr()?;
-        Ok((listener, at))
+    fn listen(&self) -> Result<Listening<TcpListener>> {
+        let listening = self.servers(TcpListener::bind, TcpListener::local_addr)?;
+        for listener in &listening.sockets {
+            // Of a listening socket this is the patience of accept(2).
+            socket2::SockRef::from(listener).set_read_timeout(Some(PATIENCE))?;
+        }
+        Ok(listening)
     }
 
     fn connect(&self, at: SocketAddr) -> Result<TcpStream> {

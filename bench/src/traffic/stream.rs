@@ -4,16 +4,19 @@ use std::io::{Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::{Path, join, prepared};
 
 /// Gigabits of payload a second that arrive over so many connections at once.
 pub(crate) fn gigabits_per_second(path: &Path, connections: usize, duration: Duration) -> Result<f64> {
-    let (listener, at) = path.listen()?;
+    let listening = path.listen()?;
+    let ([listener], [at]) = (&listening.sockets[..], &listening.targets[..]) else {
+        bail!("a stream has one server");
+    };
     let mut pairs = Vec::new();
     for _ in 0..connections {
-        let sender = path.connect(at)?;
+        let sender = path.connect(*at)?;
         pairs.push((sender, prepared(listener.accept().context("accept")?.0)?));
     }
     thread::scope(|scope| {
