@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use lab::{Lab, Target};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Node, bridged, make_bridge};
 use crate::apiserver::ApiServer;
@@ -43,7 +43,11 @@ impl Flannel {
         let mut flannel = Self { daemons: Vec::new(), _server: server };
         for (number, node) in [(1, near), (2, far)] {
             let addresses = lab.state()?.node(node)?.addresses.clone();
-            let object = manifests::node(node, &[format!("10.64.{number}.0/24")], &addresses);
+            let mut object = manifests::node(node, &[format!("10.64.{number}.0/24")], &addresses);
+            if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
+                // The controller manager's: flannel adds its own to those that there are, and ends where there are none.
+                metadata.insert("annotations".to_owned(), json!({"node.alpha.kubernetes.io/ttl": "0"}));
+            }
             flannel._server.create("/api/v1/nodes", &object)?;
             let subnet = files.join(format!("subnet-{node}.env"));
             let log = files.join(format!("flanneld-{node}.log"));
