@@ -52,6 +52,12 @@ fn roll_out(cluster: &Cluster) {
     ]);
 }
 
+/// Who serves Services: `off` leaves them to kube-proxy, nothing is the default.
+pub(super) fn services_are_switched(cluster: &Cluster, services: Option<&str>) {
+    set(cluster, &json!({"SERVICES": services}));
+    roll_out(cluster);
+}
+
 /// What the containers of these Pods said when they ended.
 fn last_words(cluster: &Cluster, selector: &str, field: &str) -> Vec<String> {
     let list = cluster.json(&["-n", "kube-system", "get", "pods", "-l", selector]);
@@ -251,6 +257,7 @@ pub(super) fn nothing_is_left_on_any_node(cluster: &Cluster, shell: &dyn Fn(&str
     assert!(refused, "{said:?}");
 
     cluster.undeploy();
+    cluster.script("dns-stop");
     commands::run(Stage::Removed, shell);
     for node in NODES {
         assert_eq!(left(cluster, node), "", "on {node}");

@@ -6,9 +6,17 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 mod commands;
+mod conformance;
 mod deploy;
+mod kube_proxy;
 mod outage;
 mod readiness;
+mod service_everywhere;
+mod service_flows;
+mod service_objects;
+mod service_policy;
+mod service_scene;
+mod service_surroundings;
 mod services;
 mod trouble;
 
@@ -26,10 +34,12 @@ const NODES: [&str; 3] = ["node1", "node2", "node3"];
 /// So many Pods, spread over the nodes.
 const REPLICAS: usize = 6;
 
-/// The cluster under test; it ends with this value.
+/// The cluster under test.
 struct Cluster {
     directory: PathBuf,
     script: PathBuf,
+    /// It ends with this value.
+    ours: bool,
 }
 
 /// One Pod as the API server knows it.
@@ -42,12 +52,20 @@ struct Pod {
 
 impl Cluster {
     fn up() -> Self {
-        let repository = commands::repository();
         // One that is up already is somebody's: it says so, and stays.
         commands::run(Stage::Up, &commands::user);
+        let mut cluster = Self::existing();
+        cluster.ours = true;
+        cluster
+    }
+
+    /// The one that is up, and stays.
+    fn existing() -> Self {
+        let repository = commands::repository();
         Self {
             directory: repository.join("target/cluster"),
             script: repository.join("tests/cluster/cluster"),
+            ours: false,
         }
     }
 
@@ -184,6 +202,9 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if !self.ours {
+            return;
+        }
         if std::thread::panicking() {
             for (tool, args) in [
                 ("kubectl", &["get", "pods,nodes,events", "-A", "-o", "wide"][..]),
@@ -243,6 +264,12 @@ fn a_real_kubernetes_works_and_nothing_is_left() {
         cluster.pods().iter().all(|pod| pod.annotations.get(annotation::PORT_ID).is_some())
     });
     cluster.annotations_are_right(&cluster.pods());
+    kube_proxy::a_service_is_reached_by_name_and_number(&cluster, &pods);
+    std::thread::scope(|scope| {
+        let upstream = scope.spawn(|| conformance::upstreams_specs_pass(&cluster));
+        services::work_without_kube_proxy(&cluster);
+        upstream.join().unwrap();
+    });
     trouble::a_token_is_for_what_is_needed(&cluster, &pods);
     trouble::a_cluster_in_trouble_loses_nothing(&cluster, &pods);
     cluster.undeploy();
@@ -260,13 +287,15 @@ fn a_real_kubernetes_works_and_nothing_is_left() {
     }
     let pods = cluster.deploy();
     cluster.everybody_answers(&pods);
-    services::kube_proxy_works_beside_it(&cluster, &pods);
+    deploy::services_are_switched(&cluster, Some("off"));
+    kube_proxy::kube_proxy_works_beside_it(&cluster, &pods);
     cluster.everybody_answers(&pods);
     cluster.undeploy();
+    deploy::a_host_port_is_served_or_refused(&cluster);
+    deploy::services_are_switched(&cluster, None);
     leaves_nothing(&cluster, &before);
 
     deploy::settings_come_from_the_config_map(&cluster);
-    deploy::a_host_port_is_served_or_refused(&cluster);
     deploy::other_distributions_have_their_directories(&cluster);
     deploy::the_pod_monitor_names_the_agents_and_their_port(&cluster);
     cluster.deploy();
@@ -278,6 +307,13 @@ fn a_real_kubernetes_works_and_nothing_is_left() {
     assert!(!left.contains("mido"), "{left}");
     commands::run(Stage::Down, &commands::user);
     assert!(!cluster.directory.exists(), "{} is left", cluster.directory.display());
+}
+
+/// For whoever works on Services: the same checks on the cluster of `make cluster`, which stays.
+#[test]
+#[ignore = "the test above runs the same on a cluster of its own"]
+fn services_of_the_cluster_that_is_up() {
+    services::work_without_kube_proxy(&Cluster::existing());
 }
 
 /// The lab's commands and what takes no cluster.

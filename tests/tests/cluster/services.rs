@@ -1,195 +1,70 @@
-//! kube-proxy beside the Pod network, in two of its modes: names, ClusterIPs, NodePorts and hostPorts, from
-//! everywhere, over both families.
+//! Services by the datapath, without kube-proxy: a check for every rule that a Service's fields have, and for every place
+//! that a packet comes from, over both families, TCP and UDP. SCTP is in `tests/kernels`: this machine's kernel may have none.
 
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
-use serde_json::Value;
+use super::service_scene::Scene;
+use super::{
+    Cluster, service_everywhere as everywhere, service_flows as flows, service_objects as objects,
+    service_policy as policy, service_surroundings as surroundings,
+};
 
-use super::{Cluster, NODES, Pod};
+type Check = fn(&Scene<'_>);
 
-const NODE_PORT: u16 = 30_080;
-const HOST_PORT: u16 = 18_080;
+/// In this order. What upstream's specs check as well is here because it is checked for IPv6, from nodes and from outside.
+const CHECKS: &[(&str, Check)] = &[
+    ("Pods answer at ClusterIPs and NodePorts from everywhere", everywhere::pods_answer_everywhere),
+    ("Pods with hostNetwork do", everywhere::host_network_pods_answer_everywhere),
+    ("backends reach themselves", everywhere::backends_reach_themselves),
+    ("NodePorts answer at the loopback addresses", everywhere::node_ports_on_loopback),
+    ("hostPorts answer from everywhere", everywhere::host_ports),
+    ("label service-proxy-name", objects::service_proxy_name),
+    ("clusterIP None", objects::cluster_ip_none),
+    ("label headless of a slice", objects::headless_slice),
+    ("slice without a Service's name", objects::slice_without_a_service),
+    ("first address of an endpoint", objects::first_address_of_an_endpoint),
+    ("nil conditions", objects::nil_conditions),
+    ("port without number", objects::port_without_number),
+    ("one address in two slices", objects::one_address_in_two_slices),
+    ("local by nodeName", objects::local_by_node_name),
+    ("ready endpoints, else serving and terminating ones", objects::ready_or_terminating),
+    ("ports by name", objects::ports_by_name),
+    ("topology hints", objects::topology_hints),
+    ("internalTrafficPolicy", policy::internal_traffic_policy),
+    ("externalTrafficPolicy, and its short circuit", policy::external_traffic_policy),
+    ("no endpoint: refused at every frontend", policy::no_endpoint),
+    ("unknown ports, unallocated addresses, a range at run time", policy::unknown_ports_and_addresses),
+    ("other ports of a node stay its own", policy::other_ports_of_a_node),
+    ("clients' addresses are kept", policy::client_addresses),
+    ("loadBalancerSourceRanges", policy::source_ranges),
+    ("ipMode of the status", policy::ingress_mode),
+    ("externalIPs", policy::external_ips),
+    ("sessionAffinity", policy::session_affinity),
+    ("healthCheckNodePort", surroundings::health_check_node_port),
+    ("port 10256", surroundings::proxy_health),
+    ("port 10249", surroundings::proxy_mode_and_metric),
+    ("UDP leaves what does not serve", flows::udp_leaves_what_does_not_serve),
+    ("TCP outlives its endpoint and its Service", flows::tcp_outlives_endpoint_and_service),
+    ("a rolling update loses no request", flows::a_rolling_update_loses_no_request),
+];
 
-pub(super) fn kube_proxy_works_beside_it(cluster: &Cluster, pods: &[Pod]) {
-    let manifest = cluster.directory.join("service.yaml");
-    std::fs::write(&manifest, SERVICE.replace("NODE_PORT", &NODE_PORT.to_string())).unwrap();
-    cluster.kubectl(&["apply", "-f", manifest.to_str().unwrap()]);
-    let service = cluster.json(&["get", "service", "echo"]);
-    let addresses = parse(&service["spec"]["clusterIPs"]);
-    assert_eq!(addresses.len(), 2, "{service}");
-    // Its defaults first.
-    for mode in ["default", "nftables"] {
-        cluster.script_with("proxy-start", &[("PROXY", mode)]);
-        let counted: u64 = NODES.iter().map(|node| via_node(cluster, node)).sum();
-        names_are_resolved(cluster, pods, &addresses);
-        services_are_reached(cluster, pods, &addresses);
-        host_ports_are_reached(cluster, pods);
-        let now: u64 = NODES.iter().map(|node| via_node(cluster, node)).sum();
-        assert!(now > counted, "{mode}: no answer came back through the node that translated its request");
-        cluster.script("proxy-stop");
-    }
-    cluster.kubectl(&["delete", "service", "echo"]);
-    cluster.kubectl(&["-n", "kube-system", "delete", "deployment/coredns", "--wait=true"]);
-    let dns = ["-n", "kube-system", "get", "pods", "-l", "k8s-app=kube-dns", "-o", "name"];
-    testkit::wait_until(Duration::from_secs(60), "the DNS is gone", || cluster.kubectl(&dns).is_empty());
-}
-
-fn parse(list: &Value) -> Vec<IpAddr> {
-    list.as_array().unwrap().iter().map(|address| address.as_str().unwrap().parse().unwrap()).collect()
-}
-
-fn url(address: IpAddr, port: u16) -> String {
-    format!("http://{}/hostname", SocketAddr::new(address, port))
-}
-
-fn exec(cluster: &Cluster, pod: &Pod, line: &str) -> String {
-    cluster.kubectl(&["exec", &pod.name, "--", "sh", "-c", line])
-}
-
-/// From every Pod, each of the DNS's addresses, over UDP and TCP.
-fn names_are_resolved(cluster: &Cluster, pods: &[Pod], service: &[IpAddr]) {
-    let servers = cluster.json(&["-n", "kube-system", "get", "service", "kube-dns"]);
-    let servers = parse(&servers["spec"]["clusterIPs"]);
-    assert_eq!(servers.len(), 2);
-    let api = cluster.json(&["get", "service", "kubernetes"]);
-    let api = parse(&api["spec"]["clusterIPs"]);
-    let mut queries = String::new();
-    let mut want = Vec::new();
-    for server in &servers {
-        for (name, addresses) in [("kubernetes", &api[..]), ("echo", service)] {
-            for address in addresses {
-                let kind = if address.is_ipv4() { "A" } else { "AAAA" };
-                for transport in ["+notcp", "+tcp"] {
-                    queries.push_str(&format!(
-                        "dig @{server} +short +tries=3 +time=5 {transport} {kind} {name}.default.svc.cluster.local;"
-                    ));
-                    want.push(address.to_string());
-                }
-            }
+/// Runs every check, whatever fails. `SERVICE_CHECKS=TEXT` in the environment runs those whose name has this text.
+pub(super) fn work_without_kube_proxy(cluster: &Cluster) {
+    let wanted = std::env::var("SERVICE_CHECKS").unwrap_or_default();
+    let scene = Scene::new(cluster);
+    let mut failed = Vec::new();
+    for (name, check) in CHECKS.iter().filter(|(name, _)| name.contains(&wanted)) {
+        let begin = Instant::now();
+        let passed = catch_unwind(AssertUnwindSafe(|| check(&scene))).is_ok();
+        let seconds = begin.elapsed().as_secs_f64();
+        eprintln!("Services: {name} ... {} ({seconds:.1} s)", if passed { "ok" } else { "FAILED" });
+        if !passed {
+            failed.push(*name);
+            // What it left would only confuse the next ones.
+            scene.forget_all();
         }
     }
-    // As a program does it: by a short name and /etc/resolv.conf.
-    queries
-        .push_str("getent hosts kubernetes | grep -o 'kubernetes.*local'; curl -gsfm10 http://echo/hostname");
-    want.push("kubernetes.default.svc.cluster.local".into());
-    for pod in pods {
-        let said = exec(cluster, pod, &queries);
-        let said: Vec<&str> = said.split_whitespace().collect();
-        let (last, answers) = said.split_last().unwrap();
-        assert_eq!(answers, want, "seen from {}", pod.name);
-        assert!(pods.iter().any(|pod| pod.name == *last), "{last}");
-    }
-    // What it is for most of all.
-    let account = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
-    for pod in pods {
-        let version = exec(
-            cluster,
-            pod,
-            &format!("curl -sfm10 --cacert {account} https://kubernetes.default.svc/version"),
-        );
-        assert!(version.contains("gitVersion"), "{version}");
-    }
+    scene.end();
+    assert!(failed.is_empty(), "of {} checks of Services failed: {failed:#?}", CHECKS.len());
 }
-
-/// Every Pod of the Service answers every Pod (itself included), every node and a host outside, sooner or later.
-fn services_are_reached(cluster: &Cluster, pods: &[Pod], addresses: &[IpAddr]) {
-    let mut want: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
-    want.sort_unstable();
-    let everybody = |from: &str, run: &dyn Fn(&str) -> String, address: IpAddr, port: u16| {
-        // One after the other until each was there: a failed one ends it.
-        let url = url(address, port);
-        let line = format!(
-            "seen=; for i in $(seq 300); do name=$(curl -gsSfm10 '{url}') || exit 1; \
-             case $seen in *$name*) ;; *) seen=\"$seen $name\" ;; esac; \
-             [ $(echo $seen | wc -w) -lt {} ] || break; done; echo $seen",
-            want.len()
-        );
-        let said = run(&line);
-        let mut got: Vec<&str> = said.split_whitespace().collect();
-        got.sort_unstable();
-        assert_eq!(got, want, "{url} seen from {from}");
-    };
-    let enter = |place: &'static str| move |line: &str| cluster.enter(place, &["bash", "-c", line]);
-    let node_addresses: Vec<IpAddr> =
-        NODES.iter().flat_map(|node| internal_addresses(cluster, node)).collect();
-    assert_eq!(node_addresses.len(), 2 * NODES.len());
-    for address in addresses {
-        for pod in pods {
-            everybody(&pod.name, &|line| exec(cluster, pod, line), *address, 80);
-        }
-        for node in NODES {
-            everybody(node, &enter(node), *address, 80);
-        }
-    }
-    for address in node_addresses {
-        everybody("outside", &enter("fabric"), address, NODE_PORT);
-        for pod in pods {
-            let name = exec(cluster, pod, &format!("curl -gsSfm10 {}", url(address, NODE_PORT)));
-            assert!(want.contains(&name.as_str()), "{name}");
-        }
-    }
-}
-
-fn internal_addresses(cluster: &Cluster, node: &str) -> Vec<IpAddr> {
-    let node = cluster.json(&["get", "node", node]);
-    let addresses = node["status"]["addresses"].as_array().unwrap().clone();
-    let internal = addresses.iter().filter(|address| address["type"] == "InternalIP");
-    internal.map(|address| address["address"].as_str().unwrap().parse().unwrap()).collect()
-}
-
-/// By the plugin portmap, which is on every node.
-fn host_ports_are_reached(cluster: &Cluster, pods: &[Pod]) {
-    let node = NODES[0];
-    let manifest = cluster.directory.join("host-port.yaml");
-    let pod = HOST_PORT_POD.replace("NODE", node).replace("HOST_PORT", &HOST_PORT.to_string());
-    std::fs::write(&manifest, pod).unwrap();
-    cluster.kubectl(&["apply", "-f", manifest.to_str().unwrap()]);
-    cluster.kubectl(&["wait", "--for=condition=Ready", "pod/host-port", "--timeout=60s"]);
-    for address in internal_addresses(cluster, node) {
-        let line = format!("curl -gsSfm10 {}", url(address, HOST_PORT));
-        for pod in pods {
-            assert_eq!(exec(cluster, pod, &line), "host-port", "from {} on {}", pod.name, pod.node);
-        }
-        for place in NODES[1..].iter().chain(&["fabric"]) {
-            assert_eq!(cluster.enter(place, &["sh", "-c", &line]), "host-port", "from {place}");
-        }
-    }
-    cluster.kubectl(&["delete", "pod", "host-port", "--wait=true"]);
-}
-
-fn via_node(cluster: &Cluster, node: &str) -> u64 {
-    let midokube = testkit::bin("midokube");
-    let status = cluster.enter(node, &[midokube.to_str().unwrap(), "status", "-o", "json"]);
-    let status: Value = serde_json::from_str(&status).unwrap();
-    let counters = status["counters"].as_array().unwrap();
-    let counter = counters.iter().find(|counter| counter["name"] == "via_node").unwrap();
-    counter["packets"].as_u64().unwrap()
-}
-
-const SERVICE: &str = r#"
-apiVersion: v1
-kind: Service
-metadata: {name: echo}
-spec:
-  type: NodePort
-  ipFamilyPolicy: RequireDualStack
-  selector: {app: echo}
-  ports: [{name: http, port: 80, targetPort: 8080, nodePort: NODE_PORT}]
-"#;
-
-const HOST_PORT_POD: &str = r#"
-apiVersion: v1
-kind: Pod
-metadata: {name: host-port}
-spec:
-  nodeName: NODE
-  terminationGracePeriodSeconds: 0
-  containers:
-  - name: web
-    image: localhost/agnhost:1
-    imagePullPolicy: Never
-    args: [netexec, --http-port=8080]
-    ports: [{containerPort: 8080, hostPort: HOST_PORT}]
-    readinessProbe: {httpGet: {path: /hostname, port: 8080}, periodSeconds: 1}
-"#;

@@ -1,0 +1,20 @@
+//! Kubernetes' own specs of the network: `tests/cluster/conformance` runs all that are expected to pass.
+
+use std::process::Command;
+
+use super::Cluster;
+
+/// So many Conformance specs there are for Kubernetes 1.37: fewer would be a filter that matches nothing.
+const CONFORMANCE: usize = 47;
+
+pub(super) fn upstreams_specs_pass(cluster: &Cluster) {
+    let mut command = Command::new(cluster.script.with_file_name("conformance"));
+    command.env("FOCUS", r"\[sig-network\]").env("MIDOKUBE_CLUSTER_DIR", &cluster.directory);
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (table, errors) = (text(&output.stdout), text(&output.stderr));
+    eprintln!("{table}");
+    assert!(output.status.success(), "specs of Kubernetes did not pass: {}\n{errors}", output.status);
+    let passed = table.lines().filter(|line| line.starts_with("passed") && line.contains("[Conformance]"));
+    assert_eq!(passed.count(), CONFORMANCE, "Conformance specs passed");
+}
