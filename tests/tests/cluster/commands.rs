@@ -48,6 +48,7 @@ const COMMANDS: &[(Stage, &str)] = &[
     (Lab, "target/release/midokube-lab exec default/pod1-1 ping -c1 10.244.2.3"),
     (Lab, "target/release/midokube-lab down"),
     (LabWith("ONLY=heal ROUNDS=1"), "make bench"),
+    (LabWith("FOCUS=API.Server"), "make conformance"),
     (Up, "make cluster"),
     (Kubectl, "kubectl apply -f deploy/midonet-kube.yaml"),
     (Kubectl, "kubectl -n kube-system describe pods -l k8s-app=midonet-kube-node"),
@@ -171,8 +172,19 @@ pub(super) fn user(line: &str) -> Command {
 
 /// Takes away what cargo and make set, and the settings of what is typed.
 fn tidy(command: &mut Command) {
-    let ours =
-        ["KEEP", "FAMILY", "INSTALL", "PROXY", "ONLY", "ROUNDS", "SECONDS", "LD_LIBRARY_PATH", "MAKEFLAGS"];
+    let ours = [
+        "KEEP",
+        "FAMILY",
+        "FOCUS",
+        "INSTALL",
+        "PROXY",
+        "ONLY",
+        "ROUNDS",
+        "SECONDS",
+        "SKIP",
+        "LD_LIBRARY_PATH",
+        "MAKEFLAGS",
+    ];
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let kept = ["CARGO_HOME", "CARGO_INCREMENTAL", "CARGO_TARGET_DIR"].contains(&text.as_ref());
