@@ -24,23 +24,29 @@ pub(super) fn kube_proxy_works_beside_it(cluster: &Cluster, pods: &[Pod]) {
 
 /// A Service of a Deployment, and a hostPort, whoever serves them.
 pub(super) fn a_service_is_reached_by_name_and_number(cluster: &Cluster, pods: &[Pod]) {
-    let manifest = cluster.directory.join("service.yaml");
-    std::fs::write(&manifest, SERVICE.replace("NODE_PORT", &NODE_PORT.to_string())).unwrap();
-    cluster.kubectl(&["apply", "-f", manifest.to_str().unwrap()]);
-    let service = cluster.json(&["get", "service", "echo"]);
-    let addresses = parse(&service["spec"]["clusterIPs"]);
-    assert_eq!(addresses.len(), 2, "{service}");
+    let addresses = with_service(cluster);
     names_are_resolved(cluster, pods, &addresses);
     services_are_reached(cluster, pods, &addresses);
     host_ports_are_reached(cluster, pods);
     cluster.kubectl(&["delete", "service", "echo"]);
 }
 
+/// Creates the Service of the Deployment, and gives its ClusterIPs.
+pub(super) fn with_service(cluster: &Cluster) -> Vec<IpAddr> {
+    let manifest = cluster.directory.join("service.yaml");
+    std::fs::write(&manifest, SERVICE.replace("NODE_PORT", &NODE_PORT.to_string())).unwrap();
+    cluster.kubectl(&["apply", "-f", manifest.to_str().unwrap()]);
+    let service = cluster.json(&["get", "service", "echo"]);
+    let addresses = parse(&service["spec"]["clusterIPs"]);
+    assert_eq!(addresses.len(), 2, "{service}");
+    addresses
+}
+
 fn parse(list: &Value) -> Vec<IpAddr> {
     list.as_array().unwrap().iter().map(|address| address.as_str().unwrap().parse().unwrap()).collect()
 }
 
-fn url(address: IpAddr, port: u16) -> String {
+pub(super) fn url(address: IpAddr, port: u16) -> String {
     format!("http://{}/hostname", SocketAddr::new(address, port))
 }
 

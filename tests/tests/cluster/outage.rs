@@ -1,4 +1,5 @@
-//! Without an API server Pods are added, reach each other and are deleted, also after the agent was restarted.
+//! Without an API server Pods are added, reach each other and are deleted, also after the agent was restarted, and Services
+//! are served.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -6,7 +7,8 @@ use std::time::Duration;
 use naming::annotation;
 use serde_json::Value;
 
-use super::{Cluster, Pod};
+use super::kube_proxy::{url, with_service};
+use super::{Cluster, NODES, Pod};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -16,12 +18,32 @@ const LATE: &str = "late";
 pub(super) fn an_outage_of_the_api_server_stops_nobody(cluster: &Cluster, pods: &[Pod]) {
     let nobody = r#"{"spec": {"schedulerName": "nobody"}}"#;
     cluster.kubectl(&["run", LATE, "--image=localhost/agnhost:1", "--overrides", nobody]);
+    let service = with_service(cluster);
+    let served = || {
+        for node in NODES {
+            for address in &service {
+                let said = cluster.enter(node, &["curl", "-gsfm30", &url(*address, 80)]);
+                assert!(pods.iter().any(|pod| pod.name == said), "{address} from {node}: {said}");
+            }
+        }
+    };
+    testkit::wait_until(DEADLINE, "the Service is served on every node", || {
+        let of = |node| {
+            service
+                .iter()
+                .all(|address| cluster.tool("enter", &[node, "curl", "-gsfm2", &url(*address, 80)]).is_ok())
+        };
+        NODES.into_iter().all(of)
+    });
     cluster.script("api-stop");
 
     // On a node whose agent goes on, and on one whose agent has to start from what it knows.
     comes_talks_and_goes(cluster, "node2", "steady", pods);
     let ready = status(cluster, "node2").is_some_and(|status| status["agent"]["ready"] == true);
     assert!(ready, "an agent that runs stays ready");
+    // By which clouds' load balancers go: all nodes at once would be out of them.
+    cluster.enter("fabric", &["curl", "-sfm10", "http://172.30.0.12:10256/healthz"]);
+    served();
     let agent = cluster.enter("node1", &["pgrep", "-x", "midonet-kube-no"]);
     cluster.enter("node1", &["kill", "-9", agent.trim()]);
     testkit::wait_until(DEADLINE, "the agent of node1 is back, with what was on disk", || {
@@ -29,6 +51,7 @@ pub(super) fn an_outage_of_the_api_server_stops_nobody(cluster: &Cluster, pods: 
         status.is_some_and(|s| s["agent"]["ready"] == true && s["agent"]["objectsFromDiskSeconds"].is_u64())
     });
     comes_talks_and_goes(cluster, "node1", "restarted", pods);
+    served();
     let late = add(cluster, "node1", LATE);
 
     cluster.script("api-start");
@@ -46,6 +69,8 @@ pub(super) fn an_outage_of_the_api_server_stops_nobody(cluster: &Cluster, pods: 
     delete(cluster, "node1", LATE);
     cluster.kubectl(&["delete", "pod", LATE, "--force"]);
     cluster.everybody_answers(pods);
+    served();
+    cluster.kubectl(&["delete", "service", "echo"]);
 }
 
 /// A Pod is added, talks with Pods of all nodes over both families, is reached, and is deleted.
