@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use clap::Args;
 use nodeapi::v1::StatusRequest;
-use nodeapi::{Client, ConnectError, call};
+use nodeapi::{Client, ConnectError, Message, Method, call};
 use terminal::units;
 use tonic::{Code, Status};
 
@@ -34,11 +34,7 @@ impl Agent {
     /// # Errors
     /// The reason why there is no answer, and the remedy.
     pub(crate) fn report(&self) -> Result<Report> {
-        let mut client =
-            Client::connect(&self.socket, self.timeout).map_err(|error| anyhow!(self.unreachable(&error)))?;
-        let answer = client
-            .call(&call::STATUS, &StatusRequest {})
-            .map_err(|status| anyhow!(self.no_answer(&status)))?;
+        let answer = self.ask(&call::STATUS, &StatusRequest {}, "its status")?;
         Report::read(answer).ok_or_else(|| {
             anyhow!(
                 "the answer of {} lacks fields that midokube {VERSION} needs: {}",
@@ -46,6 +42,21 @@ impl Agent {
                 Self::other_version()
             )
         })
+    }
+
+    /// Makes a call; `what` it returns stands in the reason why there is no answer.
+    ///
+    /// # Errors
+    /// The reason why there is no answer, and the remedy.
+    pub(crate) fn ask<Q: Message, A: Message + Default>(
+        &self,
+        method: &Method<Q, A>,
+        request: &Q,
+        what: &str,
+    ) -> Result<A> {
+        let mut client =
+            Client::connect(&self.socket, self.timeout).map_err(|error| anyhow!(self.unreachable(&error)))?;
+        client.call(method, request).map_err(|status| anyhow!(self.no_answer(&status, what)))
     }
 
     fn name(&self) -> impl Display {
@@ -77,14 +88,18 @@ impl Agent {
         }
     }
 
-    fn no_answer(&self, status: &Status) -> String {
+    fn no_answer(&self, status: &Status, what: &str) -> String {
         let name = self.name();
         match status.code() {
             Code::DeadlineExceeded => self.late(),
             Code::Unimplemented => {
-                format!("{name} does not implement the call for its status: {}", Self::other_version())
+                format!("{name} does not implement the call for {what}: {}", Self::other_version())
             }
-            _ => format!("{name} cannot return its status: {}: its log may have more", status.message()),
+            // What was asked for, or when, is wrong: the agent says how.
+            Code::NotFound | Code::InvalidArgument | Code::FailedPrecondition | Code::ResourceExhausted => {
+                format!("{name} cannot return {what}: {}", status.message())
+            }
+            _ => format!("{name} cannot return {what}: {}: its log may have more", status.message()),
         }
     }
 

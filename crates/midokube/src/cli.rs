@@ -5,10 +5,14 @@ use clap_complete::Shell;
 use terminal::Format;
 
 use crate::agent::Agent;
+use crate::connections::{self, ConnectionsArgs};
+use crate::service::{self, ServiceArgs};
+use crate::services::{self, ServicesArgs};
 use crate::status::{self, StatusArgs};
 use crate::version;
 
-/// Show the state of a node's Pod network: its agent, ports, peers, problems, traffic and drops.
+/// Show the state of a node's Pod network: its agent, ports, peers, problems, traffic and drops; Services and
+/// connections.
 #[derive(Debug, Parser)]
 #[command(name = "midokube", version, arg_required_else_help = true, after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -20,6 +24,9 @@ const EXAMPLES: &str = "\
 Examples:
   midokube status                         this node's network, ports, peers, traffic and drops
   midokube status ports -o json | jq .    the same for programs, here a part of it
+  midokube services                       the Services that this node serves
+  midokube service default/web            one of them: each backend, and why one is not used
+  midokube connections --service default/web
   source <(midokube completions bash)";
 
 #[derive(Debug, Subcommand)]
@@ -27,6 +34,15 @@ pub(crate) enum Command {
     /// Show what this node's agent knows: network, ports, peers, problems, traffic and drops.
     #[command(after_help = status::HELP)]
     Status(StatusArgs),
+    /// Show the ports of Services that this node serves.
+    #[command(after_help = services::HELP)]
+    Services(ServicesArgs),
+    /// Show one Service: where it is reached, each of its backends, and why one is not used.
+    #[command(after_help = service::HELP)]
+    Service(ServiceArgs),
+    /// Show the tracked connections of this node.
+    #[command(after_help = connections::HELP)]
+    Connections(ConnectionsArgs),
     /// Show the versions of this program and of this node's agent.
     #[command(after_help = version::HELP)]
     Version {

@@ -2,7 +2,12 @@
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic on a closed pipe")]
 
 mod agent;
+mod answer;
 mod cli;
+mod connections;
+mod name;
+mod service;
+mod services;
 mod status;
 mod version;
 
@@ -24,6 +29,9 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Status(args) => status::run(args),
+        Command::Services(args) => services::run(&args),
+        Command::Service(args) => service::run(&args),
+        Command::Connections(args) => connections::run(&args),
         Command::Version { output, agent } => version::run(&agent, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();

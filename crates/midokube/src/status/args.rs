@@ -55,6 +55,8 @@ pub(crate) enum Part {
     Ports,
     /// The other nodes.
     Peers,
+    /// Services: how many are served, and how full the tables are.
+    Services,
     /// Problems while Pods are served, with their remedies.
     Problems,
     /// Leaks that are not repaired.

@@ -2,6 +2,7 @@
 
 mod args;
 mod report;
+mod services;
 mod text;
 mod view;
 

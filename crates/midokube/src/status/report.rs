@@ -3,6 +3,9 @@
 use nodeapi::v1;
 use serde::Serialize;
 
+use super::services::Services;
+use crate::answer::{Problem, number, some};
+
 /// Everything about a node's network.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Report {
@@ -13,6 +16,8 @@ pub(crate) struct Report {
     pub(super) problems: Vec<Problem>,
     pub(super) leaks: Leaks,
     pub(super) counters: Vec<Counter>,
+    /// `None`: the agent leaves Services to another proxy.
+    pub(super) services: Option<Services>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -91,15 +96,6 @@ pub(super) struct Peer {
     pub(super) tunnel_address: Option<String>,
 }
 
-/// A problem: the node is ready, and degraded.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Problem {
-    pub(super) what: String,
-    pub(super) object: String,
-    pub(super) problem: String,
-    pub(super) remedy: String,
-}
-
 /// Leaks that are not repaired, and why there may be others.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -159,6 +155,7 @@ impl Report {
                 leaks_incomplete: some(reply.leaks_incomplete),
             },
             counters: reply.counters.into_iter().map(Counter::from).collect(),
+            services: reply.services.map(Services::from),
         })
     }
 }
@@ -181,7 +178,6 @@ impl From<v1::Agent> for Agent {
 
 impl From<v1::Network> for Network {
     fn from(network: v1::Network) -> Self {
-        let number = |number: u32| Some(number).filter(|number| *number != 0);
         Self {
             kind: network.kind,
             pod_cidrs: network.pod_cidrs,
@@ -231,13 +227,6 @@ impl From<v1::Peer> for Peer {
     }
 }
 
-impl From<v1::Problem> for Problem {
-    fn from(problem: v1::Problem) -> Self {
-        let v1::Problem { what, object, problem, remedy } = problem;
-        Self { what, object, problem, remedy }
-    }
-}
-
 impl From<v1::Leak> for Leak {
     fn from(leak: v1::Leak) -> Self {
         let v1::Leak { what, object, reason, remedy } = leak;
@@ -256,8 +245,4 @@ impl From<v1::Counter> for Counter {
         };
         Self { name, help, drop, packets, bytes, verdict }
     }
-}
-
-fn some(text: String) -> Option<String> {
-    Some(text).filter(|text| !text.is_empty())
 }

@@ -233,3 +233,37 @@ fn traffic_that_is_not_known_is_not_zero() {
 fn an_incomplete_answer_is_none() {
     assert!(Report::read(v1::StatusReply { network: None, ..reply() }).is_none());
 }
+
+#[test]
+fn services_have_one_line_and_their_tables() {
+    assert_eq!(
+        shown(reply(), &[Part::Services], false),
+        "Services\n not served by this agent: another proxy has them"
+    );
+    let table = |name: &str, used, limit| v1::Table { name: name.into(), used, limit };
+    let summary = v1::ServiceSummary {
+        complete: true,
+        services: 3,
+        ports: 5,
+        backends: 14,
+        ports_without_backends: 0,
+        tables: vec![table("connections", 65_536, 131_072), table("none", 0, 0)],
+    };
+    let text = |summary: &v1::ServiceSummary, problems: Vec<v1::Problem>| {
+        let reply = v1::StatusReply { services: Some(summary.clone()), problems, ..reply() };
+        shown(reply, &[Part::Services], false)
+    };
+    let want = "Services
+ served    3 with 5 ports and 14 backends
+ problems  none
+ TABLE        USED   LIMIT   PRESSURE
+ connections  65536  131072  50 %
+ none         0      0       0 %";
+    assert_eq!(text(&summary, Vec::new()), want);
+    let worse = v1::ServiceSummary { complete: false, ports_without_backends: 2, ..summary };
+    let problem = |what: &str| v1::Problem { what: what.into(), ..v1::Problem::default() };
+    let text = text(&worse, vec![problem("service"), problem("pod_cidr")]);
+    for want in ["14 backends; 2 ports have none; not all are known yet\n", " problems  1: see Problems\n"] {
+        assert!(text.contains(want), "{want} is not in:\n{text}");
+    }
+}

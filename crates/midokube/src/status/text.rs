@@ -4,8 +4,10 @@ use terminal::output::{BAD, GOOD, TITLE, paint};
 use terminal::table::{UNKNOWN, WIDTH, fields, join, known, table, wrap};
 use terminal::units::{bit_rate, bytes, seconds};
 
-use super::report::{Agent, Counter, Leaks, Network, Peer, Port, Problem, Traffic, Verdict};
-use super::view::View;
+use super::report::{Agent, Counter, Leaks, Network, Peer, Port, Traffic, Verdict};
+use super::services::Services;
+use super::view::{ServicesPart, View};
+use crate::answer;
 
 /// What reasons, packets and bytes leave of the narrow form.
 const MEANING: usize = 55;
@@ -31,8 +33,11 @@ pub(super) fn text(view: &View<'_>, wide: bool) -> String {
     if let Some(peers) = view.peers {
         sections.push(("Peers", none_if(peers.is_empty(), || peers_table(peers, width))));
     }
+    if let Some(part) = &view.services {
+        sections.push(("Services", services_lines(part, width)));
+    }
     if let Some(problems) = view.problems {
-        sections.push(("Problems", none_if(problems.is_empty(), || problems_lines(problems, width))));
+        sections.push(("Problems", none_if(problems.is_empty(), || answer::problems(problems, width))));
     }
     if let Some(leaks) = view.leaks {
         sections.push(("Leaks", leaks_lines(leaks, width)));
@@ -162,19 +167,32 @@ fn peers_table(peers: &[Peer], width: Option<usize>) -> String {
     table(width, ["NODE", "POD CIDRS", "TUNNEL ADDRESS"], rows)
 }
 
-fn problems_lines(problems: &[Problem], width: Option<usize>) -> String {
-    let lines = problems.iter().flat_map(|Problem { what, object, problem, remedy }| {
-        [
-            indented(width, 1, &format!("{what}: {object}")),
-            indented(width, 2, problem),
-            indented(width, 2, &format!("remedy: {remedy}")),
-        ]
+fn services_lines(part: &ServicesPart<'_>, width: Option<usize>) -> String {
+    let Some(services) = part.services else {
+        return " not served by this agent: another proxy has them".to_owned();
+    };
+    let Services { complete, services, ports, backends, ports_without_backends, tables } = services;
+    let mut served = format!("{services} with {ports} ports and {backends} backends");
+    if *ports_without_backends > 0 {
+        served.push_str(&format!("; {ports_without_backends} ports have none"));
+    }
+    if !complete {
+        served.push_str("; not all are known yet");
+    }
+    let problems = match part.problems {
+        0 => "none".to_owned(),
+        some => paint(BAD, &format!("{some}: see Problems")),
+    };
+    let about = fields(width, &[("served", served), ("problems", problems)]);
+    let rows = tables.iter().map(|one| {
+        let percent = (one.used * 100).checked_div(one.limit).unwrap_or_default();
+        [one.name.clone(), one.used.to_string(), one.limit.to_string(), format!("{percent} %")]
     });
-    lines.collect::<Vec<_>>().join("\n")
+    format!("{about}\n{}", table(width, ["TABLE", "USED", "LIMIT", "PRESSURE"], rows))
 }
 
 fn leaks_lines(leaks: &Leaks, width: Option<usize>) -> String {
-    let indented = |indent: usize, text: &str| indented(width, indent, text);
+    let indented = |indent: usize, text: &str| answer::indented(width, indent, text);
     let mut lines: Vec<String> = Vec::new();
     for leak in &leaks.leaks {
         lines.push(indented(1, &format!("{}: {}", leak.what, leak.object)));
@@ -187,13 +205,6 @@ fn leaks_lines(leaks: &Leaks, width: Option<usize>) -> String {
         lines.push(indented(1, &format!("not everything was checked: {why}")));
     }
     lines.join("\n")
-}
-
-/// Lines that begin `indent` columns from the left.
-fn indented(width: Option<usize>, indent: usize, text: &str) -> String {
-    let margin = " ".repeat(indent);
-    let text = wrap(width.map(|width| width.saturating_sub(indent)), text);
-    format!("{margin}{}", text.replace('\n', &format!("\n{margin}")))
 }
 
 fn pod(port: &Port) -> String {

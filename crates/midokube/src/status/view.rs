@@ -3,8 +3,10 @@
 use serde::Serialize;
 
 use super::args::{Part, Selection};
-use super::report::{Agent, Counter, Leaks, Network, Peer, Port, Problem, Report, Verdict};
+use super::report::{Agent, Counter, Leaks, Network, Peer, Port, Report, Verdict};
+use super::services::Services;
 use crate::API_VERSION;
+use crate::answer::Problem;
 
 /// What is shown of a report. A part that is not wanted is absent.
 #[derive(Debug, Serialize)]
@@ -20,6 +22,8 @@ pub(super) struct View<'a> {
     pub(super) ports: Option<Vec<&'a Port>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) peers: Option<&'a [Peer]>,
+    #[serde(flatten)]
+    pub(super) services: Option<ServicesPart<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) problems: Option<&'a [Problem]>,
     /// How many problems there are, also where they are not shown.
@@ -33,6 +37,19 @@ pub(super) struct View<'a> {
     #[serde(skip)]
     pub(super) verdicts: Vec<Verdict>,
 }
+
+/// The part about Services.
+#[derive(Debug, Serialize)]
+pub(super) struct ServicesPart<'a> {
+    /// `None`: the agent leaves Services to another proxy.
+    pub(super) services: Option<&'a Services>,
+    /// How many of the problems are Services'.
+    #[serde(skip)]
+    pub(super) problems: usize,
+}
+
+/// The kind of problem of Services.
+const SERVICE: &str = "service";
 
 impl<'a> View<'a> {
     pub(super) fn new(report: &'a Report, selection: &Selection) -> Self {
@@ -55,6 +72,10 @@ impl<'a> View<'a> {
             network: wanted(Part::Network).map(|()| &report.network),
             ports: wanted(Part::Ports).map(|()| report.ports.iter().filter(in_namespace).collect()),
             peers: wanted(Part::Peers).map(|()| report.peers.as_slice()),
+            services: wanted(Part::Services).map(|()| ServicesPart {
+                services: report.services.as_ref(),
+                problems: report.problems.iter().filter(|problem| problem.what == SERVICE).count(),
+            }),
             problems: wanted(Part::Problems).map(|()| report.problems.as_slice()),
             degraded: report.problems.len(),
             leaks: wanted(Part::Leaks).map(|()| &report.leaks),

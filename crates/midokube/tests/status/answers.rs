@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::support::{FakeAgent, full, midokube, starting, text};
 
-const TITLES: [&str; 9] =
-    ["Agent", "Network", "Ports", "Limits", "Peers", "Leaks", "Traffic", "Drops", "Ignored"];
+const TITLES: [&str; 10] =
+    ["Agent", "Network", "Ports", "Limits", "Peers", "Services", "Leaks", "Traffic", "Drops", "Ignored"];
 
 fn titles(text: &str) -> Vec<&str> {
     text.lines().filter(|line| TITLES.contains(line)).collect()

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::services::FakeServices;
 use super::support::{FakeAgent, full, starting};
 
 const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference.md"));
@@ -74,8 +75,12 @@ fn compare(heading: &str, documents: &[Value]) {
 }
 
 fn document(agent: &FakeAgent, command: &str) -> Value {
-    let json: Value = serde_json::from_slice(&agent.run(&[command, "-o", "json"]).stdout).unwrap();
-    let yaml: Value = serde_yaml_ng::from_slice(&agent.run(&[command, "-o", "yaml"]).stdout).unwrap();
+    let run = |format| {
+        let words: Vec<_> = command.split(' ').chain(["-o", format]).collect();
+        agent.run(&words).stdout
+    };
+    let json: Value = serde_json::from_slice(&run("json")).unwrap();
+    let yaml: Value = serde_yaml_ng::from_slice(&run("yaml")).unwrap();
     assert_eq!(json, yaml, "{command}: JSON and YAML differ");
     json
 }
@@ -93,9 +98,24 @@ fn the_fields_of_version_are_those_that_are_documented() {
 }
 
 #[test]
+fn the_fields_of_services_and_connections_are_those_that_are_documented() {
+    let agent = FakeAgent::serving(FakeServices::default());
+    compare("Services\n", &[document(&agent, "services")]);
+    let documents = ["service default/web", "service default/headless"];
+    compare("Service\n", &documents.map(|command| document(&agent, command)));
+    compare("Connections\n", &[document(&agent, "connections")]);
+}
+
+#[test]
 fn the_documents_name_their_version() {
-    let agent = FakeAgent::with(full());
-    for (command, kind) in [("status", "Status"), ("version", "Version")] {
+    let agent = FakeAgent::serving(FakeServices::default());
+    for (command, kind) in [
+        ("status", "Status"),
+        ("version", "Version"),
+        ("services", "Services"),
+        ("service default/web", "Service"),
+        ("connections", "Connections"),
+    ] {
         let json = document(&agent, command);
         assert_eq!((&json["apiVersion"], &json["kind"]), (&"midokube.midonet.org/v1".into(), &kind.into()));
         assert!(PAGE.contains("`midokube.midonet.org/v1`"));

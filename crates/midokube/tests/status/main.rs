@@ -1,4 +1,4 @@
-//! `midokube status` and `version` as people and programs use them, with an agent that answers as told. As
+//! `midokube`'s commands as people and programs use them, with an agent that answers as told. As
 //! root: the agent's socket is for root alone.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail as tests do")]
@@ -7,5 +7,6 @@ mod answers;
 mod documents;
 mod errors;
 mod pipes;
+mod services;
 mod support;
 mod terminal;

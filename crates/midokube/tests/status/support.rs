@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use nodeapi::v1::node_server::{Node, NodeServer};
+use nodeapi::v1::services_server::ServicesServer;
 use nodeapi::v1::{
     self, BindPortReply, BindPortRequest, CheckPortReply, ReadyReply, ReadyRequest, ReleasePortReply,
     ReleasePortRequest, StatusReply, StatusRequest,
@@ -11,6 +12,8 @@ use nodeapi::v1::{
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tonic::{Request, Response, Status, async_trait};
+
+use super::services::FakeServices;
 
 type Answer = dyn Fn() -> Result<StatusReply, Status> + Send + Sync;
 
@@ -24,6 +27,18 @@ impl FakeAgent {
     pub(crate) fn answering(
         answer: impl Fn() -> Result<StatusReply, Status> + Send + Sync + 'static,
     ) -> Self {
+        Self::start(answer, None)
+    }
+
+    /// An agent that knows Services, too.
+    pub(crate) fn serving(services: FakeServices) -> Self {
+        Self::start(|| Ok(full()), Some(services))
+    }
+
+    fn start(
+        answer: impl Fn() -> Result<StatusReply, Status> + Send + Sync + 'static,
+        services: Option<FakeServices>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = {
@@ -31,7 +46,8 @@ impl FakeAgent {
             nodeapi::listen(&dir.path().join("agent/api")).unwrap()
         };
         let service = NodeServer::new(Service(Box::new(answer)));
-        let server = tonic::transport::Server::builder().add_service(service);
+        let services = services.map(ServicesServer::new);
+        let server = tonic::transport::Server::builder().add_service(service).add_optional_service(services);
         runtime.spawn(server.serve_with_incoming(nodeapi::incoming(listener, |_| {})));
         Self { dir, _runtime: runtime }
     }
@@ -171,7 +187,14 @@ pub(crate) fn full() -> StatusReply {
             remedy: "delete the Pod".into(),
         }],
         leaks_incomplete: "other-ipam keeps the addresses".into(),
-        services: None,
+        services: Some(v1::ServiceSummary {
+            complete: true,
+            services: 1,
+            ports: 2,
+            backends: 6,
+            ports_without_backends: 0,
+            tables: vec![v1::Table { name: "connections".into(), used: 12, limit: 131_072 }],
+        }),
     }
 }
 
