@@ -98,7 +98,7 @@ pub use programs::{FROM_UPLINK, Program, TO_UPLINK};
 pub use removal::remove_pins;
 pub use services::{
     Backend, Family, Frontend, FrontendKind, GRACE, Policy, Protocol, ServiceCounters, ServicePort,
-    ServicePortKey, Services,
+    ServicePortKey, Services, TableUsage,
 };
 
 /// The tests' support is that of the tests outside of the crate.

@@ -8,13 +8,15 @@ mod numbers;
 mod served;
 mod source_ranges;
 mod space;
+mod sums;
 mod take_over;
 mod types;
 mod writer;
 mod writes;
 
+pub use sums::ServiceCounters;
 pub use types::{Backend, Family, Frontend, FrontendKind, Policy, Protocol, ServicePort, ServicePortKey};
-pub use writer::{GRACE, ServiceCounters, Services};
+pub use writer::{GRACE, Services, TableUsage};
 pub(crate) use writes::Maps;
 
 #[cfg(test)]

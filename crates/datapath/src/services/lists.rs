@@ -186,6 +186,11 @@ impl Lists {
         [self.slots.free_ranges().collect(), self.blocks.free_ranges().collect()]
     }
 
+    /// How many slots, and how many blocks, are in use.
+    pub(super) fn used(&self) -> [u32; 2] {
+        [&self.slots, &self.blocks].map(Space::used)
+    }
+
     /// The first block of the table of these backends, which has one more user now; `None`: there is no space.
     fn add_table(&mut self, backends: &[Backend], size: u32, writes: &mut Writes) -> Option<u32> {
         let addresses = addresses(backends);

@@ -57,6 +57,11 @@ impl SourceRanges {
         Ok(number)
     }
 
+    /// How many entries there are, and how many there may be.
+    pub(super) fn usage(&self) -> (u32, u32) {
+        (self.entries, self.limit)
+    }
+
     /// Whether a set that was found has these ranges.
     pub(super) fn is(&self, number: u32, ranges: &[IpNet]) -> bool {
         let none = BTreeSet::new();

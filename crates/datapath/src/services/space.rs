@@ -66,6 +66,11 @@ impl Space {
         self.insert(start, length);
     }
 
+    /// How much is taken.
+    pub(super) fn used(&self) -> u32 {
+        self.size - self.free.values().sum::<u32>()
+    }
+
     /// The free ranges as (start, length), in their order.
     pub(super) fn free_ranges(&self) -> impl Iterator<Item = (u32, u32)> {
         self.free.iter().map(|(start, length)| (*start, *length))
@@ -147,6 +152,7 @@ mod tests {
                 }
                 let free: u32 = space.free_ranges().map(|(_, length)| length).sum();
                 prop_assert_eq!(free as usize, taken.iter().filter(|taken| !**taken).count());
+                prop_assert_eq!(space.used() + free, space.size());
                 // Joined: none begins where another ends.
                 let ranges: Vec<_> = space.free_ranges().collect();
                 prop_assert!(ranges.windows(2).all(|pair| pair[0].0 + pair[0].1 < pair[1].0));

@@ -82,7 +82,7 @@ impl Found {
 }
 
 /// The entries of a map that are wanted.
-fn read<K: Pod, V: Pod>(
+pub(super) fn read<K: Pod, V: Pod>(
     map: &RawMap,
     name: &'static str,
     wanted: impl Fn(&V) -> bool,

@@ -18,7 +18,8 @@ use super::maglev;
 use super::numbers::Numbers;
 use super::served::ServedPorts;
 use super::source_ranges::SourceRanges;
-use super::take_over::Found;
+use super::sums::{ServiceCounters, Sums};
+use super::take_over::{Found, read};
 use super::types::{Backend, FrontendKind, Policy, ServicePort, ServicePortKey};
 use super::writes::{Maps, Writes, failed};
 
@@ -35,6 +36,7 @@ pub struct Services {
     numbers: Numbers,
     ranges: SourceRanges,
     served: ServedPorts,
+    sums: Sums,
     /// What an agent before this one left; empty once it is pruned.
     found: Found,
     /// What is not written yet: nothing, but for what the kernel refused.
@@ -68,13 +70,15 @@ enum Unused {
     Ranges(u32),
 }
 
-/// What became of connections to a port of a Service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ServiceCounters {
-    /// Connections that got a backend.
-    pub connections: u64,
-    /// Connections that got none: there is none, or this client may not get it.
-    pub refused: u64,
+/// How full a table is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableUsage {
+    /// Which.
+    pub name: &'static str,
+    /// How many entries it has.
+    pub used: u64,
+    /// How many it has space for.
+    pub limit: u32,
 }
 
 impl Services {
@@ -100,8 +104,11 @@ impl Services {
         let mut writes = Writes::default();
         found.clean(&lists, &mut writes);
         let served = ServedPorts::new(std::mem::take(&mut found.served));
+        let mut sums = Sums::default();
+        in_use(&maps, &numbers, &mut sums.before)?;
         Ok(Self {
             maps,
+            sums,
             rows: BTreeMap::new(),
             by_number: HashMap::new(),
             entries,
@@ -226,8 +233,32 @@ impl Services {
         let Some(row) = self.rows.get(key) else { return Ok(None) };
         let value = self.maps.counters.get(&row.parts.number.to_ne_bytes());
         let value = value.map_err(failed("read", "service_counts"))?.unwrap_or_default();
-        let count: ServiceCounter = bytemuck::try_pod_read_unaligned(&value).unwrap_or_default();
-        Ok(Some(ServiceCounters { connections: count.connections, refused: count.refused }))
+        Ok(Some(counters(&value)))
+    }
+
+    /// What became of connections to all rows since the datapath was opened, those that are gone by now included.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn totals(&self) -> Result<ServiceCounters> {
+        let mut sum = ServiceCounters::default();
+        in_use(&self.maps, &self.numbers, &mut sum)?;
+        Ok(self.sums.total(sum))
+    }
+
+    /// How full the tables are.
+    pub fn usage(&self) -> [TableUsage; 4] {
+        let usage = |name, used: u32, limit| TableUsage { name, used: used.into(), limit };
+        let [slots, blocks] = self.lists.used();
+        let (ranges, most_ranges) = self.ranges.usage();
+        let entries = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+        [
+            usage("services", entries, self.maps.services.max_entries()),
+            usage("backends", slots, self.maps.backends.max_entries()),
+            usage("choices", blocks, self.maps.choices.max_entries()),
+            usage("source_ranges", ranges, most_ranges),
+        ]
     }
 
     /// Whether the maps have a row as it was written.
@@ -302,6 +333,11 @@ impl Services {
         let is_due = |since: Instant| now.saturating_duration_since(since) >= GRACE;
         let mut writes = Writes::default();
         while let Some((_, unused)) = self.unused.pop_front_if(|(since, _)| is_due(*since)) {
+            if let Unused::Number(number) = unused {
+                // What cannot be read is left out of the sum.
+                let value = self.maps.counters.get(&number.to_ne_bytes()).ok().flatten().unwrap_or_default();
+                self.sums.retired.add(counters(&value));
+            }
             self.free(unused, &mut writes);
         }
         self.writes.append(writes);
@@ -567,6 +603,20 @@ impl Services {
 /// Backends as they are in the map.
 pub(super) fn to_raw(backends: &[Backend]) -> impl Iterator<Item = RawBackend> {
     backends.iter().map(|backend| raw(backend.address.into(), backend.port))
+}
+
+/// A value of the map of counters.
+fn counters(value: &[u8]) -> ServiceCounters {
+    bytemuck::try_pod_read_unaligned::<ServiceCounter>(value).unwrap_or_default().into()
+}
+
+/// Adds the counters of all numbers in use.
+fn in_use(maps: &Maps, numbers: &Numbers, sum: &mut ServiceCounters) -> Result<()> {
+    let counted = |count: &ServiceCounter| *count != ServiceCounter::default();
+    read::<u32, ServiceCounter>(&maps.counters, "service_counts", counted)?
+        .filter(|(number, _)| numbers.is_known(*number))
+        .for_each(|(_, count)| sum.add(count.into()));
+    Ok(())
 }
 
 fn full(key: &ServicePortKey, Full(map, limit): Full) -> Error {
