@@ -14,6 +14,7 @@ use plumbing::NetNs;
 
 use crate::enter::Namespaces;
 use crate::fabric;
+use crate::manifests;
 use crate::process::Process;
 use crate::state::{self, Lock, State};
 
@@ -81,6 +82,11 @@ impl Lab {
     /// Where the agents read their objects.
     pub fn manifests(&self) -> PathBuf {
         self.dir.join("manifests")
+    }
+
+    /// Writes an object for the agents to read, in one step; `name` is that of its file, without an ending.
+    pub fn write_manifest(&self, name: &str, object: &serde_json::Value) -> Result<()> {
+        manifests::write(&self.manifests().join(format!("{name}.yaml")), object)
     }
 
     pub(crate) fn logs(&self) -> PathBuf {

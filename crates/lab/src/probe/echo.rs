@@ -22,7 +22,7 @@ const UDP_BYTES: usize = 1200;
 const TICK: Duration = Duration::from_millis(100);
 
 /// How long a server waits for one client.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many bytes of an answer name the client as the server saw it; the echo follows.
 const HEADER: usize = 64;
@@ -68,7 +68,7 @@ impl Drop for EchoServer {
     }
 }
 
-fn listen(at: SocketAddr) -> io::Result<TcpListener> {
+pub(super) fn listen(at: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(at), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.bind(&at.into())?;
@@ -98,7 +98,7 @@ fn serve_tcp(listener: &TcpListener, stop: &AtomicBool) {
     }
 }
 
-fn wait_readable(listener: &TcpListener) {
+pub(super) fn wait_readable(listener: &TcpListener) {
     use std::os::fd::AsFd;
 
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

@@ -4,10 +4,12 @@
 mod echo;
 mod icmp;
 mod throughput;
+mod web;
 
 pub use echo::{ECHO_PORT, EchoServer, tcp_echo, udp_echo};
 pub use icmp::ping;
 pub use throughput::{Throughput, throughput};
+pub use web::{WEB_PORT, WebServer, web_get};
 
 use std::io;
 use std::time::{Duration, Instant};

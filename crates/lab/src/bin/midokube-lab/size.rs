@@ -10,6 +10,11 @@ use lab::{Family, Lab, MAX_NODES, Options};
 /// The default namespace of a new Pod.
 pub(crate) const DEFAULT_NAMESPACE: &str = "default";
 
+/// Where the lab's Services have their addresses, in each family, and one of them.
+pub(crate) const SERVICES: [(&str, &str); 2] = [("10.96.0.0/16", "10.96.0.80"), ("fd96::/112", "fd96::50")];
+
+const SERVICE_CIDR: &str = "--service-cidr";
+
 /// The option `--namespace`, the same for every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Namespace {
@@ -42,12 +47,16 @@ pub(crate) struct Size {
 
 /// What the library is to make.
 pub(crate) fn options(dir: &Path, size: &Size) -> Options {
+    let mut agent_args = size.agent_args.clone();
+    if !agent_args.iter().any(|argument| argument.starts_with(SERVICE_CIDR)) {
+        agent_args.push(format!("{SERVICE_CIDR}={}", SERVICES.map(|(cidr, _)| cidr).join(",")));
+    }
     Options {
         dir: dir.to_owned(),
         nodes: size.nodes,
         family: size.family,
         binaries: size.bin_dir.clone(),
-        agent_args: size.agent_args.clone(),
+        agent_args,
         ..Options::default()
     }
 }

@@ -4,6 +4,7 @@ mod check;
 mod paths;
 mod progress;
 mod report;
+mod service;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ use crate::size::{Size, add_pods, options};
 use check::Outcome;
 pub(crate) use progress::Progress;
 pub(crate) use report::pods as pods_table;
+use service::Answers;
 
 /// How long each connection sends when throughput is measured.
 const MEASURE: Duration = Duration::from_secs(1);
@@ -41,6 +43,7 @@ const INTERRUPTED: u8 = 130;
 struct Findings {
     state: State,
     outcomes: Vec<Outcome>,
+    answers: Vec<Answers>,
     throughput: Vec<String>,
     /// By node.
     counters: BTreeMap<String, Vec<Counter>>,
@@ -73,8 +76,10 @@ pub(crate) fn run(dir: &Path, size: &Size, keep: bool) -> Result<ExitCode> {
     if keep {
         text.push_str(&format!("\n{}\n", look_around(dir, &findings.state)));
     }
-    output::write(&format!("{text}{}\n", report::verdict(&findings.outcomes)))?;
-    let all_work = findings.outcomes.iter().all(Outcome::works) && !findings.outcomes.is_empty();
+    output::write(&format!("{text}{}\n", report::verdict(&findings.outcomes, &findings.answers)))?;
+    let all_work = findings.outcomes.iter().all(Outcome::works)
+        && findings.answers.iter().all(Answers::is_good)
+        && !findings.outcomes.is_empty();
     Ok(if all_work { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -91,11 +96,13 @@ fn explore(lab: &Lab, size: &Size, cancelled: &AtomicBool, progress: &Progress) 
     drop(servers);
     progress.step("throughput");
     let throughput = throughput(lab, &state, cancelled)?;
+    progress.step("a Service, from everywhere");
+    let answers = service::try_service(lab, size, cancelled)?;
     let mut counters = BTreeMap::new();
     for node in &state.nodes {
         counters.insert(node.name.clone(), counters_of(lab, &node.name)?);
     }
-    Ok(Findings { state, outcomes, throughput, counters })
+    Ok(Findings { state, outcomes, answers, throughput, counters })
 }
 
 /// The packet counters of a node, from its agent.
@@ -139,6 +146,7 @@ impl Findings {
                 report::matrix(&self.state, &self.outcomes)
             ),
             report::kinds(&self.outcomes),
+            service::text(&self.answers),
         ];
         if !self.throughput.is_empty() {
             sections.push(format!(
@@ -179,6 +187,8 @@ fn look_around(dir: &Path, state: &State) -> String {
         "The lab stays. Look around:\n  \
            {lab} status\n  \
            {lab} exec node1 midokube status\n  \
+           {lab} exec node1 midokube services\n  \
+           {lab} exec node1 midokube connections\n  \
            {lab} exec {pod} sh\n  \
            less {}\n\
          End it:\n  \

@@ -10,6 +10,7 @@ use terminal::units::bytes;
 
 use super::check::Outcome;
 use super::paths::Kind;
+use super::service::Answers;
 
 /// The Pods with their addresses; without a limit to the width, with MAC addresses and port ids, too.
 pub(crate) fn pods(pods: &[Pod], width: Option<usize>) -> String {
@@ -139,7 +140,8 @@ pub(crate) fn spread(times: impl Iterator<Item = u64>) -> String {
 }
 
 /// The last line, which scripts may read.
-pub(crate) fn verdict(outcomes: &[Outcome]) -> String {
-    let works = outcomes.iter().filter(|o| o.works()).count();
-    format!("demo: {works} of {} paths work", outcomes.len())
+pub(crate) fn verdict(outcomes: &[Outcome], answers: &[Answers]) -> String {
+    let works =
+        outcomes.iter().filter(|o| o.works()).count() + answers.iter().filter(|a| a.is_good()).count();
+    format!("demo: {works} of {} paths work", outcomes.len() + answers.len())
 }
