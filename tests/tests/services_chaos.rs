@@ -53,7 +53,7 @@ fn objects(pods: &[Pod]) -> Vec<Value> {
                 "namespace": "default", "name": format!("web-{family}"),
                 "labels": {"kubernetes.io/service-name": "web"},
             },
-            "addressType": ["IPv4", "IPv6"][family],
+            "addressType": (["IPv4", "IPv6"][family]),
             "ports": [{"name": "", "protocol": "TCP", "port": TARGET}],
             "endpoints": pods.iter().map(endpoint).collect::<Vec<_>>(),
         })

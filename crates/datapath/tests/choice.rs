@@ -198,7 +198,7 @@ fn a_client_keeps_its_backend_for_as_long_as_it_should() {
 
             // Within the time, and beyond it; the clock's unit is a bit more than a second.
             serve(&mut scene, &list[..32], 5);
-            let mut set = |scene: &Scene, age: u32, backend: End| {
+            let set = |scene: &Scene, age: u32, backend: End| {
                 let mut map = scene.maps.hash::<20, 24>("affinities");
                 let key = [&address(p.pods.a)[..], &1u32.to_ne_bytes()].concat().try_into().unwrap();
                 let now = u32::from_ne_bytes(map.get(&key, 0).unwrap()[20..].try_into().unwrap());
