@@ -29,7 +29,7 @@ struct Scene {
 
 fn mappings(host_ip: &str) -> Value {
     let one = |protocol: &str| json!({"hostPort": ECHO_PORT, "containerPort": ECHO_PORT, "protocol": protocol, "hostIP": host_ip});
-    json!({"portMappings": ["tcp", "udp"].map(one)})
+    json!({"portMappings": (["tcp", "udp"].map(one))})
 }
 
 fn add(lab: &TestLab, name: &str, host_ip: &str) -> anyhow::Result<Pod> {
