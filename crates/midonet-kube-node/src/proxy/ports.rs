@@ -128,7 +128,7 @@ impl Ports {
     fn spawn(&self, servers: &mut Servers, address: SocketAddr, about: &About, answer: &Answer) {
         let (failures, about, answer) = (self.failures.clone(), about.clone(), Arc::clone(answer));
         let alive = Arc::downgrade(&servers.alive);
-        let report = move |why: Option<String>| failures.note(&about, address, why, &alive);
+        let report = move |why: Option<String>| failures.note(&about, address, why.as_deref(), &alive);
         servers.tasks.spawn_on(listen::serve(address, answer, report), &self.runtime);
     }
 }
@@ -142,7 +142,7 @@ impl Failures {
         &self,
         About { object, remedy }: &About,
         address: SocketAddr,
-        why: Option<String>,
+        why: Option<&str>,
         alive: &Weak<()>,
     ) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -150,11 +150,11 @@ impl Failures {
             return;
         }
         let (_, addresses) = known.entry(object.clone()).or_insert_with(|| (remedy.clone(), BTreeMap::new()));
-        let before = match why.clone() {
-            Some(why) => addresses.insert(address, why),
+        let before = match why {
+            Some(why) => addresses.insert(address, why.to_owned()),
             None => addresses.remove(&address),
         };
-        if before != why {
+        if before.as_deref() != why {
             self.tell(&known);
         }
     }

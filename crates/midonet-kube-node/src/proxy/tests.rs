@@ -78,7 +78,7 @@ impl Node {
     }
 }
 
-fn node(name: &str, more: Value) -> Arc<Node_> {
+fn node(name: &str, more: &Value) -> Arc<Node_> {
     let mut object = json!({"metadata": {"name": name}});
     object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let metadata = serde_json::from_value(object["metadata"].clone()).unwrap();
@@ -129,13 +129,13 @@ fn healthz_follows_the_node_object() {
         [code(&served.proxy, "/healthz"), code(&served.proxy, "/livez")]
     };
     let taint = |key: &str| json!({"spec": {"taints": [{"key": key}]}});
-    assert_eq!(follow(vec![node("b", json!({}))], vec![], false), [200, 200], "not read yet");
+    assert_eq!(follow(vec![node("b", &json!({}))], vec![], false), [200, 200], "not read yet");
     assert_eq!(follow(vec![], vec![], true), [503, 200], "read, and not there");
-    assert_eq!(follow(vec![node("a", json!({}))], vec![], true), [200, 200]);
-    assert_eq!(follow(vec![node("b", taint("ToBeDeletedByClusterAutoscaler"))], vec![], true), [200, 200]);
-    assert_eq!(follow(vec![node("a", taint("ToBeDeletedByClusterAutoscaler"))], vec![], true), [503, 200]);
-    assert_eq!(follow(vec![node("a", taint("node.kubernetes.io/unschedulable"))], vec![], true), [200, 200]);
-    assert_eq!(follow(vec![], vec![node("a", json!({}))], true), [503, 200]);
+    assert_eq!(follow(vec![node("a", &json!({}))], vec![], true), [200, 200]);
+    assert_eq!(follow(vec![node("b", &taint("ToBeDeletedByClusterAutoscaler"))], vec![], true), [200, 200]);
+    assert_eq!(follow(vec![node("a", &taint("ToBeDeletedByClusterAutoscaler"))], vec![], true), [503, 200]);
+    assert_eq!(follow(vec![node("a", &taint("node.kubernetes.io/unschedulable"))], vec![], true), [200, 200]);
+    assert_eq!(follow(vec![], vec![node("a", &json!({}))], true), [503, 200]);
 }
 
 #[test]
