@@ -21,6 +21,10 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 const URL: &str = "http://127.0.0.1:6443";
 
+/// The kinds that it has no objects of.
+const EMPTY: [&str; 3] =
+    ["/api/v1/services", "/discovery.k8s.io/v1/endpointslices", "/networking.k8s.io/v1/servicecidrs"];
+
 /// What the server says to all requests but watches, which it holds.
 #[derive(Debug, Clone)]
 enum Mood {
@@ -91,6 +95,10 @@ fn answer(mut stream: TcpStream, state: &Mutex<(Mood, Vec<TcpStream>)>) {
         Mood::Serves(_, nodes) if target.contains("/api/v1/nodes") => (
             200,
             json!({"apiVersion": "v1", "kind": "NodeList", "metadata": {"resourceVersion": "1"}, "items": nodes}),
+        ),
+        Mood::Serves(..) if EMPTY.iter().any(|kind| target.contains(kind)) => (
+            200,
+            json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "1"}, "items": []}),
         ),
         Mood::Serves(..) => (404, json!({})),
     };

@@ -6,6 +6,8 @@ mod endpoint_slice;
 mod node;
 mod service;
 mod service_cidr;
+#[cfg(test)]
+mod tests;
 
 pub use endpoint_slice::{Endpoint, EndpointPort, EndpointSlice, Hints};
 pub use node::Node;

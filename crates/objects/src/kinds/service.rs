@@ -1,3 +1,5 @@
+mod api;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use super::defects::Defects;
 use crate::kind::{Invalid, Key, Kind, Metadata, Resource};
 use crate::network::{Family, Protocol};
 use crate::shared::{Shared, shared};
+use api::{ApiPort, ApiService, Spec, Status};
 
 /// Whoever has this label is served by another proxy (KEP-2447), whatever its value.
 const OTHER_PROXY: &str = "service.kubernetes.io/service-proxy-name";
@@ -117,72 +120,6 @@ impl ServiceType {
             Self::ExternalName => "ExternalName",
         }
     }
-}
-
-/// The fields of a Service that are read.
-#[derive(Debug, Deserialize)]
-pub struct ApiService {
-    spec: Option<Spec>,
-    status: Option<Status>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Spec {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    #[serde(rename = "clusterIP")]
-    cluster_ip: Option<String>,
-    #[serde(rename = "clusterIPs")]
-    cluster_ips: Option<Vec<String>>,
-    ports: Option<Vec<ApiPort>>,
-    #[serde(rename = "externalIPs")]
-    external_ips: Option<Vec<String>>,
-    load_balancer_source_ranges: Option<Vec<String>>,
-    session_affinity: Option<String>,
-    session_affinity_config: Option<AffinityConfig>,
-    internal_traffic_policy: Option<String>,
-    external_traffic_policy: Option<String>,
-    health_check_node_port: Option<i64>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ApiPort {
-    name: Option<Shared>,
-    protocol: Option<String>,
-    port: Option<i64>,
-    node_port: Option<i64>,
-}
-
-#[derive(Debug, Deserialize)]
-struct AffinityConfig {
-    #[serde(rename = "clientIP")]
-    client_ip: Option<ClientIp>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ClientIp {
-    timeout_seconds: Option<i64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    load_balancer: Option<LoadBalancer>,
-}
-
-#[derive(Debug, Deserialize)]
-struct LoadBalancer {
-    ingress: Option<Vec<Ingress>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Ingress {
-    ip: Option<String>,
-    ip_mode: Option<String>,
 }
 
 impl Kind for Service {

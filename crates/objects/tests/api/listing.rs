@@ -14,16 +14,16 @@ fn names(listing: &Listing<Node>) -> Vec<&str> {
 
 #[tokio::test]
 async fn all_nodes_are_read_and_what_is_not_allowed_is_named() {
-    let server = Server::start([
-        (Kind::List, part("", "more", &[a("1")])),
-        (Kind::List, list("5", &[node("b", "no CIDR", "2"), node("c", "10.3.0.0/24", "3")])),
-        (Kind::Review, review(true, "")),
-        (Kind::Review, review(false, "")),
-        (Kind::Review, review(true, "")),
-        (Kind::Review, review(false, "no such role")),
-        (Kind::Review, review(true, "")),
-    ])
-    .await;
+    // Listing and watching of four kinds, and four more tasks.
+    let reviews = (0..12).map(|index| match index {
+        1 => review(false, ""),
+        9 => review(false, "no such role"),
+        _ => review(true, ""),
+    });
+    let lists =
+        [part("", "more", &[a("1")]), list("5", &[node("b", "no CIDR", "2"), node("c", "10.3.0.0/24", "3")])];
+    let lists = lists.into_iter().map(|list| (Kind::List, list));
+    let server = Server::start(lists.chain(reviews.map(|review| (Kind::Review, review)))).await;
     let listing = connect(&server).await.list::<Node>(LIMIT).await.unwrap();
     assert_eq!(names(&listing), ["a", "c"]);
     assert_eq!(listing.invalid.len(), 1, "{listing:?}");
@@ -47,11 +47,13 @@ async fn all_nodes_are_read_and_what_is_not_allowed_is_named() {
         .map(|asked| serde_json::from_str(&asked.body).unwrap())
         .collect();
     let attributes = |index: usize| asked[index]["spec"]["resourceAttributes"].clone();
-    assert_eq!(asked.len(), 6);
-    assert_eq!(attributes(2), json!({"verb": "patch", "resource": "pods", "subresource": "status"}));
-    assert_eq!(attributes(3), json!({"verb": "get", "resource": "namespaces", "name": "kube-system"}));
-    assert_eq!(attributes(4), json!({"verb": "patch", "resource": "nodes", "subresource": "status"}));
-    assert_eq!(attributes(5), json!({"verb": "create", "group": "events.k8s.io", "resource": "events"}));
+    assert_eq!(asked.len(), 12);
+    let slices = json!({"verb": "watch", "group": "discovery.k8s.io", "resource": "endpointslices"});
+    assert_eq!(attributes(5), slices);
+    assert_eq!(attributes(8), json!({"verb": "patch", "resource": "pods", "subresource": "status"}));
+    assert_eq!(attributes(9), json!({"verb": "get", "resource": "namespaces", "name": "kube-system"}));
+    assert_eq!(attributes(10), json!({"verb": "patch", "resource": "nodes", "subresource": "status"}));
+    assert_eq!(attributes(11), json!({"verb": "create", "group": "events.k8s.io", "resource": "events"}));
 }
 
 #[tokio::test]
@@ -69,7 +71,7 @@ async fn without_the_right_to_list_no_node_is_known() {
             .await;
     let listing = connect(&server).await.list::<Node>(LIMIT).await.unwrap();
     assert!(listing.objects.is_none());
-    assert_eq!(listing.denied.len(), 6, "{listing:?}");
+    assert_eq!(listing.denied.len(), 12, "{listing:?}");
     assert!(listing.denied[0].problem().contains("list nodes"), "{listing:?}");
 }
 
