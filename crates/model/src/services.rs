@@ -7,6 +7,7 @@
 mod addresses;
 mod choice;
 mod cidrs;
+mod last;
 mod places;
 mod rows;
 mod view;
@@ -18,21 +19,17 @@ use std::sync::Arc;
 use objects::{EndpointSlice, Family, Key, Protocol, Service, ServiceCidr};
 
 use crate::facts::Facts;
-use crate::problem::SERVICE;
-use crate::service::{Backend, ServicePort, ServicePortKey};
-use crate::{Desired, Problem, Ranges};
+use crate::service::ServicePortKey;
+use crate::{Desired, Ranges};
 use addresses::fault;
 use choice::Here;
 use cidrs::Cidrs;
+use last::Last;
 use places::{Places, places};
 use rows::{Context, Outcome};
 
 pub use choice::Unused;
 pub use view::{EndpointView, PortView, ServiceView};
-
-/// The API server itself, by which the agent may be reached and everything in the cluster is: it is not given up because
-/// nobody says any more where it is.
-const API_SERVER: &str = "default/kubernetes";
 
 /// What of Services is up to the node's owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +61,7 @@ pub(crate) struct Services {
     due: BTreeSet<Arc<str>>,
     /// The addresses that may have become external ones, or are none any more.
     addresses_due: BTreeSet<IpAddr>,
-    /// The last endpoints of [`API_SERVER`].
-    last: BTreeMap<ServicePortKey, ServicePort>,
+    last: Last,
 }
 
 /// What is known of a Service: it may come before its slices, or after them.
@@ -89,7 +85,7 @@ impl Services {
             is_complete: false,
             due: BTreeSet::new(),
             addresses_due: BTreeSet::new(),
-            last: BTreeMap::new(),
+            last: Last::default(),
         }
     }
 
@@ -222,9 +218,7 @@ impl Services {
         let context = self.context(seen, desired);
         let outcome = known.map(|(service, slices)| rows::solve(context, service, slices));
         let mut outcome = outcome.unwrap_or_default();
-        if **id == *API_SERVER {
-            keep_last(&mut self.last, &mut outcome);
-        }
+        self.last.keep(id, &mut outcome);
         let Outcome { rows, health_check, problems } = outcome;
         let gone: Vec<ServicePortKey> =
             rows_of(desired, id).filter(|key| !rows.contains_key(key)).cloned().collect();
@@ -280,23 +274,4 @@ fn rows_of<'a>(desired: &'a Desired, id: &'a Arc<str>) -> impl Iterator<Item = &
     let (service, port) = (Arc::clone(id), Arc::from(""));
     let first = ServicePortKey { service, port, protocol: Protocol::Tcp, family: Family::V4 };
     desired.services.range(first..).map(|(key, _)| key).take_while(|key| key.service == *id)
-}
-
-/// Where the API server was last stays, while nobody says where it is.
-fn keep_last(last: &mut BTreeMap<ServicePortKey, ServicePort>, outcome: &mut Outcome) {
-    last.retain(|key, _| outcome.rows.contains_key(key));
-    for (key, row) in &mut outcome.rows {
-        if !row.refuse {
-            last.insert(key.clone(), row.clone());
-            continue;
-        }
-        let Some(before) = last.get(key) else { continue };
-        let same = |list: &Arc<[Backend]>| Arc::clone(list);
-        let (cluster, local, serving) = (same(&before.cluster), same(&before.local), same(&before.serving));
-        *row = ServicePort { cluster, local, serving, refuse: false, ..row.clone() };
-        let problem = format!("{key} has no endpoint any more: its last ones stay in use");
-        let remedy =
-            "see that the API server runs, and who deleted its EndpointSlice: an API server writes it again";
-        outcome.problems.push(Problem::new(SERVICE, problem_key(API_SERVER), problem, remedy));
-    }
 }
