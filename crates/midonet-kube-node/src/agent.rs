@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use anyhow::Result;
-use model::{Diff, Peer};
+use model::{Diff, Model, Peer};
 use naming::alias::PortAlias;
 use objects::PodRef;
 use tokio::sync::watch;
@@ -30,6 +30,8 @@ struct Inner {
     started: Instant,
     backend: Box<dyn Backend>,
     peers: Mutex<BTreeMap<Arc<str>, Peer>>,
+    /// Empty until objects are watched.
+    model: OnceLock<Arc<Mutex<Model>>>,
     annotations: WorkQueue,
     /// `None` before there was anything to make a network of.
     readiness: watch::Sender<Option<Readiness>>,
@@ -72,6 +74,7 @@ impl Agent {
             backend,
             repairs,
             peers: Mutex::default(),
+            model: OnceLock::new(),
             annotations,
             readiness: watch::Sender::new(None),
             problems: Problems::default(),
@@ -120,6 +123,18 @@ impl Agent {
     /// How many other nodes there are.
     pub fn peer_count(&self) -> usize {
         self.0.peers.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Says where Services are looked up. Only the first model counts.
+    pub fn set_model(&self, model: &Arc<Mutex<Model>>) {
+        self.0.model.get_or_init(|| Arc::clone(model));
+    }
+
+    /// Looks something up in the model of the cluster's objects; `None` until objects are watched. What takes long waits
+    /// outside: reconciling does too.
+    pub fn with_model<T>(&self, look_up: impl FnOnce(&Model) -> T) -> Option<T> {
+        let model = self.0.model.get()?.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(look_up(&model))
     }
 
     /// Takes in how the other nodes changed.

@@ -43,6 +43,7 @@ pub async fn run(
 ) -> Result<()> {
     let mut watch = connection.watch();
     let mut feed = Feed::new(args, &mut watch);
+    agent.set_model(feed.model());
     let _watching = watch.start();
     let mut invalid = connection.health().invalid_objects();
     let mut prober = Prober::new(args.services == Switch::On);
@@ -143,7 +144,7 @@ async fn reconcile(
     let first = !args.paths.cni_config_path.exists();
     let (model, proxy) = (Arc::clone(model), proxy.cloned());
     let Reconciled { pod_cidrs, mtu } =
-        agent.blocking(move |agent| apply(agent, &mut lock(&model), prune, first, proxy.as_ref())).await?;
+        agent.blocking(move |agent| apply(agent, &model, prune, first, proxy.as_ref())).await?;
     let config =
         CniConfig { pod_cidrs: &pod_cidrs, mtu, socket: &args.paths.socket, ipam_type: &args.ipam_type };
     if config.write(&args.paths.cni_config_path)? {
@@ -153,24 +154,28 @@ async fn reconcile(
     Ok(())
 }
 
-/// Hands what changed over to the backend.
+/// Hands what changed over to the backend. The model is held only for what is computed: others look things up in it.
 fn apply(
     agent: &Agent,
-    model: &mut Model,
+    model: &Mutex<Model>,
     prune: bool,
     first: bool,
     proxy: Option<&Proxy>,
 ) -> Result<Reconciled> {
     let began = Instant::now();
-    let (desired, changes) = model.update().map_err(|error| anyhow!("{error}; {}", error.remedy()))?;
-    if !changes.problems.is_empty() {
-        agent.set_problems(Origin::Objects, desired.problems().cloned().collect());
-    }
+    let (local, changes) = {
+        let mut model = lock(model);
+        let (desired, changes) = model.update().map_err(|error| anyhow!("{error}; {}", error.remedy()))?;
+        if !changes.problems.is_empty() {
+            agent.set_problems(Origin::Objects, desired.problems().cloned().collect());
+        }
+        if let Some(proxy) = proxy {
+            proxy.changed(desired, &changes);
+        }
+        (desired.local.clone(), changes)
+    };
     agent.change_peers(&changes.peers);
-    if let Some(proxy) = proxy {
-        proxy.changed(desired, &changes);
-    }
-    let Outcome { mtu, problems, whole } = agent.backend().apply(&desired.local, changes, prune, first)?;
+    let Outcome { mtu, problems, whole } = agent.backend().apply(&local, changes, prune, first)?;
     agent.set_problems(Origin::Network, problems);
     if let Some(proxy) = proxy {
         proxy.applied(began.elapsed());
@@ -178,5 +183,5 @@ fn apply(
     if whole {
         agent.sweep();
     }
-    Ok(Reconciled { pod_cidrs: desired.local.pod_cidrs.clone(), mtu })
+    Ok(Reconciled { pod_cidrs: local.pod_cidrs, mtu })
 }
