@@ -112,7 +112,8 @@ impl Model {
     pub fn service_view(&self, id: &str) -> Option<ServiceView> {
         let own = self.nodes.get(&self.node_name)?;
         let seen = Seen { ranges: &self.ranges, own_name: &self.node_name, own };
-        self.services.as_ref()?.view(id, self.solver.as_ref().map(|solver| &solver.desired), seen)
+        let desired = self.solver.as_ref().map(|solver| &solver.desired);
+        self.services.as_ref()?.view(id, &self.nodes, desired, seen)
     }
 
     /// Computes what is due of Services, and returns how many that were.

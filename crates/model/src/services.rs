@@ -250,10 +250,16 @@ impl Services {
         self.entries.values().filter_map(|entry| entry.service.as_ref())
     }
 
-    pub(crate) fn view(&self, id: &str, desired: Option<&Desired>, seen: Seen<'_>) -> Option<ServiceView> {
+    pub(crate) fn view(
+        &self,
+        id: &str,
+        nodes: &BTreeMap<Arc<str>, Facts>,
+        desired: Option<&Desired>,
+        seen: Seen<'_>,
+    ) -> Option<ServiceView> {
         let entry = self.entries.get(id)?;
         let service = entry.service.as_ref()?;
-        Some(view::view(service, &entry.slices, here(seen), desired, &problem_key(id)))
+        Some(view::view(service, &entry.slices, here(seen), nodes, desired, &problem_key(id)))
     }
 }
 

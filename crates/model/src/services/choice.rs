@@ -2,7 +2,7 @@
 //! (KEP-1669 terminating endpoints, KEP-2433 and KEP-3015 topology hints, KEP-2086 internal traffic policy).
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use objects::{Endpoint, EndpointSlice, Family, Protocol};
 
@@ -202,6 +202,8 @@ fn names(hints: &[Arc<str>], name: &str) -> bool {
     hints.iter().any(|hint| **hint == *name)
 }
 
+static NONE: LazyLock<Arc<[Backend]>> = LazyLock::new(|| Arc::new([]));
+
 /// A port's endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lists {
@@ -221,8 +223,12 @@ impl Lists {
         };
         let counts = |choice: &Choice| choice.cluster != Some(Unused::Duplicate);
         let cluster: Arc<[Backend]> = list(&|_, choice| choice.cluster.is_none()).into();
-        // Mostly they are equal: then they are there once.
-        let shared = |list: Vec<Backend>| if *list == *cluster { Arc::clone(&cluster) } else { list.into() };
+        // Mostly they are equal, or there is nothing local: then they are there once.
+        let shared = |list: Vec<Backend>| match &*list {
+            [] => Arc::clone(&NONE),
+            list if *list == *cluster => Arc::clone(&cluster),
+            _ => list.into(),
+        };
         let local = shared(list(&|_, choice| choice.local.is_none()));
         // With publishNotReadyAddresses an endpoint is ready that does not serve.
         let serving =

@@ -64,6 +64,7 @@ pub(crate) fn solve(context: Context<'_>, service: &Service, slices: &[Arc<Endpo
                 continue;
             }
             frontends.sort_unstable();
+            frontends.shrink_to_fit();
             let (protocol, port) = (spec.protocol, Arc::clone(&spec.name));
             let key = ServicePortKey { service: Arc::clone(&service.id), port, protocol, family };
             let all = candidates(slices, &spec.name, protocol, family);

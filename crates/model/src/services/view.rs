@@ -1,11 +1,13 @@
 //! A Service as a person asks for it: where it is reached, and what of its endpoints is used here, and why the rest is not.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use objects::{EndpointSlice, Family, Service};
 
 use super::choice::{Candidate, Here, Unused, candidates, choose};
+use crate::facts::Facts;
 use crate::service::{ServicePort, ServicePortKey};
 use crate::{Desired, Problem};
 
@@ -42,7 +44,7 @@ pub struct EndpointView {
     /// The node that it runs on.
     pub node: Option<Arc<str>>,
     /// The zone of that node.
-    pub zone: Option<Arc<str>>,
+    pub zone: Option<Box<str>>,
     /// Whether it is to get new connections.
     pub ready: bool,
     /// Whether it can serve.
@@ -59,6 +61,7 @@ pub(crate) fn view(
     service: &Arc<Service>,
     slices: &[Arc<EndpointSlice>],
     here: Here<'_>,
+    nodes: &BTreeMap<Arc<str>, Facts>,
     desired: Option<&Desired>,
     problem_key: &str,
 ) -> ServiceView {
@@ -75,7 +78,7 @@ pub(crate) fn view(
                 address: endpoint.address,
                 port: *port,
                 node: endpoint.node.clone(),
-                zone: endpoint.zone.clone(),
+                zone: endpoint.node.as_deref().and_then(|node| nodes.get(node)?.zone.clone()),
                 ready: endpoint.ready,
                 serving: endpoint.serving,
                 terminating: endpoint.terminating,

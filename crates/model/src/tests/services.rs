@@ -75,7 +75,7 @@ fn slice(name: &str, service: &str, endpoints: Vec<Endpoint>) -> EndpointSlice {
 
 fn endpoint(address: &str, node: &str, [ready, serving, terminating]: [bool; 3]) -> Endpoint {
     let node = Some(node).filter(|node| !node.is_empty()).map(Arc::from);
-    Endpoint { address: ip(address), ready, serving, terminating, node, zone: None, hints: None }
+    Endpoint { address: ip(address), ready, serving, terminating, node, hints: None }
 }
 
 fn ready(address: &str, node: &str) -> Endpoint {

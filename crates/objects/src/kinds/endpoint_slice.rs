@@ -51,7 +51,7 @@ pub struct EndpointPort {
     pub port: u16,
 }
 
-/// What serves a Service: mostly a Pod.
+/// What serves a Service: mostly a Pod. There are a hundred thousand of them: its zone is not kept, which its node says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Its address.
@@ -64,8 +64,6 @@ pub struct Endpoint {
     pub terminating: bool,
     /// The node that it runs on.
     pub node: Option<Arc<str>>,
-    /// The zone of that node.
-    pub zone: Option<Arc<str>>,
     /// From where it is to be used (KEP-2433, KEP-3015).
     pub hints: Option<Box<Hints>>,
 }
@@ -101,7 +99,6 @@ struct ApiEndpoint {
     addresses: Option<Vec<String>>,
     conditions: Option<Conditions>,
     node_name: Option<Shared>,
-    zone: Option<Shared>,
     hints: Option<ApiHints>,
 }
 
@@ -196,9 +193,8 @@ fn ports(all: Vec<ApiPort>, defects: &mut Defects) -> Box<[EndpointPort]> {
 }
 
 fn endpoints(family: Family, all: Vec<ApiEndpoint>, defects: &mut Defects) -> Box<[Endpoint]> {
-    let text = |text: Option<Shared>| text.map(|Shared(text)| text).filter(|text| !text.is_empty());
     let mut endpoints = Vec::with_capacity(all.len());
-    for ApiEndpoint { addresses, conditions, node_name, zone, hints } in all {
+    for ApiEndpoint { addresses, conditions, node_name, hints } in all {
         let Some(address) = address(family, addresses.and_then(|all| all.into_iter().next()), defects) else {
             continue;
         };
@@ -208,8 +204,7 @@ fn endpoints(family: Family, all: Vec<ApiEndpoint>, defects: &mut Defects) -> Bo
             ready: ready.unwrap_or(true),
             serving: serving.unwrap_or(true),
             terminating: terminating.unwrap_or(false),
-            node: text(node_name),
-            zone: text(zone),
+            node: node_name.map(|Shared(name)| name).filter(|name| !name.is_empty()),
             hints: hints.and_then(ApiHints::trim),
         });
     }
