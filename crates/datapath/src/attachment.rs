@@ -35,8 +35,11 @@ pub fn has_tcx() -> Result<bool> {
     }
 }
 
-/// The programs of an uplink: what each is called, which packets it meets, and how its pin is called.
-pub(crate) const UPLINK_PROGRAMS: [(&str, TcAttachType, fn(u32) -> String); 2] =
+/// What a program is called, which packets it meets, and how its pin at an interface is called.
+type UplinkProgram = (&'static str, TcAttachType, fn(u32) -> String);
+
+/// The programs of an uplink.
+pub(crate) const UPLINK_PROGRAMS: [UplinkProgram; 2] =
     [(FROM_UPLINK, TcAttachType::Ingress, uplink), (TO_UPLINK, TcAttachType::Egress, uplink_egress)];
 
 /// Makes `program` the one at one end of an interface.

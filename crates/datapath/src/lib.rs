@@ -104,3 +104,14 @@ pub use services::{
 /// The tests' support is that of the tests outside of the crate.
 #[cfg(test)]
 extern crate self as datapath;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test that cannot go on fails"
+)]
+mod support;

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use aya::maps::{MapData, MapInfo, MapType};
 
 use crate::error::{Error, Result, chain};
-use crate::layout::connections::Connection;
+use crate::layout::connections::{CONNECTION_TICK_SHIFT, Connection};
 use crate::maps::{MapSpec, Shape, Writer};
 use crate::pins::{Pins, remove_if_there};
 use crate::sys::{self, Bytes, RawMap};
@@ -292,7 +292,9 @@ fn latest(old: &[u8], new: &[u8]) -> Vec<u8> {
         Ordering::Less => new.to_vec(),
         Ordering::Greater => old.to_vec(),
         Ordering::Equal => {
-            let both = Connection { state: theirs.state | ours.state, ..theirs };
+            // Above is no state, but when the packets were attended to.
+            let state = theirs.state | ours.state & ((1 << CONNECTION_TICK_SHIFT) - 1);
+            let both = Connection { state, ..theirs };
             bytemuck::bytes_of(&both).to_vec()
         }
     }

@@ -71,7 +71,8 @@ impl Sweep {
 
     fn count(&mut self, entry: &Connection) {
         *self.entries.entry((entry.protocol, entry.kind != Kind::Plain)).or_default() += 1;
-        self.tables[usize::from(!entry.established)] += 1;
+        let [established, new] = &mut self.tables;
+        *(if entry.established { established } else { new }) += 1;
         if entry.kind == Kind::Forward && entry.service > 0 && entry.state != State::Closed {
             *self.active.entry((entry.service, entry.backend)).or_default() += 1;
         }

@@ -1,20 +1,17 @@
 //! Reading, sweeping and purging real maps.
 
-#[path = "../../tests/support/mod.rs"]
-mod support;
-
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use aya::maps::MapData;
 
-use self::support::{options, sandbox};
 use super::*;
 use crate::layout::Address;
 use crate::layout::connections::{
     CONNECTION_CLIENT_UPPER, CONNECTION_FIN_CLIENT, CONNECTION_FIN_SERVER, CONNECTION_FORWARD,
     CONNECTION_REPLIED, CONNECTION_REPLY, Connection as RawConnection,
 };
+use crate::support::{options, sandbox};
 use crate::sys::RawMap;
 use crate::{Datapath, Options};
 

@@ -21,7 +21,6 @@ pub(crate) struct Tuple {
 pub(crate) const VARIANT_DIRECT: u8 = 1;
 
 /// `CONNECTION_TICK_SHIFT`: above it there is no state.
-#[cfg(test)]
 pub(crate) const CONNECTION_TICK_SHIFT: u32 = 16;
 /// `CONNECTION_KIND`: the bits of a connection's state that hold its kind.
 pub(crate) const CONNECTION_KIND: u32 = 3;

@@ -1,8 +1,5 @@
 //! A build in which one map has the next version, under load.
 
-#[path = "../../tests/support/mod.rs"]
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -10,10 +7,10 @@ use std::time::Duration;
 
 use aya::maps::{HashMap, Map, MapData};
 
-use self::support::hook::{Hook, put};
-use self::support::*;
 use crate::Datapath;
 use crate::maps::{ANY_SIZES, Former, MapSpec, specs};
+use crate::support::hook::{Hook, put};
+use crate::support::*;
 use crate::sys::Bytes;
 use testkit::packet::{Ip, tcp, udp};
 
@@ -256,13 +253,14 @@ fn create_array(pin: &std::path::Path, name: &str, value: &[u8]) {
     // SAFETY: the kernel reads the argument, which lives here.
     let fd = unsafe { libc::syscall(libc::SYS_bpf, 0, &raw const create, size_of::<Create>()) };
     assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: the kernel just gave this descriptor to us alone.
+    let map = unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd as i32) };
     let path = std::ffi::CString::new(pin.to_str().unwrap()).unwrap();
-    let argument = Pin { path: path.as_ptr() as u64, fd: fd as u32, flags: 0 };
+    let argument = Pin { path: path.as_ptr() as u64, fd: fd.try_into().unwrap(), flags: 0 };
     // SAFETY: likewise, and the path.
     let pinned = unsafe { libc::syscall(libc::SYS_bpf, 6, &raw const argument, size_of::<Pin>()) };
     assert_eq!(pinned, 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: the kernel just gave this descriptor to us alone.
-    drop(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd as i32) });
+    drop(map);
     crate::sys::RawMap::new(MapData::from_pin(pin).unwrap()).unwrap().set(&[0; 4], value).unwrap();
 }
 

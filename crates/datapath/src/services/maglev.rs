@@ -32,9 +32,14 @@ pub(super) fn sizes(backends: u32) -> impl Iterator<Item = u32> {
     all.filter(move |size| *size <= right && *size >= backends)
 }
 
+/// [`CHOICES_BLOCK`].
+const BLOCK: u32 = 32;
+
+const _: () = assert!(CHOICES_BLOCK == BLOCK as usize);
+
 /// How many blocks of `choices` a table takes.
 pub(super) fn blocks(size: u32) -> u32 {
-    size.div_ceil(CHOICES_BLOCK as u32)
+    size.div_ceil(BLOCK)
 }
 
 /// The table of so many entries of backends with these addresses: which of them each entry is. The same on every node

@@ -1,5 +1,6 @@
 //! Numbers, given to one user at a time: of Services' ports, and of sets of source ranges. Pure.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
 /// The numbers from 1 to a limit. One that was never given is preferred, and then the one that is free for longest.
@@ -26,8 +27,8 @@ impl Numbers {
         while self.next <= self.limit {
             let number = self.next;
             self.next += 1;
-            if !self.users.contains_key(&number) {
-                self.users.insert(number, 1);
+            if let Entry::Vacant(unused) = self.users.entry(number) {
+                unused.insert(1);
                 return Some(number);
             }
         }

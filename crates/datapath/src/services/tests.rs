@@ -1,8 +1,5 @@
 //! The writer on real maps, against what a naive reading of the rows says.
 
-#[path = "../../tests/support/mod.rs"]
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
@@ -13,11 +10,11 @@ use aya::maps::MapData;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use self::support::{options, sandbox};
 use super::*;
 use crate::layout::services::{
     Backend as RawBackend, Choices, List, RangeKey, SERVICE_ADDRESS, SERVICE_REFUSE, Service, ServiceKey,
 };
+use crate::support::{options, sandbox};
 use crate::sys::RawMap;
 use crate::{Datapath, Error};
 

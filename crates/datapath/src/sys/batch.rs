@@ -111,7 +111,7 @@ impl RawMap {
 
     /// Adds or replaces entries: their keys and values side by side.
     pub(crate) fn set_all(&self, keys: &[u8], values: &[u8]) -> io::Result<()> {
-        if keys.len() % self.key != 0 || keys.len() / self.key * self.value != values.len() {
+        if !keys.len().is_multiple_of(self.key) || keys.len() / self.key * self.value != values.len() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         for (keys, values) in keys.chunks(self.key * BATCH).zip(values.chunks(self.value * BATCH)) {
