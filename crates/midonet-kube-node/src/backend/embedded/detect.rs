@@ -15,7 +15,7 @@ use super::probe::{families, needs_the_stack, own_wrong_settings};
 use super::record::{changed, same};
 use super::routes::Routes;
 use super::service_routes::ServiceRoutes;
-use super::services::Services;
+use super::services::{COMPARED, Services};
 use super::state::{Applied, Settings};
 use super::underlay::Tunnels;
 use crate::backend::PortRecord;
@@ -29,6 +29,8 @@ pub(super) struct Settled {
     up: BTreeMap<u32, Option<Instant>>,
     /// How many tunnels were asked about.
     tunnels: usize,
+    /// How many rows of Services were compared.
+    services: usize,
 }
 
 /// So many tunnels are asked about at once: a change of a route seldom concerns one alone, and whatever the kernel
@@ -73,13 +75,13 @@ impl Expected<'_> {
     /// # Errors
     /// The kernel does not tell.
     pub(super) fn detect(&self, settled: &mut Settled) -> Result<Vec<Drift>> {
-        let mut found = self.datapath()?;
+        let mut found = self.datapath(settled)?;
         found.extend(self.kernel(settled)?);
         Ok(found)
     }
 
     /// What differs in the datapath's own tables and pins, and in the queues of Pods with a limit.
-    fn datapath(&self) -> Result<Vec<Drift>> {
+    fn datapath(&self, settled: &mut Settled) -> Result<Vec<Drift>> {
         let Self { parts, applied, kept, routes, services, .. } = self;
         let mut found = Vec::new();
         let held = parts.tables.lock();
@@ -104,7 +106,8 @@ impl Expected<'_> {
         }
         drop(held);
         routes.drift(&parts.tables, &mut found)?;
-        services.drift(&parts.tables, &mut found)?;
+        services.drift(settled.services, &parts.tables, &mut found)?;
+        settled.services = settled.services.wrapping_add(COMPARED);
         parts.drifted_host_ports(&mut found)?;
         let (ports, cidrs) = (parts.ports(), &applied.local.pod_cidrs);
         let committed = parts.tables.lock().datapath.ports()?;
