@@ -379,14 +379,12 @@ INLINE bool is_same_pair(const struct connection *a, const struct connection *b)
  * Finds a tuple between the context's source and destination that no other connection has, and makes the second entry
  * of `entry`'s connection with it. Returns whether there is one; the context has its source port then.
  */
-NOINLINE bool reserve_reply(struct context *ctx, const struct config *cfg, struct connection *reply)
+INLINE bool reserve_reply(struct context *ctx, const struct config *cfg, struct connection *reply)
 {
 	__u32 first, count, offset;
 	struct tuple key;
 	bool any, chosen;
 
-	if (!ctx || !cfg || !reply)
-		return false;
 	first = cfg->first_port;
 	count = cfg->last_port - first + 1;
 	any = ctx->source_from == SOURCE_NODE || ctx->source_from == SOURCE_PORT;
