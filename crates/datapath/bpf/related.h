@@ -5,6 +5,7 @@
  */
 #pragma once
 #include "connection.h"
+#include "rewrite.h"
 
 /* What an ICMP error quotes at least: an IP header, and the first 8 bytes behind it. */
 struct quote4 {
@@ -44,12 +45,24 @@ INLINE __u8 tracked_protocol(__u8 protocol)
 	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP ? protocol : 0;
 }
 
+/* The quoted datagram's own checksum, as far as both have one. */
+INLINE void rewrite_quoted_udp(struct udphdr *now, const struct udphdr *before, __u8 protocol, __u64 addresses)
+{
+	if (protocol != IPPROTO_UDP || !before->check)
+		return;
+	now->check = checksum(addresses + (__u16)~before->check + (__u16)~before->source + (__u16)~before->dest +
+			      now->source + now->dest);
+	if (!now->check)
+		now->check = 0xffff;
+}
+
 /* Gives the packet that an error quotes the addresses and ports of `scratch->quoted`, in the error's own bytes. */
 INLINE bool rewrite_quote(struct __sk_buff *skb, const struct context *error, struct scratch *scratch)
 {
 	__u32 offset = error->l4_offset + sizeof(struct icmphdr);
 	union quote *before = &scratch->before, *now = &scratch->now;
 	const struct context *to = &scratch->quoted;
+	__u64 addresses;
 	__s64 change;
 
 	if (error->version == 4) {
@@ -58,10 +71,11 @@ INLINE bool rewrite_quote(struct __sk_buff *skb, const struct context *error, st
 		now->v4 = before->v4;
 		now->v4.ip.saddr = to->saddr.word[3];
 		now->v4.ip.daddr = to->daddr.word[3];
-		now->v4.ip.check = checksum((__u64)(__u16)~before->v4.ip.check + (__u32)~before->v4.ip.saddr +
-					    now->v4.ip.saddr + (__u64)(__u32)~before->v4.ip.daddr + now->v4.ip.daddr);
+		addresses = difference(&before->v4.ip.saddr, &now->v4.ip.saddr, 2);
+		now->v4.ip.check = checksum((__u16)~before->v4.ip.check + addresses);
 		now->v4.l4.source = to->l4.udp.source;
 		now->v4.l4.dest = to->l4.udp.dest;
+		rewrite_quoted_udp(&now->v4.l4, &before->v4.l4, to->tracked, addresses);
 		change = bpf_csum_diff(before, sizeof(before->v4), now, sizeof(now->v4), 0);
 		if (change < 0 || bpf_skb_store_bytes(skb, offset, &now->v4, sizeof(now->v4), 0))
 			return false;
@@ -73,6 +87,8 @@ INLINE bool rewrite_quote(struct __sk_buff *skb, const struct context *error, st
 		copy(now->v6.ip.daddr, &to->daddr, sizeof(to->daddr));
 		now->v6.l4.source = to->l4.udp.source;
 		now->v6.l4.dest = to->l4.udp.dest;
+		addresses = difference(before->v6.ip.saddr, now->v6.ip.saddr, 8);
+		rewrite_quoted_udp(&now->v6.l4, &before->v6.l4, to->tracked, addresses);
 		change = bpf_csum_diff(before, sizeof(before->v6), now, sizeof(now->v6), 0);
 		if (change < 0 || bpf_skb_store_bytes(skb, offset, &now->v6, sizeof(now->v6), 0))
 			return false;
