@@ -61,7 +61,7 @@ struct context {
 #define PART_SERVER 2
 
 #define SOURCE_CLIENT 0 /* it stays */
-#define SOURCE_GATEWAY 1 /* the backend is the client itself, or both are this node */
+#define SOURCE_GATEWAY 1 /* the backend is the client itself, or both are this node; or a Pod outside the podCIDRs */
 #define SOURCE_NODE 2 /* the backend is outside of the Pod network: it has to answer this node */
 #define SOURCE_PORT 3 /* only the port changes, since another connection has the tuple */
 

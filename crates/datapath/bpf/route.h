@@ -105,7 +105,8 @@ INLINE int route_from_endpoint(struct __sk_buff *skb, const struct config *cfg, 
 	struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &ctx->daddr);
 
 	if (!endpoint ||
-	    (endpoint->role == ROLE_OUTSIDE && is_elsewhere(ctx) && flow_kind(skb, ctx) == NOT_RECORDED))
+	    (endpoint->role == ROLE_OUTSIDE && ctx->peer_ifindex != endpoint->ifindex && is_elsewhere(ctx) &&
+	     flow_kind(skb, ctx) == NOT_RECORDED))
 		return route_out(skb, cfg, ctx);
 	if (endpoint->role != ROLE_NODE) {
 		if (needs_node(skb, ctx)) {

@@ -281,6 +281,12 @@ NOINLINE int choose_source(struct context *ctx)
 		key.address = ctx->saddr;
 		if (bpf_map_lookup_elem(&nodes, &key.address))
 			ctx->source_from = SOURCE_NODE;
+	} else {
+		/* For other nodes, the address of such a Pod is another's. */
+		key.address = ctx->saddr;
+		endpoint = bpf_map_lookup_elem(&endpoints, &key.address);
+		if (endpoint && endpoint->role == ROLE_OUTSIDE)
+			ctx->source_from = SOURCE_GATEWAY;
 	}
 	return 0;
 }

@@ -13,6 +13,7 @@ mod support;
 
 use std::net::IpAddr;
 
+use datapath::{Limits, Port, Role};
 use support::entries::*;
 use support::packets::*;
 use support::scene::*;
@@ -304,6 +305,40 @@ fn a_node_without_an_address_of_the_family_reaches_nobody_outside() {
             scene.maps.serve(SCOPE_ADDRESS, TCP, (p.vip, 1), &Service::new(1, &[(p.client, 80)]));
             let packet = segment(TCP, (p.pods.a, 40_000), (p.vip, 1), SYN, b"");
             dropped(&scene.a_sends(&packet), "outside_unreachable");
+        }
+    });
+}
+
+/// Of a range that another node has by now: its answers come to this node all the same.
+#[test]
+fn a_pod_with_an_address_outside_the_nodes_ranges_reaches_services() {
+    sandbox(|bpffs| {
+        let mut scene = Scene::new(bpffs, OBJECT);
+        run("ip", "link add name stale type veth peer name stale-peer");
+        let (ifindex, mac) = (ifindex("stale"), [2, 0, 0, 0, 0, 0xcc]);
+        let addresses = parties().map(|p| p.pods.remote).to_vec();
+        let port = Port { ifindex, mac, addresses, role: Role::Outside, limits: Limits::default() };
+        scene.node.datapath.bind(&port).unwrap();
+        for p in parties() {
+            let client = (p.pods.remote, 40_000);
+            let answer = |from, to| segment(TCP, from, to, SYN | ACK, b"answer");
+            for (port, backend) in [(1, p.pods.b), (2, p.pods.remote6)] {
+                let (vip, backend) = ((p.vip, port), (backend, 8080));
+                scene.maps.serve(SCOPE_ADDRESS, TCP, vip, &Service::new(1, &[backend]));
+                let verdict = scene.endpoint_sends(ifindex, mac, &segment(TCP, client, vip, SYN, b""));
+                if port == 1 {
+                    delivered(&verdict, "local", B_MAC, &after(1, segment(TCP, client, backend, SYN, b"")));
+                    let verdict = scene.b_sends(&answer(backend, client));
+                    delivered(&verdict, "local", mac, &after(1, answer(vip, client)));
+                    continue;
+                }
+                let source = (p.pods.gateway, 40_000);
+                let expected = after(1, segment(TCP, source, backend, SYN, b""));
+                delivered(&verdict, "overlay_out", OVERLAY_MAC, &expected);
+                let frame = answer(backend, source).frame(OVERLAY_MAC, GATEWAY_MAC);
+                let verdict = scene.overlay.process(&scene.node, PEER6, VNI, &frame);
+                delivered(&verdict, "overlay_in", mac, &answer(vip, client));
+            }
         }
     });
 }
