@@ -69,8 +69,8 @@ INLINE int from_outside(struct __sk_buff *skb, const struct config *cfg, struct 
 			return TCX_NEXT;
 		track(ctx);
 		if (ctx->part == PART_NEW) {
-			/* A Pod's packets come through tunnels. */
-			if (is_in_cluster(ctx, true))
+			/* None of this node's Pods is out there. */
+			if (part_of_cluster(ctx, true) == ROUTE_LOCAL)
 				return TCX_NEXT;
 			switch (ctx->source_from == SOURCE_PORT ? NO_SERVICE : balance(cfg, ctx)) {
 			case NO_SERVICE:

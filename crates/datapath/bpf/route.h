@@ -130,15 +130,17 @@ INLINE bool is_own_address(const struct context *ctx)
 	return end && is_unspecified6(end);
 }
 
-/* Whether the destination, or the source, is an address of the cluster's Pods or Services. */
-NOINLINE bool is_in_cluster(const struct context *ctx, bool source)
+/* What part of the cluster the source, or the destination, belongs to: ROUTE_*, or 0. */
+NOINLINE int part_of_cluster(const struct context *ctx, bool source)
 {
 	struct route_key key = { .prefix_length = 128 };
+	struct route *route;
 
 	if (!ctx)
-		return false;
+		return 0;
 	key.address = source ? ctx->saddr : ctx->daddr;
-	return bpf_map_lookup_elem(&routes, &key) != NULL;
+	route = bpf_map_lookup_elem(&routes, &key);
+	return route ? route->kind : 0;
 }
 
 /*
@@ -158,7 +160,7 @@ INLINE int route_from_tunnel(struct __sk_buff *skb, const struct config *cfg, st
 		track_error(skb, ctx);
 	endpoint = bpf_map_lookup_elem(&endpoints, &ctx->daddr);
 	if (!endpoint || (ctx->peer_ifindex && ctx->peer_ifindex != endpoint->ifindex)) {
-		if (!endpoint && ctx->translated && !is_in_cluster(ctx, false) && !is_this_node(&ctx->daddr))
+		if (!endpoint && ctx->translated && part_of_cluster(ctx, false) != ROUTE_LOCAL && !is_this_node(&ctx->daddr))
 			return to_outside(skb, cfg, ctx);
 		if (!is_own_address(ctx)) {
 			if (ctx->part != PART_NEW)

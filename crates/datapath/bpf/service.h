@@ -277,9 +277,9 @@ NOINLINE int choose_source(struct context *ctx)
 	if (!route || (route->kind != ROUTE_TUNNEL && route->kind != ROUTE_LOCAL)) {
 		ctx->source_from = SOURCE_NODE;
 	} else if (ctx->from_outside) {
-		/* Other nodes take a node's address from that node alone. */
+		/* Other nodes take the address of a node, or of its Pods, from that node alone. */
 		key.address = ctx->saddr;
-		if (bpf_map_lookup_elem(&nodes, &key.address))
+		if (bpf_map_lookup_elem(&nodes, &key.address) || bpf_map_lookup_elem(&routes, &key))
 			ctx->source_from = SOURCE_NODE;
 	} else {
 		/* For other nodes, the address of such a Pod is another's. */

@@ -207,14 +207,15 @@ fn source_ranges_and_hops_count_for_the_outside() {
     });
 }
 
-/// Other nodes take a node's own address from that node alone: as a client from outside it is translated.
+/// Other nodes take a node's addresses and those of its Pods from that node alone: as clients from outside, without
+/// masquerade, they are translated.
 #[test]
-fn a_process_of_another_node_reaches_a_third_nodes_pod() {
+fn another_nodes_processes_and_pods_reach_a_third_nodes_pod() {
     sandbox(|bpffs| {
         let mut scene = Scene::new(bpffs, OBJECT);
         for p in parties() {
             let other = if p.own.is_ipv4() { "203.0.113.66" } else { PEER6 };
-            for address in [other.parse().unwrap(), p.other] {
+            for address in [other.parse().unwrap(), p.other, p.pods.remote6] {
                 let (client, front, backend) = ((address, 40_000), (p.own, 30_080), (p.pods.remote, 80));
                 scene.maps.serve(SCOPE_NODE_PORT, TCP, front, &Service::new(1, &[backend]));
                 scene.maps.serve_port(TCP, front.1);
