@@ -95,7 +95,7 @@ fn with_sum(scene: &Scene, program: &str, frame: &[u8]) -> io::Result<u32> {
     let mut context = [0u8; 192]; // struct __sk_buff
     context[40..44].copy_from_slice(&scene.uplink.to_ne_bytes());
     let mut run = TestRun {
-        program: program.fd().unwrap().as_fd().as_raw_fd() as u32,
+        program: program.fd().unwrap().as_fd().as_raw_fd().cast_unsigned(),
         action: 0,
         size_in: frame.len() as u32,
         size_out: 0,

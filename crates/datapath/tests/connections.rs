@@ -191,22 +191,18 @@ fn a_syn_keeps_the_backend_of_a_live_connection_and_chooses_anew_on_a_closed_one
             let pair = Pair::new(&mut scene, &p, TCP);
             let elsewhere = Service::new(1, &[(p.pods.remote, 8080)]);
             let syn = segment(TCP, pair.client, pair.vip, SYN, b"");
-            let ends: [(&str, &dyn Fn(&Scene), u32); 4] = [
-                ("open", &|_: &Scene| {}, 0),
-                ("one FIN", &|scene: &Scene| pair.ask(scene, FIN | ACK), 0),
-                (
-                    "two FINs",
-                    &|scene: &Scene| {
-                        pair.ask(scene, FIN | ACK);
-                        pair.answer(scene, FIN | ACK);
-                    },
-                    BOTH_FINS,
-                ),
-                ("a reset", &|scene: &Scene| pair.answer(scene, RST), RESET),
-            ];
-            for (name, end, closed) in ends {
+            // Who sends which flags.
+            let (client, server) = (true, false);
+            for (name, sent, closed) in [
+                ("open", &[][..], 0),
+                ("one FIN", &[(client, FIN | ACK)], 0),
+                ("two FINs", &[(client, FIN | ACK), (server, FIN | ACK)], BOTH_FINS),
+                ("a reset", &[(server, RST)], RESET),
+            ] {
                 pair.open(&scene);
-                end(&scene);
+                for (from_client, flags) in sent {
+                    if *from_client { pair.ask(&scene, *flags) } else { pair.answer(&scene, *flags) }
+                }
                 scene.maps.serve(SCOPE_ADDRESS, TCP, pair.vip, &elsewhere);
                 let both = states(&scene, "connections");
                 assert!(
