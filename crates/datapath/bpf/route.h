@@ -143,6 +143,13 @@ NOINLINE int part_of_cluster(const struct context *ctx, bool source)
 	return route ? route->kind : 0;
 }
 
+/* Whether a packet from another node begins a connection with a port of this node's own address. */
+INLINE bool asks_node(const struct config *cfg, const struct context *ctx)
+{
+	return cfg->services && ctx->tracked && ctx->tracked != IPPROTO_ICMP && ctx->part == PART_NEW &&
+	       ctx->source_from != SOURCE_PORT && is_served(ctx) && is_this_node(&ctx->daddr);
+}
+
 /*
  * What another node sends, where tunnels to `end` lead: to who has the address here. `is_node`: it comes from a process
  * of that node.
@@ -158,6 +165,8 @@ INLINE int route_from_tunnel(struct __sk_buff *skb, const struct config *cfg, st
 		track(ctx);
 	else if (ctx->has_l4 && is_icmp_error(ctx->protocol, ctx->l4.icmp.type))
 		track_error(skb, ctx);
+	if (asks_node(cfg, ctx) && balance_host_port(cfg, ctx) >= REFUSED)
+		return leave(ctx, TC_ACT_SHOT);
 	endpoint = bpf_map_lookup_elem(&endpoints, &ctx->daddr);
 	if (!endpoint || (ctx->peer_ifindex && ctx->peer_ifindex != endpoint->ifindex)) {
 		if (!endpoint && ctx->translated && part_of_cluster(ctx, false) != ROUTE_LOCAL && !is_this_node(&ctx->daddr))

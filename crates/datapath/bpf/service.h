@@ -291,35 +291,14 @@ NOINLINE int choose_source(struct context *ctx)
 	return 0;
 }
 
-/*
- * Finds the Service that a new connection is for, and its backend. Only for protocols with ports.
- */
-NOINLINE int balance(const struct config *cfg, struct context *ctx)
+/* Gives the context the backend of a Service that its new connection is for. */
+INLINE int balance_service(const struct config *cfg, struct context *ctx, const struct service *service, __u8 scope)
 {
 	struct list list = {};
-	struct service *service;
 	struct backend *backend;
-	__u8 scope = SCOPE_ADDRESS;
 	__u32 slot, affinity, number;
 	int chosen;
 
-	if (!cfg || !ctx)
-		return DENIED;
-	service = service_of_scope(ctx, SCOPE_ADDRESS);
-	if (!service) {
-		struct address to = ctx->daddr;
-		struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &to);
-
-		if (endpoint && endpoint->role == ROLE_POD)
-			return NO_SERVICE;
-		service = node_service(cfg, ctx, &scope);
-		if (!service) {
-			if (!is_service_address(ctx) || is_this_node(&ctx->daddr))
-				return NO_SERVICE;
-			ctx->reason = REASON_service_port;
-			return REFUSED;
-		}
-	}
 	number = service->number;
 	if (service->ranges && !is_in_ranges(ctx, service->ranges)) {
 		ctx->reason = REASON_service_source;
@@ -361,4 +340,47 @@ NOINLINE int balance(const struct config *cfg, struct context *ctx)
 		return DENIED;
 	}
 	return CHOSEN;
+}
+
+/*
+ * Finds the Service that a new connection is for, and its backend. Only for protocols with ports.
+ */
+NOINLINE int balance(const struct config *cfg, struct context *ctx)
+{
+	struct service *service;
+	__u8 scope = SCOPE_ADDRESS;
+
+	if (!cfg || !ctx)
+		return DENIED;
+	service = service_of_scope(ctx, SCOPE_ADDRESS);
+	if (!service) {
+		struct address to = ctx->daddr;
+		struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &to);
+
+		if (endpoint && endpoint->role == ROLE_POD)
+			return NO_SERVICE;
+		service = node_service(cfg, ctx, &scope);
+		if (!service) {
+			/* The other ports of a node's own address are that node's. */
+			if (!is_service_address(ctx) || is_this_node(&to) || bpf_map_lookup_elem(&nodes, &to))
+				return NO_SERVICE;
+			ctx->reason = REASON_service_port;
+			return REFUSED;
+		}
+	}
+	return balance_service(cfg, ctx, service, scope);
+}
+
+/*
+ * The same for what comes from another node to an address of this one: a hostPort, which leads to a Pod of this node. Of a
+ * NodePort the client's own node chooses the backend.
+ */
+NOINLINE int balance_host_port(const struct config *cfg, struct context *ctx)
+{
+	struct service *service;
+
+	if (!cfg || !ctx)
+		return DENIED;
+	service = service_of_scope(ctx, SCOPE_HOST_PORT);
+	return service ? balance_service(cfg, ctx, service, SCOPE_HOST_PORT) : NO_SERVICE;
 }
