@@ -102,6 +102,11 @@ impl Model {
         self.with(|services| services.set_complete(is_complete));
     }
 
+    /// The tables as of the last [`Self::update`]; `None` before one succeeded.
+    pub fn desired(&self) -> Option<&Desired> {
+        self.solver.as_ref().map(|solver| &solver.desired)
+    }
+
     /// All Services, by namespace and name: those that are not served, too.
     pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
         self.services.iter().flat_map(Services::all)
@@ -112,8 +117,7 @@ impl Model {
     pub fn service_view(&self, id: &str) -> Option<ServiceView> {
         let own = self.nodes.get(&self.node_name)?;
         let seen = Seen { ranges: &self.ranges, own_name: &self.node_name, own };
-        let desired = self.solver.as_ref().map(|solver| &solver.desired);
-        self.services.as_ref()?.view(id, &self.nodes, desired, seen)
+        self.services.as_ref()?.view(id, &self.nodes, self.desired(), seen)
     }
 
     /// Computes what is due of Services, and returns how many that were.
