@@ -1,14 +1,16 @@
 //! What carries the Pods' packets.
 
 pub mod embedded;
+mod tracking;
 
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Result;
 use cni::Attachment;
-use datapath::{Connections, Counter, Limits, ServiceCounters, ServicePortKey, Sweep};
+use datapath::{Counter, Limits, ServiceCounters, Sweep, TableUsage};
 use ipnet::IpNet;
 use model::{Changes, Local, Problem, Protocol};
 use naming::Mac;
@@ -16,6 +18,7 @@ use naming::alias::PortAlias;
 use plumbing::probe::Question;
 
 use crate::drift::Drift;
+pub use tracking::{Connection, ServiceRecord};
 
 /// A network that carries Pods' packets on this node.
 ///
@@ -78,20 +81,36 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// The kernel does not tell.
     fn counters(&self) -> Result<Vec<Counter>>;
 
-    /// The connections that are tracked. They can be read while the backend works.
-    fn connections(&self) -> Arc<Connections>;
-
-    /// What was last found of all connections, some seconds ago; nothing before the first time.
-    fn swept(&self) -> Arc<Sweep>;
-
-    /// The number by which connections name a port of a Service, and what became of them; `None` if it is not served.
+    /// The ports of Services that the datapath has, those of one Service (`namespace/name`) or all; host ports, too, whose
+    /// Service is a container.
     ///
     /// # Errors
     /// The kernel does not tell.
-    fn service(&self, key: &model::ServicePortKey) -> Result<Option<(u32, ServiceCounters)>>;
+    fn services(&self, service: Option<&str>) -> Result<Vec<ServiceRecord>>;
 
-    /// The port of a Service, or the hostPort, with this number.
-    fn service_by_number(&self, number: u32) -> Option<ServicePortKey>;
+    /// What became of connections to all Services since this agent was started.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    fn service_totals(&self) -> Result<ServiceCounters>;
+
+    /// Hands over every tracked connection that is wanted. Packets go on meanwhile: one that changes may be missing, or come
+    /// twice.
+    ///
+    /// # Errors
+    /// The kernel does not tell, or it takes until then.
+    fn connections(
+        &self,
+        until: Instant,
+        wanted: &dyn Fn(&Connection) -> bool,
+        found: &mut dyn FnMut(Connection),
+    ) -> Result<()>;
+
+    /// What was found when connections that are over were last removed, some seconds ago.
+    fn swept(&self) -> Arc<Sweep>;
+
+    /// How full the tables of connections and Services are.
+    fn tables(&self) -> Vec<TableUsage>;
 
     /// The network as it is now.
     fn status(&self) -> Status;
@@ -128,6 +147,8 @@ pub struct Status {
     pub vni: u32,
     /// Where all Pods' addresses are from.
     pub cluster_cidrs: Vec<IpNet>,
+    /// Whether Services are served, and not left to another proxy.
+    pub services: bool,
     /// What was applied; `None` before the first time.
     pub network: Option<Network>,
 }

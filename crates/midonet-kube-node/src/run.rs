@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use naming::alias::CLUSTER_NETWORK;
 use nodeapi::legacy::mido_net_kube_node_server::MidoNetKubeNodeServer;
 use nodeapi::v1::node_server::NodeServer;
+use nodeapi::v1::services_server::ServicesServer;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,7 @@ use crate::drift::files::{self, Files};
 use crate::problems::Origin;
 use crate::proxy::Proxy;
 use crate::repairs::Repairs;
-use crate::server::{LegacyService, NodeService, http};
+use crate::server::{LegacyService, NodeService, ServicesService, http};
 use crate::source::source;
 use crate::{check, degraded, leaks, lock, reconcile};
 
@@ -78,6 +79,7 @@ pub async fn run(args: Config) -> Result<()> {
     let incoming = nodeapi::incoming(listener, refused);
     let grpc = Server::builder()
         .add_service(NodeServer::new(NodeService::new(agent.clone())))
+        .add_service(ServicesServer::new(ServicesService::new(agent.clone())))
         .add_service(MidoNetKubeNodeServer::new(LegacyService::new(annotator.clone())))
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     let mut grpc = tokio::spawn(grpc);

@@ -41,7 +41,7 @@ pub(crate) struct ConnectionsArgs {
     #[arg(long, value_enum)]
     pub(crate) state: Option<State>,
     /// How many at most.
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=16_384))]
     pub(crate) limit: u32,
     /// The output format.
     #[arg(short, long, value_enum, default_value_t)]
@@ -67,8 +67,10 @@ pub(crate) enum State {
     New,
     /// It has.
     Established,
-    /// A FIN or a reset was seen.
+    /// TCP: one end has sent its last.
     Closing,
+    /// TCP: both have, or it was reset.
+    Closed,
 }
 
 impl ConnectionsArgs {

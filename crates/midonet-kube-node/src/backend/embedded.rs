@@ -33,9 +33,10 @@ mod underlay;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use datapath::{Connections, Counter, Datapath, ServiceCounters, ServicePortKey, Sweep};
+use datapath::{Counter, Datapath, ServiceCounters, Sweep, TableUsage};
 use ipnet::IpNet;
 use model::{Changes, Local, Problem};
 use plumbing::probe::Question;
@@ -54,7 +55,10 @@ use self::service_routes::ServiceRoutes;
 use self::services::Services;
 use self::state::Applied;
 use self::tables::Tables;
-use super::{Backend, BindError, BindRequest, Detected, Network, Outcome, PortRecord, Status};
+use super::{
+    Backend, BindError, BindRequest, Connection, Detected, Network, Outcome, PortRecord, ServiceRecord,
+    Status,
+};
 use crate::config;
 use crate::repairs::Repairs;
 
@@ -310,24 +314,36 @@ impl Backend for Embedded {
         Ok(self.parts.tables.lock().datapath.counters()?)
     }
 
-    fn connections(&self) -> Arc<Connections> {
-        self.parts.tracking.connections()
+    fn services(&self, service: Option<&str>) -> Result<Vec<ServiceRecord>> {
+        services::records(service, &self.parts.tables)
+    }
+
+    fn service_totals(&self) -> Result<ServiceCounters> {
+        Ok(self.parts.tables.lock().datapath.services().totals()?)
+    }
+
+    fn connections(
+        &self,
+        until: Instant,
+        wanted: &dyn Fn(&Connection) -> bool,
+        found: &mut dyn FnMut(Connection),
+    ) -> Result<()> {
+        connections::list(&self.parts.tracking.connections(), until, wanted, found)
     }
 
     fn swept(&self) -> Arc<Sweep> {
         self.parts.tracking.last()
     }
 
-    fn service(&self, key: &model::ServicePortKey) -> Result<Option<(u32, ServiceCounters)>> {
-        services::counters(key, &self.parts.tables)
-    }
-
-    fn service_by_number(&self, number: u32) -> Option<ServicePortKey> {
-        self.parts.tables.lock().datapath.services().by_number(number).cloned()
+    fn tables(&self) -> Vec<TableUsage> {
+        let (sizes, used) = (self.parts.tracking.connections().sizes(), self.swept().tables);
+        let tracked = ["connections", "new_connections"].into_iter().zip(used).zip(sizes);
+        let tracked = tracked.map(|((name, used), limit)| TableUsage { name, used, limit });
+        tracked.chain(self.parts.tables.lock().datapath.services().usage()).collect()
     }
 
     fn status(&self) -> Status {
-        let Settings { tunnel_port, vni, cluster_cidrs, .. } = &self.parts.settings;
+        let Settings { tunnel_port, vni, cluster_cidrs, services, .. } = &self.parts.settings;
         let network = self.parts.applied().map(|applied| Network {
             local: applied.local.clone(),
             node_mac: self.parts.node_mac(),
@@ -340,6 +356,7 @@ impl Backend for Embedded {
             tunnel_port: *tunnel_port,
             vni: *vni,
             cluster_cidrs: cluster_cidrs.clone(),
+            services: *services,
             network,
         }
     }

@@ -15,9 +15,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::sync::Mutex;
 
-use super::status;
+use super::{services_metrics, status};
 use crate::agent::Agent;
-use crate::backend::Backend;
 use crate::cni_config::capacity;
 use crate::leak::Kind;
 use crate::problems::KINDS;
@@ -52,17 +51,6 @@ struct Problem {
 struct ApiError {
     verb: &'static str,
     reason: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Tracked {
-    protocol: &'static str,
-    kind: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Table {
-    table: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -160,7 +148,6 @@ fn page(agent: &Agent) -> Result<String> {
         Unit::Bytes,
         bytes,
     );
-    register_connections(&mut registry, backend)?;
     let refused = Family::<Refusal, Counter>::default();
     refused.get_or_create(&Refusal { reason: "not_root" }).inc_by(agent.refused_unauthorized());
     registry.register(
@@ -195,36 +182,11 @@ fn page(agent: &Agent) -> Result<String> {
     }
     registry.register("api_errors", "Requests to the API server that failed, and why", api_errors);
     register_addresses(&mut registry, agent)?;
+    services_metrics::register(&mut registry, agent)?;
 
     let mut page = String::new();
     encode(&mut page, &registry)?;
     Ok(page)
-}
-
-/// What the last sweep found of connections: of each protocol, plain ones and translated ones, whose two entries count
-/// both; and how much of the two tables is in use.
-fn register_connections(registry: &mut Registry, backend: &dyn Backend) -> Result<()> {
-    let sweep = backend.swept();
-    let (entries, pressure) =
-        (Family::<Tracked, Gauge>::default(), Family::<Table, Gauge<f64, AtomicU64>>::default());
-    let named = [(1, "icmp"), (6, "tcp"), (17, "udp"), (132, "sctp")];
-    for ((number, translated), count) in &sweep.entries {
-        let name = named.iter().find(|(known, _)| known == number);
-        let kind = if *translated { "translated" } else { "plain" };
-        let labels = Tracked { protocol: name.map_or("other", |(_, name)| name), kind };
-        entries.get_or_create(&labels).inc_by((*count).try_into()?);
-    }
-    let parts = sweep.pressure(backend.connections().sizes());
-    for (table, part) in ["established", "new"].into_iter().zip(parts) {
-        pressure.get_or_create(&Table { table }).set(part);
-    }
-    registry.register("connections", "Entries of connections that are tracked, seconds ago", entries);
-    registry.register(
-        "connections_pressure",
-        "How much of a table of connections is in use, from 0 to 1: at 1, those seen least recently are forgotten",
-        pressure,
-    );
-    Ok(())
 }
 
 /// How many addresses of each podCIDR Pods have; nothing if another IPAM plugin than host-local keeps them. Reads the

@@ -8,6 +8,7 @@ use model::Problem;
 use naming::alias::PortAlias;
 use nodeapi::v1;
 
+use super::summary::summary;
 use crate::agent::{Agent, Readiness};
 use crate::backend::{self, PortRecord};
 
@@ -20,7 +21,7 @@ pub(super) fn report(agent: &Agent) -> Result<v1::StatusReply> {
     let (ports, counters) = (backend.ports(), backend.counters()?);
     let leaks = agent.leaks();
     Ok(v1::StatusReply {
-        services: None,
+        services: summary(agent),
         problems: agent.problems().all().into_iter().map(problem_message).collect(),
         leaks: leaks.messages(),
         leaks_incomplete: leaks.incomplete,
@@ -50,7 +51,7 @@ pub(super) fn report(agent: &Agent) -> Result<v1::StatusReply> {
     })
 }
 
-fn problem_message(Problem { what, object, problem, remedy }: Problem) -> v1::Problem {
+pub(super) fn problem_message(Problem { what, object, problem, remedy }: Problem) -> v1::Problem {
     v1::Problem { what: what.to_owned(), object, problem, remedy }
 }
 

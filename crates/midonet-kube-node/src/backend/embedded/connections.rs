@@ -6,9 +6,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use datapath::{Connections, Purge, Sweep};
+use anyhow::{Context, Result, ensure};
+use datapath::{Connections, Kind, Position, Purge, Sweep};
 use tracing::{debug, warn};
+
+use crate::backend::Connection;
 
 /// How often connections that are over are removed.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -160,4 +162,34 @@ impl Shared {
         let waited = self.wake.wait_timeout_while(self.state(), worked * REST, ending);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+/// Hands over every connection that is wanted, once: of the two entries of a translated one, the client's.
+///
+/// # Errors
+/// The kernel does not tell, or it takes until then.
+pub(super) fn list(
+    connections: &Connections,
+    until: Instant,
+    wanted: &dyn Fn(&Connection) -> bool,
+    found: &mut dyn FnMut(Connection),
+) -> Result<()> {
+    let mut position = Position::default();
+    while let Some(entries) = connections.next(&mut position)? {
+        ensure!(Instant::now() < until, "reading the tables of connections takes too long: the node is busy");
+        for entry in &entries {
+            let connection = told(entry);
+            // Without its other entry, which is evicted, a backend's stands for both.
+            if wanted(&connection) && (entry.kind != Kind::Reply || connections.other(entry)?.is_none()) {
+                found(connection);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn told(entry: &datapath::Connection) -> Connection {
+    let datapath::Connection { idle, protocol, client, frontend, source, backend, service, state, .. } =
+        *entry;
+    Connection { idle, protocol, client, frontend, source, backend, service, state }
 }

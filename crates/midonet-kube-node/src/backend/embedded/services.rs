@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use datapath::{Error, Purge, ServiceCounters};
+use datapath::{Error, Purge};
 use model::{Diff, Problem, ServicePort, ServicePortKey};
 use tracing::debug;
 
-use self::convert::{key_of, port_of, serving};
+use self::convert::{key_of, model_key, port_of, serving};
 use super::connections::Tracking;
 use super::tables::{SLICE, Tables};
+use crate::backend::ServiceRecord;
 use crate::drift::Drift;
 
 /// How often a row waits for space that others have just left.
@@ -196,16 +197,25 @@ impl Services {
     }
 }
 
-/// The number of a row, and what became of connections to it; `None` if it is not in the table.
+/// The rows that are in the table, those of one Service or all, with their numbers and counters.
 ///
 /// # Errors
 /// The kernel does not tell.
-pub(super) fn counters(key: &ServicePortKey, tables: &Tables) -> Result<Option<(u32, ServiceCounters)>> {
-    let key = key_of(key);
-    let mut held = tables.lock();
-    let services = held.datapath.services();
-    let Some(number) = services.number(&key) else { return Ok(None) };
-    Ok(services.counters(&key)?.map(|counters| (number, counters)))
+pub(super) fn records(service: Option<&str>, tables: &Tables) -> Result<Vec<ServiceRecord>> {
+    let is_asked = |key: &&datapath::ServicePortKey| service.is_none_or(|id| *key.service == *id);
+    let keys: Vec<_> = tables.lock().datapath.services().keys().filter(is_asked).cloned().collect();
+    let mut records = Vec::with_capacity(keys.len());
+    for slice in keys.chunks(SLICE) {
+        let mut held = tables.lock();
+        let services = held.datapath.services();
+        for key in slice {
+            // It may have gone meanwhile.
+            if let (Some(number), Some(counters)) = (services.number(key), services.counters(key)?) {
+                records.push(ServiceRecord { key: model_key(key), number, counters });
+            }
+        }
+    }
+    Ok(records)
 }
 
 #[cfg(test)]

@@ -27,6 +27,23 @@ pub(super) fn protocol_of(protocol: Protocol) -> datapath::Protocol {
     }
 }
 
+/// The model's key of a row.
+pub(super) fn model_key(key: &datapath::ServicePortKey) -> ServicePortKey {
+    ServicePortKey {
+        service: Arc::clone(&key.service),
+        port: Arc::clone(&key.port),
+        protocol: match key.protocol {
+            datapath::Protocol::Tcp => Protocol::Tcp,
+            datapath::Protocol::Udp => Protocol::Udp,
+            datapath::Protocol::Sctp => Protocol::Sctp,
+        },
+        family: match key.family {
+            datapath::Family::V4 => Family::V4,
+            datapath::Family::V6 => Family::V6,
+        },
+    }
+}
+
 /// A row.
 pub(super) fn port_of(port: &ServicePort) -> datapath::ServicePort {
     datapath::ServicePort {
