@@ -1,11 +1,12 @@
 //! The network itself: eBPF programs at the hooks of a node, the maps they read, and their loader.
 //!
-//! Three programs decide about every packet (`bpf/midokube.bpf.c`): `from_endpoint` at the host side of
-//! every Pod's veth pair and at `midokube-mido`, `from_overlay` at `midokube-vxlan`, and `from_uplink`
-//! where tunnels arrive, which takes plain packets out of them before the kernel's device does. A packet is
-//! forwarded by its addresses alone, but for connections that the node's stack forwards or another node's process
-//! makes: those are recorded, and go the same path in both directions (`bpf/flow.h`). Every packet ends under exactly
-//! one [`Counter`], and every drop has a reason (`bpf/reasons.def`).
+//! Four programs decide about packets (`bpf/midokube.bpf.c`): `from_endpoint` at the host side of every Pod's veth pair
+//! and at `midokube-mido`, `from_overlay` at `midokube-vxlan`, `from_uplink` where packets come into the node, which takes
+//! plain ones out of tunnels before the kernel's device does, and those for Services, and `to_uplink` where they leave it.
+//! Every connection of TCP, UDP and SCTP is tracked (`bpf/connection.h`); one to a Service gets a backend with its first
+//! packet (`bpf/service.h`), and keeps it. Connections that the node's stack forwards or another node's process makes go the
+//! same path in both directions (`bpf/flow.h`). Every packet ends under exactly one [`Counter`], and every drop has a reason
+//! (`bpf/reasons.def`).
 //!
 //! A packet's path is a row of stages, each in a file of `bpf/`; what is known of the packet on it is its context
 //! (`context.h`):
@@ -20,11 +21,12 @@
 //!          |--> shaper          |                   |               deliver.h
 //!          |--> gateway         |                   |               icmp.h
 //!          +--------------------+-------------------+
-//!                               |       place of connection tracking,
-//!                               |       load balancing and policy
+//!                     connection tracking                       connection.h, related.h
+//!                               |--> new: Services              service.h
+//!                               |       place of policy
 //!                             route                                 route.h, flow.h
 //!                               |
-//!                            deliver                                deliver.h, vxlan.h
+//!                            deliver                                deliver.h, rewrite.h, vxlan.h
 //!          |             |               |              |
 //!         Pod      node's stack    other node     ICMP error
 //! ```

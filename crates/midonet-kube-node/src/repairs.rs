@@ -86,7 +86,7 @@ mod tests {
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap();
-            let code = text.split("#[cfg(test)]").next().unwrap();
+            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
             for (marker, is_part) in [("Drift::new(", false), ("DifferenceKind::", true)] {
                 for rest in code.split(marker).skip(1) {
                     let rest =

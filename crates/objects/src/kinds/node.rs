@@ -34,7 +34,7 @@ pub struct Node {
     /// Its annotations of this project.
     pub annotations: BTreeMap<String, String>,
     /// Whether it is being deleted, or about to be by the cluster autoscaler: load balancers are to leave it out.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaving: bool,
 }
 

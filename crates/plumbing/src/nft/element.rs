@@ -8,7 +8,7 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP};
 use super::TABLE;
 use super::ask::ask;
 use super::batch::Batch;
-use super::encode::{FAMILY, attribute, concat, encode, nested, text};
+use super::encode::{FAMILY, attribute, concat, encode, nested, octets, text};
 use super::set::{Kind, Set};
 use super::step::{Fields, attributes};
 use crate::error::{Error, Result};
@@ -119,13 +119,6 @@ fn width(family: Family) -> usize {
     match family {
         Family::V4 => 4,
         Family::V6 => 16,
-    }
-}
-
-pub(super) fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
     }
 }
 

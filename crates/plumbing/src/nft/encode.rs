@@ -1,5 +1,7 @@
 //! The encoding of nf_tables' netlink messages and attributes.
 
+use std::net::IpAddr;
+
 use netlink_packet_core::{NLA_F_NESTED, NLM_F_REQUEST};
 
 /// NFPROTO_INET: both families in one table.
@@ -55,4 +57,12 @@ pub(super) fn word(kind: u16, value: u32) -> Vec<u8> {
 /// Parts, one after the other.
 pub(super) fn concat(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
+}
+
+/// An address as the kernel has it in a register.
+pub(super) fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
 }

@@ -5,8 +5,7 @@ use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
-use super::element::octets;
-use super::encode::{attribute, nested, text, word};
+use super::encode::{attribute, nested, octets, text, word};
 use super::set::{Kind, Set};
 use crate::family::Family;
 

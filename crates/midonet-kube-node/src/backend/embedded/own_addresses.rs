@@ -48,6 +48,10 @@ impl Outside {
                 outside.without_ethernet.insert(link.name.clone());
             }
         }
+        // Its own in the Pod network are made after the rules that name them.
+        for own in &local.node_addresses {
+            outside.addresses.insert(own.addr(), OwnAddress { node_ports: true });
+        }
         outside
     }
 }
