@@ -12,10 +12,14 @@ use lab::{Lab, Target};
 use plumbing::NetNs;
 use serde_json::Value;
 
-use crate::{context, http};
+use crate::context::Bench;
+use crate::{context, http, objects};
 
 /// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Objects that are made at a time.
+const AT_ONCE: usize = 4;
 
 /// Where `kubectl proxy` listens in the server's node: plain HTTP, without a token.
 pub(crate) const PROXY: ([u8; 4], u16) = ([127, 0, 0, 1], 8001);
@@ -86,6 +90,23 @@ impl ApiServer {
     /// Makes an object.
     pub(crate) fn create(&self, path: &str, object: &Value) -> Result<()> {
         self.call("POST", path, "application/json", &object.to_string())
+    }
+
+    /// Makes many, several at a time.
+    pub(crate) fn create_all(&self, bench: &Bench, objects: &[Value]) -> Result<()> {
+        let part = objects.len().div_ceil(AT_ONCE).max(1);
+        thread::scope(|scope| {
+            let create = |part: &[Value]| {
+                part.iter().try_for_each(|object| {
+                    bench.check()?;
+                    self.create(&objects::path(object)?, object)
+                })
+            };
+            let parts: Vec<_> = objects.chunks(part).map(|part| scope.spawn(move || create(part))).collect();
+            parts
+                .into_iter()
+                .try_for_each(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
     }
 
     /// Changes a part of an object.

@@ -10,8 +10,8 @@ use plumbing::NetNs;
 /// Where the agent serves them, in its node.
 const AGENT: ([u8; 4], u16) = ([127, 0, 0, 1], 9454);
 
-/// The agent answers at once or not at all.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// An agent answers at once or not at all; an API server on a busy machine may take long.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The body of a page of the agent in that namespace; `None` unless it is answered with 200.
 pub(crate) fn get(node: &NetNs, page: &str) -> Result<Option<String>> {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lab::{Family, Guard, Target};
-use serde_json::Value;
 
 use super::{HOW, METRICS, WARM_UP, make_service, others, servers, wait, wait_for};
 use crate::apiserver::ApiServer;
@@ -157,17 +156,13 @@ fn kube_proxies(bench: &Bench, lab: &Guard) -> Result<Vec<Case>> {
         node: "node1".into(),
         node_port: Some(NODE_PORT),
     };
-    let create = |object: Value| server.create(&objects::path(&object)?, &object);
-    service.objects().into_iter().try_for_each(create)?;
+    server.create_all(bench, &service.objects())?;
     let mut there = 1;
     let mut cases = Vec::new();
     for (size, _, name, node) in SIZES {
         bench.progress.step(&format!("kube-proxy: {size} Services at its API server"));
-        while there < size {
-            bench.check()?;
-            objects::other(there).into_iter().try_for_each(create)?;
-            there += 1;
-        }
+        server.create_all(bench, &(there..size).flat_map(objects::other).collect::<Vec<_>>())?;
+        there = size;
         bench.progress.step(&format!("kube-proxy: its rules for {size} Services"));
         let addresses = lab.state()?.node(node)?.addresses.clone();
         let object = manifests::node(node, &[PEERS_CIDR.to_owned()], &addresses);

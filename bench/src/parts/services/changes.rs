@@ -70,12 +70,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Part> {
     let state = lab.state()?.node(NODE)?.clone();
     let cidrs: Vec<String> = state.pod_cidrs.iter().map(ToString::to_string).collect();
     server.create("/api/v1/nodes", &manifests::node(NODE, &cidrs, &state.addresses))?;
-    for number in 1..SIZE {
-        bench.check()?;
-        for object in objects::other(number) {
-            server.create(&objects::path(&object)?, &object)?;
-        }
-    }
+    server.create_all(bench, &(1..SIZE).flat_map(objects::other).collect::<Vec<_>>())?;
     let frontends = others(SIZE);
     let rounds = bench.rounds.min(MOST_ROUNDS);
     for round in 1..=rounds {
