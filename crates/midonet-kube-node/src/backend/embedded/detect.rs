@@ -176,6 +176,10 @@ impl Expected<'_> {
     fn services(&self, links: &[plumbing::Link], found: &mut Vec<Drift>) -> Result<()> {
         let Self { parts, applied, service_routes, .. } = self;
         let (local, before) = (&applied.local, &applied.outside);
+        // What is missing with it is made with it, and was noticed by it.
+        if !links.iter().any(|link| link.name == interface::NODE) {
+            return Ok(());
+        }
         found.extend(service_routes.drift(local, &before.addresses)?);
         if !parts.settings.services {
             return Ok(());
