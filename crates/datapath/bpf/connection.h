@@ -336,7 +336,11 @@ INLINE void track(struct context *ctx)
 	ctx->kind = state & CONNECTION_KIND;
 	if (upper == !!(state & CONNECTION_CLIENT_UPPER)) {
 		if (ctx->kind == CONNECTION_REPLY) {
-			track_direct(ctx, true);
+			/* That one is over: the client uses its port again. */
+			if (is_closed(state) && (ctx->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+				forget(ctx);
+			else
+				track_direct(ctx, true);
 			return;
 		}
 		ctx->part = PART_CLIENT;

@@ -69,7 +69,7 @@ fn answer(mut stream: TcpStream, name: &str) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut request = Vec::new();
-    for byte in (&stream).take(MOST_BYTES).bytes() {
+    for byte in io::BufReader::new(&stream).take(MOST_BYTES).bytes() {
         request.push(byte?);
         if request.ends_with(END) {
             let length = name.len() + 1;
