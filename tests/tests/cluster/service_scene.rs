@@ -168,7 +168,10 @@ impl<'a> Scene<'a> {
     pub(super) fn service(&self, name: &'static str) -> Service {
         let object = self.cluster.json(&["get", "service", name]);
         let ports = object["spec"]["ports"].as_array().unwrap();
-        let node_ports = ports.iter().map(|port| port["nodePort"].as_u64().unwrap_or(0) as u16).collect();
+        let node_ports = ports
+            .iter()
+            .map(|port| port["nodePort"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or(0))
+            .collect();
         let addresses = pair(object["spec"]["clusterIPs"].as_array().unwrap());
         Service { name, addresses, node_ports, object }
     }

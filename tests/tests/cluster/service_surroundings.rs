@@ -23,7 +23,8 @@ fn get(scene: &Scene<'_>, from: From, url: &str) -> (String, String, String) {
 pub(super) fn health_check_node_port(scene: &Scene<'_>) {
     let local = json!({"spec": {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}});
     let service = scene.serve("health", &local, &[ready(1), terminating(2)]);
-    let port = service.object["spec"]["healthCheckNodePort"].as_u64().unwrap() as u16;
+    let port = service.object["spec"]["healthCheckNodePort"].as_u64().unwrap();
+    let port = u16::try_from(port).unwrap();
     let expect = |wants: [u64; 3]| {
         for (node, want) in wants.iter().enumerate() {
             for address in scene.nodes[node] {

@@ -41,6 +41,9 @@ pub(super) const HOW: &str = "Both ends threads of one program. Request/response
 const PLACES: [(&str, &str, u8, &str); 2] =
     [("same-node", "node1", 80, "same node"), ("cross-node", "node2", 81, "across nodes")];
 
+/// An id, a title, and the paths that are compared, by the case's name.
+type Row = (String, String, [(&'static str, Path); 2]);
+
 pub(crate) fn run(bench: &Bench) -> Result<Part> {
     let mut part = Part::new("services", "A ClusterIP beside the Pods behind it");
     part.note(HOW);
@@ -49,7 +52,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Part> {
     bench.progress.step("services: nodes and Pods");
     let lab = bench.lab_with("services", Family::Dual, 2, true, vec![format!("--service-cidr={CIDRS}")])?;
     let client = lab.add_pod("node1", "bench", "client")?;
-    let mut rows: Vec<(String, String, [(&str, Path); 2])> = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
     for (id, node, number, title) in PLACES {
         let (service, pods) = make_service(&lab, node, number, None)?;
         objects::write(&lab.manifests(), &service.name, service.objects())?;
@@ -57,7 +60,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Part> {
             let near = || lab.netns(&Target::Pod(client.key.clone()));
             wait(bench, &lab, "node1", &[Frontend::ClusterIp(service.at(ipv4))])?;
             let paths = [("plain", None), ("ClusterIP", Some(service.at(ipv4)))];
-            let [plain, through] = paths.map(|(case, at)| -> Result<(&str, Path)> {
+            let [plain, through] = paths.map(|(case, at)| -> Result<(&'static str, Path)> {
                 Ok((case, Path { from: near()?, servers: servers(&lab, &pods, ipv4)?, service: at }))
             });
             let title = format!("{title}, {}", if ipv4 { "IPv4" } else { "IPv6" });

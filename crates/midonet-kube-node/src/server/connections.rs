@@ -87,7 +87,7 @@ pub(super) fn list(
     let mut latest = Latest::new(limit);
     backend
         .connections(until, &|connection| filter.matches(connection), &mut |connection| {
-            latest.add(connection)
+            latest.add(connection);
         })
         .map_err(|error| internal(&error))?;
     let names: HashMap<u32, &ServiceRecord> = records.iter().map(|record| (record.number, record)).collect();

@@ -239,7 +239,7 @@ struct Server {
 }
 
 impl Server {
-    fn start(told: Told, model: Option<Arc<Mutex<Model>>>) -> Self {
+    fn start(told: Told, model: Option<&Arc<Mutex<Model>>>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let agent = Agent::new(
@@ -251,7 +251,9 @@ impl Server {
             objects::Health::default(),
             None,
         );
-        model.iter().for_each(|model| agent.set_model(model));
+        if let Some(model) = model {
+            agent.set_model(model);
+        }
         let listener = {
             let _context = runtime.enter();
             nodeapi::listen(&Self::socket(directory.path())).unwrap()
@@ -289,7 +291,7 @@ impl Server {
 
 #[test]
 fn services_are_listed_with_what_the_datapath_has() {
-    let server = Server::start(told(), Some(model()));
+    let server = Server::start(told(), Some(&model()));
     let all = server.list("", "");
     let names: Vec<_> = all.iter().map(|port| (port.name.as_str(), port.family.as_str())).collect();
     assert_eq!(names, [("web", "ipv4"), ("web", "ipv6"), ("lost", "ipv4"), ("lost", "ipv6")]);
@@ -330,7 +332,7 @@ fn services_are_listed_with_what_the_datapath_has() {
 
 #[test]
 fn one_service_is_told_with_each_backend() {
-    let server = Server::start(told(), Some(model()));
+    let server = Server::start(told(), Some(&model()));
     let reply = server.get("default/web").unwrap();
     assert_eq!((reply.r#type.as_str(), reply.ignored.as_str(), reply.ports.len()), ("NodePort", "", 2));
     let backend = v1::Backend {
@@ -369,7 +371,7 @@ fn one_service_is_told_with_each_backend() {
 
 #[test]
 fn connections_are_listed_through_the_filter_the_latest_first() {
-    let server = Server::start(told(), Some(model()));
+    let server = Server::start(told(), Some(&model()));
     let list = |request| server.call(&call::LIST_CONNECTIONS, &request);
     let clients = |reply: &v1::ListConnectionsReply| {
         let port = |one: &v1::Connection| one.client.as_ref().unwrap().port;
@@ -393,7 +395,7 @@ fn an_agent_without_services_says_so_and_has_connections() {
         (Told { serves: false, ..told() }, Some(model()), Code::FailedPrecondition, "--services off"),
         (told(), None, Code::Unavailable, "just started"),
     ] {
-        let server = Server::start(told, model);
+        let server = Server::start(told, model.as_ref());
         let status = server.get("default/web").unwrap_err();
         assert!(status.code() == code && status.message().contains(want), "{status}");
         let all = server.call(&call::LIST_CONNECTIONS, &v1::ListConnectionsRequest::default()).unwrap();
@@ -405,7 +407,7 @@ fn an_agent_without_services_says_so_and_has_connections() {
 fn what_takes_too_long_is_an_error_and_the_next_call_is_answered() {
     let told = told();
     let slow = Arc::clone(&told.slow);
-    let server = Server::start(told, Some(model()));
+    let server = Server::start(told, Some(&model()));
     slow.store(true, Ordering::Relaxed);
     let status = server.get("default/web").unwrap_err();
     assert!(status.code() == Code::Internal && status.message().contains("too long"), "{status}");
@@ -415,7 +417,7 @@ fn what_takes_too_long_is_an_error_and_the_next_call_is_answered() {
 
 #[test]
 fn the_summary_counts_rows_once_for_each_port() {
-    let server = Server::start(told(), Some(model()));
+    let server = Server::start(told(), Some(&model()));
     let counted = summary(&server.agent).unwrap();
     let table = v1::Table { name: "connections".into(), used: 3, limit: 131_072 };
     let want = v1::ServiceSummary {
