@@ -188,7 +188,8 @@ table ip other {
 
 fn node_with_services(own: &str) -> Namespace {
     let node = Namespace::new();
-    node.sh("ip link add d0 type veth peer name d1 && ip link set d0 up && ip link set d1 up && echo 0 > /proc/sys/net/ipv6/conf/d0/accept_dad && \
+    node.sh("echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad && \
+             ip link add d0 type veth peer name d1 && ip link set d0 up && ip link set d1 up && \
              ip addr add 192.0.2.1/24 dev d0 && ip addr add 2001:db8::1/64 dev d0 nodad && \
              ip route add 10.96.0.0/16 dev d0 && ip -6 route add fd96::/112 dev d0");
     feed(&node, "nft", &["-f", "-"], &format!("{own}{NFTABLES}"));
@@ -201,7 +202,8 @@ fn connection(node: &Namespace, service: &str, backend: &str) -> [TcpStream; 2] 
     node.run(|| {
         let listener = TcpListener::bind(&backend).unwrap();
         let address = service.parse().unwrap();
-        let client = TcpStream::connect_timeout(&address, Duration::from_secs(10)).unwrap();
+        let client = TcpStream::connect_timeout(&address, Duration::from_secs(10));
+        let client = client.unwrap_or_else(|error| panic!("{service}: {error}"));
         [client, listener.accept().unwrap().0]
     })
 }
