@@ -57,14 +57,14 @@ impl Parts {
         let changed = plumbing::sysctl::enable_forwarding(&families(&local.gateways))
             .context("cannot make the node a router")?;
         kernel_settings::record(&self.settings.state_dir, &changed)?;
-        let outside = self.outside(local)?;
-        self.map_host_ports();
-        self.apply_rules(local, &outside)?;
-
         let port = self.settings.tunnel_port;
         let overlay_ifindex = plumbing::overlay::ensure(interface::OVERLAY, OVERLAY_MAC.0, mtu, port)
             .context("cannot make the overlay device")?;
         let node = self.ensure_pair(local, mtu)?;
+        // A former interface of the node under another name is gone by now, and counts as no uplink.
+        let outside = self.outside(local)?;
+        self.map_host_ports();
+        self.apply_rules(local, &outside)?;
         self.repair_settings(local)?;
         if self.settings.services {
             plumbing::loopback::accept(interface::NODE, &families(&local.gateways))

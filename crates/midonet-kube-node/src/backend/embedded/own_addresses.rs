@@ -48,7 +48,7 @@ impl Outside {
                 outside.without_ethernet.insert(link.name.clone());
             }
         }
-        // Its own in the Pod network are made after the rules that name them.
+        // Its own in the Pod network, whether they are there yet or not.
         for own in &local.node_addresses {
             outside.addresses.insert(own.addr(), OwnAddress { node_ports: true });
         }
