@@ -60,7 +60,7 @@ pub(super) fn add(request: &Request, began: u64) -> Result<Value, Error> {
     let bound = bind.finish_or_retry(&port)?;
 
     namespaces.set_up(indexes.host_ifindex, &plan.pair.host_ifname).map_err(kernel)?;
-    if bound.host_ports_left {
+    if bound.host_ports_left && host_ports::are_asked_for(request) {
         undo.push(|| {
             let unmapped = host_ports::delete(request);
             unmapped.unwrap_or_else(|error| warn("cannot delete the host ports", &error));

@@ -46,7 +46,7 @@ pub(super) fn check(request: &Request) -> Result<(), Error> {
     if let Some(host_side) = host_side {
         let port = request.conf.runtime.complete(plan.bind_request(host_side.ifindex));
         let checked = problems.take(agent::check(&request.conf.socket, &port));
-        if checked.is_some_and(|checked| checked.host_ports_left) {
+        if checked.is_some_and(|checked| checked.host_ports_left) && host_ports::are_asked_for(request) {
             problems.take(host_ports::serve("CHECK", request, result));
         }
     }
