@@ -24,7 +24,8 @@ const META_L4PROTO: u32 = 16;
 /// NFT_CT_STATUS; IPS_DST_NAT (linux/netfilter/nf_conntrack_common.h).
 const CT_STATUS: u32 = 2;
 const DESTINATION_NAT: u32 = 1 << 5;
-/// NFT_FIB_RESULT_ADDRTYPE; RTN_LOCAL.
+/// NFTA_FIB_F_DADDR; NFT_FIB_RESULT_ADDRTYPE; RTN_LOCAL.
+const FIB_DESTINATION: u32 = 2;
 const FIB_ADDRESS_TYPE: u32 = 3;
 const LOCAL: u32 = 2;
 /// NFT_PAYLOAD_NETWORK_HEADER, NFT_PAYLOAD_TRANSPORT_HEADER.
@@ -53,8 +54,8 @@ pub(super) enum Expression {
     Payload(u32, u32, u32, u32),
     /// Loads the state of the connection.
     Connection(u32),
-    /// Loads the type of the source's (1) or destination's (2) address.
-    AddressType(u32),
+    /// Loads the type of the destination's address.
+    DestinationType,
     /// Loads a constant into a register.
     Constant(u32, Vec<u8>),
     /// Ands the loaded bytes.
@@ -96,10 +97,6 @@ fn addresses(family: Family) -> [(u32, u32); 2] {
 }
 
 impl Expression {
-    /// NFTA_FIB_F_SADDR and _DADDR.
-    pub(super) const SOURCE: u32 = 1;
-    pub(super) const DESTINATION: u32 = 2;
-
     /// The packet is of that family.
     pub(super) fn family(family: Family) -> Vec<Self> {
         let number = match family {
@@ -128,19 +125,24 @@ impl Expression {
         vec![Self::Meta(META_OIFNAME, KEY), if is { Self::Equal(padded) } else { Self::NotEqual(padded) }]
     }
 
-    /// The source or destination is an address of this node.
-    pub(super) fn is_own(which: u32) -> Vec<Self> {
-        vec![Self::AddressType(which), Self::Equal(LOCAL.to_ne_bytes().to_vec())]
+    /// The destination is no address of this node.
+    pub(super) fn destination_is_not_own() -> Vec<Self> {
+        vec![Self::DestinationType, Self::NotEqual(LOCAL.to_ne_bytes().to_vec())]
     }
 
-    /// It is none.
-    pub(super) fn is_not_own(which: u32) -> Vec<Self> {
-        vec![Self::AddressType(which), Self::NotEqual(LOCAL.to_ne_bytes().to_vec())]
+    /// The source is one that no packet on a wire has.
+    pub(super) fn source_is_loopback(family: Family) -> Vec<Self> {
+        let [source, _] = addresses(family);
+        Self::is_loopback(family, source)
     }
 
     /// The destination is one that no packet on a wire has.
     pub(super) fn destination_is_loopback(family: Family) -> Vec<Self> {
-        let [_, (offset, length)] = addresses(family);
+        let [_, destination] = addresses(family);
+        Self::is_loopback(family, destination)
+    }
+
+    fn is_loopback(family: Family, (offset, length): (u32, u32)) -> Vec<Self> {
         let load = Self::Payload(NETWORK_HEADER, offset, length, KEY);
         match family {
             Family::V4 => vec![load, Self::Mask(vec![255, 0, 0, 0]), Self::Equal(vec![127, 0, 0, 0])],
@@ -207,8 +209,8 @@ impl Expression {
                 ("payload", [word(1, *to), word(2, *header), word(3, *offset), word(4, *length)].concat())
             }
             Self::Connection(key) => ("ct", [word(1, KEY), word(2, *key)].concat()),
-            Self::AddressType(which) => {
-                ("fib", [word(1, KEY), word(2, FIB_ADDRESS_TYPE), word(3, *which)].concat())
+            Self::DestinationType => {
+                ("fib", [word(1, KEY), word(2, FIB_ADDRESS_TYPE), word(3, FIB_DESTINATION)].concat())
             }
             Self::Constant(to, bytes) => ("immediate", [word(1, *to), value(2, bytes)].concat()),
             Self::Mask(mask) => {

@@ -63,7 +63,9 @@ impl Rules {
             for rule in services.rules() {
                 batch.add_rule(TABLE, OUTPUT, &rule);
             }
-            batch.add_rule(TABLE, POSTROUTING, &self.enters());
+            for gateway in &services.gateways {
+                batch.add_rule(TABLE, POSTROUTING, &self.enters(Family::of(*gateway)));
+            }
             add_all(&mut batch, elements);
         }
         batch.commit("replace the nftables table inet midonet-kube")
@@ -78,12 +80,13 @@ impl Rules {
         rule
     }
 
-    /// What the node's own processes send to one of its ports, from whichever of its addresses: what it answers to has to
-    /// be one that leads back into the network's interface. Others' connections keep the client's address.
-    fn enters(&self) -> Vec<Expression> {
-        let mut rule = Expression::output_interface(&self.inside, true);
+    /// What the node's own processes send to one of its ports from a loopback address, to which nobody can answer. From any
+    /// other, they are seen as who they are.
+    fn enters(&self, family: Family) -> Vec<Expression> {
+        let mut rule = Expression::family(family);
+        rule.extend(Expression::output_interface(&self.inside, true));
         rule.extend(Expression::destination_is_translated());
-        rule.extend(Expression::is_own(Expression::SOURCE));
+        rule.extend(Expression::source_is_loopback(family));
         rule.push(Expression::Counter);
         rule.extend(Expression::masquerade(&self.source_ports));
         rule
@@ -93,7 +96,7 @@ impl Rules {
 impl LocalServices {
     /// The most specific first: a port at one address, one at all of them, one of every node.
     fn rules(&self) -> Vec<Vec<Expression>> {
-        let mut others = Expression::is_not_own(Expression::DESTINATION);
+        let mut others = Expression::destination_is_not_own();
         others.push(Expression::Return);
         let mut rules = vec![others];
         for gateway in &self.gateways {
