@@ -175,8 +175,8 @@ INLINE bool leads_to(const struct connection *entry, const struct tuple *key, bo
 
 /*
  * Everything about an entry that not every packet changes: what its state is, when it was last seen, in which map it is,
- * and whether its other entry is there, which may have been evicted. `key` is on the caller's stack. Returns whether the
- * connection goes on; else it is over, and the packet begins another one.
+ * and whether its other entry is there, which may have been evicted. `found` is its key. Returns whether the connection
+ * goes on; else it is over, and the packet begins another one.
  */
 NOINLINE bool attend(struct context *ctx, struct connection *entry, const struct tuple *found, __u32 established)
 {
@@ -380,8 +380,8 @@ INLINE bool is_same_pair(const struct connection *a, const struct connection *b)
 #define PORT_TRIES 32
 
 /*
- * Finds a tuple between the context's source and destination that no other connection has, and makes the second entry
- * of `entry`'s connection with it. Returns whether there is one; the context has its source port then.
+ * Finds a tuple between the context's source and destination that no other connection has, and writes the entry `reply`
+ * under it. Returns whether there is one; the context has its source port then.
  */
 INLINE bool reserve_reply(struct context *ctx, const struct config *cfg, struct connection *reply)
 {

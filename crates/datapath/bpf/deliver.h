@@ -25,7 +25,7 @@ INLINE bool leave_as(struct __sk_buff *skb, const struct config *cfg, struct con
 }
 
 /* One off the TTL or hop limit, by the router. */
-INLINE bool route_once(struct __sk_buff *skb, const struct context *ctx)
+INLINE bool decrement_ttl(struct __sk_buff *skb, const struct context *ctx)
 {
 	void *data = frame_start(skb);
 
@@ -58,13 +58,15 @@ INLINE bool next_hop(struct __sk_buff *skb, const struct config *cfg, struct con
 	if (!leave_as(skb, cfg, ctx))
 		return false;
 	eth = frame(skb, ETH_HLEN + sizeof(struct iphdr));
-	if (!eth || (ctx->routed && !route_once(skb, ctx))) {
+	if (!eth || (ctx->routed && !decrement_ttl(skb, ctx))) {
 		ctx->reason = REASON_malformed;
 		return false;
 	}
 	eth = frame_start(skb);
-	if ((void *)(eth + 1) > frame_end(skb))
+	if ((void *)(eth + 1) > frame_end(skb)) {
+		ctx->reason = REASON_malformed;
 		return false;
+	}
 	copy_mac(eth->h_dest, to);
 	copy_mac(eth->h_source, from);
 	return true;
@@ -116,7 +118,7 @@ INLINE __u32 segment_size(struct __sk_buff *skb, const struct context *ctx)
 	return headers - ETH_HLEN + gso_size;
 }
 
-/* What has the way out of the node for a packet to a host outside. Returns what bpf_fib_lookup says. */
+/* The next hop of a packet to a host outside. Returns what bpf_fib_lookup returns. */
 NOINLINE int outside_hop(struct __sk_buff *skb, const struct context *ctx, struct hop *hop)
 {
 	struct bpf_fib_lookup route = { .ifindex = LOOPBACK_IFINDEX };
@@ -179,7 +181,7 @@ INLINE int to_outside(struct __sk_buff *skb, const struct config *cfg, struct co
 		return drop(ctx, REASON_outside_unreachable);
 	if (!leave_as(skb, cfg, ctx))
 		return leave(ctx, TC_ACT_SHOT);
-	if (ctx->routed && (!frame(skb, ETH_HLEN + sizeof(struct iphdr)) || !route_once(skb, ctx)))
+	if (ctx->routed && (!frame(skb, ETH_HLEN + sizeof(struct iphdr)) || !decrement_ttl(skb, ctx)))
 		return drop(ctx, REASON_malformed);
 	ctx->reason = REASON_outside;
 	return leave(ctx, bpf_redirect_neigh(hop.ifindex, &hop.neighbour, sizeof(hop.neighbour), 0));

@@ -32,8 +32,9 @@ INLINE int route_from_outside(struct __sk_buff *skb, const struct config *cfg, s
 	struct route_key key = { .prefix_length = 128, .address = ctx->daddr };
 	struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &key.address);
 	struct route *route;
+	bool own;
 
-	bool own = endpoint ? endpoint->role == ROLE_NODE : is_this_node(&ctx->daddr);
+	own = endpoint ? endpoint->role == ROLE_NODE : is_this_node(&ctx->daddr);
 
 	/* Answers have a Service's address, whose packets the node's stack takes from nowhere else than midokube-node. */
 	if (own && !endpoint && ctx->part != PART_SERVER)

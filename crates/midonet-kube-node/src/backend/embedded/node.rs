@@ -136,8 +136,8 @@ impl Parts {
 
     /// Makes the nftables table.
     fn apply_rules(&self, local: &Local, outside: &Outside) -> Result<()> {
-        let strangers = self.ports().outside(&local.pod_cidrs);
-        let sources = local.pod_cidrs.iter().copied().chain(strangers.into_iter().map(IpNet::from));
+        let outside_pods = self.ports().outside(&local.pod_cidrs);
+        let sources = local.pod_cidrs.iter().copied().chain(outside_pods.into_iter().map(IpNet::from));
         let services = self.settings.services.then(|| LocalServices {
             gateways: local.gateways.clone(),
             loopback: loopback_families(&self.settings.node_ports),
