@@ -61,7 +61,14 @@ impl Parts {
         let overlay_ifindex = plumbing::overlay::ensure(interface::OVERLAY, OVERLAY_MAC.0, mtu, port)
             .context("cannot make the overlay device")?;
         let node = self.ensure_pair(local, mtu)?;
-        // A former interface of the node under another name is gone by now, and counts as no uplink.
+        // Of a former podCIDR, which may be another node's by now.
+        let former = plumbing::delete_other_addresses(interface::NODE, &local.node_addresses)
+            .context("cannot remove former addresses of the node")?;
+        if !former.is_empty() {
+            info!(addresses = ?former, interface = interface::NODE, "removed addresses of a former podCIDR");
+        }
+        // A former interface of the node under another name is gone by now, and counts as no uplink. So are its former
+        // addresses: detection would miss them among the node's own.
         let outside = self.outside(local)?;
         self.map_host_ports();
         self.apply_rules(local, &outside)?;
@@ -69,12 +76,6 @@ impl Parts {
         if self.settings.services {
             plumbing::loopback::accept(interface::NODE, &families(&local.gateways))
                 .context("cannot let answers to loopback addresses in")?;
-        }
-        // Of a former podCIDR, which may be another node's by now.
-        let former = plumbing::delete_other_addresses(interface::NODE, &local.node_addresses)
-            .context("cannot remove former addresses of the node")?;
-        if !former.is_empty() {
-            info!(addresses = ?former, interface = interface::NODE, "removed addresses of a former podCIDR");
         }
         let direct = is_direct(self.settings.encapsulation, local, &underlay, port)?;
         if !direct
