@@ -48,7 +48,7 @@ impl Outside {
                 outside.without_ethernet.insert(link.name.clone());
             }
         }
-        // Its own in the Pod network, whether they are there yet or not.
+        // Those in its podCIDRs, whether they are there yet or not, and whatever is selected.
         for own in &local.node_addresses {
             outside.addresses.insert(own.addr(), OwnAddress { node_ports: true });
         }
@@ -69,16 +69,14 @@ pub(super) fn loopback_families(node_ports: &[NodePortAddress]) -> Vec<Family> {
     loopback.into_iter().filter(serves).map(Family::of).collect()
 }
 
-/// Whether NodePorts are served at an address of this node.
+/// Whether an address of this node is selected for NodePorts.
 fn serves(address: IpAddr, local: &Local, node_ports: &[NodePortAddress]) -> bool {
-    let in_pod_cidr = local.node_addresses.iter().any(|own| own.addr() == address);
-    in_pod_cidr
-        || node_ports.iter().any(|which| match which {
-            NodePortAddress::All => true,
-            NodePortAddress::Localhost => false,
-            NodePortAddress::Primary => local.tunnel_addresses.contains(&address),
-            NodePortAddress::Cidr(cidr) => cidr.contains(&address),
-        })
+    node_ports.iter().any(|which| match which {
+        NodePortAddress::All => true,
+        NodePortAddress::Localhost => false,
+        NodePortAddress::Primary => local.tunnel_addresses.contains(&address),
+        NodePortAddress::Cidr(cidr) => cidr.contains(&address),
+    })
 }
 
 /// An address that somebody elsewhere can send to.
