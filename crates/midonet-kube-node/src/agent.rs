@@ -275,7 +275,7 @@ impl Agent {
     /// Those of [`Backend::bind`].
     pub fn bind(&self, request: &BindRequest) -> Result<(), BindError> {
         let mut bound = self.backend().bind(request);
-        // The other port may be one whose DEL found no agent: its addresses were given back all the same.
+        // The other port may be one whose DEL found no agent: its addresses were released all the same.
         if matches!(bound, Err(BindError::Taken(_))) && self.sweep() {
             bound = self.backend().bind(request);
         }

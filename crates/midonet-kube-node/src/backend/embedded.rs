@@ -172,7 +172,7 @@ impl Embedded {
 impl Embedded {
     /// The datapath's table of Services.
     fn apply_services(&self, work: &mut Work, all: bool, complete: bool) -> Result<Vec<Problem>> {
-        // Where another proxy serves them, what an agent before this one left is in its way.
+        // With --services off another proxy serves them: what an agent before this one left would come before it.
         let complete = complete || !self.parts.settings.services;
         work.services.apply(all, complete, &self.parts.tables, &self.parts.tracking)
     }

@@ -1,4 +1,5 @@
-//! What of kube-proxy is in the way of an agent that serves Services. None of it keeps Pods from having a network.
+//! Whether kube-proxy runs or left rules on a node whose agent serves Services, and whether its ports are free. None of it
+//! keeps Pods from having a network.
 
 use std::net::SocketAddr;
 

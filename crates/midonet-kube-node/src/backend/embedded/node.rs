@@ -137,8 +137,8 @@ impl Parts {
 
     /// Makes the nftables table.
     fn apply_rules(&self, local: &Local, outside: &Outside) -> Result<()> {
-        let outside_pods = self.ports().outside(&local.pod_cidrs);
-        let sources = local.pod_cidrs.iter().copied().chain(outside_pods.into_iter().map(IpNet::from));
+        let pods_outside = self.ports().outside(&local.pod_cidrs);
+        let sources = local.pod_cidrs.iter().copied().chain(pods_outside.into_iter().map(IpNet::from));
         let services = self.settings.services.then(|| LocalServices {
             gateways: local.gateways.clone(),
             loopback: loopback_families(&self.settings.node_ports),
