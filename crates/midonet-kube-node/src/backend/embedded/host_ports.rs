@@ -116,24 +116,25 @@ impl Parts {
         let mut purge = Purge::default();
         let mut held = self.tables.lock();
         let services = held.datapath.services();
-        for (key, row) in &after {
+        let served = after.iter().try_for_each(|(key, row)| {
             if services.number(key).is_none() {
                 purge.add(key, None, row);
             }
             services.set(key, row)?;
-            if !services.is_whole(key)? {
-                services.restore(key)?;
-            }
-        }
-        for key in before.keys().filter(|key| !after.contains_key(key)) {
+            if services.is_whole(key)? { Ok(()) } else { services.restore(key) }
+        });
+        // Those before go also if one of these fails: nobody removes them later.
+        let gone = before.keys().filter(|key| !after.contains_key(*key));
+        let removed = gone.map(|key| {
             if let Some(number) = services.number(key) {
                 purge.remove(key, number);
             }
-            services.remove(key)?;
-        }
+            services.remove(key)
+        });
+        let removed = removed.fold(Ok(()), |all, one| all.and(one));
         drop(held);
         self.tracking.purge(purge);
-        Ok(())
+        Ok(served.and(removed)?)
     }
 }
 
