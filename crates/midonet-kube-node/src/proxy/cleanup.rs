@@ -10,7 +10,7 @@ use clap::Args;
 use plumbing::nft::{self, Chain, TableName};
 
 use super::beside::{PROCESS, REMOVE};
-use super::leftovers::{DUMMY, Leftovers, in_iptables, is_chain};
+use super::leftovers::{DUMMY, Leftovers, in_iptables, is_chain, lines};
 use super::processes;
 use crate::stdout;
 
@@ -58,11 +58,10 @@ pub fn cleanup(options: &Options) -> Result<()> {
         work.step(&format!("interface {DUMMY}"), || plumbing::link::delete_by_name(DUMMY))?;
     }
     for (program, table) in leftovers.legacy.keys() {
-        let names = "KUBE-(SERVICES|EXTERNAL-SERVICES|NODEPORTS|POSTROUTING|MARK-MASQ|FORWARD|PROXY-FIREWALL|\
-                     PROXY-CANARY|SVC-|SVL-|EXT-|SEP-|FW-)";
         work.left.push(format!(
-            "chains of {program}, table {table}: run `{program}-save -t {table} | grep -Ev '{names}' | \
-             {program}-restore -T {table}`"
+            "chains of {program}, table {table}: run `{program}-save -t {table} | grep -Ev '{}' | \
+             {program}-restore -T {table}`",
+            lines()
         ));
     }
     if leftovers.ipvs {

@@ -38,6 +38,11 @@ const CHAINS: [&str; 12] = [
 const PREFIXES: [&str; 6] =
     ["KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-SEP-", "KUBE-FW-", "KUBE-IPVS-OUT-FILTER"];
 
+/// The lines of `iptables-save` about kube-proxy's chains and rules that lead there, as a pattern of `grep -E`.
+pub(super) fn lines() -> String {
+    format!("[: ]({})( |$)|[: ]({})", CHAINS.join("|"), PREFIXES.join("|"))
+}
+
 /// Whether a chain in a table of iptables is kube-proxy's.
 pub(super) fn is_chain(name: &str) -> bool {
     CHAINS.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))

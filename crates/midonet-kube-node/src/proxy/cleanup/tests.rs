@@ -260,6 +260,7 @@ fn what_is_not_removed_here_is_told_with_the_command_that_does_it() {
     node.sh(
         "ip link add kube-ipvs0 type veth && iptables-legacy -t nat -N KUBE-SERVICES && \
          iptables-legacy -t nat -A OUTPUT -j KUBE-SERVICES && iptables-legacy -t nat -N KUBE-FIREWALL && \
+         iptables-legacy -t nat -N KUBE-LOAD-BALANCER && iptables-legacy -t nat -A KUBE-SERVICES -j KUBE-LOAD-BALANCER && \
          iptables-legacy -t nat -A KUBE-SERVICES -p tcp -j ACCEPT && iptables-legacy -t nat -A OUTPUT -p udp -j ACCEPT",
     );
     let told = clean(&node, REMOVE_ALL).unwrap_err().to_string();
