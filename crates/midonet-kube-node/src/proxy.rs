@@ -17,7 +17,7 @@ mod processes;
 mod record;
 mod state;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -130,12 +130,6 @@ impl Proxy {
         if delta.synced && state.node == NodeState::Unknown {
             state.node = NodeState::Gone;
         }
-    }
-
-    /// Where the ports of Services for health checks are, from now on; empty: at all addresses of the node.
-    pub fn set_check_addresses(&self, addresses: &[IpAddr]) {
-        self.0.ports.set_check_addresses(addresses);
-        self.follow_checks();
     }
 
     /// The ports that cannot be served yet.

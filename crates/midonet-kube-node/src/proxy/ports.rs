@@ -1,7 +1,7 @@
 //! Which ports are served, and which cannot be.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use model::Problem;
@@ -27,16 +27,8 @@ pub(super) struct Ports {
     failures: Failures,
     /// Those that are served as long as the agent runs.
     own: Mutex<Servers>,
-    checks: Mutex<Checks>,
-}
-
-/// The servers of Services.
-#[derive(Debug, Default)]
-struct Checks {
-    /// Empty: all addresses of the node.
-    addresses: BTreeSet<IpAddr>,
-    /// By "namespace/name". What is dropped here listens no more.
-    running: BTreeMap<Arc<str>, Running>,
+    /// Those of Services, by "namespace/name". What is dropped here listens no more.
+    checks: Mutex<BTreeMap<Arc<str>, Running>>,
 }
 
 #[derive(Debug)]
@@ -73,15 +65,15 @@ impl Ports {
         }
     }
 
-    /// Has the ports of Services be these.
+    /// Has the ports of Services be these, at all addresses of the node: they are open before any address is known to have
+    /// NodePorts.
     pub(super) fn follow(
         &self,
         wanted: impl FnOnce() -> BTreeMap<Arc<str>, u16>,
         answer: impl Fn(&Arc<str>) -> Answer,
     ) {
-        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted = wanted();
-        let Checks { addresses, running } = &mut *checks;
         let over: Vec<_> =
             running.extract_if(.., |key, running| wanted.get(key) != Some(&running.port)).collect();
         for (key, running) in over {
@@ -99,25 +91,10 @@ impl Ports {
             };
             let answer = answer(key);
             let mut servers = Servers::default();
-            let any = listen::addresses((Ipv4Addr::UNSPECIFIED, *port).into());
-            let these: Vec<_> = addresses.iter().map(|address| SocketAddr::new(*address, *port)).collect();
-            for address in if these.is_empty() { any } else { these } {
+            for address in listen::addresses((Ipv4Addr::UNSPECIFIED, *port).into()) {
                 self.spawn(&mut servers, address, &about, &answer);
             }
             running.insert(Arc::clone(key), Running { port: *port, _servers: servers });
-        }
-    }
-
-    /// Where the ports of Services are; to be followed by [`follow`](Self::follow).
-    pub(super) fn set_check_addresses(&self, wanted: &[IpAddr]) {
-        let wanted: BTreeSet<IpAddr> = wanted.iter().copied().collect();
-        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
-        if checks.addresses != wanted {
-            checks.addresses = wanted;
-            for (key, running) in std::mem::take(&mut checks.running) {
-                drop(running);
-                self.failures.forget(&object(&key));
-            }
         }
     }
 
