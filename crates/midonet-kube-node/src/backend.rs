@@ -53,8 +53,9 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// The kernel refused.
     fn release(&self, host_ifname: &str, container_id: &str) -> Result<Option<PortRecord>>;
 
-    /// Whether ports of this node that lead to Pods are served here. Otherwise nobody may ask for any.
-    fn serves_host_ports(&self) -> bool;
+    /// Whether Services, and ports of this node that lead to Pods, are served here, and not left to others. Only then may
+    /// anybody ask for such a port.
+    fn serves_services(&self) -> bool;
 
     /// Whether the port is committed as described.
     ///
@@ -147,8 +148,6 @@ pub struct Status {
     pub vni: u32,
     /// Where all Pods' addresses are from.
     pub cluster_cidrs: Vec<IpNet>,
-    /// Whether Services are served, and not left to another proxy.
-    pub services: bool,
     /// What was applied; `None` before the first time.
     pub network: Option<Network>,
 }

@@ -286,7 +286,7 @@ impl Backend for Embedded {
         Ok(released)
     }
 
-    fn serves_host_ports(&self) -> bool {
+    fn serves_services(&self) -> bool {
         self.parts.settings.services
     }
 
@@ -343,7 +343,7 @@ impl Backend for Embedded {
     }
 
     fn status(&self) -> Status {
-        let Settings { tunnel_port, vni, cluster_cidrs, services, .. } = &self.parts.settings;
+        let Settings { tunnel_port, vni, cluster_cidrs, .. } = &self.parts.settings;
         let network = self.parts.applied().map(|applied| Network {
             local: applied.local.clone(),
             node_mac: self.parts.node_mac(),
@@ -356,7 +356,6 @@ impl Backend for Embedded {
             tunnel_port: *tunnel_port,
             vni: *vni,
             cluster_cidrs: cluster_cidrs.clone(),
-            services: *services,
             network,
         }
     }

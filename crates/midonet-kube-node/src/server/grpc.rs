@@ -31,7 +31,7 @@ impl NodeService {
 
     /// What this agent is to do of a request; whether it is left to others to serve its hostPorts.
     fn own_part(&self, request: BindRequest) -> (BindRequest, bool) {
-        if request.host_ports.is_empty() || self.agent.backend().serves_host_ports() {
+        if request.host_ports.is_empty() || self.agent.backend().serves_services() {
             return (request, false);
         }
         (BindRequest { host_ports: Vec::new(), ..request }, true)
@@ -71,7 +71,7 @@ impl Node for NodeService {
             info!(pod = %port.pod(), interface = port.host_ifname, "port released");
         }
         // One that is not there was released before. One that has none may be older than this agent.
-        let host_ports_left = !self.agent.backend().serves_host_ports()
+        let host_ports_left = !self.agent.backend().serves_services()
             || released.is_some_and(|port| port.host_ports.is_empty());
         Ok(Response::new(ReleasePortReply { host_ports_left }))
     }

@@ -145,7 +145,7 @@ fn get(
 
 /// Looks something up in the model, which takes no long time.
 fn with_model<T>(agent: &Agent, look_up: impl FnOnce(&Model) -> T) -> Result<T, Status> {
-    if !agent.backend().status().services {
+    if !agent.backend().serves_services() {
         return Err(Status::failed_precondition(
             "it leaves Services to another proxy, as the setting --services off says",
         ));

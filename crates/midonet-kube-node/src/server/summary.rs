@@ -7,7 +7,7 @@ use crate::agent::Agent;
 
 /// How many Services are served, and how full the tables are; `None`: this agent leaves Services to another proxy.
 pub(super) fn summary(agent: &Agent) -> Option<v1::ServiceSummary> {
-    if !agent.backend().status().services {
+    if !agent.backend().serves_services() {
         return None;
     }
     let mut summary = v1::ServiceSummary {

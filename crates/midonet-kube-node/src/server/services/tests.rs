@@ -51,7 +51,7 @@ impl Backend for Told {
         Ok(None)
     }
 
-    fn serves_host_ports(&self) -> bool {
+    fn serves_services(&self) -> bool {
         self.serves
     }
 
@@ -110,14 +110,7 @@ impl Backend for Told {
     }
 
     fn status(&self) -> backend::Status {
-        backend::Status {
-            kind: "told",
-            tunnel_port: 4789,
-            vni: 1,
-            cluster_cidrs: Vec::new(),
-            services: self.serves,
-            network: None,
-        }
+        backend::Status { kind: "told", tunnel_port: 4789, vni: 1, cluster_cidrs: Vec::new(), network: None }
     }
 }
 
