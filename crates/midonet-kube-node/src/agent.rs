@@ -269,6 +269,20 @@ impl Agent {
         &self.0.annotations
     }
 
+    /// What this agent is to do of a request; whether it leaves the Pod's hostPorts to others.
+    pub fn own_part(&self, request: BindRequest) -> (BindRequest, bool) {
+        if request.host_ports.is_empty() || self.backend().serves_services() {
+            return (request, false);
+        }
+        (BindRequest { host_ports: Vec::new(), ..request }, true)
+    }
+
+    /// Whether others may serve hostPorts of a port that was released: any that has none here, which an agent before this one
+    /// may have left to them. One that is not there was released before.
+    pub fn left_host_ports(&self, released: Option<&PortRecord>) -> bool {
+        !self.backend().serves_services() || released.is_some_and(|port| port.host_ports.is_empty())
+    }
+
     /// Commits a port and sees to it that the Pod is annotated.
     ///
     /// # Errors

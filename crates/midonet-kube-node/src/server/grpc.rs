@@ -29,16 +29,8 @@ impl NodeService {
         Self { agent }
     }
 
-    /// What this agent is to do of a request; whether it is left to others to serve its hostPorts.
-    fn own_part(&self, request: BindRequest) -> (BindRequest, bool) {
-        if request.host_ports.is_empty() || self.agent.backend().serves_services() {
-            return (request, false);
-        }
-        (BindRequest { host_ports: Vec::new(), ..request }, true)
-    }
-
     fn bind(&self, request: BindRequest) -> Result<BindPortReply, Status> {
-        let (request, host_ports_left) = self.own_part(request);
+        let (request, host_ports_left) = self.agent.own_part(request);
         let (pod, interface) = (&request.owner.pod, &request.host_ifname);
         self.agent.bind(&request).map_err(|error| {
             warn!(%pod, interface, %error, "port not bound");
@@ -70,9 +62,7 @@ impl Node for NodeService {
         if let Some(port) = &released {
             info!(pod = %port.pod(), interface = port.host_ifname, "port released");
         }
-        // One that is not there was released before. One that has none may be older than this agent.
-        let host_ports_left = !self.agent.backend().serves_services()
-            || released.is_some_and(|port| port.host_ports.is_empty());
+        let host_ports_left = self.agent.left_host_ports(released.as_ref());
         Ok(Response::new(ReleasePortReply { host_ports_left }))
     }
 
@@ -80,7 +70,7 @@ impl Node for NodeService {
         &self,
         request: Request<BindPortRequest>,
     ) -> Result<Response<CheckPortReply>, Status> {
-        let (request, host_ports_left) = self.own_part(bind_request(request.into_inner())?);
+        let (request, host_ports_left) = self.agent.own_part(bind_request(request.into_inner())?);
         self.agent.backend().check(&request).map_err(|error| status_of(&error))?;
         Ok(Response::new(CheckPortReply { host_ports_left }))
     }
