@@ -21,6 +21,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
+use std::{fs, io};
 
 use axum::http::{Response, StatusCode};
 use model::{Changes, Desired, HealthCheck, Problem};
@@ -203,6 +204,17 @@ impl Proxy {
 /// Why this address, or one of its addresses, cannot be listened at; `None`: it can be.
 pub(crate) fn why_taken(address: SocketAddr) -> Option<String> {
     listen::addresses(address).into_iter().find_map(listen::why_taken)
+}
+
+/// Has the next agent begin with no Service in the kernel. Of an agent that serves none, and removes those that are there.
+///
+/// # Errors
+/// The record of those before cannot be removed.
+pub fn forget(state_dir: &Path) -> io::Result<()> {
+    match fs::remove_file(record::path(state_dir)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
 }
 
 /// The file that an uninstallation removes.

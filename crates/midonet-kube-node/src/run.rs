@@ -22,7 +22,7 @@ use crate::drift::detector::Detector;
 use crate::drift::events::Events;
 use crate::drift::files::{self, Files};
 use crate::problems::Origin;
-use crate::proxy::Proxy;
+use crate::proxy::{self, Proxy};
 use crate::repairs::Repairs;
 use crate::server::{LegacyService, NodeService, ServicesService, http};
 use crate::source::source;
@@ -46,7 +46,15 @@ pub async fn run(args: Config) -> Result<()> {
     let lock = lock::take(&args.paths.state_dir)?;
     plumbing::sysctl::set_root(&args.paths.sysctl_dir);
     // Before anything that may take long: load balancers ask whether this node serves Services.
-    let proxy = (args.services == Switch::On).then(|| Proxy::start(&args));
+    let proxy = match args.services {
+        Switch::On => Some(Proxy::start(&args)),
+        Switch::Off => {
+            proxy::forget(&args.paths.state_dir).unwrap_or_else(|error| {
+                warn!(%error, "the record of Services' ports for health checks stays: the next agent may use it");
+            });
+            None
+        }
+    };
     let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

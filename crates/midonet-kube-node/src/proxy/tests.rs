@@ -225,5 +225,10 @@ fn the_next_agent_serves_at_once_what_the_last_one_did() {
     // Until it knows better.
     next.serves(&[]);
     next.waits_for("127.0.0.1:30100", "/", None);
-    assert_eq!(record::read(&record::path(next.state_dir.path())).unwrap().len(), 0);
+    let record = || record::read(&record::path(next.state_dir.path()));
+    assert_eq!(record().unwrap().len(), 0);
+    // One that serves no Services leaves none in the kernel.
+    forget(next.state_dir.path()).unwrap();
+    assert_eq!(record(), None);
+    forget(next.state_dir.path()).unwrap();
 }
