@@ -17,7 +17,7 @@ const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;
 /// NFT_MSG_* of the subsystem NFNL_SUBSYS_NFTABLES (linux/netfilter/nf_tables.h).
 const NEW_TABLE: u16 = 10 << 8;
-const DELETE_TABLE: u16 = (10 << 8) | 2;
+pub(super) const DELETE_TABLE: u16 = (10 << 8) | 2;
 const NEW_CHAIN: u16 = (10 << 8) | 3;
 const NEW_RULE: u16 = (10 << 8) | 6;
 /// NFNL_SUBSYS_NFTABLES as the batch's resource, network byte order.

@@ -3,20 +3,19 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP};
+use netlink_packet_core::NLM_F_CREATE;
 
 use super::TABLE;
-use super::ask::ask;
 use super::batch::Batch;
-use super::encode::{FAMILY, attribute, concat, encode, nested, octets, text};
+use super::encode::{FAMILY, attribute, concat, nested, octets, text};
+use super::read::{GET_ELEMENTS, dump};
 use super::set::{Kind, Set};
 use super::step::{Fields, attributes};
 use crate::error::{Error, Result};
 use crate::family::Family;
 
-/// NFT_MSG_NEWSETELEM, _GETSETELEM and _DELSETELEM of NFNL_SUBSYS_NFTABLES.
+/// NFT_MSG_NEWSETELEM and _DELSETELEM of NFNL_SUBSYS_NFTABLES.
 const NEW_ELEMENTS: u16 = (10 << 8) | 12;
-const GET_ELEMENTS: u16 = (10 << 8) | 13;
 const DELETE_ELEMENTS: u16 = (10 << 8) | 14;
 
 /// NFTA_SET_ELEM_LIST_ELEMENTS; NFTA_LIST_ELEM; NFTA_SET_ELEM_KEY and _DATA; NFTA_DATA_VALUE.
@@ -28,9 +27,6 @@ const VALUE: u16 = 1;
 
 /// So many elements are in one message, whose length has 16 bits.
 const SLICE: usize = 500;
-
-/// How often a dump that changes while it is read is read again.
-const TRIES: usize = 10;
 
 /// An element of one of the table's sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -187,7 +183,8 @@ pub fn elements() -> Result<Elements> {
     let mut all = Elements::new();
     for set in Set::ALL {
         let what = || format!("read the nftables set inet {TABLE} {}", set.name());
-        for list in dump(set).map_err(|error| Error::new(what(), error))? {
+        let about = concat(&[&text(1, TABLE), &text(2, set.name())]);
+        for list in dump(&what(), GET_ELEMENTS, FAMILY, &about)? {
             for (_, element) in attributes(Fields(&list).bytes(LIST).unwrap_or_default()) {
                 let element = Fields(element);
                 let key = element.value(KEY).and_then(|key| Element::of_key(set, &key));
@@ -198,20 +195,6 @@ pub fn elements() -> Result<Elements> {
         }
     }
     Ok(all)
-}
-
-fn dump(set: Set) -> std::io::Result<Vec<Vec<u8>>> {
-    let about = concat(&[&text(1, TABLE), &text(2, set.name())]);
-    let request = encode(GET_ELEMENTS, NLM_F_DUMP, 1, FAMILY, 0, &about);
-    let mut left = TRIES;
-    loop {
-        left -= 1;
-        match ask(&request) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(Vec::new()),
-            Err(error) if error.raw_os_error() == Some(libc::EINTR) && left > 0 => {}
-            other => return other,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::batch::Batch;
+use super::ask::{GET_CHAIN, GET_RULE};
+use super::batch::{Batch, DELETE_TABLE};
 use super::encode::{attribute, text};
 use super::legacy;
 use super::read::{dump, number};
@@ -11,10 +12,7 @@ use crate::error::Result;
 
 /// NFT_MSG_* of NFNL_SUBSYS_NFTABLES.
 const GET_TABLE: u16 = (10 << 8) | 1;
-const DELETE_TABLE: u16 = (10 << 8) | 2;
-const GET_CHAIN: u16 = (10 << 8) | 4;
 const DELETE_CHAIN: u16 = (10 << 8) | 5;
-const GET_RULE: u16 = (10 << 8) | 7;
 const DELETE_RULE: u16 = (10 << 8) | 8;
 
 /// So many requests are one transaction: the kernel's answers to them fit into the socket's buffer.

@@ -12,8 +12,8 @@ use super::step::{Fields, Step, Verdict, attributes, steps};
 use crate::error::{Error, Result};
 
 /// NFT_MSG_GETSET, NFT_MSG_GETSETELEM and NFT_MSG_GETGEN of NFNL_SUBSYS_NFTABLES.
-const GET_SET: u16 = (10 << 8) | 10;
-const GET_ELEMENTS: u16 = (10 << 8) | 13;
+pub(super) const GET_SET: u16 = (10 << 8) | 10;
+pub(super) const GET_ELEMENTS: u16 = (10 << 8) | 13;
 const GET_GENERATION: u16 = (10 << 8) | 16;
 
 /// How often a dump that changes while it is read is read again.

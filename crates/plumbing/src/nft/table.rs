@@ -4,13 +4,11 @@ use netlink_packet_core::{NLM_F_DUMP, NlasIterator};
 
 use super::ask::{GET_CHAIN, GET_RULE, ask};
 use super::encode::{FAMILY, encode, text};
+use super::read::GET_SET;
 use crate::error::{Error, Result};
 
 /// NFTA_CHAIN_NAME, _HOOK, _POLICY, _TYPE: not its handle, nor how many use it.
 const CHAIN_PARTS: [u16; 4] = [3, 4, 5, 7];
-
-/// NFT_MSG_GETSET of NFNL_SUBSYS_NFTABLES.
-const GET_SET: u16 = (10 << 8) | 10;
 
 /// NFTA_SET_NAME, _FLAGS, _KEY_TYPE, _KEY_LEN, _DATA_TYPE, _DATA_LEN.
 const SET_PARTS: [u16; 6] = [2, 3, 4, 5, 6, 7];
