@@ -79,11 +79,12 @@ fn serves(address: IpAddr, local: &Local, node_ports: &[NodePortAddress]) -> boo
     })
 }
 
-/// An address that somebody elsewhere can send to.
+/// An address that somebody elsewhere can send to, and that the datapath takes: none of 0.0.0.0/8 and of 240.0.0.0/4.
 fn is_global(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
-            !v4.is_loopback() && !v4.is_unspecified() && !v4.is_link_local() && !v4.is_multicast()
+            let [first, ..] = v4.octets();
+            (1..224).contains(&first) && !v4.is_loopback() && !v4.is_link_local()
         }
         IpAddr::V6(v6) => {
             !v6.is_loopback() && !v6.is_unspecified() && !v6.is_unicast_link_local() && !v6.is_multicast()
@@ -134,6 +135,8 @@ mod tests {
             (2, "192.0.2.7/24"),
             (2, "2001:db8::1/64"),
             (2, "fe80::1/64"),
+            (2, "0.1.2.3/8"),
+            (2, "240.0.0.1/24"),
             (3, "203.0.113.1/24"),
             (4, "10.9.0.1/24"),
             (5, "10.244.1.2/24"),
