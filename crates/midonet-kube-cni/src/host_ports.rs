@@ -1,6 +1,6 @@
 //! Host ports of Pods (`hostPort`; the capability "portMappings"). The agent serves them. One that serves no Services says
 //! that it leaves them to others: then the reference plugin `portmap` is executed for the Pods that have host ports, and
-//! for no other. It does not do for a Pod what the agent does, so that both never serve one port.
+//! for no other. A port that the agent serves is never portmap's, too.
 
 use cni::{CniResult, Document, Error, Version, code, delegate};
 use nodeapi::v1::PortMapping;
