@@ -2,18 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::NODES;
-use super::service_scene::{From, HOST_PORT, PROTOCOLS, Protocol, Scene, Service, To, both, ready};
+use super::service_scene::{From, PROTOCOLS, Protocol, REFUSED, Scene, Service, To, both, node_port, ready};
 
 const WEBS: [&str; 3] = ["web1", "web2", "web3"];
 
 const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-
-fn node_port() -> Value {
-    json!({"spec": {"type": "NodePort"}})
-}
 
 fn clients() -> impl Iterator<Item = From> {
     NODES.iter().flat_map(|node| [From::Pod(node), From::Node(node)])
@@ -41,16 +37,7 @@ pub(super) fn pods_answer_everywhere(scene: &Scene<'_>) {
 /// The same with Pods that have their node's network, the client's own node among them.
 pub(super) fn host_network_pods_answer_everywhere(scene: &Scene<'_>) {
     let service = scene.serve("host-network", &node_port(), &[]);
-    for family in 0..2 {
-        let mut slice = scene.slice(service.name, "", family, &[ready(1), ready(2), ready(3)]);
-        for (index, addresses) in scene.nodes.iter().enumerate() {
-            slice["endpoints"][index]["addresses"] = json!([addresses[family]]);
-        }
-        for port in slice["ports"].as_array_mut().unwrap() {
-            port["port"] = HOST_PORT.into();
-        }
-        scene.apply(&slice);
-    }
+    scene.host_endpoints(service.name, &[ready(1), ready(2), ready(3)]);
     for from in clients() {
         scene.expect_all(from, &inside(scene, &service), &NODES);
     }
@@ -64,14 +51,7 @@ pub(super) fn host_network_pods_answer_everywhere(scene: &Scene<'_>) {
 pub(super) fn backends_reach_themselves(scene: &Scene<'_>) {
     let service = scene.serve("hairpin", &node_port(), &[ready(2)]);
     scene.expect_all(From::Web(2), &inside(scene, &service), &["web2"]);
-    for family in 0..2 {
-        let mut slice = scene.slice(service.name, "", family, &[ready(2)]);
-        slice["endpoints"][0]["addresses"] = json!([scene.nodes[1][family]]);
-        for port in slice["ports"].as_array_mut().unwrap() {
-            port["port"] = HOST_PORT.into();
-        }
-        scene.apply(&slice);
-    }
+    scene.host_endpoints(service.name, &[ready(2)]);
     scene.expect_all(From::Node("node2"), &inside(scene, &service), &["node2"]);
     scene.forget(service.name);
 }
@@ -110,6 +90,6 @@ pub(super) fn host_ports(scene: &Scene<'_>) {
     assert_eq!(seen.to_string(), "172.30.0.1", "the client's address is kept");
     scene.cluster.kubectl(&["delete", "pod", "with-ports", "--wait=true"]);
     for to in addresses {
-        scene.expect(From::Outside, to, super::service_scene::REFUSED);
+        scene.expect(From::Outside, to, REFUSED);
     }
 }

@@ -4,7 +4,9 @@
 use serde_json::json;
 
 use super::NODES;
-use super::service_scene::{Endpoint, From, PROTOCOLS, Scene, TIMEOUT, To, dead, merge, ready, terminating};
+use super::service_scene::{
+    Endpoint, From, PROTOCOLS, REFUSED, Scene, TIMEOUT, To, dead, merge, ready, terminating,
+};
 
 const CLIENT: From = From::Pod("node1");
 
@@ -98,7 +100,7 @@ pub(super) fn port_without_number(scene: &Scene<'_>) {
     }
     for address in service.addresses {
         scene.expect(CLIENT, To(PROTOCOLS[1], address, 80), &["web1"]);
-        scene.expect(CLIENT, To(PROTOCOLS[0], address, 80), super::service_scene::REFUSED);
+        scene.expect(CLIENT, To(PROTOCOLS[0], address, 80), REFUSED);
     }
     scene.forget(service.name);
 }
@@ -204,7 +206,7 @@ pub(super) fn ports_by_name(scene: &Scene<'_>) {
         for gone in
             [To(PROTOCOLS[0], address, 80), To(PROTOCOLS[1], address, 80), To(PROTOCOLS[0], address, 81)]
         {
-            scene.expect(CLIENT, gone, super::service_scene::REFUSED);
+            scene.expect(CLIENT, gone, REFUSED);
         }
     }
     scene.forget(service.name);

@@ -7,12 +7,9 @@ use serde_json::{Value, json};
 
 use super::NODES;
 use super::service_scene::{
-    From, PROTOCOLS, Protocol, REFUSED, Scene, TIMEOUT, To, both, ready, terminating,
+    DEADLINE, From, HOST_PORT, PROTOCOLS, Protocol, REFUSED, Scene, TIMEOUT, To, both, node_port, ready,
+    terminating,
 };
-
-fn node_port() -> Value {
-    json!({"spec": {"type": "NodePort"}})
-}
 
 /// Of a ClusterIP: local ready endpoints, else local ones that serve and terminate, else nobody answers.
 pub(super) fn internal_traffic_policy(scene: &Scene<'_>) {
@@ -138,7 +135,7 @@ pub(super) fn unknown_ports_and_addresses(scene: &Scene<'_>) {
 pub(super) fn other_ports_of_a_node(scene: &Scene<'_>) {
     let service = scene.serve("own-ports", &node_port(), &[ready(1)]);
     for (node, name) in NODES.iter().enumerate() {
-        let to = both(scene.nodes[node], super::service_scene::HOST_PORT);
+        let to = both(scene.nodes[node], HOST_PORT);
         for from in [From::Outside, From::Pod("node1"), From::Node("node1")] {
             scene.expect_all(from, &to, &[*name]);
         }
@@ -224,7 +221,7 @@ pub(super) fn ingress_mode(scene: &Scene<'_>) {
     // Not captured: it goes to where the address is routed, which is a node that does not serve it.
     for to in &to {
         let answer = || scene.ask(From::Pod("node1"), *to, "/hostname", 1);
-        testkit::wait_until(std::time::Duration::from_secs(30), "it is not served", || answer() != ["web1"]);
+        testkit::wait_until(DEADLINE, "it is not served", || answer() != ["web1"]);
     }
     with("VIP");
     scene.expect_all(From::Pod("node1"), &to, &["web1"]);
@@ -275,9 +272,7 @@ pub(super) fn session_affinity(scene: &Scene<'_>) {
             let without: Vec<_> =
                 all.iter().filter(|(web, _)| chosen != format!("web{web}")).cloned().collect();
             scene.endpoints(service.name, &without);
-            testkit::wait_until(std::time::Duration::from_secs(30), "another backend", || {
-                own(cluster) != chosen
-            });
+            testkit::wait_until(DEADLINE, "another backend", || own(cluster) != chosen);
             let second = own(cluster);
             scene.endpoints(service.name, &all);
             std::thread::sleep(std::time::Duration::from_secs(1));
@@ -318,7 +313,7 @@ fn external_address(family: usize, number: u8) -> IpAddr {
 /// The addresses that the load balancer gave a Service.
 fn load_balancer(scene: &Scene<'_>, service: &'static str) -> [IpAddr; 2] {
     let mut found = Vec::new();
-    testkit::wait_until(std::time::Duration::from_secs(30), "the load balancer gives an address", || {
+    testkit::wait_until(DEADLINE, "the load balancer gives an address", || {
         let object = scene.service(service).object;
         let ingress = object["status"]["loadBalancer"]["ingress"].as_array().cloned().unwrap_or_default();
         found = ingress.iter().filter_map(|ip| ip["ip"].as_str()?.parse().ok()).collect();

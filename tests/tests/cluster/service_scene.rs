@@ -14,7 +14,7 @@ use super::outage::{add, delete};
 use super::{Cluster, NODES};
 
 /// How long a change of an object may take until it holds.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The name of the network namespace on every node that stands for a Pod.
 pub(super) const CLIENT: &str = "service-client";
@@ -102,6 +102,11 @@ impl Service {
     }
 }
 
+/// What makes a Service one of type NodePort.
+pub(super) fn node_port() -> Value {
+    json!({"spec": {"type": "NodePort"}})
+}
+
 pub(super) fn both(addresses: [IpAddr; 2], port: u16) -> Vec<To> {
     PROTOCOLS.iter().flat_map(|protocol| addresses.map(|address| To(*protocol, address, port))).collect()
 }
@@ -186,6 +191,20 @@ impl<'a> Scene<'a> {
     pub(super) fn endpoints(&self, service: &str, endpoints: &[Endpoint]) {
         for family in 0..2 {
             self.apply(&self.slice(service, "", family, endpoints));
+        }
+    }
+
+    /// The same, with the Pods that have their nodes' network in the place of the others.
+    pub(super) fn host_endpoints(&self, service: &str, endpoints: &[Endpoint]) {
+        for family in 0..2 {
+            let mut slice = self.slice(service, "", family, endpoints);
+            for (index, (web, _)) in endpoints.iter().enumerate() {
+                slice["endpoints"][index]["addresses"] = json!([self.nodes[web - 1][family]]);
+            }
+            for port in slice["ports"].as_array_mut().unwrap() {
+                port["port"] = HOST_PORT.into();
+            }
+            self.apply(&slice);
         }
     }
 

@@ -1,14 +1,11 @@
 //! What load balancers, probes and monitoring ask a node for: the ports that kube-proxy has elsewhere.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::NODES;
-use super::service_scene::{From, Scene, ready, terminating};
-
-const DEADLINE: Duration = Duration::from_secs(30);
+use super::service_scene::{DEADLINE, From, Scene, ready, terminating};
 
 /// The status code, the headers in lower case, and the body.
 fn get(scene: &Scene<'_>, from: From, url: &str) -> (String, String, String) {
