@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::NODES;
 use super::service_scene::{
-    Endpoint, From, PROTOCOLS, REFUSED, Scene, TIMEOUT, To, dead, merge, ready, terminating,
+    DEADLINE, Endpoint, From, PROTOCOLS, REFUSED, Scene, TIMEOUT, To, dead, merge, ready, terminating,
 };
 
 const CLIENT: From = From::Pod("node1");
@@ -63,6 +63,11 @@ pub(super) fn cluster_ip_none(scene: &Scene<'_>) {
         "spec": {"clusterIP": "None", "ports": [{"name": "tcp", "port": 80}]}});
     scene.apply(&service);
     scene.endpoints("none", &[ready(1)]);
+    let midokube = testkit::bin("midokube");
+    let ask = ["node1", midokube.to_str().unwrap(), "service", "default/none", "-o", "json"];
+    testkit::wait_until(DEADLINE, "nothing of a headless Service is served", || {
+        scene.cluster.tool("enter", &ask).is_ok_and(|said| said.contains("\"ignored\": \"it is headless"))
+    });
     scene.forget("none");
     let service = scene.serve("none", &json!({}), &[ready(2)]);
     scene.expect_all(CLIENT, &service.cluster(), &["web2"]);

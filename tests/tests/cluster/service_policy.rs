@@ -98,7 +98,7 @@ pub(super) fn unknown_ports_and_addresses(scene: &Scene<'_>) {
     let capture = scene.cluster.directory.join("left-the-node");
     let filter = "net 10.96.0.0/16 or net 10.97.0.0/16 or net fd96::/112 or net fd97::/112";
     let listener = format!(
-        "timeout 60 tcpdump -lni br0 -c 1 '{filter}' >{} 2>/dev/null & echo $! >/run/left-the-node",
+        "timeout 900 tcpdump -lni br0 -c 1 '{filter}' >{} 2>/dev/null & echo $! >/run/left-the-node",
         capture.display()
     );
     scene.sh(From::Outside, &listener);
@@ -126,9 +126,10 @@ pub(super) fn unknown_ports_and_addresses(scene: &Scene<'_>) {
     scene.forget(more.name);
     scene.cluster.kubectl(&["delete", "servicecidr", "more", "--wait=true"]);
     scene.forget(service.name);
-    scene.sh(From::Outside, "kill $(cat /run/left-the-node)");
     let left = std::fs::read_to_string(&capture).unwrap();
     assert!(left.is_empty(), "a packet for a Service's address left its node: {left}");
+    // It fails if nobody has listened until now.
+    scene.sh(From::Outside, "kill $(cat /run/left-the-node)");
 }
 
 /// A node's other ports stay the node's, also at addresses that have NodePorts.
@@ -272,7 +273,9 @@ pub(super) fn session_affinity(scene: &Scene<'_>) {
             let without: Vec<_> =
                 all.iter().filter(|(web, _)| chosen != format!("web{web}")).cloned().collect();
             scene.endpoints(service.name, &without);
-            testkit::wait_until(DEADLINE, "another backend", || own(cluster) != chosen);
+            testkit::wait_until(DEADLINE, "another backend", || {
+                scene.ask(From::Pod("node1"), cluster, "/hostname", 1) != [chosen.as_str()]
+            });
             let second = own(cluster);
             scene.endpoints(service.name, &all);
             std::thread::sleep(std::time::Duration::from_secs(1));

@@ -107,7 +107,7 @@ pub(super) fn proxy_health(scene: &Scene<'_>) {
 pub(super) fn proxy_mode_and_metric(scene: &Scene<'_>) {
     let node = From::Node("node1");
     let (code, _, mode) = get(scene, node, "http://127.0.0.1:10249/proxyMode");
-    assert!(code == "200" && !mode.is_empty(), "{code} {mode}");
+    assert_eq!((code.as_str(), mode.trim()), ("200", "ebpf"));
     let refused = scene.sh(node, "curl -gsm5 http://172.30.0.11:10249/proxyMode || echo refused");
     assert_eq!(refused.trim(), "refused");
     let count = |family: &str| -> f64 {
