@@ -252,6 +252,10 @@ spec:
 #[test]
 fn a_real_kubernetes_works_and_nothing_is_left() {
     testkit::require_root();
+    // For whoever works on Services: some of their checks alone, on the cluster of `make cluster`, which stays.
+    if let Ok(wanted) = std::env::var("SERVICE_CHECKS") {
+        return services::work_without_kube_proxy(&Cluster::existing(), &wanted);
+    }
     commands_without_a_cluster();
     let cluster = Cluster::up();
     a_place_writes_nothing_to_the_host(&cluster);
@@ -267,7 +271,7 @@ fn a_real_kubernetes_works_and_nothing_is_left() {
     kube_proxy::a_service_is_reached_by_name_and_number(&cluster, &pods);
     std::thread::scope(|scope| {
         let upstream = scope.spawn(|| conformance::upstreams_specs_pass(&cluster));
-        services::work_without_kube_proxy(&cluster);
+        services::work_without_kube_proxy(&cluster, "");
         upstream.join().unwrap();
     });
     trouble::a_token_is_for_what_is_needed(&cluster, &pods);
@@ -307,13 +311,6 @@ fn a_real_kubernetes_works_and_nothing_is_left() {
     assert!(!left.contains("mido"), "{left}");
     commands::run(Stage::Down, &commands::user);
     assert!(!cluster.directory.exists(), "{} is left", cluster.directory.display());
-}
-
-/// For whoever works on Services: the same checks on the cluster of `make cluster`, which stays.
-#[test]
-#[ignore = "the test above runs the same on a cluster of its own"]
-fn services_of_the_cluster_that_is_up() {
-    services::work_without_kube_proxy(&Cluster::existing());
 }
 
 /// The lab's commands and what takes no cluster.
