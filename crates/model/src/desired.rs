@@ -93,8 +93,8 @@ tables! {
     service_addresses: IpAddr => (),
     /// What load balancers ask this node for, by the Service's namespace and name.
     health_checks: Arc<str> => HealthCheck,
-    /// What of an object is left out and why, by the Node's name, by a Service's namespace and name, or by "ServiceCIDR" and
-    /// its name.
+    /// What of an object is left out and why: by the name of the Node, or by `Service` and its namespace and name, or by
+    /// `ServiceCIDR` and its name.
     problems: Arc<str> => Vec<Problem>,
 }
 
