@@ -12,12 +12,6 @@
     reason = "the datapath's own tests, which stop when they cannot go on"
 )]
 mod support;
-#[allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "runs where the datapath's own tests do, and stops as they do"
-)]
 mod sync;
 
 use std::path::Path;
@@ -53,7 +47,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Part> {
     part.tables.push(table("datapath/first", "datapath, the first packet", &costs, FIRST.into()));
     bench.progress.step("datapath: 10,000 Services into the maps");
     let rounds = bench.rounds;
-    let times = measured(|bpffs| sync::times(bpffs, rounds))?;
+    let times = measured(|bpffs| sync::times(bpffs, rounds))??;
     let mut table = Table::new("datapath/sync", "Services from memory to the maps", "ms", Better::Lower, "");
     for [all, one] in times {
         table.record("10,000 x 10", all.as_secs_f64() * 1e3);

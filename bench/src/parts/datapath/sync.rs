@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result, ensure};
 use datapath::{
     Backend, Datapath, Family, Frontend, FrontendKind, Options, Policy, Protocol, ServicePort, ServicePortKey,
 };
@@ -46,26 +47,27 @@ fn rows() -> Vec<(ServicePortKey, ServicePort)> {
 }
 
 /// How long all rows take into empty maps, and how long one of them takes that lost an endpoint, in each of the rounds.
-pub(super) fn times(bpffs: &Path, rounds: usize) -> Vec<[Duration; 2]> {
+pub(super) fn times(bpffs: &Path, rounds: usize) -> Result<Vec<[Duration; 2]>> {
     let rows = rows();
     (0..rounds)
-        .map(|round| {
+        .map(|round| -> Result<[Duration; 2]> {
             let options = Options {
                 max_services: 65_536,
                 max_backends: 262_144,
                 ..options(&bpffs.join(format!("round-{round}")))
             };
-            let mut datapath = Datapath::open(&options).unwrap();
+            let mut datapath = Datapath::open(&options)?;
             let services = datapath.services();
             let begin = Instant::now();
             let failures = services.set_all(rows.iter().map(|(key, row)| (key, row)));
             let all = begin.elapsed();
-            assert!(failures.is_empty(), "{failures:?}");
-            let (key, row) = &rows[usize::from(SIZE / 2)];
-            let changed = ServicePort { cluster: row.cluster[1..].into(), ..row.clone() };
+            ensure!(failures.is_empty(), "{failures:?}");
+            let (key, row) = rows.get(usize::from(SIZE / 2)).context("one of the rows")?;
+            let cluster = row.cluster.iter().skip(1).copied().collect();
+            let changed = ServicePort { cluster, ..row.clone() };
             let begin = Instant::now();
-            services.set(key, &changed).unwrap();
-            [all, begin.elapsed()]
+            services.set(key, &changed)?;
+            Ok([all, begin.elapsed()])
         })
         .collect()
 }
