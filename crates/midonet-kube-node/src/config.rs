@@ -112,7 +112,7 @@ pub struct Config {
     pub max_backends: u32,
 
     /// At which of this node's addresses NodePorts are served: CIDRs, primary (the Node's InternalIPs), localhost (127.0.0.0/8
-    /// and ::1, over TCP and UDP, for the node's own processes), all. The node's address in its podCIDR always counts.
+    /// and ::1, for the node's own processes), all. The node's address in its podCIDR always counts.
     #[arg(
         long,
         env = "MIDONETKUBE_NODEPORTADDRESSES",
