@@ -62,8 +62,9 @@ fn objects(pods: &[Pod]) -> Vec<Value> {
 }
 
 fn write(lab: &Lab, objects: &[Value]) {
-    let documents: Vec<String> = objects.iter().map(ToString::to_string).collect();
-    fs::write(lab.manifests().join("web.yaml"), documents.join("\n---\n")).unwrap();
+    for (number, object) in objects.iter().enumerate() {
+        lab.write_manifest(&format!("web-{number}"), object).unwrap();
+    }
 }
 
 /// Answers every connection with what it says, until the listener is shut down and all clients are gone.

@@ -51,16 +51,6 @@ pub struct ServicePort {
     pub triggered: Option<i64>,
 }
 
-impl ServicePort {
-    /// The list that a policy names.
-    pub fn backends(&self, policy: Policy) -> &Arc<[Backend]> {
-        match policy {
-            Policy::Cluster => &self.cluster,
-            Policy::Local => &self.local,
-        }
-    }
-}
-
 /// Where a Service's port is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Frontend {
