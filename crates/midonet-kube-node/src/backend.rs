@@ -286,7 +286,17 @@ pub enum BindError {
     Full(String),
     /// The kernel refused.
     #[error("{0:#}")]
-    Failed(#[from] anyhow::Error),
+    Failed(anyhow::Error),
+}
+
+/// A full table is told from what the kernel refuses, whoever passes it on.
+impl From<anyhow::Error> for BindError {
+    fn from(error: anyhow::Error) -> Self {
+        match error.downcast_ref() {
+            Some(full @ datapath::Error::Full { .. }) => Self::Full(full.to_string()),
+            _ => Self::Failed(error),
+        }
+    }
 }
 
 #[cfg(test)]

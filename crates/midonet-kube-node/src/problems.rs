@@ -138,7 +138,7 @@ mod tests {
                 continue;
             }
             let text = std::fs::read_to_string(&path).unwrap();
-            let code = text.split("#[cfg(test)]").next().unwrap();
+            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
             let kinds =
                 code.split("Problem::new(").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"'));
             let is_kind = |text: &&str| text.chars().all(|c| c.is_ascii_lowercase() || c == '_');

@@ -158,7 +158,8 @@ impl Embedded {
         let mut problems = work.routes.apply(true, prune, &self.parts.tables)?;
         // What is pruned are neither Services nor Pods' hostPorts, which are prepared with the node.
         problems.extend(self.apply_services(work, true, complete && prepared.is_ok())?);
-        let Prepared { applied, kept } = prepared?;
+        let Prepared { applied, kept, problems: unserved } = prepared?;
+        problems.extend(unserved);
         problems.extend(self.route_to_services(work, &applied, true, prune)?);
         let kept = work.kept.insert(kept);
         self.parts.attach_programs(&applied, kept)?;

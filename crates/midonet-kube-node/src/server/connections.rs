@@ -1,6 +1,6 @@
 //! Which tracked connections a caller asked for.
 
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -25,7 +25,7 @@ struct Filter {
     /// Of either end.
     pod: Option<Vec<IpAddr>>,
     /// The numbers of a Service's ports.
-    service: Option<Vec<u32>>,
+    service: Option<HashSet<u32>>,
     /// Of either end, or of the frontend.
     address: Option<IpAddr>,
     port: Option<u16>,
@@ -124,7 +124,7 @@ fn read(
     }
     if let Some(v1::ServiceName { namespace, name }) = &request.service {
         let id = format!("{namespace}/{name}");
-        let numbers: Vec<u32> =
+        let numbers: HashSet<u32> =
             services.iter().filter(|record| *record.key.service == id).map(|record| record.number).collect();
         if numbers.is_empty() {
             return Err(Status::not_found(format!(

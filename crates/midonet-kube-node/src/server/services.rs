@@ -1,6 +1,6 @@
 //! What `midokube` shows of Services and connections: thin translations between messages, the model and the datapath.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -165,7 +165,7 @@ fn active(
     records: &BTreeMap<ServicePortKey, ServiceRecord>,
     until: Instant,
 ) -> Result<HashMap<(u32, SocketAddr), u64>, Status> {
-    let numbers: Vec<u32> = records.values().map(|record| record.number).collect();
+    let numbers: HashSet<u32> = records.values().map(|record| record.number).collect();
     let mut active = HashMap::new();
     if numbers.is_empty() {
         return Ok(active);

@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Result;
 use datapath::{Purge, ServicePort, ServicePortKey};
+use model::Problem;
 use plumbing::Family;
 use plumbing::nft::{Element, Elements};
-use tracing::warn;
 
 use super::node_ports::number;
 use super::parts::Parts;
@@ -81,16 +81,17 @@ impl Parts {
     }
 
     /// Has the table of nftables hold the hostPorts of all ports, and no others, when it is written next; and the datapath
-    /// serve all of them.
-    pub(super) fn map_host_ports(&self) {
+    /// serve all of them. Returns those that it cannot serve; they cost the others nothing.
+    pub(super) fn map_host_ports(&self) -> Vec<Problem> {
         let ports = self.ports();
         let all = ports.records.values().flat_map(|port| elements(Some(port))).collect();
         self.nftables().replace(|element| matches!(element, Element::HostPort { .. }), all);
-        for port in ports.records.values() {
-            if let Err(error) = self.serve_host_ports(None, Some(port)) {
-                warn!(error = format!("{error:#}"), pod = %port.pod(), "cannot serve the Pod's hostPorts");
-            }
-        }
+        let failed = ports.records.values().filter_map(|port| {
+            let error = self.serve_host_ports(None, Some(port)).err()?;
+            let problem = format!("its hostPorts lead nowhere: {error:#}");
+            Some(Problem::new("service", format!("Pod {}", port.pod()), problem, "correct what is named"))
+        });
+        failed.collect()
     }
 
     /// The hostPorts that the datapath does not serve as it should.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::{Context, Result};
 use datapath::{Limits, NodeConfig, OwnAddress, Port, Role};
 use ipnet::IpNet;
-use model::Local;
+use model::{Local, Problem};
 use naming::{GATEWAY_MAC, OVERLAY_MAC, interface};
 use plumbing::nft::{Element, LocalServices, Rules};
 use plumbing::veth::VethPair;
@@ -33,6 +33,8 @@ pub(super) struct Kept {
 pub(super) struct Prepared {
     pub(super) applied: Applied,
     pub(super) kept: Kept,
+    /// What of Pods' hostPorts is not served.
+    pub(super) problems: Vec<Problem>,
 }
 
 impl Parts {
@@ -70,7 +72,7 @@ impl Parts {
         // A former interface of the node under another name is gone by now, and counts as no uplink. So are its former
         // addresses: detection would miss them among the node's own.
         let outside = self.outside(local)?;
-        self.map_host_ports();
+        let problems = self.map_host_ports();
         self.apply_rules(local, &outside)?;
         self.repair_settings(local)?;
         if self.settings.services {
@@ -117,7 +119,7 @@ impl Parts {
         self.tables.lock().datapath.bind(&node_port)?;
         self.apply_addresses(&outside.addresses)?;
         let applied = Applied { local: local.clone(), underlay, outside, direct, mtu };
-        Ok(Prepared { applied, kept: Kept { overlay_ifindex, node_port } })
+        Ok(Prepared { applied, kept: Kept { overlay_ifindex, node_port }, problems })
     }
 
     /// Where the outside reaches this node's Services as the kernel has it now.

@@ -88,10 +88,7 @@ impl Ports {
             limits: self.with_class(request)?,
             host_ports: request.host_ports.clone(),
         };
-        tables.lock().datapath.bind(&record.port(&local.pod_cidrs)).map_err(|error| match error {
-            full @ datapath::Error::Full { .. } => BindError::Full(full.to_string()),
-            other => BindError::Failed(other.into()),
-        })?;
+        tables.lock().datapath.bind(&record.port(&local.pod_cidrs)).map_err(anyhow::Error::from)?;
         self.lost.remove(&record.host_ifindex);
         let before = self.records.insert(record.host_ifname.clone(), record.clone());
         if let Err(error) = self.limit(&record, before.as_ref(), tables) {
