@@ -44,9 +44,11 @@ pub(super) fn external_traffic_policy(scene: &Scene<'_>) {
     // All that node2 has is terminating.
     scene.expect_all(From::Outside, &at(2), &["web2"]);
     scene.expect_all(From::Outside, &at(3), TIMEOUT);
-    for node in 1..=NODES.len() {
+    // A Pod is inside only for the NodePorts of its own node.
+    for (node, outside) in [["web1"].as_slice(), &["web2"], TIMEOUT].into_iter().enumerate() {
         for from in NODES {
-            scene.expect_all(From::Pod(from), &at(node), &["web1"]);
+            let want = if from == NODES[node] { &["web1"] } else { outside };
+            scene.expect_all(From::Pod(from), &at(node + 1), want);
         }
     }
     // A node's processes are inside only for its own NodePorts.
