@@ -359,15 +359,14 @@ impl Services {
             return Err(full(key, Full("services", limit)));
         }
         let mut own = Writes::default();
-        let waiting = self.unused.front().map(|(since, _)| GRACE.saturating_sub(since.elapsed()));
         let made = match self.parts(key, port, &keys, false, &mut own) {
-            Err(Full("choices", _)) if waiting.is_none() => {
+            Err(Full("choices", _)) if self.free_after("choices").is_none() => {
                 own = Writes::default();
                 self.parts(key, port, &keys, true, &mut own)
             }
             made => made,
         };
-        let parts = made.map_err(|full_map| match waiting {
+        let parts = made.map_err(|full_map| match self.free_after(full_map.0) {
             Some(after) => Error::Busy { what: format!("{key} in table {}", full_map.0), after },
             None => full(key, full_map),
         })?;
@@ -386,6 +385,19 @@ impl Services {
             self.release(old.parts);
         }
         Ok(())
+    }
+
+    /// When some of a table that is full is free again; `None`: all of it is in use.
+    fn free_after(&self, table: &str) -> Option<Duration> {
+        let is_of = |unused: &Unused| match unused {
+            Unused::List(list) => table == "backends" || (table == "choices" && list.size > 0),
+            Unused::Number(_) => table == "service_counts",
+            Unused::Ranges(_) => table == "source_ranges",
+        };
+        let first = self.unused.iter().find(|(_, unused)| is_of(unused));
+        let after = first.map(|(since, _)| GRACE.saturating_sub(since.elapsed()));
+        // Of rows that were planned before this one, and are not written yet.
+        after.or_else(|| self.released.iter().any(is_of).then_some(GRACE))
     }
 
     /// Makes or finds the parts of a row, each with one more use. Nothing is used if one cannot be had.
