@@ -211,10 +211,13 @@ impl Migration {
 
     /// Whether an entry has to be in the new map: a smaller array has no space for what is zero.
     fn is_needed(&self, key: &[u8], value: &[u8]) -> bool {
+        self.has_index(key) || value.iter().any(|byte| *byte != 0)
+    }
+
+    /// Whether the new map can have an entry with this key: an array has as many as its size says.
+    fn has_index(&self, key: &[u8]) -> bool {
         let index = || key.try_into().map_or(u32::MAX, u32::from_ne_bytes);
-        self.spec.shape.kind != MapType::Array
-            || index() < self.spec.max_entries
-            || value.iter().any(|byte| *byte != 0)
+        self.spec.shape.kind != MapType::Array || index() < self.spec.max_entries
     }
 
     fn add(&self, entries: &[Bytes]) -> Result<()> {
@@ -230,7 +233,8 @@ impl Migration {
     /// Gives entries the value that follows from theirs and what is there; those where it is the same are not written,
     /// since programs may write at the same moment.
     fn each(&self, entries: &[Bytes], value: impl Fn(&[u8], &[u8]) -> Vec<u8>) -> Result<()> {
-        for (key, theirs) in entries {
+        // Counts of what the new map has no index for are nobody's.
+        for (key, theirs) in entries.iter().filter(|(key, _)| self.has_index(key)) {
             let now = self.new.get(key).map_err(|error| self.failed("read", &error))?;
             let now = now.unwrap_or_else(|| vec![0; theirs.len()]);
             let wanted = value(theirs, &now);

@@ -313,3 +313,21 @@ fn an_array_shrinks_to_what_is_in_use() {
         assert_eq!(backends().max_entries(), 64);
     });
 }
+
+/// Numbers go up with the Services that come and go: a smaller table must not fail for the counts of those that are gone.
+#[test]
+fn counts_for_which_a_smaller_array_has_no_index_are_dropped() {
+    sandbox(|bpffs| {
+        let (large, small) = (options(bpffs), datapath::Options { max_services: 8, ..options(bpffs) });
+        drop(Datapath::open(&large).unwrap());
+        let counts = || {
+            let map = MapData::from_pin(large.pin_dir.join("maps/service_counts-v1")).unwrap();
+            crate::sys::RawMap::new(map).unwrap()
+        };
+        counts().set(&8u32.to_ne_bytes(), &[7; 16]).unwrap();
+        counts().set(&9u32.to_ne_bytes(), &[7; 16]).unwrap();
+        Datapath::open(&small).unwrap().retire_old_maps().unwrap();
+        assert_eq!(counts().max_entries(), 9);
+        assert_eq!(counts().get(&8u32.to_ne_bytes()).unwrap(), Some(vec![7; 16]));
+    });
+}
