@@ -11,6 +11,7 @@ mod space;
 mod sums;
 mod take_over;
 mod types;
+mod whole;
 mod writer;
 mod writes;
 

@@ -9,12 +9,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::layout::services::{Backend as RawBackend, Choices, List, Service, ServiceCounter, ServiceKey};
+use crate::layout::services::{Backend as RawBackend, List, Service, ServiceCounter, ServiceKey};
 
 use super::entries::{self, Parts};
 use super::hash::raw;
-use super::lists::{Full, Lists, write_slots, write_table};
-use super::maglev;
+use super::lists::{Full, Lists};
 use super::numbers::Numbers;
 use super::served::ServedPorts;
 use super::source_ranges::SourceRanges;
@@ -28,19 +27,19 @@ pub const GRACE: Duration = Duration::from_secs(1);
 
 /// The table of Services.
 pub struct Services {
-    maps: Maps,
-    rows: BTreeMap<ServicePortKey, Row>,
+    pub(super) maps: Maps,
+    pub(super) rows: BTreeMap<ServicePortKey, Row>,
     by_number: HashMap<u32, ServicePortKey>,
     entries: HashMap<ServiceKey, Entry>,
-    lists: Lists,
+    pub(super) lists: Lists,
     numbers: Numbers,
-    ranges: SourceRanges,
-    served: ServedPorts,
+    pub(super) ranges: SourceRanges,
+    pub(super) served: ServedPorts,
     sums: Sums,
     /// What an agent before this one left; empty once it is pruned.
     found: Found,
     /// What is not written yet: nothing, but for what the kernel refused.
-    writes: Writes,
+    pub(super) writes: Writes,
     /// What nobody uses any more once that is written.
     released: Vec<Unused>,
     /// What is free again some time after that moment.
@@ -49,9 +48,9 @@ pub struct Services {
 
 /// A row as it is in the maps.
 #[derive(Debug)]
-struct Row {
-    port: ServicePort,
-    parts: Parts,
+pub(super) struct Row {
+    pub(super) port: ServicePort,
+    pub(super) parts: Parts,
 }
 
 /// An entry of the map `services`.
@@ -259,74 +258,6 @@ impl Services {
             usage("choices", blocks, self.maps.choices.max_entries()),
             usage("source_ranges", ranges, most_ranges),
         ]
-    }
-
-    /// Whether the maps have a row as it was written.
-    ///
-    /// # Errors
-    ///
-    /// A map cannot be read.
-    pub fn is_whole(&self, key: &ServicePortKey) -> Result<bool> {
-        let Some(row) = self.rows.get(key) else { return Ok(true) };
-        let has = |map: &crate::sys::RawMap, name, key: &[u8], value: &[u8]| {
-            let found = map.get(key).map_err(failed("read", name))?;
-            Ok::<bool, Error>(found.as_deref() == Some(value))
-        };
-        let bytes = bytemuck::bytes_of::<u32>;
-        for (one, value) in entries::entries(key, &row.port, &row.parts) {
-            if self.has(&one, row.parts.number)
-                && !has(
-                    &self.maps.services,
-                    "services",
-                    bytemuck::bytes_of(&one),
-                    bytemuck::bytes_of(&value),
-                )?
-            {
-                return Ok(false);
-            }
-        }
-        for (list, backends) in [(row.parts.cluster, &row.port.cluster), (row.parts.local, &row.port.local)] {
-            for (slot, backend) in (list.first..list.first + list.count).zip(to_raw(backends)) {
-                if !has(&self.maps.backends, "backends", bytes(&slot), bytemuck::bytes_of(&backend))? {
-                    return Ok(false);
-                }
-            }
-        }
-        for list in [row.parts.cluster, row.parts.local] {
-            let mut table = Vec::new();
-            for block in list.table..list.table + maglev::blocks(list.size) {
-                let choices = self.maps.choices.get(bytes(&block)).map_err(failed("read", "choices"))?;
-                let choices: Choices =
-                    bytemuck::try_pod_read_unaligned(&choices.unwrap_or_default()).unwrap_or_default();
-                table.extend(choices.slots);
-            }
-            table.truncate(list.size as usize);
-            if !self.lists.has_checksum(list, &table) {
-                return Ok(false);
-            }
-        }
-        for range in self.ranges.keys(row.parts.ranges) {
-            if !has(&self.maps.source_ranges, "source_ranges", bytemuck::bytes_of(range), bytes(&1))? {
-                return Ok(false);
-            }
-        }
-        for word in entries::bits(key, &row.port).iter().map(|bit| bit.word()) {
-            let wanted = self.served.word(word);
-            if !has(&self.maps.served_ports, "served_ports", bytes(&word), bytemuck::bytes_of(&wanted))? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Writes a row again, all of it, where it is.
-    ///
-    /// # Errors
-    ///
-    /// The kernel refused.
-    pub fn restore(&mut self, key: &ServicePortKey) -> Result<()> {
-        self.rewrite(key);
-        self.flush()
     }
 
     fn collect_at(&mut self, now: Instant) -> Result<()> {
@@ -539,34 +470,8 @@ impl Services {
     }
 
     /// Whether a row has an entry, and not another that wants it, too.
-    fn has(&self, key: &ServiceKey, number: u32) -> bool {
+    pub(super) fn has(&self, key: &ServiceKey, number: u32) -> bool {
         self.entries.get(key).is_some_and(|entry| entry.claimants.last() == Some(&number))
-    }
-
-    /// Plans to write all of a row where it is.
-    fn rewrite(&mut self, key: &ServicePortKey) {
-        let Some(row) = self.rows.get(key) else { return };
-        let mut writes = Writes::default();
-        for (list, backends) in [(row.parts.cluster, &row.port.cluster), (row.parts.local, &row.port.local)] {
-            if list.count == 0 {
-                continue;
-            }
-            let backends: Vec<RawBackend> = to_raw(backends).collect();
-            write_slots(list.first, &backends, &mut writes.backends);
-            if list.size > 0 {
-                let table = maglev::table(&super::lists::addresses(&backends), list.size);
-                write_table(list.table, &table, &mut writes.choices);
-            }
-        }
-        self.ranges.keys(row.parts.ranges).for_each(|range| writes.ranges.push(*range, 1));
-        for word in entries::bits(key, &row.port).iter().map(|bit| bit.word()) {
-            writes.served_before.push(word, self.served.word(word));
-        }
-        let (number, all) = (row.parts.number, entries::entries(key, &row.port, &row.parts));
-        for (one, value) in all.into_iter().filter(|(one, _)| self.has(one, number)) {
-            writes.services.push(one, value);
-        }
-        self.writes.append(writes);
     }
 
     /// Ends the use of a row's parts. Those that nobody uses any more are free some time after all is written.
@@ -602,7 +507,7 @@ impl Services {
     }
 
     /// Writes what is planned.
-    fn flush(&mut self) -> Result<()> {
+    pub(super) fn flush(&mut self) -> Result<()> {
         self.served.write(&mut self.writes);
         self.writes.removed.retain(|key| !self.entries.contains_key(key));
         self.writes.flush(&self.maps)?;
