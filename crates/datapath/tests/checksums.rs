@@ -14,9 +14,9 @@ mod support;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
-use support::entries::*;
 use support::packets::*;
 use support::scene::*;
+use support::services::*;
 use support::tunnel::*;
 use support::*;
 use testkit::packet::*;

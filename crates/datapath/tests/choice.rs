@@ -15,9 +15,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
-use support::entries::*;
 use support::packets::*;
 use support::scene::*;
+use support::services::*;
 use support::*;
 use testkit::Random;
 use testkit::packet::*;

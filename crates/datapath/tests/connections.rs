@@ -12,9 +12,9 @@
 mod support;
 
 use datapath::{Limits, Port, Role};
-use support::entries::*;
 use support::packets::*;
 use support::scene::*;
+use support::services::*;
 use support::*;
 use testkit::packet::*;
 

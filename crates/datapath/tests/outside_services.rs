@@ -13,9 +13,9 @@ mod support;
 
 use std::net::IpAddr;
 
-use support::entries::*;
 use support::packets::*;
 use support::scene::*;
+use support::services::*;
 use support::tunnel::*;
 use support::*;
 use testkit::packet::*;

@@ -21,6 +21,7 @@ use support::real::*;
 use support::services::*;
 use support::*;
 use testkit::Namespace;
+use testkit::packet::{TCP, UDP};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -121,20 +122,19 @@ fn serve(node: &mut RealNode, address: [&str; 2]) -> Maps {
         std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
         std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
     });
-    let maps = Maps::new(&node.pin_dir);
+    let maps = Maps::new(&node.pin_dir.join("programs"));
     for address in address {
-        maps.own_address(ip(address), 3);
+        maps.own(ip(address), OWN_ADDRESS | NODE_PORTS);
     }
     maps
 }
 
-/// A Service of both families for TCP and UDP on port 80, with these backends.
-fn service(maps: &mut Maps, frontends: [IpAddr; 2], port: u16, scope: u8, backends: [&[(IpAddr, u16)]; 2]) {
-    for family in [0, 1] {
-        let list = maps.list(backends[family]);
-        let service = Service { number: 1, inside: list, outside: list, ..Service::default() };
+/// A Service of both families for TCP and UDP, with one backend in each.
+fn service(maps: &mut Maps, scope: u8, port: u16, backends: [End; 2]) {
+    for (frontend, backend) in CLUSTER_IPS.map(ip).into_iter().zip(backends) {
         for protocol in [TCP, UDP] {
-            maps.frontend(frontends[family], port, protocol, scope, &service);
+            maps.serve(scope, protocol, (frontend, port), &Service::new(1, &[backend]));
+            maps.serve_port(protocol, port);
         }
     }
 }
@@ -147,8 +147,7 @@ fn a_cluster_ip_leads_to_a_pod_of_the_node_from_pods_and_the_node() {
         let (client, backend) = (node.addresses(3), node.addresses(4));
         let own = node.addresses(2);
         Server::start(&node.pods[1], "b", PORT);
-        let backends = backend.map(|address| [(address, PORT)]);
-        service(&mut maps, CLUSTER_IPS.map(ip), 80, AT_ADDRESS, [&backends[0], &backends[1]]);
+        service(&mut maps, SCOPE_ADDRESS, 80, backend.map(|address| (address, PORT)));
         for family in [0, 1] {
             let cluster_ip = ip(CLUSTER_IPS[family]);
             let said = node.pods[0].run(|| ask(cluster_ip, 80));
@@ -161,7 +160,7 @@ fn a_cluster_ip_leads_to_a_pod_of_the_node_from_pods_and_the_node() {
             let said = node.pods[0].run(|| ask(cluster_ip, 81));
             assert!(said.is_err());
         }
-        assert!(maps.counts(1)[0] > 0);
+        assert!(maps.counts(1).0 > 0);
     });
 }
 
@@ -190,7 +189,6 @@ fn two_nodes(bpffs: &Path) -> ([RealNode; 2], Namespace, [Maps; 2]) {
             hook().attach_uplinks(bpffs, datapath, &["underlay"]).unwrap();
         });
         outside.run(|| run("ip", &format!("link set wire{address} up master wire")));
-        attach(node);
     }
     let maps = [
         serve(&mut nodes[0], ["192.0.2.1", "2001:db8::1"]),
@@ -208,10 +206,6 @@ fn two_nodes(bpffs: &Path) -> ([RealNode; 2], Namespace, [Maps; 2]) {
     (nodes, outside, maps)
 }
 
-fn attach(node: &RealNode) {
-    node.netns.run(|| attach_to_uplink(&node.pin_dir, "underlay"));
-}
-
 #[test]
 fn services_lead_to_another_node_and_from_outside() {
     sandbox(|bpffs| {
@@ -226,15 +220,14 @@ fn services_lead_to_another_node_and_from_outside() {
                 Server::at(&nodes[node].netns, name, ip(address), 9000);
             }
         }
-        let far = nodes[1].addresses(3).map(|address| [(address, PORT)]);
-        let near = nodes[0].addresses(3).map(|address| [(address, PORT)]);
-        let host1 = ["192.0.2.1", "2001:db8::1"].map(|address| [(ip(address), 9000)]);
-        let host2 = ["192.0.2.2", "2001:db8::2"].map(|address| [(ip(address), 9000)]);
-        let zero = CLUSTER_IPS.map(|address| any(ip(address)));
+        let far = nodes[1].addresses(3).map(|address| (address, PORT));
+        let near = nodes[0].addresses(3).map(|address| (address, PORT));
+        let host1 = ["192.0.2.1", "2001:db8::1"].map(|address| (ip(address), 9000));
+        let host2 = ["192.0.2.2", "2001:db8::2"].map(|address| (ip(address), 9000));
         for maps in &mut maps {
-            for (port, backends) in [(80, &far), (81, &near), (82, &host1), (83, &host2)] {
-                service(maps, CLUSTER_IPS.map(ip), port, AT_ADDRESS, [&backends[0], &backends[1]]);
-                service(maps, zero, 30_000 + port, NODE_PORT, [&backends[0], &backends[1]]);
+            for (port, backends) in [(80, far), (81, near), (82, host1), (83, host2)] {
+                service(maps, SCOPE_ADDRESS, port, backends);
+                service(maps, SCOPE_NODE_PORT, 30_000 + port, backends);
             }
         }
         for family in [0, 1] {

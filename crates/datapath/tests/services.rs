@@ -14,9 +14,9 @@ mod support;
 use std::net::IpAddr;
 
 use datapath::{Limits, Port, Role};
-use support::entries::*;
 use support::packets::*;
 use support::scene::*;
+use support::services::*;
 use support::*;
 use testkit::packet::*;
 

@@ -13,12 +13,12 @@ use std::path::{Path, PathBuf};
 
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use datapath::{Limits, NodeConfig, Port, Role};
-use testkit::packet::{Ip, ethernet, tcp, udp, udp_to};
+use testkit::packet::{Ip, TCP, UDP, ethernet, tcp, udp, udp_to};
 
-use super::services::{AT_ADDRESS, Maps, NODE_PORT, Service, TCP, UDP, any};
+use super::services::{End, Maps, SCOPE_ADDRESS, SCOPE_NODE_PORT, Service};
 use super::tunnel::{UPLINK_MAC, uplink_node};
 use super::{Family, GATEWAY_MAC, Node, families, run};
-use entries::{End, Entry, FORWARD, PLAIN, REPLY};
+use entries::{Entry, FORWARD, PLAIN, REPLY};
 
 /// Runs of one measurement: the hop limit is used up.
 const REPEAT: u32 = 250;
@@ -79,7 +79,7 @@ impl Scene {
         run("ip", "-6 addr add 2001:db8:1::1/64 dev uplink nodad");
         run("ip", "-6 route add default via 2001:db8:1::fe dev uplink");
         fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
-        let maps = Maps::new(&pins);
+        let maps = Maps::new(&node.programs);
         Self { node, uplink, pins, maps }
     }
 
@@ -176,7 +176,7 @@ impl Scene {
 
 /// Measures every path once a round, one after the other: of established connections, where it is not said otherwise.
 pub fn costs(bpffs: &Path, rounds: usize) -> Vec<Cost> {
-    let scene = Scene::new(bpffs);
+    let mut scene = Scene::new(bpffs);
     let [endpoint, uplink] = ["from_endpoint", "from_uplink"].map(|name| scene.node.program(name));
     let empty = empty::empty(bpffs);
     let no_ip = ethernet(GATEWAY_MAC, GATEWAY_MAC, 0x88cc, &[0; 64]);
@@ -194,7 +194,8 @@ pub fn costs(bpffs: &Path, rounds: usize) -> Vec<Cost> {
     for f in families() {
         // NodePorts at both of the ports between which packets change.
         for port in [DESTINATION, BACKEND] {
-            scene.maps.frontend(any(f.a), port, TCP, NODE_PORT, &Service::default());
+            scene.maps.serve(SCOPE_NODE_PORT, TCP, (f.a, port), &Service::default());
+            scene.maps.serve_port(TCP, port);
         }
         scene.connect(f);
         runs.extend(scene.paths(f, [&endpoint, &uplink]));
@@ -233,9 +234,7 @@ pub fn first_costs(bpffs: &Path, rounds: u16) -> Vec<Cost> {
     for f in families() {
         let cluster_ip: IpAddr = if f.a.is_ipv4() { "10.96.0.10" } else { "fd96::10" }.parse().unwrap();
         let backends: Vec<End> = (0..10).map(|number| (f.b, BACKEND + number)).collect();
-        let list = scene.maps.list(&backends);
-        let service = Service { number: 1, inside: list, outside: list, ..Service::default() };
-        scene.maps.frontend(cluster_ip, DESTINATION, TCP, AT_ADDRESS, &service);
+        scene.maps.serve(SCOPE_ADDRESS, TCP, (cluster_ip, DESTINATION), &Service::new(1, &backends));
         for (path, to) in [("Pod to Pod", f.b), ("ClusterIP of 10", cluster_ip)] {
             paths.push((format!("{} {path}", version(f.a)), &endpoint, tcp(f.a, to, &[])));
         }

@@ -2,7 +2,6 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 pub mod cost;
-pub mod entries;
 pub mod hook;
 pub mod netns;
 pub mod packets;

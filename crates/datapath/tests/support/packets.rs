@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use testkit::packet::{DONT_FRAGMENT, Ip, TCP, UDP, checksum, icmp, octets};
 
-use super::entries::End;
+use super::services::End;
 
 pub const SCTP: u8 = 132;
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use datapath::Route;
 use testkit::packet::Ip;
 
-use super::entries::{End, Maps, NODE_PORTS, OWN_ADDRESS};
+use super::services::{End, Maps, NODE_PORTS, OWN_ADDRESS};
 use super::tunnel::{OWN, Overlay, PEER_MAC, UPLINK_MAC, tunnel, uplink_node};
 use super::{
     A_MAC, B_MAC, Family, GATEWAY_MAC, NODE_ADDRESSES, NODE_MAC, Node, OVERLAY_MAC, PEER, PEER6, VNI,

@@ -1,11 +1,10 @@
 //! Connections in the maps, written byte for byte as `bpf/layout.h` has them.
 
-use std::net::IpAddr;
 use std::path::Path;
 
 use aya::maps::{HashMap, Map, MapData};
 
-use super::super::services::bytes;
+use super::super::services::{End, address};
 
 /// Kinds of entries, and `CONNECTION_CLIENT_UPPER`, `CONNECTION_REPLIED`.
 pub const PLAIN: u32 = 0;
@@ -13,9 +12,6 @@ pub const FORWARD: u32 = 1;
 pub const REPLY: u32 = 2;
 const CLIENT_UPPER: u32 = 4;
 const REPLIED: u32 = 8;
-
-/// One end of a connection.
-pub type End = (IpAddr, u16);
 
 /// One entry.
 pub struct Entry {
@@ -38,15 +34,15 @@ impl Entry {
         let upper = order(self.client) > order(self.server);
         let [lower, higher] = if upper { [self.server, self.client] } else { [self.client, self.server] };
         let mut key = [0; 40];
-        key[..16].copy_from_slice(&bytes(lower.0));
-        key[16..32].copy_from_slice(&bytes(higher.0));
+        key[..16].copy_from_slice(&address(lower.0));
+        key[16..32].copy_from_slice(&address(higher.0));
         key[32..34].copy_from_slice(&lower.1.to_be_bytes());
         key[34..36].copy_from_slice(&higher.1.to_be_bytes());
         key[36] = self.protocol;
         let mut value = [0; 56];
         if let Some([source, destination]) = self.other {
-            value[..16].copy_from_slice(&bytes(source.0));
-            value[16..32].copy_from_slice(&bytes(destination.0));
+            value[..16].copy_from_slice(&address(source.0));
+            value[16..32].copy_from_slice(&address(destination.0));
             value[32..34].copy_from_slice(&source.1.to_be_bytes());
             value[34..36].copy_from_slice(&destination.1.to_be_bytes());
         }
@@ -59,8 +55,8 @@ impl Entry {
 }
 
 /// By what the programs compare ends: words as they are in memory.
-fn order((address, port): End) -> ([u32; 4], u16) {
-    let bytes = bytes(address);
+fn order((of, port): End) -> ([u32; 4], u16) {
+    let bytes = address(of);
     let word = |at: usize| u32::from_ne_bytes(bytes[at * 4..][..4].try_into().unwrap());
     ([word(0), word(1), word(2), word(3)], u16::from_ne_bytes(port.to_be_bytes()))
 }
