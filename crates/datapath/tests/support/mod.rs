@@ -121,6 +121,30 @@ pub fn options(pin_dir: &Path) -> Options {
     }
 }
 
+/// A node with the devices `node`, `mido` and `vxlan`, without an address of its own.
+pub fn config(gateways: [IpAddr; 2]) -> NodeConfig {
+    NodeConfig {
+        gateways: gateways.to_vec(),
+        gateway_mac: GATEWAY_MAC,
+        overlay_mac: OVERLAY_MAC,
+        node_ifindex: ifindex("node"),
+        node_mac: NODE_MAC,
+        mido_ifindex: ifindex("mido"),
+        overlay_ifindex: ifindex("vxlan"),
+        vni: VNI,
+        overlay_mtu: OVERLAY_MTU,
+        tunnel_port: TUNNEL_PORT,
+        shaper: None,
+        tunnel_address4: None,
+        tunnel_address6: None,
+        direct: false,
+        node_address4: None,
+        node_address6: None,
+        source_ports: 20_000..=29_999,
+        services: false,
+    }
+}
+
 /// A Pod's port, with a MAC of its own.
 pub fn port(ifindex: u32, addresses: &[&str]) -> Port {
     let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
@@ -166,24 +190,9 @@ impl Node {
         let options = options(bpffs);
         let mut datapath = Datapath::open(&options).unwrap();
         let config = NodeConfig {
-            gateways: families().map(|family| family.gateway).to_vec(),
-            gateway_mac: GATEWAY_MAC,
-            overlay_mac: OVERLAY_MAC,
-            node_ifindex: ifindex("node"),
-            node_mac: NODE_MAC,
-            mido_ifindex: ifindex("mido"),
-            overlay_ifindex: ifindex("vxlan"),
-            vni: VNI,
-            overlay_mtu: OVERLAY_MTU,
-            tunnel_port: TUNNEL_PORT,
-            shaper: None,
-            tunnel_address4: None,
-            tunnel_address6: None,
-            direct: false,
             node_address4: Some(NODE_ADDRESSES[0].parse().unwrap()),
             node_address6: Some(NODE_ADDRESSES[1].parse().unwrap()),
-            source_ports: 20_000..=29_999,
-            services: false,
+            ..config(families().map(|family| family.gateway))
         };
         datapath.set_config(&config).unwrap();
         for (name, mac, role, addresses) in [

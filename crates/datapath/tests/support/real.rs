@@ -9,8 +9,6 @@ use testkit::Namespace;
 use super::hook::Hook;
 use super::*;
 
-pub const GATEWAY: &str = "02:6d:69:64:6f:01";
-pub const OVERLAY: &str = "02:6d:69:64:6f:02";
 pub const POD_MTU: u32 = 1500;
 
 /// The one that the agent takes on this kernel.
@@ -35,20 +33,12 @@ impl RealNode {
     /// Node `number` serves 10.`number`.0.0/24 and fd00:`number`::/64.
     pub fn new(bpffs: &Path, number: u8, pods: u8) -> Self {
         let netns = Namespace::new();
-        let options = Options {
-            pin_dir: bpffs.join(format!("node{number}")),
-            max_endpoints: 16,
-            max_routes: 16,
-            max_connections: Some(4096),
-            max_services: 64,
-            max_backends: 1024,
-            at_work: None,
-        };
+        let options = Options { pin_dir: bpffs.join(format!("node{number}")), ..options(bpffs) };
         let (datapath, pods) = netns.run(|| {
             run("ip", "link add name vxlan type vxlan external dstport 4789 udp6zerocsumrx");
-            run("ip", &format!("link set vxlan address {OVERLAY} up"));
+            run("ip", &format!("link set vxlan address {} up", text(OVERLAY_MAC)));
             run("ip", "link add name node type veth peer name mido");
-            run("ip", &format!("link set mido address {GATEWAY} up"));
+            run("ip", &format!("link set mido address {} up", text(GATEWAY_MAC)));
             run("ip", &format!("link set node address {} up", text(NODE_MAC)));
             let mut datapath = Datapath::open(&options).unwrap();
             let program = options.pin_dir.join("programs/from_endpoint");
@@ -81,7 +71,7 @@ impl RealNode {
                         netns.path().display()
                     ),
                 );
-                run("ip", &format!("link set {outer} address {GATEWAY} mtu {POD_MTU}"));
+                run("ip", &format!("link set {outer} address {} mtu {POD_MTU}", text(GATEWAY_MAC)));
                 run("tc", &format!("qdisc add dev {outer} ingress_block 7 clsact"));
                 datapath.bind(&port(&outer, mac, 3 + pod, Role::Pod)).unwrap();
                 run("ip", &format!("link set {outer} up"));
@@ -106,26 +96,7 @@ impl RealNode {
     }
 
     pub fn config(number: u8) -> NodeConfig {
-        NodeConfig {
-            gateways: Self::prefixes(number).map(|(_, base)| format!("{base}1").parse().unwrap()).to_vec(),
-            gateway_mac: GATEWAY_MAC,
-            overlay_mac: OVERLAY_MAC,
-            node_ifindex: ifindex("node"),
-            node_mac: NODE_MAC,
-            mido_ifindex: ifindex("mido"),
-            overlay_ifindex: ifindex("vxlan"),
-            vni: VNI,
-            overlay_mtu: OVERLAY_MTU,
-            tunnel_port: TUNNEL_PORT,
-            shaper: None,
-            tunnel_address4: None,
-            tunnel_address6: None,
-            direct: false,
-            node_address4: None,
-            node_address6: None,
-            source_ports: 20_000..=29_999,
-            services: false,
-        }
+        config(Self::prefixes(number).map(|(_, base)| format!("{base}1").parse().unwrap()))
     }
 
     /// The addresses of podCIDR + `host` in both families.
