@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::error::Result;
+use crate::services::Protocol;
 
 use super::table::{Connections, Position};
 use super::types::{Connection, Kind, State};
 
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const SCTP: u8 = 132;
+const TCP: u8 = Protocol::Tcp.number();
+const UDP: u8 = Protocol::Udp.number();
+const SCTP: u8 = Protocol::Sctp.number();
 
 /// What only one entry knows of may be going on where the other entry was: it is evicted, and made again by the next
 /// packet.
@@ -63,12 +64,6 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// How much of the tables of established and of new connections is in use, from 0 to 1.
-    pub fn pressure(&self, sizes: [u32; 2]) -> [f64; 2] {
-        let part = |entries: u64, size: u32| entries as f64 / f64::from(size.max(1));
-        [part(self.tables[0], sizes[0]), part(self.tables[1], sizes[1])]
-    }
-
     fn count(&mut self, entry: &Connection) {
         *self.entries.entry((entry.protocol, entry.kind != Kind::Plain)).or_default() += 1;
         let [established, new] = &mut self.tables;
@@ -214,6 +209,6 @@ mod tests {
         sweep.count(&Connection { established: false, ..entry(UDP, State::New, Kind::Plain, 1) });
         assert_eq!(sweep.entries, BTreeMap::from([((TCP, true), 3), ((UDP, false), 1)]));
         assert_eq!(sweep.active, HashMap::from([((5, SocketAddr::from(([10, 0, 0, 1], 3))), 1)]));
-        assert_eq!((sweep.tables, sweep.pressure([6, 0])), ([3, 1], [0.5, 1.0]));
+        assert_eq!(sweep.tables, [3, 1]);
     }
 }

@@ -138,7 +138,7 @@ fn check(read: &Read, services: &Services, rows: &BTreeMap<ServicePortKey, Servi
     let mut numbers = BTreeSet::new();
     for (key, port) in rows {
         let number = services.number(key).unwrap();
-        assert!(numbers.insert(number) && services.by_number(number) == Some(key));
+        assert!(numbers.insert(number) && services.by_number.get(&number) == Some(key));
         for one in &port.frontends {
             let scope = match (one.address, one.kind) {
                 (Some(_), _) => 0,

@@ -29,11 +29,6 @@ impl Protocol {
             Self::Sctp => 132,
         }
     }
-
-    /// The protocol with this number.
-    pub fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|protocol| protocol.number() == number)
-    }
 }
 
 impl fmt::Display for Protocol {

@@ -29,7 +29,7 @@ pub const GRACE: Duration = Duration::from_secs(1);
 pub struct Services {
     pub(super) maps: Maps,
     pub(super) rows: BTreeMap<ServicePortKey, Row>,
-    by_number: HashMap<u32, ServicePortKey>,
+    pub(super) by_number: HashMap<u32, ServicePortKey>,
     entries: HashMap<ServiceKey, Entry>,
     pub(super) lists: Lists,
     numbers: Numbers,
@@ -211,11 +211,6 @@ impl Services {
     /// The keys of all rows.
     pub fn keys(&self) -> impl Iterator<Item = &ServicePortKey> {
         self.rows.keys()
-    }
-
-    /// Whose number that is, which connections have.
-    pub fn by_number(&self, number: u32) -> Option<&ServicePortKey> {
-        self.by_number.get(&number)
     }
 
     /// The number of a row.
