@@ -1,5 +1,5 @@
-//! Programs at the ingress and egress of the node's fixed devices: they stay while no agent runs. A pin says that a device has its
-//! program: the pinned tcx link, or, where a clsact filter holds the program, the program itself.
+//! Programs at the ingress and egress of the node's fixed devices: they stay while no agent runs. A pin says that a
+//! device has its program: the pinned tcx link, or, where a clsact filter holds the program, the program itself.
 
 use std::collections::BTreeSet;
 

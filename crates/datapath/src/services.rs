@@ -11,13 +11,15 @@ mod space;
 mod sums;
 mod take_over;
 mod types;
+mod unused;
 mod whole;
 mod writer;
 mod writes;
 
 pub use sums::ServiceCounters;
 pub use types::{Backend, Family, Frontend, FrontendKind, Policy, Protocol, ServicePort, ServicePortKey};
-pub use writer::{GRACE, Services, TableUsage};
+pub use unused::GRACE;
+pub use writer::{Services, TableUsage};
 pub(crate) use writes::Maps;
 
 #[cfg(test)]

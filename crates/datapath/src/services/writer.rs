@@ -2,11 +2,11 @@
 //! the wrong place.
 //!
 //! A changed list goes into fresh slots, then the frontends' entries are switched to it, and the old slots are free for
-//! others only [`GRACE`] later, when no program can still read of them. What an agent before this one left in the maps
-//! counts until a row takes it over or [`prune`](Services::prune) removes it.
+//! others only [`GRACE`](crate::GRACE) later, when no program can still read of them. What an agent before this one left
+//! in the maps counts until a row takes it over or [`prune`](Services::prune) removes it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::layout::services::{Backend as RawBackend, List, Service, ServiceCounter, ServiceKey};
@@ -20,10 +20,8 @@ use super::source_ranges::SourceRanges;
 use super::sums::{ServiceCounters, Sums};
 use super::take_over::{Found, read};
 use super::types::{Backend, FrontendKind, Policy, ServicePort, ServicePortKey};
+use super::unused::{Unused, Waiting};
 use super::writes::{Maps, Writes, failed};
-
-/// How long what was pointed to is not used for anything else. A program runs for microseconds.
-pub const GRACE: Duration = Duration::from_secs(1);
 
 /// The table of Services.
 pub struct Services {
@@ -40,10 +38,7 @@ pub struct Services {
     found: Found,
     /// What is not written yet: nothing, but for what the kernel refused.
     pub(super) writes: Writes,
-    /// What nobody uses any more once that is written.
-    released: Vec<Unused>,
-    /// What is free again some time after that moment.
-    unused: VecDeque<(Instant, Unused)>,
+    waiting: Waiting,
 }
 
 /// A row as it is in the maps.
@@ -59,14 +54,6 @@ struct Entry {
     value: Service,
     /// The numbers of the rows that want it; the last one has it. Nobody: it was found.
     claimants: Vec<u32>,
-}
-
-/// What nobody uses any more.
-#[derive(Debug, Clone, Copy)]
-enum Unused {
-    List(List),
-    Number(u32),
-    Ranges(u32),
 }
 
 /// How full a table is.
@@ -117,8 +104,7 @@ impl Services {
             served,
             found,
             writes,
-            released: Vec::new(),
-            unused: VecDeque::new(),
+            waiting: Waiting::default(),
         })
     }
 
@@ -136,8 +122,9 @@ impl Services {
     ///
     /// # Errors
     ///
-    /// [`Error::Service`]: the row cannot be right. [`Error::Full`]: a table has no space for it. [`Error::Busy`]: it will
-    /// have some after [`GRACE`]. [`Error::Map`]: the kernel refused; then the row is written again by the next call.
+    /// [`Error::Full`]: a table has no space for the row. [`Error::Busy`]: it may have some after
+    /// [`GRACE`](crate::GRACE). [`Error::Service`]: the row cannot be right; or the kernel did not take all of what these
+    /// rows need, and the next call writes the rest.
     pub fn set_all<'a>(
         &mut self,
         rows: impl IntoIterator<Item = (&'a ServicePortKey, &'a ServicePort)>,
@@ -199,13 +186,23 @@ impl Services {
         self.flush()
     }
 
-    /// Frees what was not used for [`GRACE`]. Called by every change, too.
+    /// Frees what was not used for [`GRACE`](crate::GRACE). Called by every change, too.
     ///
     /// # Errors
     ///
     /// The kernel refused.
     pub fn collect(&mut self) -> Result<()> {
-        self.collect_at(Instant::now())
+        let (now, mut writes) = (Instant::now(), Writes::default());
+        while let Some(unused) = self.waiting.next(now) {
+            if let Unused::Number(number) = unused {
+                // What cannot be read is left out of the sum.
+                let value = self.maps.counters.get(&number.to_ne_bytes()).ok().flatten().unwrap_or_default();
+                self.sums.retired.add(counters(&value));
+            }
+            self.free(unused, &mut writes);
+        }
+        self.writes.append(writes);
+        self.writes.flush(&self.maps)
     }
 
     /// The keys of all rows.
@@ -255,21 +252,6 @@ impl Services {
         ]
     }
 
-    fn collect_at(&mut self, now: Instant) -> Result<()> {
-        let is_due = |since: Instant| now.saturating_duration_since(since) >= GRACE;
-        let mut writes = Writes::default();
-        while let Some((_, unused)) = self.unused.pop_front_if(|(since, _)| is_due(*since)) {
-            if let Unused::Number(number) = unused {
-                // What cannot be read is left out of the sum.
-                let value = self.maps.counters.get(&number.to_ne_bytes()).ok().flatten().unwrap_or_default();
-                self.sums.retired.add(counters(&value));
-            }
-            self.free(unused, &mut writes);
-        }
-        self.writes.append(writes);
-        self.writes.flush(&self.maps)
-    }
-
     /// Plans what makes the row that of the key.
     fn plan(&mut self, key: &ServicePortKey, port: &ServicePort) -> Result<()> {
         if self.rows.get(key).is_some_and(|row| row.port == *port) {
@@ -286,13 +268,13 @@ impl Services {
         }
         let mut own = Writes::default();
         let made = match self.parts(key, port, &keys, false, &mut own) {
-            Err(Full("choices", _)) if self.free_after("choices").is_none() => {
+            Err(Full("choices", _)) if self.waiting.free_after("choices", Instant::now()).is_none() => {
                 own = Writes::default();
                 self.parts(key, port, &keys, true, &mut own)
             }
             made => made,
         };
-        let parts = made.map_err(|full_map| match self.free_after(full_map.0) {
+        let parts = made.map_err(|full_map| match self.waiting.free_after(full_map.0, Instant::now()) {
             Some(after) => Error::Busy { what: format!("{key} in table {}", full_map.0), after },
             None => full(key, full_map),
         })?;
@@ -311,19 +293,6 @@ impl Services {
             self.release(old.parts);
         }
         Ok(())
-    }
-
-    /// When some of a table that is full is free again; `None`: all of it is in use.
-    fn free_after(&self, table: &str) -> Option<Duration> {
-        let is_of = |unused: &Unused| match unused {
-            Unused::List(list) => table == "backends" || (table == "choices" && list.size > 0),
-            Unused::Number(_) => table == "service_counts",
-            Unused::Ranges(_) => table == "source_ranges",
-        };
-        let first = self.unused.iter().find(|(_, unused)| is_of(unused));
-        let after = first.map(|(since, _)| GRACE.saturating_sub(since.elapsed()));
-        // Of rows that were planned before this one, and are not written yet.
-        after.or_else(|| self.released.iter().any(is_of).then_some(GRACE))
     }
 
     /// Makes or finds the parts of a row, each with one more use. Nothing is used if one cannot be had.
@@ -472,7 +441,7 @@ impl Services {
     /// Ends the use of a row's parts. Those that nobody uses any more are free some time after all is written.
     fn release(&mut self, parts: Parts) {
         let unused = self.unused_of(parts);
-        self.released.extend(unused);
+        self.waiting.release(unused);
     }
 
     /// Ends the use of what an entry names that was found.
@@ -506,8 +475,7 @@ impl Services {
         self.served.write(&mut self.writes);
         self.writes.removed.retain(|key| !self.entries.contains_key(key));
         self.writes.flush(&self.maps)?;
-        let now = Instant::now();
-        self.unused.extend(self.released.drain(..).map(|one| (now, one)));
+        self.waiting.written(Instant::now());
         Ok(())
     }
 }
