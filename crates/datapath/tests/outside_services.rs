@@ -21,7 +21,6 @@ use support::*;
 use testkit::packet::*;
 
 const OBJECT: &str = env!("DATAPATH_TUNNEL_OBJECT");
-const PROTOCOLS: [u8; 3] = [TCP, UDP, SCTP];
 
 /// What outside clients reach: a NodePort, a hostPort, an address of a load balancer, one more of the node's.
 fn frontends(p: &Parties) -> [(u8, End); 4] {

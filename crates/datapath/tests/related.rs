@@ -20,7 +20,6 @@ use support::*;
 use testkit::packet::*;
 
 const OBJECT: &str = env!("DATAPATH_TUNNEL_OBJECT");
-const PROTOCOLS: [u8; 3] = [TCP, UDP, SCTP];
 
 /// A quoted packet as the other side knows it. The checksum of TCP and SCTP stays: an error need not quote that much.
 fn quoted_as(packet: &Ip, from: End, to: End) -> Ip {

@@ -21,7 +21,6 @@ use support::*;
 use testkit::packet::*;
 
 const OBJECT: &str = env!("DATAPATH_TUNNEL_OBJECT");
-const PROTOCOLS: [u8; 3] = [TCP, UDP, SCTP];
 
 /// The source port that a packet got from the range of the configuration.
 fn translated_port(packet: &[u8]) -> u16 {

@@ -57,8 +57,6 @@ pub struct Sweep {
     pub entries: BTreeMap<(u8, bool), u64>,
     /// How many entries there are in the tables of established and of new connections.
     pub tables: [u64; 2],
-    /// How many connections were removed because they were over.
-    pub removed: u64,
     /// How many connections go on, by the number of the Service's port and the backend.
     pub active: HashMap<(u32, SocketAddr), u64>,
 }
@@ -85,9 +83,8 @@ impl Connections {
         let (mut sweep, mut position) = (Sweep::default(), Position::default());
         while let Some(entries) = self.next(&mut position)? {
             for entry in entries {
-                if entry.idle > timeout(&entry) && self.remove_if_over(&entry)? {
-                    sweep.removed += 1;
-                } else {
+                let is_removed = entry.idle > timeout(&entry) && self.remove_if_over(&entry)?;
+                if !is_removed {
                     sweep.count(&entry);
                 }
             }
@@ -151,8 +148,6 @@ mod tests {
             established: true,
             idle: Duration::from_secs(idle),
             tunnel: false,
-            client_ifindex: 0,
-            server_ifindex: 0,
             key: Tuple::default(),
         }
     }

@@ -71,10 +71,6 @@ pub struct Connection {
     pub idle: Duration,
     /// The client is outside and its answers go through a tunnel.
     pub tunnel: bool,
-    /// The interface of the client, if it is a Pod of this node; else 0.
-    pub client_ifindex: u32,
-    /// The interface of the backend, likewise.
-    pub server_ifindex: u32,
     pub(super) key: Tuple,
 }
 
@@ -115,8 +111,6 @@ impl Connection {
             established,
             idle: idle(now.wrapping_sub(value.seen)),
             tunnel: kind == Kind::Plain && value.state & CONNECTION_TUNNEL != 0,
-            client_ifindex: value.client_ifindex,
-            server_ifindex: value.server_ifindex,
             key,
         }
     }

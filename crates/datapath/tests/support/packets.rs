@@ -8,6 +8,9 @@ use super::services::End;
 
 pub const SCTP: u8 = 132;
 
+/// Those of Services.
+pub const PROTOCOLS: [u8; 3] = [TCP, UDP, SCTP];
+
 /// CRC32c (RFC 9260 appendix A), bit by bit.
 fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |mut crc: u32, byte| {
