@@ -5,6 +5,7 @@ mod hash;
 mod lists;
 mod maglev;
 mod numbers;
+mod parts;
 mod served;
 mod source_ranges;
 mod space;

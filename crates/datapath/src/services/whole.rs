@@ -9,8 +9,9 @@ use crate::sys::RawMap;
 use super::entries;
 use super::lists::{addresses, write_slots, write_table};
 use super::maglev;
+use super::parts::to_raw;
 use super::types::{Backend, ServicePortKey};
-use super::writer::{Services, to_raw};
+use super::writer::Services;
 use super::writes::{Writes, failed};
 
 impl Services {

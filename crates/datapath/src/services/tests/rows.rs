@@ -87,7 +87,7 @@ fn a_changing_list_is_never_half_of_it() {
                     let slots = (list.first..list.first + list.count).map(slot);
                     slots.map(|slot| bytemuck::pod_read_unaligned(&slot)).collect::<Vec<RawBackend>>()
                 };
-                let lists = lists.map(|list| writer::to_raw(&list).collect::<Vec<_>>());
+                let lists = lists.map(|list| parts::to_raw(&list).collect::<Vec<_>>());
                 let frontend = ServiceKey {
                     address: address(family, 1).into(),
                     port: 80u16.to_be_bytes(),
