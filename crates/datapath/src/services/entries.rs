@@ -105,8 +105,12 @@ pub(super) fn wrong(key: &ServicePortKey, port: &ServicePort) -> Option<String> 
     None
 }
 
+/// An IPv4-mapped address is none of IPv6: in the maps it stands for IPv4.
 fn is_of(family: Family, address: IpAddr) -> bool {
-    Family::of(address) == family && !address.is_unspecified() && !address.is_multicast()
+    Family::of(address) == family
+        && address.to_canonical() == address
+        && !address.is_unspecified()
+        && !address.is_multicast()
 }
 
 fn frontend_key(key: &ServicePortKey, frontend: &Frontend) -> ServiceKey {

@@ -126,6 +126,11 @@ fn rows_that_cannot_be_right_are_refused() {
             (&v6, row(frontend(FrontendKind::ClusterIp, of("10.0.0.1"), 80)), "10.0.0.1 cannot be an IPv6"),
             (&v4, row(frontend(FrontendKind::ClusterIp, of("0.0.0.0"), 80)), "0.0.0.0 cannot be"),
             (&v6, row(frontend(FrontendKind::LoadBalancer, of("ff02::1"), 80)), "ff02::1 cannot be"),
+            (
+                &v6,
+                row(frontend(FrontendKind::ExternalIp, of("::ffff:10.0.0.1"), 80)),
+                "10.0.0.1 cannot be an IPv6",
+            ),
             (&v4, cluster_ip(Family::V4, 1, backends(Family::V6, [1])), "cannot be an IPv4 one"),
             (&v4, cluster_ip(Family::V4, 1, backends(Family::V4, 0..65_536)), "65536 backends"),
         ] {
