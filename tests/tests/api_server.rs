@@ -241,7 +241,11 @@ fn readyz_names_what_the_agent_waits_for_and_the_log_each_cause_once() {
     drop(agent);
     let log = fs::read_to_string(log).unwrap();
     let count = |what: &str| log.matches(what).count();
-    assert_eq!((count("connection refused"), count("403 Forbidden")), (1, 1), "{log}");
+    assert_eq!((count("connection refused"), count("list nodes: 403 Forbidden")), (1, 1), "{log}");
+    // Of the other kinds, those that were asked for in that time.
+    for kind in ["services", "endpointslices", "servicecidrs"] {
+        assert!(count(&format!("list {kind}: 403 Forbidden")) <= 1, "{kind} in {log}");
+    }
     for structure in ["Some(", "Error(", "hyper", "kube_client"] {
         assert_eq!(count(structure), 0, "{structure} in {log}");
     }

@@ -23,14 +23,31 @@ pub struct Health {
 #[derive(Debug, Default)]
 struct State {
     errors: BTreeMap<&'static str, String>,
+    /// The causes that the log has named since the last time that all was well.
+    logged: BTreeSet<String>,
     from_disk: BTreeMap<&'static str, SystemTime>,
 }
+
+/// How many causes are remembered as logged: one more, and each is logged again.
+const LOGGED: usize = 64;
 
 impl State {
     /// Each cause once: most keep all kinds of objects away.
     fn error(&self) -> Option<String> {
         let causes: BTreeSet<&str> = self.errors.values().map(String::as_str).collect();
         (!causes.is_empty()).then(|| causes.into_iter().collect::<Vec<_>>().join("; "))
+    }
+
+    /// Notes what the log has not named yet, and returns it. Kinds fail and recover one after the other, so a cause may be
+    /// that of the first, then of none, then of another.
+    fn take_new(&mut self) -> Option<String> {
+        let new: BTreeSet<String> =
+            self.errors.values().filter(|error| !self.logged.contains(*error)).cloned().collect();
+        if self.logged.len() + new.len() > LOGGED {
+            self.logged.clear();
+        }
+        self.logged.extend(new.iter().cloned());
+        (!new.is_empty()).then(|| new.into_iter().collect::<Vec<_>>().join("; "))
     }
 }
 
@@ -78,21 +95,24 @@ impl Health {
         });
     }
 
-    /// Notes the state; logs it when it changed.
+    /// Notes the state; logs a cause that is new, and that all is well again.
     pub(crate) fn set(&self, what: &'static str, error: Option<String>) {
         let mut state = self.lock();
-        let before = state.error();
         match error {
             Some(error) => state.errors.insert(what, error),
             None => state.errors.remove(what),
         };
-        let now = state.error();
+        let new = state.take_new();
+        let recovered = state.errors.is_empty() && !state.logged.is_empty();
+        if recovered {
+            state.logged.clear();
+        }
         drop(state);
-        if now != before {
-            match now {
-                Some(error) => warn!(error, "objects do not arrive, or not all: the last known state stays"),
-                None => info!("objects arrive again"),
-            }
+        if let Some(error) = new {
+            warn!(error, "objects do not arrive, or not all: the last known state stays");
+        }
+        if recovered {
+            info!("objects arrive again");
         }
     }
 
@@ -118,6 +138,24 @@ mod tests {
         assert_eq!(health.error().as_deref(), Some("403"));
         health.set("Node", None);
         assert_eq!(health.error(), None);
+    }
+
+    #[test]
+    fn a_cause_is_logged_once_until_all_is_well() {
+        let mut state = State::default();
+        let mut set = |what, error: &str| {
+            state.errors.insert(what, error.into());
+            state.take_new()
+        };
+        assert_eq!(set("Node", "refused").as_deref(), Some("refused"));
+        assert_eq!(set("Service", "refused"), None);
+        assert_eq!(set("Node", "403").as_deref(), Some("403"));
+        assert_eq!(set("Service", "403"), None);
+        assert_eq!(set("Node", "refused"), None);
+        for n in 0..LOGGED * 2 {
+            set("Node", &n.to_string());
+        }
+        assert!(state.logged.len() <= LOGGED);
     }
 
     #[test]
