@@ -16,7 +16,8 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 const NODE_PORT: u16 = 30080;
 const HOST_PORT: u16 = 8080;
-const WAIT: Duration = Duration::from_secs(1);
+/// Longer than it takes to be allowed to use an IPv6 link (RFC 4862).
+const WAIT: Duration = Duration::from_secs(10);
 
 /// A node and what stands for its network: it has the gateway's addresses and a Pod's.
 struct Scene {
@@ -85,10 +86,11 @@ impl Scene {
             node.ip(&format!("addr add {other}/{bits} dev up0{nodad}"));
             node.ip(&format!("route add {gateway} dev inside"));
             node.ip(&format!("route add {pod} via {gateway}"));
-            network.ip(&format!("route add {other} dev eth0"));
             for address in [gateway, pod] {
                 network.ip(&format!("addr add {address}/{net} dev eth0{nodad}"));
             }
+            // Nobody is asked for who has that address: over IPv6 a host answers only for those of the interface.
+            network.ip(&format!("route add {other} via {own}"));
         }
         Self { node, network }
     }
