@@ -368,6 +368,34 @@ INLINE void track(struct context *ctx)
 		follow(ctx, entry);
 }
 
+/*
+ * A datagram of this node that belongs to no connection as it is: a process that listens at all addresses answers with the
+ * one that the route to the client prefers (udp(7)), which is that in the Pod network. If the client asked the node's
+ * other address, the answer gets it.
+ */
+NOINLINE int track_node_answer(const struct config *cfg, struct context *ctx)
+{
+	const struct address *node;
+	struct connection *entry;
+	struct tuple key;
+	bool upper;
+
+	if (!cfg || !ctx)
+		return 0;
+	node = ctx->version == 4 ? &cfg->node_address4 : &cfg->node_address6;
+	upper = tuple_of(&key, node, &ctx->daddr, source_port_of(ctx), destination_port_of(ctx), ctx->tracked, 0);
+	entry = find_connection(&key);
+	if (!entry || upper == !!(entry->state & CONNECTION_CLIENT_UPPER))
+		return 0;
+	ctx->saddr = *node;
+	ctx->translated = true;
+	ctx->part = PART_SERVER;
+	ctx->kind = entry->state & CONNECTION_KIND;
+	ctx->peer_ifindex = entry->client_ifindex;
+	attend(ctx, entry, &key, bpf_map_lookup_elem(&connections, &key) != NULL);
+	return 0;
+}
+
 /* Whether two entries are of one connection: both become the same. */
 INLINE bool is_same_pair(const struct connection *a, const struct connection *b)
 {

@@ -213,6 +213,7 @@ struct list {
 
 #define SERVICE_REFUSE 1 /* nobody anywhere: the sender is told */
 #define SERVICE_ADDRESS 2 /* an entry of an address without its port */
+#define SERVICE_LOCAL 4 /* the list `outside` has the backends of this node alone (externalTrafficPolicy: Local) */
 
 struct service {
 	__u32 number; /* of its counters; never 0, but in entries of addresses */

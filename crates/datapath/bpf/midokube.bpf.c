@@ -72,6 +72,8 @@ INLINE int from_endpoint_ip(struct __sk_buff *skb, const struct config *cfg, str
 	classify(skb, ctx);
 	if (ctx->tracked) {
 		track(ctx);
+		if (ctx->part == PART_NEW && ctx->from_node && ctx->tracked == IPPROTO_UDP)
+			track_node_answer(cfg, ctx);
 		if (ctx->part == PART_NEW && ctx->source_from != SOURCE_PORT && ctx->tracked != IPPROTO_ICMP && cfg->services) {
 			switch (balance(cfg, ctx)) {
 			case REFUSED:

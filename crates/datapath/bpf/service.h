@@ -27,7 +27,7 @@ INLINE __u32 mix_address(__u32 hash, const struct address *address)
 	return hash;
 }
 
-/* One backend of a list for a hash; NULL if there is none. */
+/* The slot of one backend of a list, by a hash; negative if there is none. */
 NOINLINE int choose_slot(const struct list *list, __u32 hash)
 {
 	__u32 best = 0, most = 0;
@@ -232,7 +232,9 @@ INLINE struct service *node_service(const struct config *cfg, const struct conte
 	if (service || !(flags & ADDRESS_NODE_PORTS))
 		return service;
 	*scope = SCOPE_NODE_PORT;
-	return service_of_scope(ctx, SCOPE_NODE_PORT);
+	service = service_of_scope(ctx, SCOPE_NODE_PORT);
+	/* Whom another node has of its own, that node alone knows. */
+	return service && service->flags & SERVICE_LOCAL && !(flags & ADDRESS_OWN) ? NULL : service;
 }
 
 /* Whether an address is this node's own, in the Pod network or on the underlay. */

@@ -39,16 +39,11 @@ fn ip(text: &str) -> IpAddr {
 struct Server;
 
 impl Server {
-    /// At every address of a Pod.
+    /// At every address there, by one socket for each protocol.
     fn start(netns: &Namespace, name: &'static str, port: u16) {
-        Self::at(netns, name, ip("::"), port);
-    }
-
-    /// At one address: a socket for all of a node's would answer a datagram with another one (udp(7)).
-    fn at(netns: &Namespace, name: &'static str, address: IpAddr, port: u16) {
         netns.run(|| {
-            let tcp = TcpListener::bind((address, port)).unwrap();
-            let udp = UdpSocket::bind((address, port)).unwrap();
+            let tcp = TcpListener::bind(("::", port)).unwrap();
+            let udp = UdpSocket::bind(("::", port)).unwrap();
             std::thread::spawn(move || {
                 for stream in tcp.incoming() {
                     let Ok(mut stream) = stream else { return };
@@ -213,13 +208,8 @@ fn services_lead_to_another_node_and_from_outside() {
         let fates = || (nodes[0].fates(), nodes[1].fates());
         Server::start(&nodes[1].pods[0], "far", PORT);
         Server::start(&nodes[0].pods[0], "near", PORT);
-        for (node, name, addresses) in
-            [(0, "host1", ["192.0.2.1", "2001:db8::1"]), (1, "host2", ["192.0.2.2", "2001:db8::2"])]
-        {
-            for address in addresses {
-                Server::at(&nodes[node].netns, name, ip(address), 9000);
-            }
-        }
+        Server::start(&nodes[0].netns, "host1", 9000);
+        Server::start(&nodes[1].netns, "host2", 9000);
         let far = nodes[1].addresses(3).map(|address| (address, PORT));
         let near = nodes[0].addresses(3).map(|address| (address, PORT));
         let host1 = ["192.0.2.1", "2001:db8::1"].map(|address| (ip(address), 9000));
@@ -252,6 +242,9 @@ fn services_lead_to_another_node_and_from_outside() {
             assert_eq!(from_outside(30_080), Ok(format!("far {client}")), "{:?}", fates());
             assert_eq!(from_outside(30_082), Ok(format!("host1 {client}")), "{:?}", fates());
             assert_eq!(from_outside(30_083), Ok(format!("host2 {node_ip}")), "{:?}", fates());
+            // Without a Service.
+            let said = nodes[0].pods[0].run(|| ask(node_ip, 9000));
+            assert_eq!(said, Ok(format!("host1 {pod}")), "{:?}", fates());
             // A Pod, at any node's address.
             let node2 = [ip("192.0.2.2"), ip("2001:db8::2")][family];
             for address in [node_ip, node2] {

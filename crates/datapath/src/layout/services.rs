@@ -38,6 +38,8 @@ pub(crate) const RENDEZVOUS_MAX: u32 = 32;
 pub(crate) const SERVICE_REFUSE: u32 = 1;
 /// `SERVICE_ADDRESS`.
 pub(crate) const SERVICE_ADDRESS: u32 = 2;
+/// `SERVICE_LOCAL`.
+pub(crate) const SERVICE_LOCAL: u32 = 4;
 
 /// `struct service`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]

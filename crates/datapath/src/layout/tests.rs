@@ -202,6 +202,7 @@ fn both_languages_use_the_same_numbers() {
         ("RENDEZVOUS_MAX", RENDEZVOUS_MAX),
         ("SERVICE_REFUSE", SERVICE_REFUSE),
         ("SERVICE_ADDRESS", SERVICE_ADDRESS),
+        ("SERVICE_LOCAL", SERVICE_LOCAL),
         ("CHOICES_BLOCK", CHOICES_BLOCK.try_into().unwrap()),
         ("AFFINITY_MAX", AFFINITY_MAX),
         ("ADDRESS_OWN", ADDRESS_OWN),

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::layout::Address;
 use crate::layout::services::{
-    List, SCOPE_ADDRESS, SCOPE_HOST_PORT, SCOPE_NODE_PORT, SERVICE_ADDRESS, SERVICE_REFUSE, Service,
-    ServiceKey,
+    List, SCOPE_ADDRESS, SCOPE_HOST_PORT, SCOPE_NODE_PORT, SERVICE_ADDRESS, SERVICE_LOCAL, SERVICE_REFUSE,
+    Service, ServiceKey,
 };
 
 use super::maglev::MOST_BACKENDS;
@@ -52,9 +52,10 @@ pub(super) fn entries(
             entries.insert(mark, Service { flags: SERVICE_ADDRESS, ..Service::default() });
         }
         let limited = frontend.kind == FrontendKind::LoadBalancer;
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
         let service = Service {
             number: parts.number,
-            flags: if port.refuse { SERVICE_REFUSE } else { 0 },
+            flags: flag(port.refuse, SERVICE_REFUSE) | flag(frontend.outside == Policy::Local, SERVICE_LOCAL),
             affinity: port.affinity.unwrap_or(0),
             ranges: if limited { parts.ranges } else { 0 },
             inside: parts.list(frontend.inside),

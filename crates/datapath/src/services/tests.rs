@@ -19,7 +19,8 @@ use aya::maps::MapData;
 use super::*;
 use crate::Datapath;
 use crate::layout::services::{
-    Backend as RawBackend, Choices, List, RangeKey, SERVICE_ADDRESS, SERVICE_REFUSE, Service, ServiceKey,
+    Backend as RawBackend, Choices, List, RangeKey, SERVICE_ADDRESS, SERVICE_LOCAL, SERVICE_REFUSE, Service,
+    ServiceKey,
 };
 use crate::support::{options, sandbox};
 use crate::sys::RawMap;
@@ -154,7 +155,9 @@ fn check(read: &Read, services: &Services, rows: &BTreeMap<ServicePortKey, Servi
             };
             let value = found.get(&raw).unwrap_or_else(|| panic!("{key}: {one:?} is missing"));
             assert_eq!((value.number, value.affinity), (number, port.affinity.unwrap_or(0)));
-            assert_eq!(value.flags == SERVICE_REFUSE, port.refuse);
+            let is_local = one.outside == Policy::Local;
+            let flags = [(port.refuse, SERVICE_REFUSE), (is_local, SERVICE_LOCAL)];
+            assert_eq!(value.flags, flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum());
             assert_eq!(contents(value.inside), *port.list(one.inside), "{key}: {one:?}");
             assert_eq!(contents(value.outside), *port.list(one.outside), "{key}: {one:?}");
             let limited = port.source_ranges.as_ref().filter(|_| one.kind == FrontendKind::LoadBalancer);
