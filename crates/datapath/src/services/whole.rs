@@ -55,14 +55,14 @@ impl Services {
         }
         self.ranges.keys(row.parts.ranges).for_each(|range| writes.ranges.push(*range, 1));
         for word in entries::bits(key, &row.port).iter().map(|bit| bit.word()) {
-            writes.served_before.push(word, self.served.word(word));
+            writes.served.push(word, self.served.word(word));
         }
         let (number, all) = (row.parts.number, entries::entries(key, &row.port, &row.parts));
         for (one, value) in all.into_iter().filter(|(one, _)| self.has(one, number)) {
             writes.services.push(one, value);
         }
         self.writes.append(writes);
-        self.flush()
+        self.flush_all()
     }
 
     /// Whether the maps have a list of these backends, and its table.

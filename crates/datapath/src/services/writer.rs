@@ -5,7 +5,7 @@
 //! others only [`GRACE`](crate::GRACE) later, when no program can still read of them. What an agent before this one left
 //! in the maps counts until a row takes it over or [`prune`](Services::prune) removes it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ use super::sums::{ServiceCounters, Sums};
 use super::take_over::{Found, read};
 use super::types::{ServicePort, ServicePortKey};
 use super::unused::{Unused, Waiting};
-use super::writes::{Maps, Writes, failed};
+use super::writes::{Maps, Refused, Writes, failed};
 
 /// The table of Services.
 pub struct Services {
@@ -123,7 +123,7 @@ impl Services {
     ///
     /// [`Error::Full`]: a table has no space for the row. [`Error::Busy`]: it may have some after
     /// [`GRACE`](crate::GRACE). [`Error::Service`]: the row cannot be right; or the kernel did not take all of what these
-    /// rows need, and the next call writes the rest.
+    /// rows need, and the next call writes the rest. An entry that the kernel refuses fails the rows that have it alone.
     pub fn set_all<'a>(
         &mut self,
         rows: impl IntoIterator<Item = (&'a ServicePortKey, &'a ServicePort)>,
@@ -140,12 +140,24 @@ impl Services {
                 Err(error) => failures.push((key.clone(), error)),
             }
         }
-        if let Err(error) = self.flush() {
-            let failed =
-                |key: &ServicePortKey| Error::Service { key: key.to_string(), reason: error.to_string() };
-            failures.extend(planned.into_iter().map(|key| (key.clone(), failed(key))));
+        let failed = |key: &ServicePortKey, error: &Error| {
+            (key.clone(), Error::Service { key: key.to_string(), reason: error.to_string() })
+        };
+        match self.flush() {
+            Ok(None) => (),
+            Ok(Some((refused, error))) => {
+                let planned = planned.into_iter().filter(|key| self.wants_any(key, &refused));
+                failures.extend(planned.map(|key| failed(key, &error)));
+            }
+            Err(error) => failures.extend(planned.into_iter().map(|key| failed(key, &error))),
         }
         failures
+    }
+
+    /// Whether a row has one of these entries.
+    fn wants_any(&self, key: &ServicePortKey, entries: &BTreeSet<ServiceKey>) -> bool {
+        let row = self.rows.get(key);
+        row.is_some_and(|row| !entries::keys(key, &row.port).is_disjoint(entries))
     }
 
     /// Removes a row; one that is not there is gone already. Connections that it has go on.
@@ -159,10 +171,9 @@ impl Services {
             for one in entries::keys(key, &row.port) {
                 self.disclaim(one, row.parts.number);
             }
-            entries::bits(key, &row.port).into_iter().for_each(|bit| self.served.release(bit));
             self.release(row.parts);
         }
-        self.flush()
+        self.flush_all()
     }
 
     /// Removes what an agent before this one left and no row wants. To be called when all Services and all their
@@ -180,9 +191,8 @@ impl Services {
             }
         }
         self.ranges.prune(&mut self.writes);
-        self.served.prune();
         self.found = Found::default();
-        self.flush()
+        self.flush_all()
     }
 
     /// Frees what was not used for [`GRACE`](crate::GRACE). Called by every change, too.
@@ -201,7 +211,7 @@ impl Services {
             self.free(unused, &mut writes);
         }
         self.writes.append(writes);
-        self.writes.flush(&self.maps)
+        self.writes.flush(&self.maps).and_then(all)
     }
 
     /// The keys of all rows.
@@ -283,12 +293,11 @@ impl Services {
         for (one, value) in entries::entries(key, port, &parts) {
             self.claim(one, value, parts.number);
         }
-        entries::bits(key, port).into_iter().for_each(|bit| self.served.hold(bit));
+        entries::bits(key, port).into_iter().for_each(|bit| self.served.set(bit));
         if let Some(old) = old {
             for one in entries::keys(key, &old.port).difference(&keys) {
                 self.disclaim(*one, old.parts.number);
             }
-            entries::bits(key, &old.port).into_iter().for_each(|bit| self.served.release(bit));
             self.release(old.parts);
         }
         Ok(())
@@ -366,14 +375,25 @@ impl Services {
         }
     }
 
-    /// Writes what is planned.
-    pub(super) fn flush(&mut self) -> Result<()> {
+    /// Writes what is planned. As long as the kernel refuses an entry, nothing is freed: the one before it may point there.
+    fn flush(&mut self) -> Result<Refused> {
         self.served.write(&mut self.writes);
         self.writes.removed.retain(|key| !self.entries.contains_key(key));
-        self.writes.flush(&self.maps)?;
-        self.waiting.written(Instant::now());
-        Ok(())
+        let refused = self.writes.flush(&self.maps)?;
+        if refused.is_none() {
+            self.waiting.written(Instant::now());
+        }
+        Ok(refused)
     }
+
+    /// Writes what is planned, all of it.
+    pub(super) fn flush_all(&mut self) -> Result<()> {
+        self.flush().and_then(all)
+    }
+}
+
+fn all(refused: Refused) -> Result<()> {
+    refused.map_or(Ok(()), |(_, error)| Err(error))
 }
 
 /// A value of the map of counters.

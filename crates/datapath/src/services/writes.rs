@@ -1,5 +1,6 @@
 //! What has to be written to the maps of Services, and in which order: what is pointed to comes before what points to it.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use bytemuck::Pod;
@@ -75,6 +76,9 @@ fn remove<K: Pod>(keys: &mut Vec<K>, map: &RawMap, name: &'static str) -> Result
     result
 }
 
+/// The entries of `services` that the kernel refused, if any, and why the last of them.
+pub(super) type Refused = Option<(BTreeSet<ServiceKey>, Error)>;
+
 /// What has to be written.
 #[derive(Debug, Default)]
 pub(super) struct Writes {
@@ -82,12 +86,9 @@ pub(super) struct Writes {
     pub(super) backends: Entries<u32, Backend>,
     pub(super) choices: Entries<u32, Choices>,
     pub(super) ranges: Entries<RangeKey, u32>,
-    /// Words of served ports with all bits that are and will be set.
-    pub(super) served_before: Entries<u32, u64>,
+    pub(super) served: Entries<u32, u64>,
     pub(super) services: Entries<ServiceKey, Service>,
     pub(super) removed: Vec<ServiceKey>,
-    /// Words of served ports without those that are not any more.
-    pub(super) served_after: Entries<u32, u64>,
     pub(super) removed_ranges: Vec<RangeKey>,
 }
 
@@ -97,24 +98,28 @@ impl Writes {
         self.backends.append(other.backends);
         self.choices.append(other.choices);
         self.ranges.append(other.ranges);
-        self.served_before.append(other.served_before);
+        self.served.append(other.served);
         self.services.append(other.services);
         self.removed.extend(other.removed);
-        self.served_after.append(other.served_after);
         self.removed_ranges.extend(other.removed_ranges);
     }
 
-    /// Writes all of it. What the kernel refuses is left, and so is what points to it.
-    pub(super) fn flush(&mut self, maps: &Maps) -> Result<()> {
+    /// Writes all of it. What the kernel refuses is left, and so is what points to it. Returns which entries of `services`
+    /// it refused, and why; they keep no other from being written.
+    pub(super) fn flush(&mut self, maps: &Maps) -> Result<Refused> {
         self.counters.write(&maps.counters, "service_counts")?;
         self.backends.write(&maps.backends, "backends")?;
         self.choices.write(&maps.choices, "choices")?;
         self.ranges.write(&maps.source_ranges, "source_ranges")?;
-        self.served_before.write(&maps.served_ports, "served_ports")?;
-        let set = self.services.write(&maps.services, "services");
-        set.and(remove(&mut self.removed, &maps.services, "services"))?;
-        self.served_after.write(&maps.served_ports, "served_ports")?;
-        remove(&mut self.removed_ranges, &maps.source_ranges, "source_ranges")
+        self.served.write(&maps.served_ports, "served_ports")?;
+        let mut refused = self.services.write(&maps.services, "services");
+        remove(&mut self.removed, &maps.services, "services")?;
+        if refused.is_err() {
+            // A full map may have space now.
+            refused = self.services.write(&maps.services, "services");
+        }
+        remove(&mut self.removed_ranges, &maps.source_ranges, "source_ranges")?;
+        Ok(refused.err().map(|error| (self.services.keys.iter().copied().collect(), error)))
     }
 }
 

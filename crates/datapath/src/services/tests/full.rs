@@ -101,3 +101,41 @@ fn a_row_waits_only_for_what_it_needs() {
         assert!(*key == b && *after <= GRACE);
     });
 }
+
+/// The kernel refuses an entry, since others that nobody here knows take the map's space: the other rows are served.
+#[test]
+fn an_entry_that_the_kernel_refuses_costs_other_rows_nothing() {
+    sandbox(|bpffs| {
+        let options = crate::Options { max_services: 4, ..options(bpffs) };
+        let mut datapath = Datapath::open(&options).unwrap();
+        let (read, services) = (Read::new(bpffs), datapath.services());
+        let map = read.map("services");
+        let foreign = |port: u16| ServiceKey { port: port.to_be_bytes(), scope: 7, ..ServiceKey::default() };
+        // A row has two entries.
+        for port in 0..u16::try_from(map.max_entries()).unwrap() - 2 {
+            map.set(bytemuck::bytes_of(&foreign(port)), bytemuck::bytes_of(&Service::default())).unwrap();
+        }
+        let of = |host: u32, count| {
+            let row = cluster_ip(Family::V4, host, backends(Family::V4, 0..count));
+            (key(&host.to_string(), Protocol::Tcp, Family::V4), row)
+        };
+        let rows = [of(1, 1), of(2, 1)];
+        let failed = services.set_all(rows.iter().map(|(key, row)| (key, row)));
+        let [(refused, Error::Service { reason, .. })] = &failed[..] else { panic!("{failed:?}") };
+        assert!(*refused == rows[1].0 && reason.contains("services"), "{failed:?}");
+        // The one that is served can change meanwhile.
+        let changed = of(1, 3);
+        services.set(&changed.0, &changed.1).unwrap();
+        assert!(services.is_whole(&changed.0).unwrap() && !services.is_whole(refused).unwrap());
+        for port in 0..2 {
+            map.remove(bytemuck::bytes_of(&foreign(port))).unwrap();
+        }
+        assert!(services.set_all(rows[1..].iter().map(|(key, row)| (key, row))).is_empty());
+        for port in 2..u16::try_from(map.max_entries()).unwrap() - 2 {
+            map.remove(bytemuck::bytes_of(&foreign(port))).unwrap();
+        }
+        check(&read, services, &BTreeMap::from([changed, rows[1].clone()]));
+        settle(services);
+        assert_eq!(read.used(), [4, 0, 0]);
+    });
+}

@@ -57,7 +57,8 @@ fn rows_are_in_the_maps_as_they_were_given() {
         }
         settle(services);
         assert_eq!((read.services(), read.used()), (BTreeMap::new(), [0; 3]));
-        assert!(read.all::<u32, u64>("served_ports").values().all(|word| *word == 0));
+        // Connections outlive their Service, and packets of those from outside are looked up at ports that have a bit.
+        assert!(Protocol::ALL.into_iter().all(|protocol| read.is_served(protocol, 30_000)));
     });
 }
 
@@ -173,7 +174,6 @@ fn who_wants_a_frontend_last_has_it_until_it_goes() {
             served_by(2);
             services.remove(&b).unwrap();
             assert_eq!(read.services(), BTreeMap::new());
-            assert!(!read.is_served(Protocol::Udp, 31_000));
         }
     });
 }
