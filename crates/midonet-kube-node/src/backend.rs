@@ -6,7 +6,7 @@ mod tracking;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use cni::Attachment;
@@ -126,6 +126,8 @@ pub struct Outcome {
     pub problems: Vec<Problem>,
     /// Whether all was made again, not only what changed.
     pub whole: bool,
+    /// After how long to apply what is not applied yet; `None` if there is nothing like that.
+    pub retry: Option<Duration>,
 }
 
 /// What [`Backend::detect`] found.

@@ -25,7 +25,7 @@ use crate::problems::{Origin, Problem};
 use crate::proxy::Proxy;
 
 /// What failed is tried again after so long, besides on every change.
-const RETRY: Duration = Duration::from_secs(5);
+pub const RETRY: Duration = Duration::from_secs(5);
 
 /// So many objects at once are like a whole list: reading them took memory that is not needed any more.
 const MANY: usize = 500;
@@ -79,9 +79,10 @@ pub async fn run(
             continue;
         };
         let done = reconcile(args, agent, feed.model(), prune, &mut detector, proxy).await;
-        retry = done.is_err().then(|| Instant::now() + RETRY);
+        let again = done.as_ref().map_or(Some(RETRY), |done| done.retry);
+        retry = again.map(|after| Instant::now() + after);
         match done {
-            Ok(()) => {
+            Ok(_) => {
                 agent.repairs().note(&found);
                 agent.set_readiness(Readiness::Ready);
             }
@@ -130,6 +131,8 @@ async fn detect(detector: &mut Detector, agent: &Agent) -> Vec<Drift> {
 struct Reconciled {
     pod_cidrs: Vec<IpNet>,
     mtu: u32,
+    /// After how long to go on with the rest.
+    retry: Option<Duration>,
 }
 
 /// Makes the network what the model wants now, and the CNI configuration with it.
@@ -140,18 +143,21 @@ async fn reconcile(
     prune: bool,
     detector: &mut Detector,
     proxy: Option<&Proxy>,
-) -> Result<()> {
+) -> Result<Reconciled> {
     let first = !args.paths.cni_config_path.exists();
     let (model, proxy) = (Arc::clone(model), proxy.cloned());
-    let Reconciled { pod_cidrs, mtu } =
-        agent.blocking(move |agent| apply(agent, &model, prune, first, proxy.as_ref())).await?;
-    let config =
-        CniConfig { pod_cidrs: &pod_cidrs, mtu, socket: &args.paths.socket, ipam_type: &args.ipam_type };
+    let done = agent.blocking(move |agent| apply(agent, &model, prune, first, proxy.as_ref())).await?;
+    let config = CniConfig {
+        pod_cidrs: &done.pod_cidrs,
+        mtu: done.mtu,
+        socket: &args.paths.socket,
+        ipam_type: &args.ipam_type,
+    };
     if config.write(&args.paths.cni_config_path)? {
         info!(path = %args.paths.cni_config_path.display(), "wrote the CNI configuration");
     }
     detector.expect_config(&args.paths.cni_config_path, config.render()?);
-    Ok(())
+    Ok(done)
 }
 
 /// Hands what changed over to the backend. The model is held only for what is computed: others look things up in it.
@@ -175,7 +181,7 @@ fn apply(
         (desired.local.clone(), changes)
     };
     agent.change_peers(&changes.peers);
-    let Outcome { mtu, problems, whole } = agent.backend().apply(&local, changes, prune, first)?;
+    let Outcome { mtu, problems, whole, retry } = agent.backend().apply(&local, changes, prune, first)?;
     agent.set_problems(Origin::Network, problems);
     if let Some(proxy) = proxy {
         proxy.applied(began.elapsed());
@@ -183,5 +189,5 @@ fn apply(
     if whole {
         agent.sweep();
     }
-    Ok(Reconciled { pod_cidrs: local.pod_cidrs, mtu })
+    Ok(Reconciled { pod_cidrs: local.pod_cidrs, mtu, retry })
 }

@@ -52,7 +52,7 @@ use self::parts::Parts;
 use self::ports::Ports;
 use self::routes::Routes;
 use self::service_routes::ServiceRoutes;
-use self::services::Services;
+use self::services::{Services, Unserved};
 use self::state::Applied;
 use self::tables::Tables;
 use super::{
@@ -136,7 +136,7 @@ impl Embedded {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes this node's own part, and the routes. Returns what of other nodes could not be applied.
+    /// Makes this node's own part, and the routes. Returns what of other nodes and of Services could not be applied.
     fn apply_all(
         &self,
         work: &mut Work,
@@ -144,7 +144,7 @@ impl Embedded {
         underlay: Result<Underlay>,
         prune: bool,
         complete: bool,
-    ) -> Result<Vec<Problem>> {
+    ) -> Result<Unserved> {
         // Until all of it is done, nothing of it is taken for granted.
         let again = work.invalid;
         work.invalid |= self.parts.applied().is_some();
@@ -157,7 +157,8 @@ impl Embedded {
         // Those of other nodes do not wait for this node's own part.
         let mut problems = work.routes.apply(true, prune, &self.parts.tables)?;
         // What is pruned are neither Services nor Pods' hostPorts, which are prepared with the node.
-        problems.extend(self.apply_services(work, true, complete && prepared.is_ok())?);
+        let services = self.apply_services(work, true, complete && prepared.is_ok())?;
+        problems.extend(services.problems);
         let Prepared { applied, kept, problems: unserved } = prepared?;
         problems.extend(unserved);
         problems.extend(self.route_to_services(work, &applied, true, prune)?);
@@ -166,13 +167,13 @@ impl Embedded {
         self.parts.repair_ports(&applied.local.pod_cidrs, applied.mtu, again)?;
         self.parts.set_applied(applied);
         work.invalid = false;
-        Ok(problems)
+        Ok(Unserved { problems, retry: services.retry })
     }
 }
 
 impl Embedded {
     /// The datapath's table of Services.
-    fn apply_services(&self, work: &mut Work, all: bool, complete: bool) -> Result<Vec<Problem>> {
+    fn apply_services(&self, work: &mut Work, all: bool, complete: bool) -> Result<Unserved> {
         // With --services off another proxy serves them: what an agent before this one left would come before it.
         let complete = complete || !self.parts.settings.services;
         work.services.apply(all, complete, &self.parts.tables, &self.parts.tracking)
@@ -219,13 +220,14 @@ impl Backend for Embedded {
         }
         let has_ipv6 = local.has_ipv6();
         let underlay = work.tunnels.ask(local.tunnel_address, has_ipv6);
-        let (mut problems, whole) = match (&before, underlay) {
+        let (Unserved { mut problems, retry }, whole) = match (&before, underlay) {
             (Some(before), Ok(underlay)) if before.underlay == underlay => {
-                let mut problems = work.routes.apply(false, prune, &self.parts.tables)?;
-                problems.extend(self.apply_services(work, false, complete)?);
-                problems.extend(self.route_to_services(work, before, false, prune)?);
+                let problems = work.routes.apply(false, prune, &self.parts.tables)?;
+                let mut unserved = self.apply_services(work, false, complete)?;
+                unserved.problems.extend(problems);
+                unserved.problems.extend(self.route_to_services(work, before, false, prune)?);
                 self.parts.nftables().write()?;
-                (problems, false)
+                (unserved, false)
             }
             (_, underlay) => (self.apply_all(work, local, underlay, prune, complete)?, true),
         };
@@ -239,7 +241,7 @@ impl Backend for Embedded {
             problems.push(Problem::new("mtu", applied.underlay.names(), problem, remedy));
         }
         problems.extend(work.tunnels.problems(&applied.underlay, has_ipv6));
-        Ok(Outcome { mtu: applied.mtu, problems, whole })
+        Ok(Outcome { mtu: applied.mtu, problems, whole, retry })
     }
 
     fn invalidate(&self) {

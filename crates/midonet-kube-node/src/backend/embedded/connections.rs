@@ -36,6 +36,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     purge: Purge,
+    /// What could not be removed: tried again after the next sweep.
+    failed: Purge,
     ending: bool,
     /// What the last whole sweep found.
     last: Arc<Sweep>,
@@ -108,6 +110,11 @@ impl Shared {
             if let Some(sweep) = sweep {
                 self.state().last = Arc::new(sweep);
             }
+            {
+                let state = &mut *self.state();
+                let newer = std::mem::replace(&mut state.purge, std::mem::take(&mut state.failed));
+                state.purge.extend(newer);
+            }
             sweep_at = Instant::now() + if is_idle { IDLE_PERIOD } else { PERIOD };
         }
     }
@@ -131,7 +138,10 @@ impl Shared {
         match self.connections.remove_all(|connection| purge.is_wanted(connection), || !self.state().ending) {
             Ok(0) => {}
             Ok(removed) => debug!(removed, "removed connections that a change of Services ended"),
-            Err(error) => warn!(%error, "cannot remove connections that a change of Services ended"),
+            Err(error) => {
+                warn!(%error, "cannot remove connections that a change of Services ended, and tries again");
+                self.state().failed.extend(purge);
+            }
         }
         self.rest(begun.elapsed());
     }

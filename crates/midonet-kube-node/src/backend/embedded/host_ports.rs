@@ -125,14 +125,13 @@ impl Parts {
             if services.is_whole(key)? { Ok(()) } else { services.restore(key) }
         });
         // Those before go also if one of these fails: nobody removes them later.
-        let gone = before.keys().filter(|key| !after.contains_key(*key));
-        let removed = gone.map(|key| {
+        let mut removed = Ok(());
+        for key in before.keys().filter(|key| !after.contains_key(*key)) {
             if let Some(number) = services.number(key) {
                 purge.remove(key, number);
             }
-            services.remove(key)
-        });
-        let removed = removed.fold(Ok(()), |all, one| all.and(one));
+            removed = removed.and(services.remove(key));
+        }
         drop(held);
         self.tracking.purge(purge);
         Ok(served.and(removed)?)

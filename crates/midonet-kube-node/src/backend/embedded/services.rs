@@ -17,9 +17,11 @@ use super::connections::Tracking;
 use super::tables::{SLICE, Tables};
 use crate::backend::ServiceRecord;
 use crate::drift::Drift;
+use crate::reconcile::RETRY;
 
-/// How often a row waits for space that others have just left.
-const WAITS: usize = 3;
+/// So many backends of rows are written before others get their turn, but for a row that has more: a table of choices for as
+/// many takes milliseconds.
+const BACKENDS: usize = 2_000;
 
 /// So many rows are compared with the table at once: of 10,000 all would take a tenth of a second.
 pub(super) const COMPARED: usize = 2_000;
@@ -51,7 +53,7 @@ impl Services {
 
     /// Makes the table agree: in what changed, or, with `all`, in everything. Once the Services are `complete`, what an
     /// agent before this one left and nobody wants is removed. Connections that a change ends are removed afterwards, beside.
-    /// Returns what could not be served as it should; it costs the others nothing.
+    /// What could not be served as it should stays due, and costs the others nothing.
     ///
     /// # Errors
     /// The kernel does not tell what is there.
@@ -61,22 +63,12 @@ impl Services {
         complete: bool,
         tables: &Tables,
         tracking: &Tracking,
-    ) -> Result<Vec<Problem>> {
+    ) -> Result<Unserved> {
         if all {
             self.restore(tables)?;
         }
         let mut purge = Purge::default();
         let mut failed = self.write(tables, &mut purge);
-        for _ in 0..WAITS {
-            let waits = failed.iter().filter_map(|(_, error)| match error {
-                Error::Busy { after, .. } => Some(*after),
-                _ => None,
-            });
-            let Some(longest) = waits.max() else { break };
-            // Nobody waits for this: what serves is what served before.
-            std::thread::sleep(longest + Duration::from_millis(1));
-            failed = self.write(tables, &mut purge);
-        }
         failed.extend(self.remove(tables, &mut purge));
         if complete && !self.pruned {
             let pruned = tables.lock().datapath.services().prune();
@@ -84,12 +76,7 @@ impl Services {
             self.pruned = true;
         }
         tracking.purge(purge);
-        let problem = |(key, error): (ServicePortKey, Error)| {
-            let problem =
-                format!("it is not served as it should be, what was served before goes on: {error}");
-            Problem::new("service", format!("Service {key}"), problem, "correct what is named")
-        };
-        Ok(failed.into_iter().map(problem).collect())
+        Ok(Unserved::new(failed))
     }
 
     /// Writes the rows that are due. What cannot be written stays due and is returned.
@@ -97,7 +84,7 @@ impl Services {
         let due = self.due.iter().filter_map(|key| Some((key.clone(), Arc::clone(self.wanted.get(key)?))));
         let due: Vec<_> = due.collect();
         let mut failed = Vec::new();
-        for slice in due.chunks(SLICE) {
+        for slice in slices(&due) {
             let rows: Vec<_> = slice.iter().map(|(key, port)| (key_of(key), port_of(port))).collect();
             let (refused, numbers) = {
                 let mut held = tables.lock();
@@ -197,6 +184,53 @@ impl Services {
     }
 }
 
+/// What is not served as it should be.
+#[derive(Debug, Default)]
+pub(super) struct Unserved {
+    /// What somebody has to do something about.
+    pub(super) problems: Vec<Problem>,
+    /// After how long to try again.
+    pub(super) retry: Option<Duration>,
+}
+
+impl Unserved {
+    /// A row that waits for space that others have just left is no problem: what it had before serves meanwhile.
+    fn new(failed: Vec<(ServicePortKey, Error)>) -> Self {
+        let mut unserved = Self::default();
+        for (key, error) in failed {
+            let retry = match error {
+                Error::Busy { after, .. } => after + Duration::from_millis(1),
+                error => {
+                    let problem =
+                        format!("it is not served as it should be, what was served before goes on: {error}");
+                    let problem =
+                        Problem::new("service", format!("Service {key}"), problem, "correct what is named");
+                    unserved.problems.push(problem);
+                    RETRY
+                }
+            };
+            unserved.retry = Some(unserved.retry.map_or(retry, |other| other.min(retry)));
+        }
+        unserved
+    }
+}
+
+/// Cuts rows into slices, each to be written at once.
+fn slices<K>(rows: &[(K, Arc<ServicePort>)]) -> Vec<&[(K, Arc<ServicePort>)]> {
+    let (mut slices, mut rest, mut count, mut backends) = (Vec::new(), rows, 0, 0);
+    for (_, row) in rows {
+        let more = row.cluster.len() + row.local.len();
+        if count == SLICE || count > 0 && backends + more > BACKENDS {
+            let (slice, others) = rest.split_at(count);
+            slices.push(slice);
+            (rest, count, backends) = (others, 0, 0);
+        }
+        (count, backends) = (count + 1, backends + more);
+    }
+    slices.extend((!rest.is_empty()).then_some(rest));
+    slices
+}
+
 /// The rows that are in the table, those of one Service or all, with their numbers and counters.
 ///
 /// # Errors
@@ -244,6 +278,38 @@ mod tests {
             source_ranges: None,
             triggered: None,
         })
+    }
+
+    #[test]
+    fn slices_have_so_many_rows_and_backends_and_together_all_rows() {
+        let row = |backends: usize| {
+            let backend = model::Backend { address: "10.0.0.1".parse().unwrap(), port: 80 };
+            Arc::new(ServicePort { cluster: vec![backend; backends].into(), ..ServicePort::clone(&port()) })
+        };
+        let cut = |sizes: &[usize]| {
+            let rows: Vec<_> = sizes.iter().map(|size| ((), row(*size))).collect();
+            let slices = slices(&rows);
+            assert_eq!(slices.concat().len(), rows.len());
+            slices.iter().map(|slice| slice.len()).collect::<Vec<_>>()
+        };
+        assert!(cut(&[]).is_empty());
+        assert_eq!(cut(&[0; 300]), [SLICE, 300 - SLICE]);
+        assert_eq!(cut(&[BACKENDS * 2, 1, BACKENDS - 1, 1, BACKENDS * 2]), [1, 2, 1, 1]);
+    }
+
+    #[test]
+    fn what_waits_for_space_is_tried_soon_and_is_no_problem() {
+        let busy = |after| Error::Busy { what: "backends".into(), after: Duration::from_millis(after) };
+        let wrong = || Error::Service { key: "b".into(), reason: "wrong".into() };
+        let unserved = |failed: Vec<Error>| {
+            let failed = failed.into_iter().map(|error| (key("a"), error)).collect();
+            let Unserved { problems, retry } = Unserved::new(failed);
+            (problems.len(), retry)
+        };
+        assert_eq!(unserved(vec![]), (0, None));
+        assert_eq!(unserved(vec![busy(9), busy(700)]), (0, Some(Duration::from_millis(10))));
+        assert_eq!(unserved(vec![wrong(), busy(700)]), (1, Some(Duration::from_millis(701))));
+        assert_eq!(unserved(vec![wrong()]), (1, Some(RETRY)));
     }
 
     #[test]
