@@ -1,6 +1,7 @@
 //! What the tests that cross crates share: a lab that ends with its test, and the status of its agents.
 
 pub mod chaos;
+pub mod services;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

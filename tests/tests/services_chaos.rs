@@ -11,9 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use e2e::chaos::{kill_and_restart, replace_build, replace_maps};
+use e2e::services::{CLUSTER_IPS, NODE_PORT, PORT, SERVICE_CIDRS, TARGET, write_service};
 use e2e::{DEADLINE, TestLab};
-use lab::{Family, Lab, Pod, Target};
-use serde_json::{Value, json};
+use lab::{Family, Lab, Target};
 use socket2::SockRef;
 use testkit::Random;
 
@@ -21,51 +21,6 @@ use testkit::Random;
 const EACH: usize = 250;
 
 const WORKERS: usize = 8;
-
-const PORT: u16 = 80;
-const TARGET: u16 = 8080;
-const NODE_PORT: u16 = 30_080;
-const CLUSTER_IPS: [&str; 2] = ["10.96.0.80", "fd96::80"];
-
-/// The Service, and a slice of each family: where its Pods are does not matter to it.
-fn objects(pods: &[Pod]) -> Vec<Value> {
-    let service = json!({
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"namespace": "default", "name": "web"},
-        "spec": {
-            "type": "NodePort", "clusterIP": CLUSTER_IPS[0], "clusterIPs": CLUSTER_IPS,
-            "ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "RequireDualStack",
-            "ports": [{"protocol": "TCP", "port": PORT, "targetPort": TARGET, "nodePort": NODE_PORT}],
-        },
-    });
-    let slice = |family: usize| {
-        let endpoint = |pod: &Pod| {
-            json!({
-                "addresses": [pod.addresses()[family]], "nodeName": pod.node,
-                "conditions": {"ready": true, "serving": true, "terminating": false},
-            })
-        };
-        json!({
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {
-                "namespace": "default", "name": format!("web-{family}"),
-                "labels": {"kubernetes.io/service-name": "web"},
-            },
-            "addressType": (["IPv4", "IPv6"][family]),
-            "ports": [{"name": "", "protocol": "TCP", "port": TARGET}],
-            "endpoints": pods.iter().map(endpoint).collect::<Vec<_>>(),
-        })
-    };
-    vec![service, slice(0), slice(1)]
-}
-
-fn write(lab: &Lab, objects: &[Value]) {
-    for (number, object) in objects.iter().enumerate() {
-        lab.write_manifest(&format!("web-{number}"), object).unwrap();
-    }
-}
 
 /// Answers every connection with what it says, until the listener is shut down and all clients are gone.
 fn serve(listener: &TcpListener) {
@@ -129,8 +84,7 @@ fn a_thousand_connections_through_services_live_on_while_agents_are_killed_and_r
     for name in ["midonet-kube-node", "midonet-kube-cni"] {
         fs::copy(testkit::bin(name), programs.path().join(name)).unwrap();
     }
-    let args = ["--service-cidr=10.96.0.0/16,fd96::/112"];
-    let lab = TestLab::with_programs(2, Family::Dual, &args, programs.path()).unwrap();
+    let lab = TestLab::with_programs(2, Family::Dual, &[SERVICE_CIDRS], programs.path()).unwrap();
     let add = |node: &str, name: &str| lab.add_pod(node, "default", name).unwrap();
     let client = Target::Pod(add("node1", "client").key);
     let pods = [("node1", "near-0"), ("node1", "near-1"), ("node2", "far-0"), ("node2", "far-1")]
@@ -139,7 +93,7 @@ fn a_thousand_connections_through_services_live_on_while_agents_are_killed_and_r
         let netns = lab.netns(&Target::Pod(pod.key.clone())).unwrap();
         netns.run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, TARGET)).unwrap()).unwrap()
     });
-    write(&lab, &objects(&pods));
+    write_service(&lab, "TCP", &pods).unwrap();
     let node: Vec<IpAddr> = lab.state().unwrap().node("node1").unwrap().addresses.clone();
     let targets: Vec<(&Target, SocketAddr)> = CLUSTER_IPS
         .iter()
