@@ -55,7 +55,7 @@ fn main() {
         let mut datapath = Datapath::open(&options).unwrap();
         print("opening what another left", begun.elapsed());
         print("taking all over", of(&rows, &mut datapath));
-        datapath.services().prune().unwrap();
+        drop(datapath.services().prune().unwrap());
 
         let mut times: Vec<_> = (0..CHANGES)
             .map(|n| {

@@ -93,6 +93,7 @@ pub use attachment::has_tcx;
 pub use connections::{Connection, Connections, Kind, Position, Purge, State, Sweep};
 pub use counters::{Reason, reasons};
 pub use error::{Error, Result};
+pub use layout::services::ADDRESSES_MAX as MOST_ADDRESSES;
 pub use limits::{Limit, Limits, Shaper};
 pub use model::{Counter, Fate, NodeConfig, Options, Port, Role, Route};
 pub use open::{MOST_BACKENDS, MOST_CONNECTIONS, MOST_ENTRIES, MOST_SERVICES};

@@ -27,9 +27,9 @@ impl Purge {
         }
     }
 
-    /// A port of a Service is gone: all of its UDP flows end.
-    pub fn remove(&mut self, key: &ServicePortKey, number: u32) {
-        self.change(key, number, Arc::default());
+    /// A port of a Service with this number is gone: all of its UDP flows end.
+    pub fn remove(&mut self, number: u32) {
+        self.serving.insert(number, Arc::default());
     }
 
     /// Frontends that were not there before: what was sent there was nobody's, or somebody else's.
@@ -129,7 +129,7 @@ mod tests {
             assert!(!purge.is_wanted(&Connection { service: 8, ..reply }), "another port's");
         }
         let mut newer = Purge::default();
-        newer.remove(&key(Protocol::Udp), 7);
+        newer.remove(7);
         purge.extend(newer);
         assert!(purge.is_wanted(&to(Protocol::Udp, "10.0.0.7:53")));
     }

@@ -136,7 +136,7 @@ fn a_purge_takes_both_halves_out_of_both_tables() {
         assert!(connections.remove_all(|connection| purge.is_wanted(connection), || true).unwrap() >= 500);
         let left = all(&connections);
         assert!(left.len() == 1000 && left.iter().all(|one| one.backend == serving));
-        purge.remove(&key, 7);
+        purge.remove(7);
         connections.remove_all(|connection| purge.is_wanted(connection), || true).unwrap();
         assert_eq!(all(&connections), []);
     });

@@ -108,8 +108,8 @@ pub(crate) const ADDRESS_OWN: u32 = 1;
 /// `ADDRESS_NODE_PORTS`.
 pub(crate) const ADDRESS_NODE_PORTS: u32 = 2;
 
-/// The entries of the map of this node's own addresses.
-pub(crate) const ADDRESSES_MAX: u32 = 4096;
+/// How many addresses a node may have at which ports of Services or Pods are served.
+pub const ADDRESSES_MAX: u32 = 4096;
 
 /// `SERVED_PORTS_WORDS`: words of 64 bits, a bit for each port of each protocol.
 pub(crate) const SERVED_PORTS_WORDS: u32 = 3 * 65_536 / 64;

@@ -177,22 +177,27 @@ impl Services {
     }
 
     /// Removes what an agent before this one left and no row wants. To be called when all Services and all their
-    /// endpoints are known.
+    /// endpoints are known. Returns the numbers of the rows that are gone.
     ///
     /// # Errors
     ///
     /// The kernel refused.
-    pub fn prune(&mut self) -> Result<()> {
+    pub fn prune(&mut self) -> Result<BTreeSet<u32>> {
         let nobodys = |(key, entry): (&ServiceKey, &Entry)| entry.claimants.is_empty().then_some(*key);
+        let mut gone = BTreeSet::new();
         for key in self.entries.iter().filter_map(nobodys).collect::<Vec<_>>() {
             if let Some(entry) = self.entries.remove(&key) {
+                gone.insert(entry.value.number);
                 self.release_found(&entry.value);
                 self.writes.removed.push(key);
             }
         }
         self.ranges.prune(&mut self.writes);
         self.found = Found::default();
-        self.flush_all()
+        // Entries of addresses have none.
+        gone.retain(|number| *number > 0 && !self.by_number.contains_key(number));
+        self.flush_all()?;
+        Ok(gone)
     }
 
     /// Frees what was not used for [`GRACE`](crate::GRACE). Called by every change, too.

@@ -128,7 +128,7 @@ impl Parts {
         let mut removed = Ok(());
         for key in before.keys().filter(|key| !after.contains_key(*key)) {
             if let Some(number) = services.number(key) {
-                purge.remove(key, number);
+                purge.remove(number);
             }
             removed = removed.and(services.remove(key));
         }

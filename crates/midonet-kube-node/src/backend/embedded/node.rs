@@ -72,7 +72,8 @@ impl Parts {
         // A former interface of the node under another name is gone by now, and counts as no uplink. So are its former
         // addresses: detection would miss them among the node's own.
         let outside = self.outside(local)?;
-        let problems = self.map_host_ports();
+        let mut problems = self.map_host_ports();
+        problems.extend(outside.problem(&self.settings.node_name));
         self.apply_rules(local, &outside)?;
         self.repair_settings(local)?;
         if self.settings.services {

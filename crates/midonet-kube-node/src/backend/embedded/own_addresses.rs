@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use datapath::OwnAddress;
 use ipnet::IpNet;
-use model::Local;
+use model::{Local, Problem};
 use naming::interface;
 use plumbing::{Family, Link};
 
@@ -21,6 +21,8 @@ pub(super) struct Outside {
     pub(super) without_ethernet: BTreeSet<String>,
     /// The addresses, and where NodePorts are served.
     pub(super) addresses: BTreeMap<IpAddr, OwnAddress>,
+    /// How many others there are, which the datapath's table has no space for.
+    pub(super) left_out: usize,
 }
 
 impl Outside {
@@ -52,7 +54,31 @@ impl Outside {
         for own in &local.node_addresses {
             outside.addresses.insert(own.addr(), OwnAddress { node_ports: true });
         }
+        outside.limit(datapath::MOST_ADDRESSES as usize);
         outside
+    }
+
+    /// Leaves out what is more than this, first of all where no NodePort is served.
+    fn limit(&mut self, most: usize) {
+        self.left_out = self.addresses.len().saturating_sub(most);
+        let mut last: Vec<(bool, IpAddr)> =
+            self.addresses.iter().map(|(address, own)| (own.node_ports, *address)).collect();
+        last.sort_unstable();
+        for (_, address) in last.into_iter().take(self.left_out) {
+            self.addresses.remove(&address);
+        }
+    }
+
+    /// What somebody has to do something about.
+    pub(super) fn problem(&self, node: &str) -> Option<Problem> {
+        let left_out = Some(self.left_out).filter(|count| *count > 0)?;
+        let problem = format!(
+            "it has {left_out} addresses more than the {} at which ports of Services and Pods are served: those are left out",
+            datapath::MOST_ADDRESSES
+        );
+        let remedy = "remove addresses; `midonet-kube-node cleanup-kube-proxy` removes the interface kube-ipvs0, which has \
+                      one for each Service";
+        Some(Problem::new("service", format!("Node {node}"), problem, remedy))
     }
 }
 
@@ -153,6 +179,16 @@ mod tests {
 
     fn selection(node_ports: &str) -> Vec<NodePortAddress> {
         node_ports.split_terminator(',').map(|word| word.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn of_too_many_addresses_those_without_node_ports_are_left_out_first() {
+        let mut outside = outside("192.0.2.0/24");
+        assert_eq!((outside.left_out, outside.problem("a").is_none()), (0, true));
+        outside.limit(5);
+        let known: Vec<String> = outside.addresses.keys().map(IpAddr::to_string).collect();
+        assert_eq!(known, ["10.244.1.2", "192.0.2.1", "192.0.2.7", "2001:db8:8::1", "fd44:0:0:1::2"]);
+        assert!(outside.problem("a").unwrap().problem.contains("it has 5 addresses more"));
     }
 
     #[test]

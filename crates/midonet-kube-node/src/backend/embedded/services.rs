@@ -72,7 +72,8 @@ impl Services {
         failed.extend(self.remove(tables, &mut purge));
         if complete && !self.pruned {
             let pruned = tables.lock().datapath.services().prune();
-            pruned.context("cannot remove the Services of an agent before this one")?;
+            let gone = pruned.context("cannot remove the Services of an agent before this one")?;
+            gone.into_iter().for_each(|number| purge.remove(number));
             self.pruned = true;
         }
         tracking.purge(purge);
@@ -132,7 +133,7 @@ impl Services {
                     Err(error) => failed.push((key.clone(), error)),
                 }
                 if let Some(number) = number {
-                    purge.remove(&raw, number);
+                    purge.remove(number);
                 }
             }
         }
