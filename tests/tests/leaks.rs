@@ -258,7 +258,8 @@ fn addresses_of_another_ipam_plugin_are_ignored() {
     let planted = scene.plant(110, "dead\\r\\neth0", "3 days ago");
     scene.look();
     testkit::wait_until(DEADLINE, "the agent says so", || {
-        scene.0.status("node1").unwrap().leaks_incomplete.contains("static keeps the addresses")
+        let status = scene.0.status("node1").unwrap();
+        status.leaks_incomplete.contains("static keeps the addresses") && status.agent.unwrap().ready
     });
     assert!(scene.midokube_status().contains("not everything was checked: static keeps the addresses"));
     assert_eq!(scene.reserved(), planted);
