@@ -76,11 +76,30 @@ INLINE __u32 folded(__u64 sum)
 	return (sum & 0xffffffff) + (sum >> 32);
 }
 
+/*
+ * The ports of a packet whose header has neither options nor extensions, in the packet; NULL for any other, and when they
+ * are not in the linear part.
+ */
+INLINE __u32 *ports_of(struct __sk_buff *skb, const struct context *ctx)
+{
+	if (ctx->l4_offset == ETH_HLEN + sizeof(struct iphdr)) {
+		void *data = frame(skb, ETH_HLEN + sizeof(struct iphdr) + sizeof(__u32));
+
+		return data ? data + ETH_HLEN + sizeof(struct iphdr) : NULL;
+	}
+	if (ctx->l4_offset == ETH_HLEN + sizeof(struct ipv6hdr)) {
+		void *data = frame(skb, ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(__u32));
+
+		return data ? data + ETH_HLEN + sizeof(struct ipv6hdr) : NULL;
+	}
+	return NULL;
+}
+
 /* The transport's checksum has these addresses in its pseudo-header, and the ports in itself. */
 INLINE bool rewrite_transport(struct __sk_buff *skb, const struct context *ctx, __u32 addresses, __u32 end)
 {
 	__u64 zero = ctx->protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
-	__u32 before, ports, at;
+	__u32 before, ports, at, *there;
 
 	if (!ctx->has_l4)
 		return true;
@@ -95,7 +114,10 @@ INLINE bool rewrite_transport(struct __sk_buff *skb, const struct context *ctx, 
 	if (ctx->protocol == IPPROTO_ICMP || ctx->protocol == IPPROTO_ICMPV6)
 		return true;
 	ports = (__u32)(ctx->l4.bytes);
-	if (bpf_skb_load_bytes(skb, ctx->l4_offset, &before, sizeof(before)))
+	there = ports_of(skb, ctx);
+	if (there)
+		before = *there;
+	else if (bpf_skb_load_bytes(skb, ctx->l4_offset, &before, sizeof(before)))
 		return false;
 	if (ports == before)
 		return true;
@@ -104,6 +126,11 @@ INLINE bool rewrite_transport(struct __sk_buff *skb, const struct context *ctx, 
 			return false;
 	} else if (bpf_l4_csum_replace(skb, at, before, ports, zero | sizeof(ports))) {
 		return false;
+	}
+	there = ctx->protocol == IPPROTO_SCTP ? NULL : ports_of(skb, ctx);
+	if (there) {
+		*there = ports;
+		return true;
 	}
 	/* Elsewhere the transport's own sum evens it out. */
 	return !bpf_skb_store_bytes(skb, ctx->l4_offset, &ports, sizeof(ports),
