@@ -97,7 +97,7 @@ pub(super) fn unknown_ports_and_addresses(scene: &Scene<'_>) {
     for from in from {
         scene.expect_all(from, &both(service.addresses, 4321), REFUSED);
     }
-    let capture = scene.cluster.directory.join("left-the-node");
+    let capture = scene.cluster.directory.join("fabric/left-the-node");
     let filter = "net 10.96.0.0/16 or net 10.97.0.0/16 or net fd96::/112 or net fd97::/112";
     let listener = format!(
         "timeout 900 tcpdump -lni br0 -c 1 '{filter}' >{} 2>/dev/null & echo $! >/run/left-the-node",
