@@ -145,7 +145,8 @@ pub(super) fn a_host_port_is_served_or_refused(cluster: &Cluster) {
 
     cluster.enter("node2", &["mv", "/opt/cni/bin/portmap", "/opt/cni/portmap"]);
     with_host_port(cluster, "refused", "node2");
-    let want = format!("hostPort {PORT}/tcp for containerPort 8080: the agent of this node serves no Services");
+    let want =
+        format!("hostPort {PORT}/tcp for containerPort 8080: the agent of this node serves no Services");
     testkit::wait_until(DEADLINE, "the Pod's events say why it is refused", || {
         cluster.kubectl(&["get", "events", "--field-selector=involvedObject.name=refused"]).contains(&want)
     });
