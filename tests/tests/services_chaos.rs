@@ -22,6 +22,9 @@ const EACH: usize = 250;
 
 const WORKERS: usize = 8;
 
+/// That of load balancers' checks of nodes (`healthzPort` of kube-proxy).
+const HEALTH_PORT: u16 = 10_256;
+
 /// Answers every connection with what it says, until the listener is shut down and all clients are gone.
 fn serve(listener: &TcpListener) {
     thread::scope(|scope| {
@@ -42,6 +45,24 @@ fn connect(lab: &Lab, from: &Target, at: SocketAddr) -> std::io::Result<TcpStrea
     stream.set_read_timeout(Some(DEADLINE))?;
     stream.set_write_timeout(Some(DEADLINE))?;
     Ok(stream)
+}
+
+/// For how long a port was not served at most, seen from outside, until told to stop.
+fn longest_silence(lab: &Lab, at: SocketAddr, stop: &AtomicBool) -> Duration {
+    let netns = lab.netns(&Target::Outside).unwrap();
+    netns
+        .run(|| {
+            let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
+            while !stop.load(Ordering::Relaxed) {
+                if TcpStream::connect_timeout(&at, Duration::from_secs(1)).is_ok() {
+                    longest = longest.max(last.elapsed());
+                    last = Instant::now();
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+            longest.max(last.elapsed())
+        })
+        .unwrap()
 }
 
 /// Numbers there and back on each of these connections in turn, until told to stop; then once more. What failed.
@@ -120,6 +141,9 @@ fn a_thousand_connections_through_services_live_on_while_agents_are_killed_and_r
             workers[number % WORKERS].push(connection);
         }
         let (stop, exchanged, failures) = (&stop, &exchanged, &failures);
+        let health = SocketAddr::new(*node.first().unwrap(), HEALTH_PORT);
+        let the_lab: &Lab = &lab;
+        let health = scope.spawn(move || longest_silence(the_lab, health, stop));
         let workers: Vec<_> = workers
             .into_iter()
             .map(|connections| scope.spawn(move || load(connections, stop, exchanged, failures)))
@@ -151,6 +175,7 @@ fn a_thousand_connections_through_services_live_on_while_agents_are_killed_and_r
         for worker in workers {
             worker.join().unwrap();
         }
+        eprintln!("the health port was silent for {:?} at most", health.join().unwrap());
         eprintln!("{} exchanges; the last took {:?}", exchanged.load(Ordering::Relaxed), begin.elapsed());
         drop(end);
     });
