@@ -77,8 +77,8 @@ INLINE __u32 folded(__u64 sum)
 }
 
 /*
- * The ports of a packet whose header has neither options nor extensions, in the packet; NULL for any other, and when they
- * are not in the linear part.
+ * The ports of a packet whose header has neither options nor extensions, in the packet; NULL for any other, and if they
+ * cannot be pulled into its linear part.
  */
 INLINE __u32 *ports_of(struct __sk_buff *skb, const struct context *ctx)
 {

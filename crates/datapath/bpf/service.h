@@ -233,7 +233,7 @@ INLINE struct service *node_service(const struct config *cfg, const struct conte
 		return service;
 	*scope = SCOPE_NODE_PORT;
 	service = service_of_scope(ctx, SCOPE_NODE_PORT);
-	/* Whom another node has of its own, that node alone knows. */
+	/* Only the other node knows its own backends. */
 	return service && service->flags & SERVICE_LOCAL && !(flags & ADDRESS_OWN) ? NULL : service;
 }
 
