@@ -71,13 +71,16 @@ impl Services {
         let mut purge = Purge::default();
         let mut failed = self.write(tables, &mut purge);
         failed.extend(self.remove(tables, &mut purge));
+        let mut pruned = Ok(());
         if complete && !self.pruned {
-            let pruned = tables.lock().datapath.services().prune();
-            let gone = pruned.context("cannot remove the Services of an agent before this one")?;
-            gone.into_iter().for_each(|number| purge.remove(number));
-            self.pruned = true;
+            pruned = tables.lock().datapath.services().prune().map(|gone| {
+                gone.into_iter().for_each(|number| purge.remove(number));
+                self.pruned = true;
+            });
         }
+        // Also if nothing could be pruned: the rows are written.
         tracking.purge(purge);
+        pruned.context("cannot remove the Services of an agent before this one")?;
         Ok(Unserved::new(failed))
     }
 
