@@ -216,6 +216,8 @@ mod tests {
             zone: None,
             annotations: Map::new(),
             leaving: false,
+            other_ips: Vec::new(),
+            labels: objects::Labels::default(),
         }
     }
 

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use naming::annotation;
-use objects::Node;
+use objects::{Labels, Node};
 
 use crate::validate::NODE_ADDRESSES;
 use crate::{Desired, Model, NotYet, Problem, Ranges, RouteTarget};
@@ -22,6 +22,8 @@ fn node(name: &str, pod_cidrs: &[&str], internal_ips: &[&str]) -> Node {
         zone: None,
         annotations: BTreeMap::new(),
         leaving: false,
+        other_ips: Vec::new(),
+        labels: Labels::default(),
     }
 }
 

@@ -45,7 +45,7 @@ impl Default for Tenant {
 }
 
 /// The id of a part of the object with that id.
-fn sub_id(base: &Uuid, part: &str) -> Uuid {
+pub fn sub_id(base: &Uuid, part: &str) -> Uuid {
     Uuid::new_v5(base, part.as_bytes())
 }
 

@@ -8,7 +8,7 @@ mod mac;
 mod pod;
 pub mod subnet;
 
-pub use id::{DEFAULT_TENANT, Tenant, node_port_id, pod_port_id};
+pub use id::{DEFAULT_TENANT, Tenant, node_port_id, pod_port_id, sub_id};
 pub use interface::for_pod as pod_host_interface;
 pub use mac::{GATEWAY_MAC, Mac, OVERLAY_MAC, ParseMacError, attachment_mac, key_mac};
 pub use pod::{ParsePodKeyError, PodKey};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::fault::Fault;
+use crate::name::is_name;
 use crate::server::Server;
 use crate::task::PATCH_POD_STATUS;
 use crate::{ApiErrors, Reason, Verb};
@@ -156,12 +157,6 @@ fn is_final(status: &kube::core::Status) -> bool {
         409 => status.message.contains("UID") || status.message.contains("uid"),
         _ => false,
     }
-}
-
-/// Whether it can be a name at all; whether it is a well-formed one is the server's to say.
-fn is_name(text: &str) -> bool {
-    let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
-    !text.is_empty() && text.len() <= 253 && !text.starts_with('.') && text.bytes().all(known)
 }
 
 /// A merge patch (RFC 7386). The UID in it is a precondition: the API server refuses to change it.

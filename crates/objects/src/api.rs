@@ -4,6 +4,8 @@
 //! list that fails, comes back at once and without end to a server that ends every watch, stays with a version that a
 //! server calls gone when the watch is to begin, and fails for all objects when one of them cannot be read.
 
+mod absent;
+mod definition;
 mod first;
 pub(crate) mod list;
 mod split;
@@ -17,12 +19,14 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, info};
 
 use crate::cache::{Bound, Confirmed};
+use crate::entry::Entry;
 use crate::fault::Fault;
 use crate::kind::Kind;
 use crate::server::Server;
 use crate::store::Store;
 use crate::task::Task;
 use crate::{Health, Selector};
+use definition::Definition;
 use list::List;
 use watch::Events;
 
@@ -38,9 +42,6 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(800), Duration::from_secs(3
 
 /// What lasted so long counts as working: the waits begin anew.
 const STEADY: Duration = Duration::from_secs(10);
-
-/// So often a server without an optional kind is asked again: it may be upgraded.
-const ABSENT: Duration = Duration::from_secs(5 * 60);
 
 /// After so many watches that failed one after the other the objects are listed anew: the server may not
 /// like the version.
@@ -58,6 +59,10 @@ pub(crate) struct Reflector<K: Kind> {
     reached: Option<String>,
     /// How often the objects were listed.
     lists: u64,
+    /// Since when the server does not know the kind.
+    absent_since: Option<Instant>,
+    /// What could give it the kind.
+    definition: Definition,
     /// What to go on with until the server has answered; `None` from then on, or once it was used.
     cache: Option<Bound<K>>,
     /// Why it could not be used, as last logged.
@@ -75,8 +80,22 @@ impl<K: Kind> Reflector<K> {
         cache: Option<(Bound<K>, channel::Sender<Option<Confirmed>>)>,
     ) -> Self {
         let (cache, keep) = cache.unzip();
-        let (version, reached, unusable) = (None, None, None);
-        Self { server, selector, health, store, version, reached, lists: 0, cache, unusable, keep }
+        let (version, reached, unusable, absent_since) = (None, None, None, None);
+        let (lists, definition) = (0, Definition::default());
+        Self {
+            server,
+            selector,
+            health,
+            store,
+            version,
+            reached,
+            lists,
+            absent_since,
+            definition,
+            cache,
+            unusable,
+            keep,
+        }
     }
 
     /// Lists and watches, for ever.
@@ -93,22 +112,27 @@ impl<K: Kind> Reflector<K> {
             if began.elapsed() >= STEADY {
                 pause = pauses.build();
             }
-            let mut asked = None;
+            let (mut asked, mut absent) = (None, false);
+            let is_absent = |fault: &Fault| K::OPTIONAL && fault.is_unknown();
+            let round = match round {
+                Err(fault) if is_absent(&fault) && self.version.is_none() => {
+                    let round = self.absent(fault).await;
+                    if round.is_ok() {
+                        (asked, absent, pause) = (Some(K::ABSENT), true, pauses.build());
+                    }
+                    round
+                }
+                round => round,
+            };
             match round {
                 Ok(()) => {
-                    debug!(kind = K::RESOURCE.kind, "the watch ended");
+                    debug!(kind = K::RESOURCE.kind, "the watch ended, or there is none");
                     failed_watches = 0;
                 }
                 // Usual after a long break: the server keeps changes only for so long.
-                Err(fault) if fault.is_gone() && self.version.is_some() => {
+                Err(fault) if self.version.is_some() && (fault.is_gone() || is_absent(&fault)) => {
                     debug!("{fault}: listing again");
                     self.version = None;
-                }
-                Err(fault) if fault.is_unknown() && K::OPTIONAL && self.version.is_none() => {
-                    debug!("{fault}: there are no objects of this kind");
-                    self.health.set(K::RESOURCE.kind, None);
-                    self.store.replace(Vec::new());
-                    asked = Some(ABSENT);
                 }
                 Err(fault) => {
                     self.health.api_errors().count(fault.verb(), fault.reason());
@@ -121,8 +145,12 @@ impl<K: Kind> Reflector<K> {
                     }
                 }
             }
-            let wait = pause.next().unwrap_or(longest);
-            tokio::time::sleep(wait.max(asked.unwrap_or_default())).await;
+            let wait = pause.next().unwrap_or(longest).max(asked.unwrap_or_default());
+            if absent && K::CUSTOM {
+                let _waited = timeout(wait, self.defined()).await;
+            } else {
+                tokio::time::sleep(wait).await;
+            }
         }
     }
 
@@ -143,10 +171,17 @@ impl<K: Kind> Reflector<K> {
         if !stays(&self.store) {
             self.restore(false).await;
         }
+        self.absent_since = None;
+        self.take_list(entries);
+        self.reach(version.clone());
+        Ok(version)
+    }
+
+    /// These are all objects, as the server has it.
+    fn take_list(&mut self, entries: Vec<Entry<K>>) {
         self.cache = None;
         self.health.set(K::RESOURCE.kind, None);
         let difference = self.store.replace(entries);
-        self.reach(version.clone());
         self.lists += 1;
         if self.health.from_disk().is_some() {
             self.health.set_from_disk(K::RESOURCE.kind, None);
@@ -157,7 +192,6 @@ impl<K: Kind> Reflector<K> {
             );
         }
         self.confirm();
-        Ok(version)
     }
 
     async fn watch(&mut self, version: &str) -> Result<(), Fault> {

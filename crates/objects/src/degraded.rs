@@ -11,23 +11,15 @@ use kube::api::ListParams;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::event::{Event, cut};
 use crate::fault::Fault;
 use crate::server::Server;
-use crate::task::{CREATE_EVENTS, PATCH_NODE_STATUS, Task};
+use crate::task::{PATCH_NODE_STATUS, Task};
 use crate::{ApiErrors, Health, Key, Kind, Node};
 
 /// The type of the Node's condition. No other condition is written: Kubernetes keeps Pods off a node, and evicts those
 /// that are there, for `Ready` and `NetworkUnavailable`.
 const CONDITION: &str = "MidonetKubeDegraded";
-
-/// Who reports (`reportingController` of an Event).
-const CONTROLLER: &str = "midonet.org/midonet-kube-node";
-
-/// The namespace for Events about objects that are in none.
-const NAMESPACE: &str = "default";
-
-/// Longer messages are cut, in bytes: the note of an Event is at most 1 kB.
-const LONGEST: usize = 1000;
 
 /// No complaint gets another Event for so long, and what was read of the Node counts for so long: it may be a new one.
 const AGAIN: Duration = Duration::from_secs(60 * 60);
@@ -153,42 +145,30 @@ impl Report {
             if self.told.contains_key(complaint) {
                 continue;
             }
-            let event = self.event(complaint, uid);
-            let namespace = namespace(complaint);
-            let path = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events");
-            self.server.answer(CREATE_EVENTS, self.server.post(&path, &event)).await?;
+            self.event(complaint, uid).create(&self.server, &self.node).await?;
             self.told.insert(complaint.clone(), Instant::now());
         }
         Ok(())
     }
 
-    fn event(&self, complaint: &Complaint, uid: Option<&str>) -> Value {
-        let namespace = namespace(complaint);
+    fn event<'a>(&self, complaint: &'a Complaint, uid: Option<&str>) -> Event<'a> {
+        let namespace = complaint.service.as_ref().and_then(Key::namespace);
         let regarding = match &complaint.service {
             Some(key) => {
                 json!({"apiVersion": "v1", "kind": "Service", "namespace": namespace, "name": key.name()})
             }
             None => json!({"apiVersion": "v1", "kind": "Node", "name": self.node, "uid": uid}),
         };
-        json!({
-            "apiVersion": "events.k8s.io/v1", "kind": "Event",
-            "metadata": {"generateName": "midonet-kube-node-", "namespace": namespace},
-            "eventTime": humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
-            "type": "Warning",
-            "action": "Check",
-            "reason": complaint.reason,
-            "note": cut(complaint.message.clone()),
-            "regarding": regarding,
-            "reportingController": CONTROLLER,
-            // At most 128 characters.
-            "reportingInstance": self.node.chars().take(128).collect::<String>(),
-        })
+        Event {
+            namespace,
+            regarding,
+            related: Value::Null,
+            warning: true,
+            action: "Check",
+            reason: &complaint.reason,
+            note: &complaint.message,
+        }
     }
-}
-
-/// An Event is in the namespace of what it is about.
-fn namespace(complaint: &Complaint) -> &str {
-    complaint.service.as_ref().and_then(Key::namespace).unwrap_or(NAMESPACE)
 }
 
 impl Condition {
@@ -228,13 +208,4 @@ impl From<NodeCondition> for Condition {
             message: condition.message.unwrap_or_default(),
         }
     }
-}
-
-/// Not longer than an Event's note may be.
-fn cut(mut text: String) -> String {
-    if text.len() > LONGEST {
-        text.truncate(text.floor_char_boundary(LONGEST - 3));
-        text.push_str("...");
-    }
-    text
 }

@@ -5,8 +5,10 @@ mod file;
 mod files;
 mod manifest;
 mod news;
+mod once;
 mod owners;
 mod reader;
+mod workload;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +21,10 @@ use crate::Health;
 use files::{Files, Scanned};
 use news::{News, Notifier};
 
+pub(crate) use manifest::{documents, objects};
+pub use once::{ManifestError, Manifests};
 pub(crate) use reader::{Reader, Typed};
+pub use workload::Workload;
 
 /// An editor writes a file in several steps; they count as one. It is also above the resolution of the kernel's file
 /// times (a tick, at most 10 ms): a file left alone for so long has a new time after its next change.

@@ -20,15 +20,22 @@ impl<K: Kind> Entry<K> {
     /// Nothing names it.
     pub(crate) fn read<'de, D: Deserializer<'de>>(from: impl Fn() -> D) -> Result<Self, String> {
         let resource = &K::RESOURCE;
-        let named = Named::deserialize(from());
-        let names = named.map_err(|error| format!("{}: {error}", resource.kind))?.metadata;
+        let described = Described::deserialize(from());
+        // What names it is in the metadata, unless these cannot be read.
+        let names = match &described {
+            Ok(Described { metadata }) => metadata.as_ref().map(Names::of).unwrap_or_default(),
+            Err(_) => {
+                let named = Named::deserialize(from());
+                named.map_err(|error| format!("{}: {error}", resource.kind))?.metadata
+            }
+        };
         let key = Key::of(resource, names.namespace.as_deref(), names.name.as_deref());
         let key = key.ok_or_else(|| format!("{}: metadata.name is missing", resource.kind))?;
         let invalid = |error: D::Error| Invalid {
             problem: error.to_string(),
             remedy: "correct the object: its fields must have the types of its apiVersion".into(),
         };
-        let object = Described::deserialize(from()).map_err(invalid).and_then(|described| {
+        let object = described.map_err(invalid).and_then(|described| {
             let metadata = described.metadata.unwrap_or_default();
             let namespace = key.namespace().map(str::to_owned);
             let uid = metadata.uid.filter(|uid| !uid.is_empty());
@@ -50,6 +57,13 @@ struct Names {
     name: Option<String>,
     namespace: Option<String>,
     uid: Option<String>,
+}
+
+impl Names {
+    fn of(metadata: &Metadata) -> Self {
+        let Metadata { name, namespace, uid, .. } = metadata;
+        Self { name: Some(name.clone()), namespace: namespace.clone(), uid: uid.clone() }
+    }
 }
 
 #[derive(Deserialize)]

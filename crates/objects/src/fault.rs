@@ -58,6 +58,10 @@ impl Fault {
         Self::because(place, task, Cause::Answer(why.to_owned()))
     }
 
+    pub(crate) fn other_version(place: &Arc<Place>, task: Task, has: &str, needed: &'static str) -> Self {
+        Self::because(place, task, Cause::Version(quote(has), needed))
+    }
+
     fn because(place: &Arc<Place>, task: Task, cause: Cause) -> Self {
         Self { place: Arc::clone(place), task: Box::new(task), cause, after: None }
     }
@@ -82,7 +86,11 @@ impl Fault {
             Cause::Forbidden(_) => Reason::Forbidden,
             Cause::Status(429, ..) => Reason::Throttled,
             Cause::Status(500.., ..) => Reason::Server,
-            Cause::Credentials(_) | Cause::Status(..) | Cause::NoPath(_) | Cause::Answer(_) => Reason::Other,
+            Cause::Credentials(_)
+            | Cause::Status(..)
+            | Cause::NoPath(_)
+            | Cause::Answer(_)
+            | Cause::Version(..) => Reason::Other,
         }
     }
 
@@ -128,7 +136,8 @@ impl Fault {
             | Cause::Forbidden(_)
             | Cause::Status(..)
             | Cause::NoPath(_)
-            | Cause::Answer(_) => false,
+            | Cause::Answer(_)
+            | Cause::Version(..) => false,
         }
     }
 
@@ -158,6 +167,12 @@ impl Fault {
             }
             Cause::NoPath(why) | Cause::Answer(why) => {
                 format!("{server} gives no usable answer to \"{task}\": {why}")
+            }
+            Cause::Version(has, needed) => {
+                format!(
+                    "{server} has {} in version {has} and not in {needed}: none of them counts",
+                    task.resource
+                )
             }
         }
     }
@@ -190,6 +205,9 @@ impl Fault {
                  deploy/midonet-kube.yaml"
             ),
             Cause::NoPath(_) | Cause::Answer(_) => "see that the URL is an API server's".into(),
+            Cause::Version(_, needed) => {
+                format!("have its CustomResourceDefinition serve {needed}, or upgrade this agent")
+            }
         }
     }
 }

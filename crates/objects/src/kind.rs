@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::de::DeserializeOwned;
@@ -23,6 +24,14 @@ pub trait Kind: fmt::Debug + PartialEq + Serialize + DeserializeOwned + Send + S
 
     /// Whether there are API servers without the kind: there it has no objects.
     const OPTIONAL: bool = false;
+
+    /// Whether servers get the kind by a CustomResourceDefinition, in whatever version. One that has objects of it in another
+    /// version than this alone is no server without objects.
+    const CUSTOM: bool = false;
+
+    /// How often a server without an optional kind is asked for it again, at least: it may be upgraded. It is asked at once
+    /// when it gets the definition of a custom one.
+    const ABSENT: Duration = Duration::from_secs(5 * 60);
 
     /// The fields that are read of an object besides its metadata: a type of `k8s_openapi`, or one with the few fields
     /// that are used, which is read faster.
@@ -73,12 +82,10 @@ impl Resource {
         }
     }
 
-    /// Whether a manifest with this `apiVersion` is of this group and version.
-    pub(crate) fn has_version(&self, api_version: &str) -> bool {
-        match api_version.split_once('/') {
-            Some((group, version)) => (group, version) == (self.group, self.version),
-            None => self.group.is_empty() && api_version == self.version,
-        }
+    /// The version of an `apiVersion` of this group.
+    pub(crate) fn version_of<'a>(&self, api_version: &'a str) -> Option<&'a str> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        (group == self.group).then_some(version)
     }
 }
 
@@ -149,6 +156,8 @@ pub struct Metadata {
     pub namespace: Option<String>,
     /// Its UID. A manifest may leave it out.
     pub uid: Option<String>,
+    /// Which version of its specification it has: the API server counts its changes. A manifest may leave it out.
+    pub generation: Option<i64>,
     /// When the API server created it. A manifest may leave it out.
     pub creation_timestamp: Option<Time>,
     /// When its deletion was asked for, if it was.

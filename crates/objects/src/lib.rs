@@ -1,5 +1,6 @@
 //! Kubernetes objects, from an API server or from a watched directory of manifests, as changes of each kind; and
-//! annotations back the same path. What is wrong with a node is told to the API server, too.
+//! annotations back the same path. What is wrong with a node, and what happened to its Pods, is
+//! told to the API server, too.
 //!
 //! Objects are trimmed to what this project uses as soon as they arrive. A [`Kind`] is what a kind of objects is made of;
 //! listing, watching, reading manifests, the [cache](Cache) on disk and the store of what is known work for any.
@@ -13,15 +14,19 @@ mod degraded;
 mod directory;
 mod entry;
 mod errors;
+mod event;
 mod fault;
 mod health;
 mod kind;
 mod kinds;
 mod listing;
+mod name;
 mod network;
 mod options;
 mod permissions;
 mod place;
+mod policy_manifests;
+mod recorder;
 mod selector;
 mod server;
 mod shared;
@@ -34,16 +39,22 @@ mod watch;
 pub use annotate::{AnnotateError, Annotator, PodRef};
 pub use cache::Cache;
 pub use degraded::{Complaint, Reporter};
+pub use directory::{ManifestError, Manifests, Workload};
 pub use errors::{ApiErrors, Reason, Verb};
 pub use fault::Fault;
 pub use health::{Health, InvalidObjects};
 pub use kind::{Invalid, Key, Kind, Metadata, Resource};
 pub use kinds::{
-    Endpoint, EndpointPort, EndpointSlice, Hints, Ignored, Node, PortSpec, Service, ServiceCidr, ServiceType,
+    Action, ClusterNetworkPolicy, ClusterPeer, ClusterPort, ClusterRule, Endpoint, EndpointPort,
+    EndpointSlice, Hints, Ignored, LabelSelector, Labels, NamedPort, Namespace, NetworkPolicy, Node,
+    Operator, Peer, Pod, PolicyPort, PortSpec, Ports, Requirement, Rule, Service, ServiceCidr, ServiceType,
+    Tier,
 };
 pub use listing::{ListError, Listing};
 pub use network::{Family, Protocol};
 pub use options::{ApiOptions, ConnectError};
+pub use policy_manifests::PolicyManifests;
+pub use recorder::{PodEvent, Recorder};
 pub use selector::Selector;
 pub use source::{Connection, Source};
 pub use store::{Changes, Delta};

@@ -3,7 +3,21 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
+
+/// A CIDR without host bits. One of IPv4-mapped IPv6 addresses is one of IPv4.
+pub(crate) fn cidr(text: &str) -> Option<IpNet> {
+    let cidr = text.parse::<IpNet>().ok()?.trunc();
+    let mapped = match cidr {
+        IpNet::V6(v6) => v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96)),
+        IpNet::V4(_) => None,
+    };
+    Some(match mapped {
+        Some((address, prefix)) => Ipv4Net::new(address, prefix).ok()?.into(),
+        None => cidr,
+    })
+}
 
 /// What a port is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -25,7 +25,8 @@ use crate::task::{GET_CLUSTER, KUBE_SYSTEM, Task};
 pub(crate) const ANSWER: Duration = Duration::from_secs(30);
 
 /// Asks for the metadata of an object alone.
-const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+pub(crate) const METADATA: &str =
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
 /// A client and what it was made from.
 #[derive(Clone)]
@@ -113,7 +114,7 @@ impl Server {
         task: Task,
         mut request: http::Request<Vec<u8>>,
     ) -> Result<Body<impl AsyncBufRead + Unpin + Send + use<>>, Fault> {
-        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+        request.headers_mut().entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
         request.extensions_mut().insert(Streamed);
         let reader = self.answer(task, self.client.request_stream(request)).await?;
         Ok(Body::new(Box::pin(reader)))

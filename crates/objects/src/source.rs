@@ -6,7 +6,7 @@ use crate::listing::{ListError, Listing};
 use crate::options::{ApiOptions, ConnectError};
 use crate::server::Server;
 use crate::target::Target;
-use crate::{Annotator, Health, Kind, Reporter, Watch};
+use crate::{Annotator, Health, Kind, Recorder, Reporter, Watch};
 
 /// Where objects come from.
 #[derive(Debug, Clone)]
@@ -71,6 +71,14 @@ impl Connection {
         match &self.target {
             Target::Api(server, _) => Reporter::api(server.clone(), &self.health, node),
             Target::Directory(_) => Reporter::nowhere(),
+        }
+    }
+
+    /// Creates Events about Pods in the name of this node's agent; `None` with a directory of manifests.
+    pub fn recorder(&self, node: &str) -> Option<Recorder> {
+        match &self.target {
+            Target::Api(server, _) => Some(Recorder::new(server.clone(), &self.health, node)),
+            Target::Directory(_) => None,
         }
     }
 

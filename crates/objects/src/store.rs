@@ -114,6 +114,11 @@ impl<K: Kind> Store<K> {
         });
     }
 
+    /// Whether there is any object.
+    pub(crate) fn has_any(&self) -> bool {
+        !self.0.lock().objects.is_empty()
+    }
+
     /// Whether there is an object of this key and UID.
     pub(crate) fn has(&self, key: &Key, uid: Option<&str>) -> bool {
         self.0.lock().objects.get(key).is_some_and(|object| object.uid() == uid)

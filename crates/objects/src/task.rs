@@ -9,6 +9,15 @@ use crate::{Verb, kinds};
 /// OpenTelemetry's k8s.cluster.uid is.
 pub(crate) const KUBE_SYSTEM: &str = "kube-system";
 
+/// What gives a server a kind.
+pub(crate) const DEFINITION: Resource = Resource {
+    group: "apiextensions.k8s.io",
+    version: "v1",
+    kind: "CustomResourceDefinition",
+    plural: "customresourcedefinitions",
+    namespaced: false,
+};
+
 /// A request of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Task {
@@ -25,6 +34,10 @@ pub(crate) const PATCH_POD_STATUS: Task =
 pub(crate) const PATCH_NODE_STATUS: Task =
     Task { subresource: Some("status"), ..Task::new("patch", "", "nodes") };
 pub(crate) const CREATE_EVENTS: Task = Task::new("create", "events.k8s.io", "events");
+/// For a kind that a server may get at any time. Where this is not allowed, it is noticed later: it is asked for
+/// periodically.
+pub(crate) const WATCH_DEFINITION: Task =
+    Task { object: Some("clusternetworkpolicies.policy.networking.k8s.io"), ..Task::watch(&DEFINITION) };
 pub(crate) const GET_CLUSTER: Task = Task { object: Some(KUBE_SYSTEM), ..Task::new("get", "", "namespaces") };
 
 impl Task {
@@ -44,7 +57,7 @@ impl Task {
     /// has them.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         let kinds = kinds::ALL.into_iter().flat_map(|kind| [Self::list(&kind), Self::watch(&kind)]);
-        kinds.chain([PATCH_POD_STATUS, GET_CLUSTER, PATCH_NODE_STATUS, CREATE_EVENTS])
+        kinds.chain([PATCH_POD_STATUS, GET_CLUSTER, PATCH_NODE_STATUS, CREATE_EVENTS, WATCH_DEFINITION])
     }
 
     /// For counting.

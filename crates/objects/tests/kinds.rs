@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use objects::{
-    ApiOptions, Cache, Changes, Connection, Delta, Invalid, Key, Kind, Metadata, Node, Resource, Selector,
-    ServiceCidr, Source, Watching,
+    ApiOptions, Cache, Changes, ClusterNetworkPolicy, Connection, Delta, Invalid, Key, Kind, Metadata,
+    Namespace, NetworkPolicy, Node, Pod, Resource, Selector, ServiceCidr, Source, Watching,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -75,6 +75,42 @@ impl Kind for Widget {
     }
 }
 
+/// A kind that servers may lack and get by a CustomResourceDefinition. Without one it is looked for after so many
+/// milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Custom<const ABSENT: u64>(String);
+
+type Gadget = Custom<50>;
+
+#[derive(Deserialize)]
+struct ApiGadget {}
+
+impl<const ABSENT: u64> Kind for Custom<ABSENT> {
+    const RESOURCE: Resource = Resource {
+        group: "example.net",
+        version: "v2",
+        kind: "Gadget",
+        plural: "gadgets",
+        namespaced: false,
+    };
+    const OPTIONAL: bool = true;
+    const CUSTOM: bool = true;
+    const ABSENT: Duration = Duration::from_millis(ABSENT);
+    type Api = ApiGadget;
+
+    fn trim(metadata: Metadata, _: ApiGadget) -> Result<Self, Invalid> {
+        Ok(Self(metadata.name))
+    }
+
+    fn key(&self) -> Key {
+        Key::new(&self.0)
+    }
+
+    fn uid(&self) -> Option<&str> {
+        None
+    }
+}
+
 fn widget(name: &str, size: u32) -> Value {
     json!({
         "apiVersion": "example.org/v1", "kind": "Widget",
@@ -94,6 +130,11 @@ struct Server {
 
 const WIDGETS: &str = "/apis/example.org/v1/widgets";
 const NODES: &str = "/api/v1/nodes";
+const GADGETS: &str = "/apis/example.net/v2/gadgets";
+const GROUP: &str = "/apis/example.net";
+const OTHER: &str = "/apis/example.net/v3";
+const OTHER_GADGETS: &str = "/apis/example.net/v3/gadgets?limit=1";
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const CIDRS: &str = "/apis/networking.k8s.io/v1/servicecidrs";
 
 impl Server {
@@ -156,7 +197,10 @@ impl Server {
             "/api/v1/namespaces/kube-system" => {
                 Some(json!({"metadata": {"name": "kube-system", "uid": "c-1"}}))
             }
-            path => self.lists.lock().unwrap().get(path).cloned(),
+            path => {
+                let lists = self.lists.lock().unwrap();
+                lists.get(target.as_str()).or_else(|| lists.get(path)).cloned()
+            }
         };
         let (code, body) = match body {
             Some(Value::String(text)) => (404, text),
@@ -303,6 +347,235 @@ async fn a_kind_that_a_server_does_not_know_is_empty_if_it_is_optional() {
     let _watching = watch.start();
     let first = timeout(Duration::from_millis(300), cidrs.next()).await;
     assert!(first.is_err(), "{first:?}");
+}
+
+fn gadgets(delta: &Delta<Gadget>) -> (Vec<&str>, usize, bool) {
+    (delta.upserted.iter().map(|gadget| &*gadget.0).collect(), delta.deleted.len(), delta.synced)
+}
+
+impl Server {
+    fn answer(&self, path: &'static str, answer: Value) {
+        self.lists.lock().unwrap().insert(path, answer);
+    }
+
+    fn has_no(&self, paths: &[&'static str]) {
+        paths.iter().for_each(|path| self.answer(path, "404 page not found\n".into()));
+    }
+
+    /// It serves the kind in another version alone, with these objects.
+    fn serves_another_version(&self, objects: &[Value]) {
+        self.answer(
+            GROUP,
+            json!({"name": "example.net", "versions": [{"groupVersion": "example.net/v3", "version": "v3"}]}),
+        );
+        let gadgets = json!({"name": "gadgets", "singularName": "gadget", "namespaced": false, "kind": "Gadget", "verbs": ["list"]});
+        self.answer(OTHER, json!({"groupVersion": "example.net/v3", "resources": [gadgets]}));
+        self.list(OTHER_GADGETS, objects);
+        self.has_no(&[GADGETS]);
+    }
+}
+
+fn watch_gadgets(connection: &Connection) -> (Changes<Gadget>, Watching) {
+    let mut watch = connection.watch();
+    (watch.of(Selector::default()), watch.start())
+}
+
+#[tokio::test]
+async fn a_definition_that_is_installed_later_is_noticed() {
+    let (server, cache) = (Server::start().await, tempfile::tempdir().unwrap());
+    server.has_no(&[GADGETS, GROUP]);
+    let connection = server.connect(Some(cache.path())).await;
+    let (mut changes, _watching) = watch_gadgets(&connection);
+    assert_eq!(gadgets(&next(&mut changes).await), (vec![], 0, true));
+    assert_eq!(connection.health().error(), None);
+    server.list(GADGETS, &[json!({"metadata": {"name": "a"}})]);
+    assert_eq!(gadgets(&next(&mut changes).await), (vec!["a"], 0, true));
+    let path = cache.path().join("gadgets.json");
+    let written = async {
+        while !std::fs::read_to_string(&path).unwrap_or_default().contains("\"gadgets\":[\"a\"]") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(DEADLINE, written).await.expect("it is on disk");
+}
+
+/// Where the kind is looked for once an hour.
+#[tokio::test]
+async fn a_definition_is_noticed_when_it_is_installed() {
+    let server = Server::start().await;
+    server.has_no(&[GADGETS, GROUP]);
+    let connection = server.connect(None).await;
+    let mut watch = connection.watch();
+    let mut changes = watch.of::<Custom<3_600_000>>(Selector::default());
+    let _watching = watch.start();
+    let names = |delta: &Delta<Custom<3_600_000>>| -> Vec<String> {
+        delta.upserted.iter().map(|custom| custom.0.clone()).collect()
+    };
+    assert_eq!(names(&next(&mut changes).await), Vec::<String>::new());
+    let asked = |what: &str| server.asked.lock().unwrap().iter().filter(|at| at.contains(what)).count();
+    let wanted = "fieldSelector=metadata.name%3Dgadgets.example.net";
+    let watched = async {
+        while asked(wanted) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(DEADLINE, watched).await.expect("the definition is watched");
+    let definition = json!({"metadata": {"name": "gadgets.example.net", "resourceVersion": "8"}});
+    server.send(DEFINITIONS, "ADDED", &definition);
+    // The kind is served some time after its definition is there.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.list(GADGETS, &[json!({"metadata": {"name": "a"}})]);
+    assert_eq!(names(&next(&mut changes).await), ["a"]);
+    assert_eq!(asked(wanted), 1);
+    assert_eq!(connection.health().error(), None);
+}
+
+/// A server that loses a kind deletes its objects first: if it has not, what was known counts on.
+#[tokio::test]
+async fn a_server_that_seems_to_have_lost_a_kind_is_doubted() {
+    let (server, cache) = (Server::start().await, tempfile::tempdir().unwrap());
+    let file = json!({
+        "format": 2, "server": format!("http://{}", server.address), "authorities": [], "node": "n",
+        "cluster_uid": "c-1", "node_uid": null, "gadgets": ["a"],
+        "saved": std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs(),
+    });
+    std::fs::write(cache.path().join("gadgets.json"), file.to_string()).unwrap();
+    server.has_no(&[GADGETS, GROUP]);
+    let connection = server.connect(Some(cache.path())).await;
+    let (mut changes, _watching) = watch_gadgets(&connection);
+    assert_eq!(gadgets(&next(&mut changes).await), (vec!["a"], 0, false));
+    let after = timeout(Duration::from_secs(5), changes.next()).await;
+    assert!(after.is_err(), "{after:?}");
+    assert!(connection.health().error().unwrap().contains("list gadgets"));
+    server.list(GADGETS, &[json!({"metadata": {"name": "b"}})]);
+    assert_eq!(gadgets(&next(&mut changes).await), (vec!["b"], 1, true));
+    assert_eq!(connection.health().error(), None);
+}
+
+#[tokio::test]
+async fn objects_of_another_version_alone_are_named_and_what_was_known_counts_on() {
+    let server = Server::start().await;
+    server.serves_another_version(&[]);
+    let connection = server.connect(None).await;
+    let (mut changes, watching) = watch_gadgets(&connection);
+    assert_eq!(gadgets(&next(&mut changes).await), (vec![], 0, true), "it has none");
+    server.list(GADGETS, &[json!({"metadata": {"name": "a"}})]);
+    assert_eq!(gadgets(&next(&mut changes).await), (vec!["a"], 0, true));
+    drop(watching);
+
+    server.serves_another_version(&[json!({"metadata": {"name": "a"}})]);
+    let connection = server.connect(None).await;
+    let (mut changes, _watching) = watch_gadgets(&connection);
+    let first = timeout(Duration::from_secs(3), changes.next()).await;
+    assert!(first.is_err(), "{first:?}");
+    let error = connection.health().error().unwrap();
+    let want = "has gadgets in version v3 and not in v2: none of them counts; have its CustomResourceDefinition serve v2";
+    assert!(error.contains(want), "{error}");
+}
+
+/// Who may not ask what there is, is not told of other versions.
+#[tokio::test]
+async fn a_server_that_does_not_tell_its_versions_has_none() {
+    let server = Server::start().await;
+    let forbidden =
+        json!({"kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403, "message": "x"});
+    server.has_no(&[GADGETS]);
+    server.answer(
+        GROUP,
+        json!({"name": "example.net", "versions": [{"groupVersion": "example.net/v3", "version": "v3"}]}),
+    );
+    server.answer(OTHER, forbidden.to_string().into());
+    let connection = server.connect(None).await;
+    let (mut changes, _watching) = watch_gadgets(&connection);
+    assert_eq!(gadgets(&next(&mut changes).await), (vec![], 0, true));
+}
+
+#[tokio::test]
+async fn a_manifest_of_another_version_of_a_custom_kind_is_invalid() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("all.yaml");
+    let gadget = |version: &str, name: &str| {
+        format!("---\napiVersion: example.net/{version}\nkind: Gadget\nmetadata: {{name: {name}}}\n")
+    };
+    let other_group = "---\napiVersion: example.com/v3\nkind: Gadget\nmetadata: {name: c}\n";
+    let text = gadget("v2", "a") + &gadget("v3", "b") + other_group;
+    std::fs::write(&path, text).unwrap();
+    let connection = Source::Directory(directory.path().into()).connect().await.unwrap();
+    let (mut changes, _watching) = watch_gadgets(&connection);
+    assert_eq!(gadgets(&next(&mut changes).await), (vec!["a"], 0, true));
+    let mut invalid = connection.health().invalid_objects();
+    let gadgets = invalid.borrow_and_update()["Gadget"].clone();
+    assert_eq!(gadgets.len(), 1);
+    let problem = &gadgets[&Key::new("b")].problem;
+    assert!(
+        problem.contains("apiVersion: its version \"v3\" is unknown")
+            && problem.ends_with("; it is left out"),
+        "{problem}"
+    );
+    // Once it was known, its last valid form counts on.
+    std::fs::write(&path, gadget("v3", "a")).unwrap();
+    timeout(DEADLINE, invalid.wait_for(|all| all["Gadget"].contains_key(&Key::new("a"))))
+        .await
+        .unwrap()
+        .unwrap();
+    let problem = invalid.borrow()["Gadget"][&Key::new("a")].problem.clone();
+    assert!(problem.ends_with("; its last valid form is used"), "{problem}");
+    assert!(timeout(Duration::from_millis(200), changes.next()).await.is_err());
+}
+
+/// What a node needs for policies, as one file of lists and documents.
+#[tokio::test]
+async fn policies_and_pods_are_read_from_a_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = r#"
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {team: a}}}
+- apiVersion: networking.k8s.io/v1
+  kind: NetworkPolicy
+  metadata: {name: db, namespace: shop}
+  spec: {podSelector: {matchLabels: {app: db}}, ingress: [{from: [{podSelector: {}}], ports: [{port: 5432}, {port: "5432"}]}]}
+---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicyList
+items:
+- metadata: {name: baseline}
+  spec: {tier: Baseline, priority: 0, subject: {namespaces: {}}, ingress: [{action: Deny, from: [{namespaces: {}}]}]}
+- metadata: {name: wrong}
+  spec: {tier: Middle, priority: 0, subject: {namespaces: {}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: db-0, namespace: shop, uid: u-1, labels: {app: db}, annotations: {a: b}}
+spec: {nodeName: n1, containers: [{name: c, image: i, ports: [{name: sql, containerPort: 5432}]}], tolerations: []}
+status: {phase: Running, podIPs: [{ip: 10.244.1.7}, {ip: "fd44::7"}], containerStatuses: [{name: c}]}
+"#;
+    std::fs::write(directory.path().join("all.yaml"), text).unwrap();
+    let connection = Source::Directory(directory.path().into()).connect().await.unwrap();
+    let mut watch = connection.watch();
+    let (mut spaces, mut policies) =
+        (watch.of::<Namespace>(Selector::default()), watch.of::<NetworkPolicy>(Selector::default()));
+    let mut cluster = watch.of::<ClusterNetworkPolicy>(Selector::default());
+    let mut pods = watch.of::<Pod>(Selector::default());
+    let _watching = watch.start();
+    let space = next(&mut spaces).await.upserted.remove(0);
+    assert_eq!(
+        space.labels.iter().collect::<Vec<_>>(),
+        [("kubernetes.io/metadata.name", "shop"), ("team", "a")]
+    );
+    let policy = next(&mut policies).await.upserted.remove(0);
+    let rule = &policy.ingress.as_ref().unwrap()[0];
+    assert_eq!((rule.ports.as_ref().unwrap().len(), policy.defects.len(), &policy.egress), (1, 1, &None));
+    assert_eq!(
+        next(&mut cluster).await.upserted.iter().map(|one| one.key.to_string()).collect::<Vec<_>>(),
+        ["baseline"]
+    );
+    let pod = next(&mut pods).await.upserted.remove(0);
+    assert_eq!((pod.key.to_string().as_str(), pod.addresses.len(), pod.ports.len()), ("shop/db-0", 2, 1));
+    let invalid = connection.health().invalid_objects().borrow().clone();
+    assert_eq!(invalid.keys().collect::<Vec<_>>(), [&"ClusterNetworkPolicy"]);
+    assert!(invalid["ClusterNetworkPolicy"][&Key::new("wrong")].problem.contains("spec.tier: \"Middle\""));
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ fn nodes(names: &[&str]) -> Vec<Node> {
         zone: None,
         annotations: [("midonet.org/a".to_owned(), "b".to_owned())].into(),
         leaving: false,
+        other_ips: Vec::new(),
+        labels: crate::Labels::default(),
     };
     names.iter().map(node).collect()
 }

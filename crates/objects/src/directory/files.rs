@@ -212,18 +212,16 @@ impl Files {
     ) -> Result<Vec<String>, String> {
         let Self { readers, owners, path, .. } = self;
         let wanted = |version: &str, kind: &str| {
-            readers
-                .iter()
-                .map(|reader| reader.resource())
-                .position(|resource| resource.kind == kind && resource.has_version(version))
+            let mut readers = readers.iter().enumerate();
+            readers.find_map(|(index, reader)| Some((index, reader.reads(version, kind)?)))
         };
         let objects = objects(document.text, wanted)?;
         let place = format!("{}: {place}", path.join(&**name).display());
         let mut doubles = Vec::new();
-        for (index, value) in objects {
+        for ((index, how), value) in objects {
             let Some(reader) = readers.get_mut(index) else { continue };
             let kind = reader.resource().kind;
-            reader.read(&value, &place, &mut |key| {
+            reader.read(&value, &how, &place, &mut |key| {
                 let id = (index, key.clone());
                 if !left.remove(&id) && owners.has(&id, name) {
                     doubles.push(format!("{kind} {key} is there twice: the first one counts"));

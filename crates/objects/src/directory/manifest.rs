@@ -7,10 +7,10 @@ use serde_yaml_ng::{Deserializer, Value};
 
 /// A part of a file's text that is parsed alone.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Document<'a> {
-    pub(super) text: &'a str,
+pub(crate) struct Document<'a> {
+    pub(crate) text: &'a str,
     /// The line that it begins at, from 1.
-    pub(super) line: usize,
+    pub(crate) line: usize,
 }
 
 impl Document<'_> {
@@ -24,7 +24,7 @@ impl Document<'_> {
 
 /// The documents of a file: YAML separates them by lines that begin with `---` (YAML 1.2, section 9.1.2), which stand
 /// nowhere else. What also has directives or ends of documents is one for all.
-pub(super) fn documents(text: &str) -> Vec<Document<'_>> {
+pub(crate) fn documents(text: &str) -> Vec<Document<'_>> {
     let mut documents = vec![Document { text, line: 1 }];
     let whole = |line: &str| line.starts_with('%') || line.starts_with("...");
     if text.lines().any(whole) {
@@ -51,7 +51,7 @@ pub(super) fn documents(text: &str) -> Vec<Document<'_>> {
 ///
 /// # Errors
 /// It is neither YAML nor JSON, or no Kubernetes object.
-pub(super) fn objects<T>(
+pub(crate) fn objects<T>(
     document: &str,
     wanted: impl Fn(&str, &str) -> Option<T>,
 ) -> Result<Vec<(T, Value)>, String> {

@@ -1,13 +1,16 @@
 use serde_yaml_ng::Value;
 
 use crate::entry::Entry;
-use crate::kind::{Key, Kind, Resource};
+use crate::kind::{Invalid, Key, Kind, Resource};
 use crate::store::{Store, Update};
 
 /// What a directory gives its objects of one kind to. What is staged counts once it is committed.
 pub(crate) trait Reader: Send {
     /// The kind.
     fn resource(&self) -> &'static Resource;
+
+    /// How an object of this `apiVersion` and kind is read, if it is.
+    fn reads(&self, api_version: &str, kind: &str) -> Option<As>;
 
     /// Reads an object and stages it, if `accept` says so of its key. `place` is where it stands.
     ///
@@ -16,6 +19,7 @@ pub(crate) trait Reader: Send {
     fn read(
         &mut self,
         value: &Value,
+        how: &As,
         place: &str,
         accept: &mut dyn FnMut(&Key) -> bool,
     ) -> Result<(), String>;
@@ -25,6 +29,40 @@ pub(crate) trait Reader: Send {
 
     /// Has what was staged count. `complete`: with it the directory was read from end to end.
     fn commit(&mut self, complete: bool);
+}
+
+/// As what an object is read.
+pub(crate) enum As {
+    /// As one of the kind.
+    Known,
+    /// As an invalid one: it is of this version, of which nothing is known.
+    Foreign(String),
+}
+
+impl As {
+    /// How an object of this `apiVersion` and kind is read, if it is of kind `K`.
+    pub(super) fn of<K: Kind>(api_version: &str, kind: &str) -> Option<Self> {
+        let resource = &K::RESOURCE;
+        match resource.version_of(api_version).filter(|_| kind == resource.kind) {
+            Some(version) if version == resource.version => Some(Self::Known),
+            Some(other) if K::CUSTOM => Some(Self::Foreign(other.to_owned())),
+            _ => None,
+        }
+    }
+
+    /// Reads an object so.
+    ///
+    /// # Errors
+    /// Nothing names the object.
+    pub(super) fn entry<K: Kind>(&self, value: &Value) -> Result<Entry<K>, String> {
+        let mut entry = Entry::<K>::read(|| value)?;
+        if let Self::Foreign(version) = self {
+            let problem = format!("its version {version:?} is unknown");
+            let remedy = format!("write it in version {}", K::RESOURCE.version);
+            entry.object = Err(Invalid { remedy, ..Invalid::field("apiVersion", problem) });
+        }
+        Ok(entry)
+    }
 }
 
 /// One for a kind's store.
@@ -44,13 +82,18 @@ impl<K: Kind> Reader for Typed<K> {
         &K::RESOURCE
     }
 
+    fn reads(&self, api_version: &str, kind: &str) -> Option<As> {
+        As::of::<K>(api_version, kind)
+    }
+
     fn read(
         &mut self,
         value: &Value,
+        how: &As,
         place: &str,
         accept: &mut dyn FnMut(&Key) -> bool,
     ) -> Result<(), String> {
-        let mut entry = Entry::<K>::read(|| value)?;
+        let mut entry = how.entry::<K>(value)?;
         if accept(&entry.key) {
             if let Err(invalid) = &mut entry.object {
                 invalid.problem = format!("{place}: {}", invalid.problem);

@@ -30,6 +30,8 @@ pub(super) enum Cause {
     NoPath(String),
     /// The answer was cut off, or is not Kubernetes'.
     Answer(String),
+    /// The server has objects in this version, and not in the other one, which is needed.
+    Version(String, &'static str),
 }
 
 /// Somebody else's text on one line, and not too much of it.

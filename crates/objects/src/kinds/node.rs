@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::labels::Labels;
 use crate::kind::{Invalid, Key, Kind, Metadata, Resource};
 
 /// What this project's own annotations begin with; the others are not kept.
@@ -28,6 +29,12 @@ pub struct Node {
     pub pod_cidrs: Vec<IpNet>,
     /// Its addresses of type InternalIP, in its own order.
     pub internal_ips: Vec<IpAddr>,
+    /// Every other address of its status, such as those of type ExternalIP.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_ips: Vec<IpAddr>,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     /// The zone that it is in, by its label `topology.kubernetes.io/zone`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
@@ -80,17 +87,20 @@ impl Kind for Node {
     fn trim(metadata: Metadata, api: ApiNode) -> Result<Self, Invalid> {
         let mut annotations = metadata.annotations;
         annotations.retain(|key, _| key.starts_with(ANNOTATION_PREFIX));
-        let mut labels = metadata.labels;
+        let labels = metadata.labels;
         let spec = api.spec.unwrap_or_default();
         let leaving = metadata.deletion_timestamp.is_some()
             || spec.taints.iter().flatten().any(|taint| taint.key.as_deref() == Some(TO_BE_DELETED));
+        let (internal_ips, other_ips) = addresses(api.status.unwrap_or_default())?;
         Ok(Self {
             name: metadata.name,
             uid: metadata.uid,
             created: metadata.creation_timestamp.map(|time| time.0.as_second()),
             pod_cidrs: pod_cidrs(spec)?,
-            internal_ips: internal_ips(api.status.unwrap_or_default())?,
-            zone: labels.remove(ZONE).filter(|zone| !zone.is_empty()),
+            internal_ips,
+            other_ips,
+            zone: labels.get(ZONE).filter(|zone| !zone.is_empty()).cloned(),
+            labels: labels.into_iter().collect(),
             annotations,
             leaving,
         })
@@ -131,19 +141,27 @@ fn pod_cidrs(spec: Spec) -> Result<Vec<IpNet>, Invalid> {
     Ok(cidrs)
 }
 
-fn internal_ips(status: Status) -> Result<Vec<IpAddr>, Invalid> {
-    let mut addresses = Vec::new();
+/// Those of type InternalIP, and the others. Of the latter there are also names of hosts.
+fn addresses(status: Status) -> Result<(Vec<IpAddr>, Vec<IpAddr>), Invalid> {
+    let (mut internal, mut others) = (Vec::new(), Vec::new());
     for Address { kind, address } in status.addresses.unwrap_or_default() {
+        let parsed = address.parse::<IpAddr>();
         if kind == "InternalIP" {
-            let invalid = || Invalid {
+            let invalid = |_| Invalid {
                 problem: format!("status.addresses: \"{address}\" is no IP address"),
                 remedy: "correct the kubelet's --node-ip, or what the cloud controller manager sets".into(),
             };
-            addresses.push(address.parse().map_err(|_| invalid())?);
+            internal.push(parsed.map_err(invalid)?);
+        } else if let Ok(address) = parsed {
+            others.push(address.to_canonical());
         }
     }
-    addresses.shrink_to_fit();
-    Ok(addresses)
+    others.sort_unstable();
+    others.dedup();
+    others.retain(|address| !internal.contains(address));
+    internal.shrink_to_fit();
+    others.shrink_to_fit();
+    Ok((internal, others))
 }
 
 #[cfg(test)]
@@ -179,6 +197,28 @@ mod tests {
         assert_eq!((node.pod_cidrs.len(), node.pod_cidrs.capacity()), (2, 2));
         assert_eq!((node.internal_ips.len(), node.internal_ips.capacity()), (2, 2));
         assert_eq!(node.annotations.into_keys().collect::<Vec<_>>(), ["midonet.org/tunnel-endpoint-ip"]);
+        let labels: Vec<_> = node.labels.iter().collect();
+        assert_eq!(labels, [("other", "x"), ("topology.kubernetes.io/zone", "a")]);
+    }
+
+    #[test]
+    fn other_addresses_are_those_that_are_addresses() {
+        let address = |kind: &str, address: &str| json!({"type": kind, "address": address});
+        let addresses = [
+            address("InternalIP", "172.30.0.11"),
+            address("ExternalIP", "203.0.113.1"),
+            address("ExternalIP", "172.30.0.11"),
+            address("ExternalIP", "2001:db8::1"),
+            address("Hostname", "node1"),
+            address("Hostname", "::ffff:203.0.113.2"),
+            address("ExternalIP", "203.0.113.1"),
+            address("InternalDNS", "node1.example"),
+        ];
+        let node = read(&json!({"metadata": {"name": "a"}, "status": {"addresses": addresses}}));
+        let node = node.unwrap().object.unwrap();
+        assert_eq!(node.internal_ips, ["172.30.0.11".parse::<IpAddr>().unwrap()]);
+        let others: Vec<_> = node.other_ips.iter().map(IpAddr::to_string).collect();
+        assert_eq!(others, ["203.0.113.1", "203.0.113.2", "2001:db8::1"]);
     }
 
     #[test]

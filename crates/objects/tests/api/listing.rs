@@ -14,10 +14,10 @@ fn names(listing: &Listing<Node>) -> Vec<&str> {
 
 #[tokio::test]
 async fn all_nodes_are_read_and_what_is_not_allowed_is_named() {
-    // Listing and watching of four kinds, and four more tasks.
-    let reviews = (0..12).map(|index| match index {
+    // Listing and watching of eight kinds, and five more tasks.
+    let reviews = (0..21).map(|index| match index {
         1 => review(false, ""),
-        9 => review(false, "no such role"),
+        17 => review(false, "no such role"),
         _ => review(true, ""),
     });
     let lists =
@@ -47,13 +47,21 @@ async fn all_nodes_are_read_and_what_is_not_allowed_is_named() {
         .map(|asked| serde_json::from_str(&asked.body).unwrap())
         .collect();
     let attributes = |index: usize| asked[index]["spec"]["resourceAttributes"].clone();
-    assert_eq!(asked.len(), 12);
+    assert_eq!(asked.len(), 21);
     let slices = json!({"verb": "watch", "group": "discovery.k8s.io", "resource": "endpointslices"});
     assert_eq!(attributes(5), slices);
-    assert_eq!(attributes(8), json!({"verb": "patch", "resource": "pods", "subresource": "status"}));
-    assert_eq!(attributes(9), json!({"verb": "get", "resource": "namespaces", "name": "kube-system"}));
-    assert_eq!(attributes(10), json!({"verb": "patch", "resource": "nodes", "subresource": "status"}));
-    assert_eq!(attributes(11), json!({"verb": "create", "group": "events.k8s.io", "resource": "events"}));
+    let policies =
+        json!({"verb": "watch", "group": "policy.networking.k8s.io", "resource": "clusternetworkpolicies"});
+    assert_eq!(attributes(11), policies);
+    assert_eq!(attributes(16), json!({"verb": "patch", "resource": "pods", "subresource": "status"}));
+    assert_eq!(attributes(17), json!({"verb": "get", "resource": "namespaces", "name": "kube-system"}));
+    assert_eq!(attributes(18), json!({"verb": "patch", "resource": "nodes", "subresource": "status"}));
+    assert_eq!(attributes(19), json!({"verb": "create", "group": "events.k8s.io", "resource": "events"}));
+    let definition = json!({
+        "verb": "watch", "group": "apiextensions.k8s.io", "resource": "customresourcedefinitions",
+        "name": "clusternetworkpolicies.policy.networking.k8s.io",
+    });
+    assert_eq!(attributes(20), definition);
 }
 
 #[tokio::test]
@@ -71,7 +79,7 @@ async fn without_the_right_to_list_no_node_is_known() {
             .await;
     let listing = connect(&server).await.list::<Node>(LIMIT).await.unwrap();
     assert!(listing.objects.is_none());
-    assert_eq!(listing.denied.len(), 12, "{listing:?}");
+    assert_eq!(listing.denied.len(), 21, "{listing:?}");
     assert!(listing.denied[0].problem().contains("list nodes"), "{listing:?}");
 }
 

@@ -13,6 +13,7 @@ mod degraded;
 mod faults;
 mod listing;
 mod outage;
+mod recorder;
 mod server;
 mod silent;
 
