@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* MAC and IP addresses. */
+/* MAC and IP addresses, and whose they are. */
 #pragma once
 #include "layout.h"
 
@@ -69,4 +69,20 @@ INLINE bool is_unicast6(const struct address *address)
 				ntohl(address->word[3]) <= 1;
 
 	return !loopback_or_none && (address->word[0] & htonl(0xff000000)) != htonl(0xff000000);
+}
+
+/* Whether an address is this node's own, in the Pod network or on the underlay. */
+INLINE bool is_this_node(const struct address *of)
+{
+	const struct endpoint *endpoint;
+	struct address address = *of;
+	const struct address *end;
+
+	endpoint = bpf_map_lookup_elem(&endpoints, &address);
+	if (endpoint)
+		return endpoint->role == ROLE_NODE;
+	if (bpf_map_lookup_elem(&addresses, &address))
+		return true;
+	end = bpf_map_lookup_elem(&nodes, &address);
+	return end && is_unspecified6(end);
 }

@@ -11,7 +11,9 @@
  */
 #pragma once
 #include "flow.h"
+#include "judge.h"
 #include "parse.h"
+#include "scratch.h"
 
 /* In 2^30 ns, a bit more than a second. */
 INLINE __u32 connection_clock(void)
@@ -161,6 +163,7 @@ INLINE void begin(struct context *ctx)
 	ctx->part = PART_NEW;
 	ctx->kind = CONNECTION_PLAIN;
 	ctx->peer_ifindex = 0;
+	ctx->judgement = 0;
 }
 
 /* Whether an entry becomes the tuple of a key where the client is `upper` or not: else the key's is of another connection. */
@@ -180,13 +183,15 @@ INLINE bool leads_to(const struct connection *entry, const struct tuple *key, bo
  */
 NOINLINE bool attend(struct context *ctx, struct connection *entry, const struct tuple *found, __u32 established)
 {
-	struct connection *other = NULL, again;
+	struct scratch *memory = scratch_memory();
+	struct connection *other = NULL, *again;
 	bool from_client, upper, pair = false;
 	struct tuple key, other_key;
 	__u32 state, set = 0;
 
-	if (!ctx || !entry || !found)
+	if (!ctx || !entry || !found || !memory)
 		return false;
+	again = &memory->again;
 	key = *found;
 	state = entry->state;
 	from_client = ctx->part == PART_CLIENT;
@@ -229,12 +234,12 @@ NOINLINE bool attend(struct context *ctx, struct connection *entry, const struct
 		other->seen = entry->seen;
 	/* Not written, so that no bit is lost that another CPU sets. */
 	__sync_fetch_and_xor(&entry->state, (entry->state ^ connection_tick()) & TICK_MASK);
-	again = *entry;
-	again.state = state;
+	*again = *entry;
+	again->state = state;
 	/* From the copy: what is deleted below may be another connection's entry in the next moment. */
-	follow(ctx, &again);
+	follow(ctx, again);
 	if (!established && from_client && state & CONNECTION_REPLIED) {
-		bpf_map_update_elem(&connections, &key, &again, BPF_ANY);
+		bpf_map_update_elem(&connections, &key, again, BPF_ANY);
 		bpf_map_delete_elem(&new_connections, &key);
 		established = true;
 		other = NULL;
@@ -242,11 +247,11 @@ NOINLINE bool attend(struct context *ctx, struct connection *entry, const struct
 			bpf_map_delete_elem(&new_connections, &other_key);
 	}
 	if (!other && pair) {
-		turn_over(&again, &key, upper);
+		turn_over(again, &key, upper);
 		if (established)
-			bpf_map_update_elem(&connections, &other_key, &again, BPF_NOEXIST);
+			bpf_map_update_elem(&connections, &other_key, again, BPF_NOEXIST);
 		else
-			bpf_map_update_elem(&new_connections, &other_key, &again, BPF_NOEXIST);
+			bpf_map_update_elem(&new_connections, &other_key, again, BPF_NOEXIST);
 	}
 	return true;
 anew:
@@ -258,6 +263,20 @@ anew:
 	}
 	begin(ctx);
 	return false;
+}
+
+/*
+ * Whether policy lets a packet of a connection pass. One that begins another connection in the place of one that is over
+ * is judged later.
+ */
+INLINE bool goes_on(struct context *ctx, struct connection *entry, const struct tuple *key)
+{
+	if (ctx->generation && entry->judged != ctx->generation &&
+	    !((ctx->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN && is_closed(entry->state)) &&
+	    !judge_again(ctx, entry, key))
+		return false;
+	ctx->judgement |= JUDGED;
+	return true;
 }
 
 /* Whether an entry is of the Pod that sent the packet, and not of one that had its address before. */
@@ -285,7 +304,7 @@ NOINLINE int track_direct(struct context *ctx, bool taken)
 		ctx->kind = CONNECTION_FORWARD;
 		ctx->peer_ifindex = entry->server_ifindex;
 		ctx->variant = VARIANT_DIRECT;
-		if (attend(ctx, entry, &key, bpf_map_lookup_elem(&connections, &key) != NULL))
+		if (!goes_on(ctx, entry, &key) || attend(ctx, entry, &key, bpf_map_lookup_elem(&connections, &key) != NULL))
 			return 0;
 	}
 	begin(ctx);
@@ -359,6 +378,8 @@ INLINE void track(struct context *ctx)
 		if (ctx->kind == CONNECTION_FORWARD) /* nobody has a frontend's address */
 			ctx->kind = CONNECTION_PLAIN;
 	}
+	if (!goes_on(ctx, entry, &key))
+		return;
 	/* An answer, or the client's first packet after one. */
 	answered = ctx->part == PART_CLIENT ? !established && state & CONNECTION_REPLIED : !(state & CONNECTION_REPLIED);
 	if (answered || (state ^ connection_tick()) & TICK_MASK || ctx->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) ||
@@ -392,6 +413,8 @@ NOINLINE int track_node_answer(const struct config *cfg, struct context *ctx)
 	ctx->part = PART_SERVER;
 	ctx->kind = entry->state & CONNECTION_KIND;
 	ctx->peer_ifindex = entry->client_ifindex;
+	if (!goes_on(ctx, entry, &key))
+		return 0;
 	attend(ctx, entry, &key, bpf_map_lookup_elem(&connections, &key) != NULL);
 	return 0;
 }
@@ -543,7 +566,7 @@ NOINLINE bool commit(struct __sk_buff *skb, const struct config *cfg, struct con
 {
 	struct connection entry = {};
 	struct tuple key;
-	__u32 host;
+	__u32 host, audited;
 	bool upper;
 
 	if (!cfg || !ctx)
@@ -551,12 +574,16 @@ NOINLINE bool commit(struct __sk_buff *skb, const struct config *cfg, struct con
 	entry.seen = connection_clock();
 	entry.client_ifindex = ctx->source_ifindex;
 	entry.server_ifindex = ctx->peer_ifindex;
+	entry.judged = ctx->generation;
+	audited = (ctx->judgement & AUDITED_EGRESS ? CONNECTION_AUDITED_EGRESS : 0) |
+		  (ctx->judgement & AUDITED_INGRESS ? CONNECTION_AUDITED_INGRESS : 0);
 	if (!ctx->translated && ctx->source_from == SOURCE_CLIENT) {
 		upper = tuple_of_packet(&key, ctx, 0);
 		if (!is_unspecified6(&ctx->via)) {
 			entry.state = CONNECTION_TUNNEL;
 			entry.source = ctx->via;
 		}
+		entry.state |= audited;
 		entry.state |= upper ? CONNECTION_CLIENT_UPPER : 0;
 		bpf_map_update_elem(&new_connections, &key, &entry, BPF_ANY);
 		return true;
@@ -566,7 +593,7 @@ NOINLINE bool commit(struct __sk_buff *skb, const struct config *cfg, struct con
 		return false;
 	if (ctx->variant)
 		note_flow(FLOW_DIRECT);
-	host = ctx->host_backend ? CONNECTION_HOST : 0;
+	host = audited | (ctx->host_backend ? CONNECTION_HOST : 0);
 	entry.service = ctx->service;
 	entry.state = CONNECTION_REPLY | host;
 	/* An entry of a translated connection holds no tunnel. */

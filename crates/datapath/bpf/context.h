@@ -32,6 +32,8 @@ struct context {
 	__u32 source_ifindex; /* the host side of the Pod of this node that sent it; else 0 */
 	__u32 peer_ifindex; /* the host side of the Pod of this node at the connection's other end, if it is known; else 0 */
 	__u32 service; /* of a new connection: the Service's number; 0: it goes through none */
+	__u32 generation; /* of policy by which the packet is judged; 0: it is not */
+	__u32 rule; /* of policy, by which it does not pass; 0: none */
 	__u16 error; /* type and code of the ICMP error that is due */
 	__u16 frag_off; /* IPv4: flags and offset, host order */
 	__u8 version;
@@ -52,7 +54,8 @@ struct context {
 	bool related; /* an ICMP error about a connection */
 	bool host_backend; /* a new connection's backend is a process of this node that the outside reaches by its own address */
 	bool failed; /* a new connection in the place of one whose backend refused a datagram */
-	__u8 pad[2];
+	__u8 judgement; /* JUDGED and others, of policy */
+	__u8 pad;
 };
 
 /* What a packet is to its connection. */
@@ -65,8 +68,14 @@ struct context {
 #define SOURCE_NODE 2 /* the backend is outside of the Pod network: it has to answer this node */
 #define SOURCE_PORT 3 /* only the port changes, since another connection has the tuple */
 
+#define JUDGED 1 /* no stage needs to look verdicts up any more */
+#define FORBIDDEN 2 /* the packet does not pass; the reason is why */
+#define REJECTED 4 /* its sender is told so */
+#define AUDITED_EGRESS 8 /* it only passes because its policy is on trial */
+#define AUDITED_INGRESS 16
+
 /* Linux 6.1 gives no global function memory that has bytes without a value. */
-_Static_assert(sizeof(struct context) == 112, "no padding");
+_Static_assert(sizeof(struct context) == 120, "no padding");
 
 INLINE void count(__u32 reason, __u32 bytes)
 {

@@ -3,6 +3,7 @@
 #pragma once
 #include "connection.h"
 #include "icmp.h"
+#include "refuse.h"
 #include "reset.h"
 #include "rewrite.h"
 #include "vxlan.h"

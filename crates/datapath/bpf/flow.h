@@ -16,6 +16,7 @@
  */
 #pragma once
 #include "parse.h"
+#include "scratch.h"
 
 /* What the two directions of a flow differ in. */
 INLINE bool is_lower(const struct context *ctx, __u16 source_port, __u16 destination_port)
@@ -34,35 +35,42 @@ INLINE bool is_lower(const struct context *ctx, __u16 source_port, __u16 destina
  */
 INLINE bool flow_of(struct __sk_buff *skb, const struct context *packet, struct flow *flow)
 {
-	struct context ctx = *packet;
+	const struct context *ctx = packet;
 	__u16 source = 0, destination = 0;
+	__s32 protocol;
 	__u8 type;
 
-	if (ctx.has_l4 && is_icmp_error(ctx.protocol, ctx.l4.icmp.type))
-		parse_quote(skb, &ctx);
-	type = ctx.l4.icmp.type;
-	if (!ctx.has_l4) {
-		ctx.protocol = PROTOCOL_UNKNOWN;
-	} else if (ctx.protocol == IPPROTO_TCP || ctx.protocol == IPPROTO_UDP || ctx.protocol == IPPROTO_SCTP) {
-		source = ctx.l4.udp.source;
-		destination = ctx.l4.udp.dest;
-	} else if ((ctx.protocol == IPPROTO_ICMP && (type == ICMP_ECHO || type == ICMP_ECHOREPLY)) ||
-		   (ctx.protocol == IPPROTO_ICMPV6 && (type == ICMPV6_ECHO_REQUEST || type == ICMPV6_ECHO_REPLY))) {
-		source = destination = ctx.l4.icmp.un.echo.id;
+	if (ctx->has_l4 && is_icmp_error(ctx->protocol, ctx->l4.icmp.type)) {
+		struct scratch *memory = scratch_memory();
+
+		if (memory) {
+			memory->quoted = *packet;
+			parse_quote(skb, &memory->quoted);
+			ctx = &memory->quoted;
+		}
 	}
-	if (is_lower(&ctx, source, destination)) {
-		flow->lower = ctx.saddr;
-		flow->upper = ctx.daddr;
+	type = ctx->l4.icmp.type;
+	protocol = ctx->has_l4 ? ctx->protocol : PROTOCOL_UNKNOWN;
+	if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP) {
+		source = ctx->l4.udp.source;
+		destination = ctx->l4.udp.dest;
+	} else if ((protocol == IPPROTO_ICMP && (type == ICMP_ECHO || type == ICMP_ECHOREPLY)) ||
+		   (protocol == IPPROTO_ICMPV6 && (type == ICMPV6_ECHO_REQUEST || type == ICMPV6_ECHO_REPLY))) {
+		source = destination = ctx->l4.icmp.un.echo.id;
+	}
+	if (is_lower(ctx, source, destination)) {
+		flow->lower = ctx->saddr;
+		flow->upper = ctx->daddr;
 		flow->lower_port = source;
 		flow->upper_port = destination;
 	} else {
-		flow->lower = ctx.daddr;
-		flow->upper = ctx.saddr;
+		flow->lower = ctx->daddr;
+		flow->upper = ctx->saddr;
 		flow->lower_port = destination;
 		flow->upper_port = source;
 	}
-	flow->protocol = ctx.protocol < 0 ? 0 : ctx.protocol;
-	return ctx.fragment;
+	flow->protocol = protocol < 0 ? 0 : protocol;
+	return ctx->fragment;
 }
 
 /* That of all fragments between the same addresses: the node puts them together, so it needs them all. */
@@ -162,12 +170,14 @@ NOINLINE int record_outside(struct __sk_buff *skb, const struct context *ctx)
 {
 	struct route_key key = { .prefix_length = 128 };
 	struct endpoint *endpoint;
+	struct route *route;
 
 	if (!ctx)
 		return 0;
 	key.address = ctx->daddr;
 	endpoint = bpf_map_lookup_elem(&endpoints, &key.address);
-	if (endpoint ? endpoint->role != ROLE_NODE : bpf_map_lookup_elem(&routes, &key) != NULL)
+	route = endpoint ? NULL : bpf_map_lookup_elem(&routes, &key);
+	if (endpoint ? endpoint->role != ROLE_NODE : route && route->kind != ROUTE_PROXIED)
 		return 0;
 	record_both(skb, ctx, FLOW_OUTSIDE);
 	return 0;

@@ -14,8 +14,10 @@
 #define ICMP4_HOST_UNREACHABLE ICMP_ERROR(3, 1)
 #define ICMP4_PORT_UNREACHABLE ICMP_ERROR(3, 3)
 #define ICMP4_TOO_BIG ICMP_ERROR(3, 4)
+#define ICMP4_PROHIBITED ICMP_ERROR(3, 13)
 #define ICMP4_TTL_EXCEEDED ICMP_ERROR(11, 0)
 #define ICMP6_NO_ROUTE ICMP_ERROR(1, 0)
+#define ICMP6_PROHIBITED ICMP_ERROR(1, 1)
 #define ICMP6_ADDRESS_UNREACHABLE ICMP_ERROR(1, 3)
 #define ICMP6_PORT_UNREACHABLE ICMP_ERROR(1, 4)
 #define ICMP6_TOO_BIG ICMP_ERROR(2, 0)
@@ -95,23 +97,29 @@ INLINE bool is_in_service_name(const struct context *ctx)
 	return ctx->from_outside || ctx->error == (ctx->version == 4 ? ICMP4_PORT_UNREACHABLE : ICMP6_PORT_UNREACHABLE);
 }
 
-NOINLINE int icmp4_error(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
+INLINE bool no_answer(struct context *ctx, __u32 reason)
+{
+	ctx->reason = reason;
+	return false;
+}
+
+NOINLINE bool make_error4(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
 {
 	struct iphdr *ip, *quoted;
 	struct icmphdr *icmp;
 	void *data;
 
 	if (!cfg || !ctx)
-		return TC_ACT_SHOT;
+		return false;
 	if (!may_answer4(cfg, ctx))
-		return drop(ctx, REASON_icmp_suppressed);
+		return no_answer(ctx, REASON_icmp_suppressed);
 	if (!within_limit(skb, cfg, ctx, ctx->error == ICMP4_TOO_BIG))
-		return drop(ctx, REASON_icmp_limited);
+		return no_answer(ctx, REASON_icmp_limited);
 	if (!quote(skb, ICMP4_QUOTE, ICMP4_HEADERS))
-		return drop(ctx, REASON_answer_failed);
+		return no_answer(ctx, REASON_answer_failed);
 	data = frame(skb, ETH_HLEN + ICMP4_HEADERS + sizeof(*quoted));
 	if (!data)
-		return drop(ctx, REASON_answer_failed);
+		return no_answer(ctx, REASON_answer_failed);
 	reverse_macs(data);
 	quoted = data + ETH_HLEN + ICMP4_HEADERS;
 	ip = data + ETH_HLEN;
@@ -134,7 +142,7 @@ NOINLINE int icmp4_error(struct __sk_buff *skb, const struct config *cfg, struct
 	icmp->checksum = 0;
 	icmp->un.mtu = ctx->error == ICMP4_TOO_BIG ? htonl(ctx->mtu) : 0;
 	icmp->checksum = checksum(sum_words(skb, ETH_HLEN + sizeof(*ip), (sizeof(*icmp) + ICMP4_QUOTE) / 4));
-	return answer_sender(skb, cfg, ctx);
+	return true;
 }
 
 /* RFC 4443 2.4 (e): no error about an error, a redirect, or a source that is not one host. */
@@ -148,7 +156,7 @@ INLINE bool may_answer6(const struct config *cfg, const struct context *ctx)
 	       ctx->l4.icmp.type != NDISC_REDIRECT;
 }
 
-NOINLINE int icmp6_error(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
+NOINLINE bool make_error6(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
 {
 	struct ipv6hdr *ip, *quoted;
 	struct icmphdr *icmp;
@@ -157,16 +165,16 @@ NOINLINE int icmp6_error(struct __sk_buff *skb, const struct config *cfg, struct
 	__u64 sum;
 
 	if (!cfg || !ctx)
-		return TC_ACT_SHOT;
+		return false;
 	if (!may_answer6(cfg, ctx))
-		return drop(ctx, REASON_icmp_suppressed);
+		return no_answer(ctx, REASON_icmp_suppressed);
 	if (!within_limit(skb, cfg, ctx, ctx->error == ICMP6_TOO_BIG))
-		return drop(ctx, REASON_icmp_limited);
+		return no_answer(ctx, REASON_icmp_limited);
 	if (!quote(skb, ICMP6_QUOTE, ICMP6_HEADERS))
-		return drop(ctx, REASON_answer_failed);
+		return no_answer(ctx, REASON_answer_failed);
 	data = frame(skb, ETH_HLEN + ICMP6_HEADERS + sizeof(*quoted));
 	if (!data)
-		return drop(ctx, REASON_answer_failed);
+		return no_answer(ctx, REASON_answer_failed);
 	reverse_macs(data);
 	quoted = data + ETH_HLEN + ICMP6_HEADERS;
 	size = skb->len - ETH_HLEN - sizeof(*ip);
@@ -188,7 +196,24 @@ NOINLINE int icmp6_error(struct __sk_buff *skb, const struct config *cfg, struct
 	/* The addresses stand right before the message: with length and protocol the pseudo-header. */
 	sum = sum_words(skb, ETH_HLEN + 8, (32 + sizeof(*icmp) + ICMP6_QUOTE) / 4);
 	icmp->checksum = checksum(sum + htonl(size) + htonl(IPPROTO_ICMPV6));
-	return answer_sender(skb, cfg, ctx);
+	return true;
+}
+
+/*
+ * Turns a packet into the error about it, addressed to who sent it. The context then is that of the error but for the
+ * addresses; it belongs to no connection. Returns whether that could be done; if not, the reason is why.
+ */
+INLINE bool make_error(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
+{
+	if (!(ctx->version == 4 ? make_error4(skb, cfg, ctx) : make_error6(skb, cfg, ctx)))
+		return false;
+	ctx->l4_offset = ETH_HLEN + (ctx->version == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+	ctx->protocol = ctx->version == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
+	ctx->frag_off = IP_DF;
+	ctx->tracked = 0;
+	ctx->translated = false;
+	ctx->routed = false;
+	return true;
 }
 
 /* Turns type and checksum of an echo request into the reply's. */
@@ -277,5 +302,5 @@ NOINLINE int gateway_ipv6(struct __sk_buff *skb, const struct config *cfg, struc
 INLINE int icmp_error(struct __sk_buff *skb, const struct config *cfg, struct context *ctx, __u16 error4, __u16 error6)
 {
 	ctx->error = ctx->version == 4 ? error4 : error6;
-	return ctx->version == 4 ? icmp4_error(skb, cfg, ctx) : icmp6_error(skb, cfg, ctx);
+	return make_error(skb, cfg, ctx) ? answer_sender(skb, cfg, ctx) : leave(ctx, TC_ACT_SHOT);
 }

@@ -41,6 +41,8 @@ struct config {
 	__u16 first_port; /* host order: the ports that a translated source gets; neither NodePorts nor ephemeral ones */
 	__u16 last_port;
 	__u32 services; /* nonzero: Services are served here */
+	__u32 policy_generation; /* of policy in force; its lowest bit is the column that counts; 0: there is no policy */
+	__u32 policy_last; /* the last generation, for the agent that begins policy again */
 };
 
 #define ROLE_POD 1
@@ -57,6 +59,7 @@ struct endpoint {
 	__u32 role;
 	__u8 mac[ETH_ALEN]; /* of the container side */
 	__u16 limited; /* zero for almost all */
+	__u32 sets[2]; /* of policy, by columns */
 };
 
 #define PORT_ADDRESSES 4
@@ -92,6 +95,7 @@ struct route_key {
 #define ROUTE_LOCAL 2
 #define ROUTE_UNREACHABLE 3
 #define ROUTE_SERVICES 4 /* a ServiceCIDR: what is no Service there is nothing */
+#define ROUTE_PROXIED 5 /* a ServiceCIDR of another proxy, to which the node's stack leads: to routing, it is not there */
 
 struct route {
 	__u32 kind;
@@ -169,6 +173,8 @@ struct tuple {
 #define CONNECTION_TUNNEL 128 /* PLAIN: the client is outside; what answers it goes through the tunnel to `source` */
 #define CONNECTION_HOST 256 /* the backend is a process of this node, whose answers leave by the uplink */
 #define CONNECTION_FAILED 512 /* the backend refused a datagram: the next one gets another backend */
+#define CONNECTION_AUDITED_EGRESS 1024 /* policy would have it not pass, but only counts it */
+#define CONNECTION_AUDITED_INGRESS 2048
 
 /*
  * One entry of a connection. Of a translated one there are two; each holds the other's tuple, in the client's direction, so
@@ -184,6 +190,7 @@ struct connection {
 	__u32 state;
 	__u32 client_ifindex; /* the host side of a Pod of this node; 0: it is no such Pod */
 	__u32 server_ifindex;
+	__u32 judged; /* the generation of policy that let it pass; 0: none did */
 };
 
 /* Connections without an answer. A flood of them evicts none that is established. */
@@ -284,6 +291,93 @@ struct fragment {
 };
 
 #define FRAGMENTS_MAX 8192
+
+/*
+ * Policy. Every address is of a class, every Pod of this node has a set. For a set, a direction and a class there is a
+ * list of verdicts by protocol and port. None of these numbers ever comes to mean something else.
+ *
+ * What can change has two columns. The lowest bit of the generation in force says which counts; a change is written into
+ * the other one, and the next generation is in force with one write.
+ */
+struct class {
+	__u32 column[2];
+};
+
+#define CLASS_OTHER 0 /* of addresses that are in no table */
+#define CLASS_NONE 0xffffffff /* in a column: there is no entry; in a key: any class without an entry of its own */
+
+#define SET_OPEN 0 /* everything passes */
+#define SET_CLOSED 0xffffffff /* nothing passes but what comes from the own node */
+
+#define INGRESS 0 /* seen from the Pod */
+#define EGRESS 1
+
+struct verdict {
+	__u32 rule; /* under which it is counted; 0: none */
+	__u32 flags;
+};
+
+#define VERDICT_DENY 1
+#define VERDICT_AUDIT 2 /* it passes, and is counted as what should not */
+#define VERDICT_REJECT 4 /* the sender is told */
+#define VERDICT_ORIGIN 24 /* ORIGIN_*: what decided */
+#define ORIGIN_ADMIN 0
+#define ORIGIN_NETWORK_POLICY 8
+#define ORIGIN_BASELINE 16
+#define ORIGIN_NOTHING 24
+
+struct set_key {
+	__u32 set;
+	__u32 class;
+	__u32 direction;
+};
+
+struct set_entry {
+	__u32 list; /* of verdicts by port; 0: all ports have one verdict */
+	struct verdict others; /* of all that is not in the list */
+};
+
+struct ports_key {
+	__u32 prefix_length; /* 48 longer than that of the port: an interval is several prefixes */
+	__u32 list;
+	__u8 pad;
+	__u8 protocol;
+	__u16 port; /* network order */
+};
+
+/* An entry is made by the agent: what has none is not counted. */
+struct rule_counter {
+	__u64 allowed; /* connections that began, and packets that belong to none */
+	__u64 denied; /* packets */
+	__u64 audited; /* as allowed */
+};
+
+/*
+ * What was dropped: by which rule, and between whom. The source is the real client, and the destination the endpoint
+ * behind a Service.
+ */
+struct drop_key {
+	struct address source;
+	struct address destination;
+	__u32 rule; /* of policy; 0: none, or another reason */
+	__u16 port; /* of the destination, network order; 0: it has none, or it is not known */
+	__u8 protocol; /* of ICMPv6 that of ICMP; 0: it is not known */
+	__u8 reason;
+	__u8 flags;
+	__u8 pad[3];
+};
+
+#define DROP_INGRESS 1 /* it was about to come to the destination; else the source was about to send it */
+#define DROP_AUDIT 2 /* it passed: its policy is on trial */
+
+struct drop_counter {
+	__u64 packets; /* with DROP_AUDIT: connections, and packets that belong to none */
+	__u64 bytes; /* of frames */
+	__u64 first; /* nanoseconds since boot (bpf_ktime_get_boot_ns) */
+	__u64 last;
+	__u16 source_port; /* of the last packet, network order; 0 as above */
+	__u8 pad[6];
+};
 
 /*
  * How often a port was answered with an ICMP error or an echo reply: when the next one would be due if they all came
@@ -450,6 +544,59 @@ struct {
 	MAP_TYPE(key, struct fragment_key);
 	MAP_TYPE(value, struct fragment);
 } fragments SEC(".maps");
+
+/* Of single addresses. Those of Pods are all there, so that no block is looked up for them. */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_HASH);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, struct address);
+	MAP_TYPE(value, struct class);
+} classes SEC(".maps");
+
+/* Of all others: by the longest prefix that an address is in, in whose columns there is always a class. */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LPM_TRIE);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, struct route_key);
+	MAP_TYPE(value, struct class);
+} block_classes SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_HASH);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, struct set_key);
+	MAP_TYPE(value, struct set_entry);
+} policy_sets SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LPM_TRIE);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, struct ports_key);
+	MAP_TYPE(value, struct verdict);
+} policy_ports SEC(".maps");
+
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_HASH);
+	MAP_UINT(map_flags, BPF_F_NO_PREALLOC);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct rule_counter);
+} policy_counts SEC(".maps");
+
+/*
+ * The agent's setting decides how many. When the map is full, the least recently seen is evicted. 152 bytes each, which
+ * the kernel takes for all of them at once.
+ */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, struct drop_key);
+	MAP_TYPE(value, struct drop_counter);
+} drops SEC(".maps");
 
 /* By interface. An evicted entry is a full bucket again. */
 struct {

@@ -74,6 +74,8 @@ INLINE int from_endpoint_ip(struct __sk_buff *skb, const struct config *cfg, str
 		track(ctx);
 		if (ctx->part == PART_NEW && ctx->from_node && ctx->tracked == IPPROTO_UDP)
 			track_node_answer(cfg, ctx);
+		if (ctx->judgement & FORBIDDEN)
+			return refuse(skb, cfg, ctx);
 		if (ctx->part == PART_NEW && ctx->source_from != SOURCE_PORT && ctx->tracked != IPPROTO_ICMP && cfg->services) {
 			switch (balance(cfg, ctx)) {
 			case REFUSED:
@@ -89,6 +91,8 @@ INLINE int from_endpoint_ip(struct __sk_buff *skb, const struct config *cfg, str
 		return gateway_ipv4(skb, cfg, ctx);
 	if (version == 6 && same_address(&ctx->daddr, &cfg->gateway6))
 		return gateway_ipv6(skb, cfg, ctx);
+	if (is_unjudged(ctx) && !judge_egress(skb, cfg, ctx))
+		return refuse(skb, cfg, ctx);
 	ctx->routed = true;
 	if (ctx->ttl <= 1) {
 		ctx->reason = REASON_ttl_exceeded;
@@ -107,6 +111,7 @@ SEC("classifier") int from_endpoint(struct __sk_buff *skb)
 		return drop(&ctx, REASON_not_configured);
 	ctx.from_node = skb->ifindex == cfg->mido_ifindex;
 	ctx.from_outside = false;
+	ctx.generation = cfg->policy_generation;
 	switch (ethertype(skb)) {
 	case htons(ETH_P_IP):
 		return from_endpoint_ip(skb, cfg, &ctx, 4);
@@ -157,6 +162,7 @@ SEC("classifier") int from_overlay(struct __sk_buff *skb)
 	ctx.from_outside = false;
 	if (!cfg)
 		return drop(&ctx, REASON_not_configured);
+	ctx.generation = cfg->policy_generation;
 	switch (ethertype(skb)) {
 	case htons(ETH_P_IP):
 		return from_overlay_ip(skb, cfg, &ctx, 4);
@@ -179,6 +185,7 @@ INLINE int from_uplink_ip(struct __sk_buff *skb, const struct config *cfg, struc
 	ctx->len = skb->len;
 	ctx->from_node = false;
 	ctx->from_outside = false;
+	ctx->generation = cfg->policy_generation;
 	if (!eth)
 		return drop(ctx, REASON_malformed);
 	eth->h_proto = version == 4 ? htons(ETH_P_IP) : htons(ETH_P_IPV6);

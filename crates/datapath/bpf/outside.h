@@ -47,6 +47,8 @@ INLINE int route_from_outside(struct __sk_buff *skb, const struct config *cfg, s
 	ctx->reason = REASON_from_outside;
 	if (own)
 		return to_node(skb, cfg, ctx);
+	if (endpoint && !may_enter(skb, ctx, endpoint))
+		return refuse(skb, cfg, ctx);
 	if (endpoint)
 		return to_pod(skb, cfg, ctx, endpoint);
 	route = bpf_map_lookup_elem(&routes, &key);
@@ -62,6 +64,7 @@ INLINE int from_outside(struct __sk_buff *skb, const struct config *cfg, struct 
 	ctx->len = skb->len;
 	ctx->from_node = false;
 	ctx->from_outside = true;
+	ctx->generation = cfg->policy_generation;
 	if (!parse(skb, ctx, version))
 		return TCX_NEXT;
 	classify(skb, ctx);
@@ -69,6 +72,8 @@ INLINE int from_outside(struct __sk_buff *skb, const struct config *cfg, struct 
 		if (!is_served(ctx) && !is_translated_port(cfg, ctx))
 			return TCX_NEXT;
 		track(ctx);
+		if (ctx->judgement & FORBIDDEN)
+			return refuse(skb, cfg, ctx);
 		if (ctx->part == PART_NEW) {
 			/* None of this node's Pods is out there. */
 			if (part_of_cluster(ctx, true) == ROUTE_LOCAL)
@@ -99,6 +104,7 @@ INLINE int to_uplink_ip(struct __sk_buff *skb, struct context *ctx, __u8 version
 	ctx->len = skb->len;
 	ctx->from_node = true;
 	ctx->from_outside = false;
+	ctx->generation = 0;
 	if (!parse(skb, ctx, version))
 		return TCX_NEXT;
 	classify(skb, ctx);

@@ -146,7 +146,7 @@ INLINE bool pretends_ipv4(const struct context *ctx)
 
 /*
  * Whether it is a packet of that IP version that can be forwarded; else the reason is why not. Of the context only `len`,
- * `from_node` and `from_outside` are set before.
+ * `from_node`, `from_outside` and `generation` are set before.
  */
 INLINE bool parse(struct __sk_buff *skb, struct context *ctx, __u8 version)
 {
@@ -172,7 +172,9 @@ INLINE bool parse(struct __sk_buff *skb, struct context *ctx, __u8 version)
 	ctx->fragment = false;
 	ctx->has_l4 = false;
 	ctx->routed = false;
-	__builtin_memset(ctx->pad, 0, sizeof(ctx->pad));
+	ctx->rule = 0;
+	ctx->judgement = 0;
+	ctx->pad = 0;
 	if (!(version == 4 ? parse_ipv4(skb, ctx) : parse_ipv6(skb, ctx)))
 		return false;
 	if (!pretends_ipv4(ctx))

@@ -6,39 +6,7 @@
 #pragma once
 #include "connection.h"
 #include "rewrite.h"
-
-/* What an ICMP error quotes at least: an IP header, and the first 8 bytes behind it. */
-struct quote4 {
-	struct iphdr ip;
-	struct udphdr l4;
-};
-
-struct quote6 {
-	struct ipv6hdr ip;
-	struct udphdr l4;
-};
-
-_Static_assert(sizeof(struct quote4) == 28 && sizeof(struct quote6) == 48, "as on the wire");
-
-/* The largest quote; its size is a multiple of 4. */
-union quote {
-	struct quote4 v4;
-	struct quote6 v6;
-};
-
-/* What is too large for the stack, which all functions that call each other share. */
-struct scratch {
-	struct context quoted;
-	union quote before;
-	union quote now;
-};
-
-struct {
-	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	MAP_UINT(max_entries, 1);
-	MAP_TYPE(key, __u32);
-	MAP_TYPE(value, struct scratch);
-} scratch SEC(".maps");
+#include "scratch.h"
 
 INLINE __u8 tracked_protocol(__u8 protocol)
 {
@@ -97,15 +65,18 @@ INLINE bool rewrite_quote(struct __sk_buff *skb, const struct context *error, st
 }
 
 /* A backend refused a datagram: the connection's next one goes to another. */
-INLINE void backend_failed(const struct connection *reply, const struct tuple *own)
+NOINLINE int backend_failed(const struct connection *reply, const struct tuple *own)
 {
 	struct connection *forward;
 	struct tuple other;
 
+	if (!reply || !own)
+		return 0;
 	other_tuple(&other, reply, own);
 	forward = find_connection(&other);
 	if (forward)
 		__sync_fetch_and_or(&forward->state, CONNECTION_FAILED);
+	return 0;
 }
 
 INLINE bool is_port_unreachable(const struct context *ctx)
@@ -123,11 +94,11 @@ NOINLINE int track_error(struct __sk_buff *skb, struct context *ctx)
 	struct connection *entry;
 	struct context *quoted;
 	struct scratch *memory;
-	__u32 index = 0, kind;
 	bool from_client;
 	struct tuple key;
+	__u32 kind;
 
-	memory = bpf_map_lookup_elem(&scratch, &index);
+	memory = scratch_memory();
 	if (!ctx || !memory)
 		return 0;
 	quoted = &memory->quoted;

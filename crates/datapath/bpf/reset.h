@@ -39,18 +39,24 @@ NOINLINE bool make_reset(struct __sk_buff *skb, struct context *ctx)
 	__be16 ports[2];
 	void *data;
 	__u64 sum;
-	__be32 ack;
+	__be32 numbers[2]; /* of the sequence, and acknowledged */
 
 	if (!ctx)
 		return false;
 	if (bpf_skb_load_bytes(skb, ctx->l4_offset, ports, sizeof(ports)) ||
-	    bpf_skb_load_bytes(skb, ctx->l4_offset + 8, &ack, sizeof(ack)))
+	    bpf_skb_load_bytes(skb, ctx->l4_offset + 4, numbers, sizeof(numbers)))
 		return false;
 	tcp.source = ports[1];
 	tcp.dest = ports[0];
-	tcp.seq = ack;
 	tcp.data_offset = sizeof(tcp) / 4 << 4;
 	tcp.flags = TCP_RST;
+	if (ctx->tcp_flags & TCP_ACK) {
+		tcp.seq = numbers[1];
+	} else {
+		/* Of what acknowledges nothing only a SYN waits for an answer, and it has no data. */
+		tcp.ack_seq = htonl(ntohl(numbers[0]) + 1);
+		tcp.flags |= TCP_ACK;
+	}
 	if (ctx->version == 4) {
 		struct iphdr *ip;
 

@@ -53,6 +53,17 @@ INLINE bool has_node_source(const struct config *cfg, const struct context *ctx)
 	return ctx->translated && (ctx->part == PART_SERVER || same_address(&ctx->saddr, node));
 }
 
+/*
+ * To the node's stack, from which it comes back. Only then policy knows whom it is for: the connection has to be judged
+ * again.
+ */
+INLINE int via_node(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
+{
+	ctx->reason = REASON_via_node;
+	ctx->generation = 0;
+	return to_node(skb, cfg, ctx);
+}
+
 /* To what is no address of this node. */
 INLINE int route_out(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
 {
@@ -60,11 +71,11 @@ INLINE int route_out(struct __sk_buff *skb, const struct config *cfg, struct con
 	struct route *route = bpf_map_lookup_elem(&routes, &key);
 	const struct address *end;
 
+	if (route && route->kind == ROUTE_PROXIED)
+		route = NULL;
 	if (route && route->kind == ROUTE_TUNNEL) {
-		if (needs_node(skb, ctx)) {
-			ctx->reason = REASON_via_node;
-			return to_node(skb, cfg, ctx);
-		}
+		if (needs_node(skb, ctx))
+			return via_node(skb, cfg, ctx);
 		end = &route->tunnel;
 	} else if (route && route->kind == ROUTE_LOCAL) {
 		return no_endpoint(skb, cfg, ctx);
@@ -109,11 +120,11 @@ INLINE int route_from_endpoint(struct __sk_buff *skb, const struct config *cfg, 
 	     flow_kind(skb, ctx) == NOT_RECORDED))
 		return route_out(skb, cfg, ctx);
 	if (endpoint->role != ROLE_NODE) {
-		if (needs_node(skb, ctx)) {
-			ctx->reason = REASON_via_node;
-			return to_node(skb, cfg, ctx);
-		}
+		if (needs_node(skb, ctx))
+			return via_node(skb, cfg, ctx);
 		ctx->reason = REASON_local;
+		if (!may_enter(skb, ctx, endpoint))
+			return refuse(skb, cfg, ctx);
 		return to_pod(skb, cfg, ctx, endpoint);
 	}
 	if (ctx->from_node && !ctx->translated)
@@ -150,6 +161,16 @@ INLINE bool asks_node(const struct config *cfg, const struct context *ctx)
 	       ctx->source_from != SOURCE_PORT && is_served(ctx) && is_this_node(&ctx->daddr);
 }
 
+/* The end of a packet from another node that policy does not let pass: an answer is a packet of its own. */
+INLINE int refuse_node(struct __sk_buff *skb, const struct config *cfg, struct context *ctx, const struct address *end)
+{
+	if (!make_refusal(skb, cfg, ctx))
+		return leave(ctx, TC_ACT_SHOT);
+	count(ctx->reason, ctx->len);
+	ctx->len = skb->len;
+	return to_tunnel(skb, cfg, ctx, end);
+}
+
 /*
  * What another node sends, where tunnels to `end` lead: to who has the address here. `is_node`: it comes from a process
  * of that node.
@@ -165,6 +186,8 @@ INLINE int route_from_tunnel(struct __sk_buff *skb, const struct config *cfg, st
 		track(ctx);
 	else if (ctx->has_l4 && is_icmp_error(ctx->protocol, ctx->l4.icmp.type))
 		track_error(skb, ctx);
+	if (ctx->judgement & FORBIDDEN)
+		return refuse_node(skb, cfg, ctx, end);
 	if (asks_node(cfg, ctx) && balance_host_port(cfg, ctx) >= REFUSED)
 		return leave(ctx, TC_ACT_SHOT);
 	endpoint = bpf_map_lookup_elem(&endpoints, &ctx->daddr);
@@ -193,8 +216,9 @@ INLINE int route_from_tunnel(struct __sk_buff *skb, const struct config *cfg, st
 	if (is_node) {
 		record_from_node(skb, ctx);
 	} else if (!through_service && needs_node(skb, ctx)) {
-		ctx->reason = REASON_via_node;
-		return to_node(skb, cfg, ctx);
+		return via_node(skb, cfg, ctx);
 	}
+	if (!may_enter(skb, ctx, endpoint))
+		return refuse_node(skb, cfg, ctx, end);
 	return to_pod(skb, cfg, ctx, endpoint);
 }

@@ -237,22 +237,6 @@ INLINE struct service *node_service(const struct config *cfg, const struct conte
 	return service && service->flags & SERVICE_LOCAL && !(flags & ADDRESS_OWN) ? NULL : service;
 }
 
-/* Whether an address is this node's own, in the Pod network or on the underlay. */
-INLINE bool is_this_node(const struct address *of)
-{
-	const struct endpoint *endpoint;
-	struct address address = *of;
-	const struct address *end;
-
-	endpoint = bpf_map_lookup_elem(&endpoints, &address);
-	if (endpoint)
-		return endpoint->role == ROLE_NODE;
-	if (bpf_map_lookup_elem(&addresses, &address))
-		return true;
-	end = bpf_map_lookup_elem(&nodes, &address);
-	return end && is_unspecified6(end);
-}
-
 /* What the source has to become so that the chosen backend's answers come here. */
 NOINLINE int choose_source(struct context *ctx)
 {

@@ -13,6 +13,7 @@ use crate::addresses::{Addresses, OwnAddress};
 use crate::attachment::{self, UPLINK_PROGRAMS};
 use crate::connections::Connections;
 use crate::counters::Counters;
+use crate::drops::Drops;
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::legacy;
@@ -21,6 +22,7 @@ use crate::migration::{self, Migration};
 use crate::model::{Counter, NodeConfig, Port, Route};
 use crate::nodes::Nodes;
 use crate::pins::{self, Pins};
+use crate::policy::Policies;
 use crate::ports::Ports;
 use crate::programs::{
     FROM_ENDPOINT, FROM_OVERLAY, FROM_UPLINK, Program, TO_UPLINK, classifier, program_mut,
@@ -46,9 +48,11 @@ pub struct Datapath {
     pub(crate) routes: Routes,
     pub(crate) nodes: Nodes,
     pub(crate) services: Services,
+    pub(crate) policies: Policies,
     pub(crate) addresses: Addresses,
     pub(crate) connections: Arc<Connections>,
     pub(crate) counters: Counters,
+    pub(crate) drops: Arc<Drops>,
 }
 
 impl Datapath {
@@ -185,7 +189,7 @@ impl Datapath {
     ///
     /// If the configuration cannot be right, or the map cannot be written.
     pub fn set_config(&mut self, config: &NodeConfig) -> Result<()> {
-        let config = layout::Config::try_from(config)?;
+        let config = self.policies.in_config(layout::Config::try_from(config)?);
         self.config.set(&CONFIG, &config)
     }
 
@@ -204,7 +208,11 @@ impl Datapath {
             let reason = format!("{gateway} is the gateway's address, which no Pod can have");
             return Err(Error::Port { ifindex: port.ifindex, reason });
         }
-        self.ports.bind(port)
+        let before = self.ports.set_of(port.ifindex, self.policies.column())?;
+        let set = self.policies.set_to_bind(port, before);
+        self.ports.bind(port, set)?;
+        self.policies.bound(port, set);
+        Ok(())
     }
 
     /// Lets no more packets pass through an interface. One that is not bound is released already.
@@ -213,6 +221,7 @@ impl Datapath {
     ///
     /// If a map cannot be read or written.
     pub fn release(&mut self, ifindex: u32) -> Result<()> {
+        self.policies.forget_port(ifindex);
         self.ports.release(ifindex)
     }
 
@@ -222,7 +231,7 @@ impl Datapath {
     ///
     /// If a map cannot be read, or holds what this program does not write.
     pub fn ports(&self) -> Result<Vec<Port>> {
-        self.ports.all()
+        self.ports.all(self.policies.column())
     }
 
     /// Every route as the kernel has it.
@@ -311,6 +320,11 @@ impl Datapath {
     /// The connections that the programs track. They can be read and swept without the datapath.
     pub fn connections(&self) -> Arc<Connections> {
         Arc::clone(&self.connections)
+    }
+
+    /// The table of drops. It can be read without the datapath.
+    pub fn drops(&self) -> Arc<Drops> {
+        Arc::clone(&self.drops)
     }
 
     /// The table of Services.

@@ -59,7 +59,7 @@ impl Datapath {
     ///
     /// If the configuration cannot be right, or the map cannot be read.
     pub fn has_config(&self, config: &NodeConfig) -> Result<bool> {
-        let wanted = layout::Config::try_from(config)?;
+        let wanted = self.policies.in_config(layout::Config::try_from(config)?);
         self.config.has(&CONFIG, &wanted)
     }
 

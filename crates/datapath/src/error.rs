@@ -107,6 +107,24 @@ pub enum Error {
         /// The agent's flag that sets the size.
         setting: &'static str,
     },
+    /// Policy that does not fit. What was in force before stays.
+    #[error(
+        "no space for policy: it needs {needed} entries of table {table}, which has {limit}; raise {setting} and restart \
+         the agent, or have fewer or simpler policies"
+    )]
+    PolicyFull {
+        /// The table.
+        table: &'static str,
+        /// How many entries it would have.
+        needed: u64,
+        /// How many fit.
+        limit: u32,
+        /// The agent's flag that sets the size.
+        setting: &'static str,
+    },
+    /// Policy that cannot be right.
+    #[error("cannot apply policy: {0}")]
+    Policy(String),
     /// A port that cannot be bound as it is.
     #[error("cannot bind interface {ifindex}: {reason}")]
     Port {

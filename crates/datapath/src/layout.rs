@@ -4,6 +4,8 @@
 
 mod address;
 pub(crate) mod connections;
+pub(crate) mod drops;
+pub(crate) mod policy;
 pub(crate) mod services;
 
 use std::net::IpAddr;
@@ -40,11 +42,15 @@ pub(crate) struct Config {
     pub(crate) first_port: u16,
     pub(crate) last_port: u16,
     pub(crate) services: u32,
+    pub(crate) policy_generation: u32,
+    pub(crate) policy_last: u32,
 }
 
 impl Config {
     /// Bytes of version 1, whose last member was `tunnel_address6`.
     pub(crate) const SIZE_1: usize = std::mem::offset_of!(Self, node_address4);
+    /// Bytes of version 2, whose last member was `services`.
+    pub(crate) const SIZE_2: usize = std::mem::offset_of!(Self, policy_generation);
 
     /// Whether the network itself answers for an address.
     pub(crate) fn is_gateway(&self, address: IpAddr) -> bool {
@@ -76,6 +82,18 @@ pub(crate) struct Endpoint {
     pub(crate) role: u32,
     pub(crate) mac: [u8; 6],
     pub(crate) limited: u16,
+    pub(crate) sets: [u32; 2],
+}
+
+impl Endpoint {
+    /// Bytes of version 1, whose last member was `limited`.
+    pub(crate) const SIZE_1: usize = std::mem::offset_of!(Self, sets);
+
+    /// The set of policy in a column.
+    pub(crate) fn set(&self, column: usize) -> u32 {
+        let [first, second] = self.sets;
+        if column == 0 { first } else { second }
+    }
 }
 
 /// `PORT_ADDRESSES`: how many addresses a port can have.
@@ -105,7 +123,7 @@ pub(crate) struct Limit {
 }
 
 /// `struct route_key`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
 #[repr(C)]
 pub(crate) struct RouteKey {
     pub(crate) prefix_length: u32,
@@ -137,6 +155,8 @@ pub(crate) const ROUTE_LOCAL: u32 = 2;
 pub(crate) const ROUTE_UNREACHABLE: u32 = 3;
 /// `ROUTE_SERVICES`.
 pub(crate) const ROUTE_SERVICES: u32 = 4;
+/// `ROUTE_PROXIED`.
+pub(crate) const ROUTE_PROXIED: u32 = 5;
 
 /// `struct route`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]

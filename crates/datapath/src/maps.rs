@@ -13,6 +13,8 @@ use aya::maps::MapType;
 use crate::layout::connections::{
     Connection, FRAGMENTS_MAX, Fragment, FragmentKey, NEW_CONNECTIONS_MAX, Tuple,
 };
+use crate::layout::drops::{DropCounter, DropKey};
+use crate::layout::policy::{Class, PortsKey, RuleCounter, SetEntry, SetKey, Verdict};
 use crate::layout::services::{
     ADDRESSES_MAX, AFFINITY_MAX, Affinity, AffinityKey, Backend, Choices, RangeKey, SERVED_PORTS_WORDS,
     Service, ServiceCounter, ServiceKey,
@@ -21,6 +23,7 @@ use crate::layout::{
     ANSWERS_MAX, Address, Answers, Config, Counter, Endpoint, FLOWS_MAX, Flow, Limit, Port, REASONS_MAX,
     Route, RouteKey,
 };
+use crate::policy;
 use crate::sys::Bytes;
 
 /// A map takes memory entry by entry (`linux/bpf.h`).
@@ -49,6 +52,9 @@ pub(crate) enum Writer {
     /// the one that was seen last counts. In the same steps, and once more when the programs are about to be
     /// attached.
     Connections,
+    /// Programs count rows of drops on all CPUs together: the new map begins with the old rows, and what is counted in the
+    /// old map until no program uses it is added.
+    Drops,
     /// Programs set bits, never clear them: what the old map has set is set in the new one, in the same two steps.
     Bits,
     /// Programs count on each CPU: the new map begins with the old counts, and what is counted in the old map until
@@ -112,6 +118,8 @@ pub(crate) struct Sizes {
     pub(crate) backends: u32,
     /// Blocks of Maglev tables.
     pub(crate) choices: u32,
+    pub(crate) policy: policy::Sizes,
+    pub(crate) drops: u32,
 }
 
 /// For whom only the maps' names and shapes count.
@@ -125,6 +133,8 @@ pub(crate) const ANY_SIZES: Sizes = Sizes {
     frontends: 1,
     backends: 1,
     choices: 1,
+    policy: policy::Sizes::LEAST,
+    drops: 1,
 };
 
 /// Version 1 of `config` ended before what Services need: all of it is zero, for no Services.
@@ -137,23 +147,66 @@ const CONFIG_1: Former = Former {
     },
 };
 
+/// Version 2 ended before policy, which is off then.
+const CONFIG_2: Former = Former {
+    version: 2,
+    shape: Shape { kind: MapType::Array, key: 4, value: Config::SIZE_2, flags: 0 },
+    migrate: |(key, mut value)| {
+        value.resize(size_of::<Config>(), 0);
+        Some((key, value))
+    },
+};
+
+/// Version 1 of `endpoints` ended before the sets of policy: all are open.
+const ENDPOINTS_1: Former = Former {
+    version: 1,
+    shape: Shape { kind: MapType::Hash, key: size_of::<Address>(), value: Endpoint::SIZE_1, flags: 0 },
+    migrate: |(key, mut value)| {
+        value.resize(size_of::<Endpoint>(), 0);
+        Some((key, value))
+    },
+};
+
+/// Version 1 of both tables of connections ended before policy: none has been judged.
+const CONNECTIONS_1: Former = Former {
+    version: 1,
+    shape: Shape { kind: MapType::LruHash, key: size_of::<Tuple>(), value: Connection::SIZE_1, flags: 0 },
+    migrate: |(key, mut value)| {
+        value.resize(size_of::<Connection>(), 0);
+        Some((key, value))
+    },
+};
+
 /// Every map.
-pub(crate) fn specs(sizes: &Sizes) -> [MapSpec; 21] {
+pub(crate) fn specs(sizes: &Sizes) -> [MapSpec; 27] {
     fn map<K, V>(name: &'static str, kind: MapType, flags: u32, max_entries: u32, writer: Writer) -> MapSpec {
         let shape = Shape { kind, key: size_of::<K>(), value: size_of::<V>(), flags };
         MapSpec { name, version: 1, shape, max_entries, setting: None, writer, former: &[] }
     }
-    let Sizes { ports, endpoints, routes, nodes, connections, services, frontends, backends, choices } =
-        *sizes;
+    let Sizes {
+        ports,
+        endpoints,
+        routes,
+        nodes,
+        connections,
+        services,
+        frontends,
+        backends,
+        choices,
+        policy,
+        drops,
+    } = *sizes;
     let pods = |spec: MapSpec| MapSpec { setting: Some("--max-pods"), ..spec };
     let peers = |spec: MapSpec| MapSpec { setting: Some("--max-nodes"), ..spec };
     let tracked = |spec: MapSpec| MapSpec { setting: Some("--max-connections"), ..spec };
     let ports_of_services = |spec: MapSpec| MapSpec { setting: Some("--max-services"), ..spec };
     let chosen = |spec: MapSpec| MapSpec { setting: Some("--max-backends"), ..spec };
+    let judged = |spec: MapSpec| MapSpec { version: 2, former: &[CONNECTIONS_1], ..spec };
     let config = map::<u32, Config>("config", MapType::Array, 0, 1, Writer::Agent);
+    let endpoints = map::<Address, Endpoint>("endpoints", MapType::Hash, 0, endpoints, Writer::Agent);
     [
-        MapSpec { version: 2, former: &[CONFIG_1], ..config },
-        pods(map::<Address, Endpoint>("endpoints", MapType::Hash, 0, endpoints, Writer::Agent)),
+        MapSpec { version: 3, former: &[CONFIG_1, CONFIG_2], ..config },
+        MapSpec { version: 2, former: &[ENDPOINTS_1], ..pods(endpoints) },
         pods(map::<u32, Port>("ports", MapType::Hash, 0, ports, Writer::Agent)),
         pods(map::<u32, Limit>("limits", MapType::Hash, 0, ports, Writer::Agent)),
         peers(map::<RouteKey, Route>("routes", MapType::LpmTrie, BPF_F_NO_PREALLOC, routes, Writer::Agent)),
@@ -162,20 +215,20 @@ pub(crate) fn specs(sizes: &Sizes) -> [MapSpec; 21] {
         map::<u32, u32>("flows_used", MapType::Array, 0, 1, Writer::Bits),
         map::<u32, Answers>("answers", MapType::LruHash, 0, ANSWERS_MAX, Writer::Programs),
         map::<u32, Counter>("counters", MapType::PerCpuArray, 0, REASONS_MAX, Writer::Counters),
-        tracked(map::<Tuple, Connection>(
+        judged(tracked(map::<Tuple, Connection>(
             "connections",
             MapType::LruHash,
             0,
             connections,
             Writer::Connections,
-        )),
-        map::<Tuple, Connection>(
+        ))),
+        judged(map::<Tuple, Connection>(
             "new_connections",
             MapType::LruHash,
             0,
             NEW_CONNECTIONS_MAX,
             Writer::Connections,
-        ),
+        )),
         ports_of_services(map::<ServiceKey, Service>(
             "services",
             MapType::Hash,
@@ -203,5 +256,28 @@ pub(crate) fn specs(sizes: &Sizes) -> [MapSpec; 21] {
         map::<Address, u32>("addresses", MapType::Hash, BPF_F_NO_PREALLOC, ADDRESSES_MAX, Writer::Agent),
         map::<u32, u64>("served_ports", MapType::Array, 0, SERVED_PORTS_WORDS, Writer::Agent),
         map::<FragmentKey, Fragment>("fragments", MapType::LruHash, 0, FRAGMENTS_MAX, Writer::Programs),
+        of_policy::<Address, Class>("classes", MapType::Hash, policy.classes(), ADDRESSES),
+        of_policy::<RouteKey, Class>("block_classes", MapType::LpmTrie, policy.blocks(), ADDRESSES),
+        of_policy::<SetKey, SetEntry>("policy_sets", MapType::Hash, policy.sets(), ENTRIES),
+        of_policy::<PortsKey, Verdict>("policy_ports", MapType::LpmTrie, policy.ports(), ENTRIES),
+        MapSpec {
+            writer: Writer::Counters,
+            ..of_policy::<u32, RuleCounter>("policy_counts", MapType::PerCpuHash, policy.counts(), RULES)
+        },
+        MapSpec {
+            setting: Some("--max-drops"),
+            ..map::<DropKey, DropCounter>("drops", MapType::LruHash, 0, drops, Writer::Drops)
+        },
     ]
+}
+
+/// The settings of policy's sizes.
+pub(crate) const ADDRESSES: &str = "--max-policy-addresses";
+pub(crate) const ENTRIES: &str = "--max-policy-entries";
+pub(crate) const RULES: &str = "--max-policy-rules";
+
+fn of_policy<K, V>(name: &'static str, kind: MapType, max_entries: u32, setting: &'static str) -> MapSpec {
+    let shape = Shape { kind, key: size_of::<K>(), value: size_of::<V>(), flags: BPF_F_NO_PREALLOC };
+    let setting = Some(setting);
+    MapSpec { name, version: 1, shape, max_entries, setting, writer: Writer::Agent, former: &[] }
 }

@@ -9,6 +9,8 @@
 //!
 //! An agent that dies in between leaves the old map where it was, and the next one does it all again.
 
+mod drops;
+
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -142,6 +144,10 @@ impl Migration {
             Writer::Programs => self.add(&entries)?,
             Writer::Connections => self.each(&entries, latest)?,
             Writer::Bits => self.set_bits(&entries)?,
+            Writer::Drops => {
+                self.each(&entries, drops::largest)?;
+                self.counted = entries.into_iter().collect();
+            }
             Writer::Counters => {
                 // An agent before this one may have died when programs already counted here.
                 self.each(&entries, largest)?;
@@ -170,6 +176,17 @@ impl Migration {
             Writer::Programs => self.add(&self.old_entries()?),
             Writer::Connections => self.each(&self.old_entries()?, latest),
             Writer::Bits => self.set_bits(&self.old_entries()?),
+            Writer::Drops => {
+                let entries = self.old_entries()?;
+                let counted = std::mem::take(&mut self.counted);
+                let since = entries.iter().filter_map(|(key, row)| {
+                    let since = drops::since(row, counted.get(key).map(Vec::as_slice))?;
+                    Some((key.clone(), since))
+                });
+                let since: Vec<_> = since.collect();
+                self.counted = entries.into_iter().collect();
+                self.each(&since, drops::sum)
+            }
             Writer::Counters => {
                 let entries = self.old_entries()?;
                 let counted = std::mem::take(&mut self.counted);
@@ -235,10 +252,11 @@ impl Migration {
     fn each(&self, entries: &[Bytes], value: impl Fn(&[u8], &[u8]) -> Vec<u8>) -> Result<()> {
         // Counts of what the new map has no index for are nobody's.
         for (key, theirs) in entries.iter().filter(|(key, _)| self.has_index(key)) {
-            let now = self.new.get(key).map_err(|error| self.failed("read", &error))?;
-            let now = now.unwrap_or_else(|| vec![0; theirs.len()]);
+            let found = self.new.get(key).map_err(|error| self.failed("read", &error))?;
+            let is_new = found.is_none();
+            let now = found.unwrap_or_else(|| vec![0; theirs.len()]);
             let wanted = value(theirs, &now);
-            if wanted != now {
+            if is_new || wanted != now {
                 self.new.set(key, &wanted).map_err(|error| self.not_written(&error, entries.len()))?;
             }
         }

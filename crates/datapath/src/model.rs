@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::limits::{Limits, Shaper};
+use crate::policy;
 
 /// Where the datapath keeps its state, and how much of it there may be.
 #[derive(Clone, Debug)]
@@ -23,6 +24,10 @@ pub struct Options {
     pub max_services: u32,
     /// How many backends there may be in the lists of all Services together: `--max-backends`.
     pub max_backends: u32,
+    /// How many entries the tables of policy can have.
+    pub policy: policy::Sizes,
+    /// How many rows the table of drops has at most: `--max-drops`.
+    pub max_drops: u32,
     /// The kernel's id of the program in the shared block, if there is one. Should its maps be pinned nowhere any
     /// more, they are found by it.
     pub at_work: Option<u32>,
@@ -167,6 +172,8 @@ impl TryFrom<&NodeConfig> for layout::Config {
             first_port,
             last_port,
             services: config.services.into(),
+            policy_generation: 0,
+            policy_last: 0,
         })
     }
 }
@@ -196,6 +203,8 @@ pub struct Port {
     pub role: Role,
     /// How fast it may be.
     pub limits: Limits,
+    /// The set of policy that it gets. One that is not in force yet is [`CLOSED`](policy::CLOSED) until it is.
+    pub set: u32,
 }
 
 impl TryFrom<&Port> for layout::Port {
@@ -263,13 +272,13 @@ impl layout::Port {
     }
 
     /// What stands at each of its addresses.
-    pub(crate) fn endpoint(&self, ifindex: u32, limit: layout::Limit) -> layout::Endpoint {
+    pub(crate) fn endpoint(&self, ifindex: u32, limit: layout::Limit, sets: [u32; 2]) -> layout::Endpoint {
         let recorded = if self.role == layout::ROLE_OUTSIDE { layout::RECORDED } else { 0 };
-        layout::Endpoint { ifindex, role: self.role, mac: self.mac, limited: limit.flags() | recorded }
+        layout::Endpoint { ifindex, role: self.role, mac: self.mac, limited: limit.flags() | recorded, sets }
     }
 
     /// The port as the agent knows it.
-    pub(crate) fn to_port(self, ifindex: u32, limit: layout::Limit) -> Result<Port> {
+    pub(crate) fn to_port(self, ifindex: u32, limit: layout::Limit, set: u32) -> Result<Port> {
         let role = match self.role {
             layout::ROLE_POD => Role::Pod,
             layout::ROLE_OUTSIDE => Role::Outside,
@@ -282,7 +291,7 @@ impl layout::Port {
             }
         };
         let addresses = self.addresses().iter().map(|address| (*address).into()).collect();
-        Ok(Port { ifindex, mac: self.mac, addresses, role, limits: limit.into() })
+        Ok(Port { ifindex, mac: self.mac, addresses, role, limits: limit.into(), set })
     }
 }
 
@@ -297,6 +306,9 @@ pub enum Route {
     Unreachable,
     /// Where Services have their addresses: what is none there does not exist.
     Services,
+    /// Where another proxy's Services have theirs: packets go there as if there was no route. Policy judges what a Pod sends
+    /// there when the node's stack sends it on to an endpoint.
+    Proxied,
 }
 
 impl From<Route> for layout::Route {
@@ -306,6 +318,7 @@ impl From<Route> for layout::Route {
             Route::Local => (layout::ROUTE_LOCAL, layout::Address::default()),
             Route::Unreachable => (layout::ROUTE_UNREACHABLE, layout::Address::default()),
             Route::Services => (layout::ROUTE_SERVICES, layout::Address::default()),
+            Route::Proxied => (layout::ROUTE_PROXIED, layout::Address::default()),
         };
         Self { kind, tunnel }
     }
@@ -321,6 +334,7 @@ impl TryFrom<layout::Route> for Route {
             layout::ROUTE_LOCAL => Ok(Self::Local),
             layout::ROUTE_UNREACHABLE => Ok(Self::Unreachable),
             layout::ROUTE_SERVICES => Ok(Self::Services),
+            layout::ROUTE_PROXIED => Ok(Self::Proxied),
             kind => Err(format!("kind {kind}")),
         }
     }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use aya::maps::{Map, MapData};
 use aya::{Ebpf, EbpfLoader};
 
-use crate::api::Datapath;
+use crate::api::{CONFIG, Datapath};
 use crate::connections::Connections;
 use crate::counters::Counters;
+use crate::drops::Drops;
 use crate::error::{Error, Result, chain};
 use crate::layout;
 use crate::legacy;
@@ -16,6 +17,7 @@ use crate::maps::{self, MapSpec, Sizes};
 use crate::migration::{self, Migration};
 use crate::model::Options;
 use crate::pins::{Pins, replace_pin};
+use crate::policy::{self, Policies};
 use crate::ports::Ports;
 use crate::programs::{OBJECT, PROGRAMS, load};
 use crate::recovery;
@@ -73,6 +75,7 @@ impl Datapath {
         let ports =
             Ports { ports: table!("ports"), endpoints: table!("endpoints"), limits: table!("limits") };
         let connections = Connections::open(take("connections")?.0, take("new_connections")?.0)?;
+        let drops = Drops::open(take("drops")?.0)?;
         let mut raw = |name| RawMap::new(take(name)?.0).map_err(|error| Error::map("open", name, &error));
         let services = Services::open(services::Maps {
             services: raw("services")?,
@@ -82,6 +85,18 @@ impl Datapath {
             served_ports: raw("served_ports")?,
             counters: raw("service_counts")?,
         })?;
+        let policies = Policies::open(
+            policy::Maps {
+                classes: raw("classes")?,
+                blocks: raw("block_classes")?,
+                sets: raw("policy_sets")?,
+                ports: raw("policy_ports")?,
+                counts: raw("policy_counts")?,
+            },
+            options.policy,
+            &ports,
+            &config.get(&CONFIG)?.unwrap_or_default(),
+        )?;
         let counters = Counters::open(take("counters")?.0)?;
         tracing::debug!(directory = %pins.base().display(), migrations = migrations.len(), "datapath is open");
         let uplinks = BTreeSet::new();
@@ -96,9 +111,11 @@ impl Datapath {
             routes,
             nodes,
             services,
+            policies,
             addresses,
             connections: Arc::new(connections),
             counters,
+            drops: Arc::new(drops),
         })
     }
 }
@@ -116,6 +133,12 @@ pub const MOST_SERVICES: u32 = 1 << 20;
 /// The most that [`Options::max_backends`] can be.
 pub const MOST_BACKENDS: u32 = 1 << 22;
 
+/// The most that each of [`Options::policy`] can be.
+pub const MOST_POLICY: u32 = 1 << 20;
+
+/// The most that [`Options::max_drops`] can be: 40 MiB of memory.
+pub const MOST_DROPS: u32 = 1 << 18;
+
 /// How many connections are tracked at least if the node's memory decides.
 const LEAST_CONNECTIONS: u32 = 131_072;
 
@@ -127,6 +150,10 @@ pub(crate) fn sizes(options: &Options) -> Result<Sizes> {
         ("connections", max_connections.unwrap_or(1), MOST_CONNECTIONS),
         ("ports of Services", max_services, MOST_SERVICES),
         ("backends", max_backends, MOST_BACKENDS),
+        ("addresses of policy", options.policy.addresses, MOST_POLICY),
+        ("entries of policy", options.policy.entries, MOST_POLICY),
+        ("rules of policy", options.policy.rules, MOST_POLICY),
+        ("drops", options.max_drops, MOST_DROPS),
     ] {
         if !(1..=most).contains(&value) {
             return Err(Error::Sizes { what, value, most });
@@ -149,6 +176,8 @@ pub(crate) fn sizes(options: &Options) -> Result<Sizes> {
         // 16 entries of tables for each backend: few are in lists that are so long that they need tables of 100 to 200
         // for each.
         choices: max_backends.div_ceil(2),
+        policy: options.policy,
+        drops: options.max_drops,
     })
 }
 
@@ -167,7 +196,8 @@ fn take(ebpf: &mut Ebpf, specs: &[MapSpec], name: &str) -> Result<(MapData, MapS
             | Map::HashMap(map)
             | Map::LruHashMap(map)
             | Map::LpmTrie(map)
-            | Map::PerCpuArray(map),
+            | Map::PerCpuArray(map)
+            | Map::PerCpuHashMap(map),
         ) => Some(map),
         _ => None,
     };

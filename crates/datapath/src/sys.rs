@@ -76,7 +76,7 @@ impl RawMap {
         let info = map.info()?;
         let value = bytes(info.value_size());
         let value = match info.map_type()? {
-            MapType::PerCpuArray => value.next_multiple_of(8) * cpus()?,
+            MapType::PerCpuArray | MapType::PerCpuHash => value.next_multiple_of(8) * cpus()?,
             _ => value,
         };
         Ok(Self { key: bytes(info.key_size()), value, max_entries: info.max_entries(), map })
@@ -167,9 +167,18 @@ pub(crate) fn wait_for_replaced_programs() {
 
 /// CLOCK_MONOTONIC in nanoseconds, as bpf_ktime_get_ns() has it.
 pub(crate) fn monotonic_ns() -> u64 {
+    clock_ns(libc::CLOCK_MONOTONIC)
+}
+
+/// CLOCK_BOOTTIME in nanoseconds, as bpf_ktime_get_boot_ns() has it.
+pub(crate) fn boot_ns() -> u64 {
+    clock_ns(libc::CLOCK_BOOTTIME)
+}
+
+fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the kernel writes to the structure, which lives here.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    unsafe { libc::clock_gettime(clock, &raw mut now) };
     let part = |number: i64| u64::try_from(number).unwrap_or(0);
     part(now.tv_sec).saturating_mul(1_000_000_000).saturating_add(part(now.tv_nsec))
 }

@@ -99,6 +99,8 @@ mod tests {
             established: true,
             idle: Duration::ZERO,
             tunnel: false,
+            client_ifindex: 0,
+            server_ifindex: 0,
             key: Tuple::default(),
         }
     }

@@ -148,6 +148,8 @@ mod tests {
             established: true,
             idle: Duration::from_secs(idle),
             tunnel: false,
+            client_ifindex: 0,
+            server_ifindex: 0,
             key: Tuple::default(),
         }
     }

@@ -11,13 +11,14 @@ use crate::layout::connections::{
     CONNECTION_CLIENT_UPPER, CONNECTION_FIN_CLIENT, CONNECTION_FIN_SERVER, CONNECTION_FORWARD,
     CONNECTION_REPLIED, CONNECTION_REPLY, Connection as RawConnection,
 };
+use crate::support::maps::map_pin;
 use crate::support::{options, sandbox};
 use crate::sys::RawMap;
 use crate::{Datapath, Options};
 
 /// The map of established or of new connections.
 fn map(options: &Options, name: &str) -> RawMap {
-    RawMap::new(MapData::from_pin(options.pin_dir.join("maps").join(format!("{name}-v1"))).unwrap()).unwrap()
+    RawMap::new(MapData::from_pin(map_pin(&options.pin_dir.join("maps"), name)).unwrap()).unwrap()
 }
 
 /// Units of the maps' clock before now.
@@ -163,7 +164,7 @@ fn connections_get_into_a_map_of_another_size() {
         new.follow_old_maps().unwrap();
         assert_eq!(state(&new.connections(), 10).unwrap().0, State::Closing);
         assert_eq!(state(&new.connections(), 12).unwrap().0, State::Established);
-        let replacing = MapData::from_pin(old.pin_dir.join("new/connections-v1")).unwrap();
+        let replacing = MapData::from_pin(map_pin(&old.pin_dir.join("new"), "connections")).unwrap();
         let replacing = RawMap::new(replacing).unwrap();
         put_pair(&replacing, 6, 4, 11, CONNECTION_REPLIED | CONNECTION_FIN_SERVER, [before(10); 2]);
         put_pair(&at_work, 6, 4, 13, CONNECTION_REPLIED, [before(5); 2]);

@@ -71,6 +71,10 @@ pub struct Connection {
     pub idle: Duration,
     /// The client is outside and its answers go through a tunnel.
     pub tunnel: bool,
+    /// The index of the host side of the Pod that is the client; 0: it is no Pod of this node.
+    pub client_ifindex: u32,
+    /// The same of the server.
+    pub server_ifindex: u32,
     pub(super) key: Tuple,
 }
 
@@ -111,6 +115,8 @@ impl Connection {
             established,
             idle: idle(now.wrapping_sub(value.seen)),
             tunnel: kind == Kind::Plain && value.state & CONNECTION_TUNNEL != 0,
+            client_ifindex: value.client_ifindex,
+            server_ifindex: value.server_ifindex,
             key,
         }
     }
@@ -189,6 +195,8 @@ mod tests {
                     destination: raw(to).0,
                     destination_port: raw(to).1,
                     service: 7,
+                    client_ifindex: 5,
+                    server_ifindex: 6,
                     state: kind | if upper { CONNECTION_CLIENT_UPPER } else { 0 },
                     ..RawConnection::default()
                 }
@@ -205,6 +213,7 @@ mod tests {
             assert_eq!(b, Connection { kind: Kind::Reply, key: reply, ..a });
             assert_eq!((a.other(), b.other()), (Some(reply), Some(forward)));
             assert_eq!((a.service, a.state, a.idle), (7, State::New, idle(9)));
+            assert_eq!((a.client_ifindex, a.server_ifindex), (5, 6));
         }
     }
 

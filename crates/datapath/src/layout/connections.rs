@@ -48,6 +48,12 @@ pub(crate) const CONNECTION_HOST: u32 = 256;
 /// `CONNECTION_FAILED`.
 #[cfg(test)]
 pub(crate) const CONNECTION_FAILED: u32 = 512;
+/// `CONNECTION_AUDITED_EGRESS`.
+#[cfg(test)]
+pub(crate) const CONNECTION_AUDITED_EGRESS: u32 = 1024;
+/// `CONNECTION_AUDITED_INGRESS`.
+#[cfg(test)]
+pub(crate) const CONNECTION_AUDITED_INGRESS: u32 = 2048;
 
 /// `struct connection`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -62,6 +68,12 @@ pub(crate) struct Connection {
     pub(crate) state: u32,
     pub(crate) client_ifindex: u32,
     pub(crate) server_ifindex: u32,
+    pub(crate) judged: u32,
+}
+
+impl Connection {
+    /// Bytes of version 1, whose last member was `server_ifindex`.
+    pub(crate) const SIZE_1: usize = std::mem::offset_of!(Self, judged);
 }
 
 /// `NEW_CONNECTIONS_MAX`.

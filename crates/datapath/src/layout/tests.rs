@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::mem::offset_of;
 
 use super::connections::*;
+use super::drops::*;
+use super::policy::*;
 use super::services::*;
 use super::*;
 
@@ -98,10 +100,12 @@ fn both_languages_see_the_same_bytes() {
                 node_address6,
                 first_port,
                 last_port,
-                services
+                services,
+                policy_generation,
+                policy_last
             }),
         ),
-        ("endpoint", rust!(Endpoint { ifindex, role, mac, limited })),
+        ("endpoint", rust!(Endpoint { ifindex, role, mac, limited, sets })),
         ("port", rust!(Port { role, count, mac, pad, addresses })),
         ("limit", rust!(Limit { ingress_rate, ingress_burst, egress_rate, egress_burst, class, pad })),
         ("route", rust!(Route { kind, tunnel })),
@@ -121,7 +125,8 @@ fn both_languages_see_the_same_bytes() {
                 seen,
                 state,
                 client_ifindex,
-                server_ifindex
+                server_ifindex,
+                judged
             }),
         ),
         ("fragment_key", rust!(FragmentKey { source, destination, id, protocol })),
@@ -135,6 +140,14 @@ fn both_languages_see_the_same_bytes() {
         ("affinity", rust!(Affinity { address, port, pad, seen })),
         ("range_key", rust!(RangeKey { prefix_length, ranges, address })),
         ("service_counter", rust!(ServiceCounter { connections, refused })),
+        ("class", rust!(Class { column })),
+        ("verdict", rust!(Verdict { rule, flags })),
+        ("set_key", rust!(SetKey { set, class, direction })),
+        ("set_entry", rust!(SetEntry { list, others })),
+        ("ports_key", rust!(PortsKey { prefix_length, list, pad, protocol, port })),
+        ("rule_counter", rust!(RuleCounter { allowed, denied, audited })),
+        ("drop_key", rust!(DropKey { source, destination, rule, port, protocol, reason, flags, pad })),
+        ("drop_counter", rust!(DropCounter { packets, bytes, first, last, source_port, pad })),
     ] {
         assert_eq!(c.get(name), Some(&rust), "struct {name}");
     }
@@ -143,7 +156,11 @@ fn both_languages_see_the_same_bytes() {
 /// A number, or a product and quotient of numbers in parentheses.
 fn product(text: &str) -> u32 {
     let words = text.trim_matches(['(', ')']).split(' ').collect::<Vec<_>>();
-    let first = words[0].parse().unwrap_or_else(|_| panic!("no number: {text}"));
+    let number = |text: &str| match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    };
+    let first = number(words[0]).unwrap_or_else(|| panic!("no number: {text}"));
     words[1..].chunks(2).fold(first, |value, pair| match (pair[0], pair[1].parse::<u32>().unwrap()) {
         ("*", factor) => value * factor,
         ("/", divisor) => value / divisor,
@@ -180,6 +197,23 @@ fn both_languages_use_the_same_numbers() {
         ("ANSWERS_MAX", ANSWERS_MAX),
         ("REASONS_MAX", REASONS_MAX),
         ("ROUTE_SERVICES", ROUTE_SERVICES),
+        ("ROUTE_PROXIED", ROUTE_PROXIED),
+        ("CLASS_OTHER", CLASS_OTHER),
+        ("CLASS_NONE", CLASS_NONE),
+        ("SET_OPEN", SET_OPEN),
+        ("SET_CLOSED", SET_CLOSED),
+        ("INGRESS", INGRESS),
+        ("EGRESS", EGRESS),
+        ("VERDICT_DENY", VERDICT_DENY),
+        ("VERDICT_AUDIT", VERDICT_AUDIT),
+        ("VERDICT_REJECT", VERDICT_REJECT),
+        ("VERDICT_ORIGIN", VERDICT_ORIGIN),
+        ("ORIGIN_ADMIN", ORIGIN_ADMIN),
+        ("ORIGIN_NETWORK_POLICY", ORIGIN_NETWORK_POLICY),
+        ("ORIGIN_BASELINE", ORIGIN_BASELINE),
+        ("ORIGIN_NOTHING", ORIGIN_NOTHING),
+        ("DROP_INGRESS", DROP_INGRESS.into()),
+        ("DROP_AUDIT", DROP_AUDIT.into()),
         ("CONNECTION_TICK_SHIFT", CONNECTION_TICK_SHIFT),
         ("VARIANT_DIRECT", VARIANT_DIRECT.into()),
         ("CONNECTION_KIND", CONNECTION_KIND),
@@ -194,6 +228,8 @@ fn both_languages_use_the_same_numbers() {
         ("CONNECTION_TUNNEL", CONNECTION_TUNNEL),
         ("CONNECTION_HOST", CONNECTION_HOST),
         ("CONNECTION_FAILED", CONNECTION_FAILED),
+        ("CONNECTION_AUDITED_EGRESS", CONNECTION_AUDITED_EGRESS),
+        ("CONNECTION_AUDITED_INGRESS", CONNECTION_AUDITED_INGRESS),
         ("NEW_CONNECTIONS_MAX", NEW_CONNECTIONS_MAX),
         ("FRAGMENTS_MAX", FRAGMENTS_MAX),
         ("SCOPE_ADDRESS", SCOPE_ADDRESS.into()),

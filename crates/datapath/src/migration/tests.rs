@@ -10,6 +10,9 @@ use aya::maps::{HashMap, Map, MapData};
 use crate::Datapath;
 use crate::maps::{ANY_SIZES, Former, MapSpec, specs};
 use crate::support::hook::{Hook, put};
+use crate::support::maps::create_map;
+use crate::support::packets::segment;
+use crate::support::policy::*;
 use crate::support::*;
 use crate::sys::Bytes;
 use testkit::packet::{Ip, tcp, udp};
@@ -158,6 +161,41 @@ fn what_programs_write_meanwhile_is_moved() {
     }
 }
 
+/// Of a row, what was counted before, in the old map meanwhile, and in the new one.
+#[test]
+fn drops_are_counted_on() {
+    sandbox(|bpffs| {
+        let hook = Hook::all()[0];
+        let mut scene = Scene::new(bpffs, hook);
+        let a = scene.node.a;
+        let nothing = Table(all(deny(1)), vec![]);
+        Draft::new().pod(a, open(), nothing).apply(&mut scene.node.datapath);
+        let old = scene.node.program("from_endpoint");
+        let frame = |f: &Family, port: u16| {
+            segment(17, (f.a, 1000 + port), (f.b, port), 0, b"x").frame(GATEWAY_MAC, A_MAC)
+        };
+        for f in families() {
+            scene.node.run(&old, a, 0, &frame(&f, 1));
+            scene.node.run(&old, a, 0, &frame(&f, 1));
+        }
+        let mut new = Datapath::open_with(&scene.options, next_build(&scene.options, "drops", same)).unwrap();
+        let program = scene.node.program("from_endpoint");
+        for f in families() {
+            // The new programs have begun when the old ones end.
+            scene.node.run(&program, a, 0, &frame(&f, 1));
+            scene.node.run(&old, a, 0, &frame(&f, 1));
+            scene.node.run(&old, a, 0, &frame(&f, 2));
+        }
+        Scene::attach(bpffs, hook, &mut new);
+        new.retire_old_maps().unwrap();
+        let rows = new.drops().all().unwrap();
+        let mut found: Vec<_> = rows.iter().map(|row| (row.source, row.port, row.packets)).collect();
+        found.sort_unstable();
+        let [v4, v6] = families();
+        assert_eq!(found, [(v4.a, 1, 4), (v4.a, 2, 1), (v6.a, 1, 4), (v6.a, 2, 1)]);
+    });
+}
+
 /// A killed agent whose programs were attached already: what they recorded in the new maps stays.
 #[test]
 fn an_agent_killed_before_old_maps_retire_loses_nothing() {
@@ -219,78 +257,88 @@ fn a_map_without_a_pin_has_the_version_of_its_shape() {
     assert!(spec.migrate_from(1).is_some() && spec.migrate_from(3).is_none());
 }
 
-/// A map of one entry, as the kernel makes it (`union bpf_attr` of linux/bpf.h), pinned.
+/// A map of one entry, pinned.
 fn create_array(pin: &std::path::Path, name: &str, value: &[u8]) {
-    #[repr(C)]
-    struct Create {
-        kind: u32,
-        key: u32,
-        value: u32,
-        max_entries: u32,
-        flags: u32,
-        inner: u32,
-        numa: u32,
-        name: [u8; 16],
-    }
-    #[repr(C)]
-    struct Pin {
-        path: u64,
-        fd: u32,
-        flags: u32,
-    }
-    let mut bytes = [0; 16];
-    bytes[..name.len()].copy_from_slice(name.as_bytes());
-    let create = Create {
-        kind: 2, // BPF_MAP_TYPE_ARRAY
-        key: 4,
-        value: value.len() as u32,
-        max_entries: 1,
-        flags: 0,
-        inner: 0,
-        numa: 0,
-        name: bytes,
-    };
-    // SAFETY: the kernel reads the argument, which lives here.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, 0, &raw const create, size_of::<Create>()) };
-    assert!(fd >= 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: the kernel just gave this descriptor to us alone.
-    let map = unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd as i32) };
-    let path = std::ffi::CString::new(pin.to_str().unwrap()).unwrap();
-    let argument = Pin { path: path.as_ptr() as u64, fd: fd.try_into().unwrap(), flags: 0 };
-    // SAFETY: likewise, and the path.
-    let pinned = unsafe { libc::syscall(libc::SYS_bpf, 6, &raw const argument, size_of::<Pin>()) };
-    assert_eq!(pinned, 0, "{}", std::io::Error::last_os_error());
-    drop(map);
+    create_map(pin, name, aya::maps::MapType::Array, [4, value.len(), 1]);
     crate::sys::RawMap::new(MapData::from_pin(pin).unwrap()).unwrap().set(&[0; 4], value).unwrap();
 }
 
-/// The agent before Services is at work.
+/// The agent before Services, or before policy, is at work.
 #[test]
-fn a_configuration_of_version_1_ends_with_zeros() {
+fn a_former_configuration_ends_with_zeros() {
+    use crate::layout::Config;
+    for (version, size) in [(1, Config::SIZE_1), (2, Config::SIZE_2)] {
+        sandbox(|bpffs| {
+            let node = Node::new(bpffs);
+            let mut whole = node.datapath.config.get(&0).unwrap().unwrap();
+            whole.services = 1;
+            let (options, maps) = (options(bpffs), options(bpffs).pin_dir.join("maps"));
+            std::fs::remove_file(maps.join("config-v3")).unwrap();
+            let old = maps.join(format!("config-v{version}"));
+            create_array(&old, "config", &bytemuck::bytes_of(&whole)[..size]);
+            let mut new = Datapath::open(&options).unwrap();
+            let mut expected = [bytemuck::bytes_of(&whole), &[0; 8]].concat();
+            expected.truncate(size);
+            expected.resize(size_of::<Config>(), 0);
+            let found = new.config.get(&0).unwrap().unwrap();
+            assert_eq!(bytemuck::bytes_of(&found), expected, "version {version}");
+            new.retire_old_maps().unwrap();
+            let configs: Vec<_> =
+                pins(&options, "maps").into_iter().filter(|pin| pin.starts_with("config")).collect();
+            assert_eq!((configs, pins(&options, "new")), (vec!["config-v3".to_owned()], vec![]));
+        });
+    }
+}
+
+/// The agent before policy is at work: no Pod is closed, and connections go on.
+#[test]
+fn endpoints_and_connections_of_version_1_know_no_policy() {
+    use crate::layout::connections::{CONNECTION_REPLIED, Connection, Tuple};
+    use crate::layout::{Address, Endpoint};
     sandbox(|bpffs| {
-        let node = Node::new(bpffs);
-        let whole = node.datapath.config.get(&0).unwrap().unwrap();
+        let mut node = Node::new(bpffs);
         let (options, maps) = (options(bpffs), options(bpffs).pin_dir.join("maps"));
-        std::fs::remove_file(maps.join("config-v2")).unwrap();
-        create_array(
-            &maps.join("config-v1"),
-            "config",
-            &bytemuck::bytes_of(&whole)[..crate::layout::Config::SIZE_1],
-        );
-        let mut new = Datapath::open(&options).unwrap();
-        let expected = crate::layout::Config {
-            node_address4: Default::default(),
-            node_address6: Default::default(),
-            first_port: 0,
-            last_port: 0,
-            services: 0,
-            ..whole
+        let ports = node.datapath.ports().unwrap();
+        let endpoints = node.datapath.ports.endpoints.all().unwrap();
+        let raw = |pin: &std::path::Path| crate::sys::RawMap::new(MapData::from_pin(pin).unwrap()).unwrap();
+        let [f, _] = families();
+        for (name, kind, sizes) in [
+            ("endpoints", aya::maps::MapType::Hash, [16, Endpoint::SIZE_1, 64]),
+            ("connections", aya::maps::MapType::LruHash, [40, Connection::SIZE_1, 4096]),
+            ("new_connections", aya::maps::MapType::LruHash, [40, Connection::SIZE_1, 65_536]),
+        ] {
+            std::fs::remove_file(maps.join(format!("{name}-v2"))).unwrap();
+            create_map(&maps.join(format!("{name}-v1")), name, kind, sizes);
+        }
+        for (address, endpoint) in &endpoints {
+            let value = &bytemuck::bytes_of(endpoint)[..Endpoint::SIZE_1];
+            raw(&maps.join("endpoints-v1")).set(bytemuck::bytes_of(address), value).unwrap();
+        }
+        // The Pod's own end is the lower one in both.
+        let key = |host: u8| Tuple {
+            lower: Address::from(f.a),
+            upper: Address::from(std::net::IpAddr::from([10, 1, 0, host])),
+            protocol: 17,
+            ..Tuple::default()
         };
-        assert_eq!(new.config.get(&0).unwrap(), Some(expected));
+        let value = Connection { state: CONNECTION_REPLIED, seen: 7, ..Connection::default() };
+        for (name, host) in [("connections", 200), ("new_connections", 201)] {
+            let value = &bytemuck::bytes_of(&value)[..Connection::SIZE_1];
+            raw(&maps.join(format!("{name}-v1"))).set(bytemuck::bytes_of(&key(host)), value).unwrap();
+        }
+        let mut new = Datapath::open(&options).unwrap();
         new.retire_old_maps().unwrap();
-        let configs: Vec<_> =
-            pins(&options, "maps").into_iter().filter(|pin| pin.starts_with("config")).collect();
-        assert_eq!((configs, pins(&options, "new")), (vec!["config-v2".to_owned()], vec![]));
+        assert_eq!(new.ports().unwrap(), ports);
+        assert!(ports.iter().all(|port| port.set == crate::policy::OPEN));
+        assert_eq!(new.ports.endpoints.all().unwrap(), endpoints);
+        assert_eq!(new.policy_state(), crate::policy::State::default());
+        for (name, host) in [("connections", 200), ("new_connections", 201)] {
+            let found = raw(&maps.join(format!("{name}-v2"))).get(bytemuck::bytes_of(&key(host))).unwrap();
+            assert_eq!(found.as_deref(), Some(bytemuck::bytes_of(&value)), "{name}");
+        }
+        node.datapath = new;
+        let frame = udp(f.a, f.b, b"x").frame(GATEWAY_MAC, A_MAC);
+        assert_eq!(node.process(&node.program("from_endpoint"), node.a, 0, &frame).reason, "local");
     });
 }
 

@@ -79,7 +79,7 @@ fn a_configuration_that_cannot_be_right_is_refused() {
 
 fn port(addresses: &[&str]) -> Port {
     let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
-    Port { ifindex: 7, mac: [2; 6], addresses, role: Role::Pod, limits: Limits::default() }
+    Port { ifindex: 7, mac: [2; 6], addresses, role: Role::Pod, limits: Limits::default(), set: 0 }
 }
 
 #[test]
@@ -87,16 +87,16 @@ fn a_port_comes_back() {
     for role in [Role::Pod, Role::Node] {
         let port = Port { role, ..port(&["10.1.0.3", "fd00::3"]) };
         assert_eq!(
-            layout::Port::try_from(&port).unwrap().to_port(7, layout::Limit::default()).unwrap(),
+            layout::Port::try_from(&port).unwrap().to_port(7, layout::Limit::default(), 0).unwrap(),
             port
         );
     }
     let twice = layout::Port::try_from(&port(&["10.1.0.3", "10.1.0.3"])).unwrap();
-    assert_eq!(twice.to_port(7, layout::Limit::default()).unwrap(), port(&["10.1.0.3"]));
+    assert_eq!(twice.to_port(7, layout::Limit::default(), 0).unwrap(), port(&["10.1.0.3"]));
     let foreign = layout::Port { role: 9, ..twice };
     assert!(
         foreign
-            .to_port(7, layout::Limit::default())
+            .to_port(7, layout::Limit::default(), 0)
             .unwrap_err()
             .to_string()
             .contains("role 9 of interface 7")
@@ -107,7 +107,7 @@ fn a_port_comes_back() {
 fn a_port_can_lose_an_address() {
     let both = layout::Port::try_from(&port(&["10.1.0.3", "fd00::3"])).unwrap();
     let less = both.without(both.addresses()[0]);
-    assert_eq!(less.to_port(7, layout::Limit::default()).unwrap(), port(&["fd00::3"]));
+    assert_eq!(less.to_port(7, layout::Limit::default(), 0).unwrap(), port(&["fd00::3"]));
     assert_eq!(less.without(less.addresses()[0]).count, 0);
     assert_eq!(both.without(layout::Address::default()), both);
 }

@@ -8,6 +8,7 @@ use super::{Bytes, RawMap, descriptor};
 /// Commands of bpf(2) (linux/bpf.h).
 const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
 const BPF_MAP_UPDATE_BATCH: libc::c_int = 26;
+const BPF_MAP_DELETE_BATCH: libc::c_int = 27;
 
 /// So many entries are read or written by one call.
 pub(crate) const BATCH: usize = 4096;
@@ -125,6 +126,33 @@ impl RawMap {
             command(BPF_MAP_UPDATE_BATCH, &mut argument)?;
         }
         Ok(())
+    }
+
+    /// Removes entries: their keys side by side. Those that are not there are gone already. Goes on if the kernel refuses one;
+    /// returns the last of such errors.
+    pub(crate) fn remove_all(&self, keys: &[u8]) -> io::Result<()> {
+        if !keys.len().is_multiple_of(self.key) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let mut result = Ok(());
+        for keys in keys.chunks(self.key * BATCH) {
+            let mut argument = Argument {
+                keys: keys.as_ptr() as u64,
+                count: u32::try_from(keys.len() / self.key).unwrap_or(u32::MAX),
+                map: descriptor(&self.map.fd().as_fd()),
+                ..Argument::default()
+            };
+            if keys.len() > self.key && command(BPF_MAP_DELETE_BATCH, &mut argument).is_ok() {
+                continue;
+            }
+            // It stops at the first that is not there.
+            for key in keys.chunks_exact(self.key) {
+                if let Err(error) = self.remove(key) {
+                    result = Err(error);
+                }
+            }
+        }
+        result
     }
 }
 

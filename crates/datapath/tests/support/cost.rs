@@ -6,15 +6,19 @@
 
 mod empty;
 mod entries;
+pub mod rules;
 
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
+use datapath::policy::OPEN;
 use datapath::{Limits, NodeConfig, Port, Role};
+
 use testkit::packet::{Ip, TCP, UDP, ethernet, tcp, udp, udp_to};
 
+use super::policy::{Draft, Table, all, allow};
 use super::services::{End, Maps, SCOPE_ADDRESS, SCOPE_NODE_PORT, Service};
 use super::tunnel::{UPLINK_MAC, uplink_node};
 use super::{Family, GATEWAY_MAC, Node, families, run};
@@ -39,6 +43,7 @@ pub struct Cost {
 pub const EMPTY: &str = "empty program";
 
 /// A program, and the frame that it gets at an interface.
+#[derive(Clone)]
 struct Run<'a> {
     path: String,
     program: &'a SchedClassifier,
@@ -71,8 +76,8 @@ impl Scene {
         let of = |member: fn(&Family) -> IpAddr| families().iter().map(member).collect::<Vec<_>>();
         let (b, second) = (of(|f| f.b), of(|f| second(f.b)));
         for (ifindex, addresses) in [(node.a, of(|f| f.a)), (node.b, [b, second].concat())] {
-            let (role, limits) = (Role::Pod, Limits::default());
-            node.datapath.bind(&Port { ifindex, mac: GATEWAY_MAC, addresses, role, limits }).unwrap();
+            let (role, limits, set) = (Role::Pod, Limits::default(), OPEN);
+            node.datapath.bind(&Port { ifindex, mac: GATEWAY_MAC, addresses, role, limits, set }).unwrap();
         }
         // Answers to the outside leave by the routes of the node.
         run("ip", "route add default via 198.51.100.254 dev uplink");
@@ -104,6 +109,12 @@ impl Scene {
             let entry = Entry { protocol, kind, client, server, other, interfaces };
             entry.write(&self.pins, established);
         }
+    }
+
+    /// Has policy judge what both Pods send and get: everything is allowed.
+    fn judge(&mut self) {
+        let (a, b, table) = (self.node.a, self.node.b, || Table(all(allow(1)), vec![]));
+        Draft::new().pod(a, table(), table()).pod(b, table(), table()).apply(&mut self.node.datapath);
     }
 
     /// The connections of a family's packets.
@@ -205,6 +216,13 @@ pub fn costs(bpffs: &Path, rounds: usize) -> Vec<Cost> {
         assert!(counted.iter().map(|(reason, _)| *reason).eq(run.reason), "{}: {counted:?}", run.path);
     }
     let mut costs = measured(&runs, "", rounds);
+    // The same with policy: each connection is judged once, before it is measured.
+    scene.judge();
+    let is_judged = |run: &&Run<'_>| run.ifindex == scene.node.a && run.reason != Some("ethertype");
+    let judged: Vec<_> = runs.iter().filter(is_judged).cloned().collect();
+    judged.iter().for_each(|run| assert!(once(run.program, run.ifindex, &run.frame, 2) > 0.0));
+    costs.extend(measured(&judged, ", policy", rounds));
+    scene.node.datapath.policy_off().unwrap();
     // The same once the node's stack has forwarded anything between Pods: there are flows to look up.
     runs.retain(|run| run.path.contains("Pod to Pod") || run.path.contains("node's Pod"));
     for f in families() {

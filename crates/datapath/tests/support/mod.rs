@@ -3,8 +3,10 @@
 
 pub mod cost;
 pub mod hook;
+pub mod maps;
 pub mod netns;
 pub mod packets;
+pub mod policy;
 pub mod random;
 pub mod real;
 pub mod scene;
@@ -19,6 +21,7 @@ use std::process::Command;
 
 use aya::maps::MapInfo;
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
+use datapath::policy::OPEN;
 use datapath::{Datapath, Limits, NodeConfig, Options, Port, Role, Route};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -117,6 +120,8 @@ pub fn options(pin_dir: &Path) -> Options {
         max_connections: Some(4096),
         max_services: 64,
         max_backends: 4096,
+        policy: datapath::policy::Sizes { addresses: 16_384, entries: 65_536, rules: 16_384 },
+        max_drops: 1024,
         at_work: None,
     }
 }
@@ -149,7 +154,7 @@ pub fn config(gateways: [IpAddr; 2]) -> NodeConfig {
 pub fn port(ifindex: u32, addresses: &[&str]) -> Port {
     let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
     let mac = [2, 0, 0, 0, 0, ifindex as u8];
-    Port { ifindex, mac, addresses, role: Role::Pod, limits: Limits::default() }
+    Port { ifindex, mac, addresses, role: Role::Pod, limits: Limits::default(), set: OPEN }
 }
 
 /// The names of the pins in one of the directories of pins.
@@ -206,6 +211,7 @@ impl Node {
                 addresses: addresses.to_vec(),
                 role,
                 limits: Limits::default(),
+                set: OPEN,
             };
             datapath.bind(&port).unwrap();
         }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use datapath::policy::OPEN;
 use datapath::{Datapath, Limits, NodeConfig, Options, Port, Role, Route};
 use testkit::Namespace;
 
@@ -57,6 +58,7 @@ impl RealNode {
                 addresses: address(host).to_vec(),
                 role,
                 limits: Limits::default(),
+                set: OPEN,
             };
             datapath.bind(&port("mido", NODE_MAC, 2, Role::Node)).unwrap();
             let [v4, v6] = address(2);

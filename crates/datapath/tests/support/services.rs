@@ -8,6 +8,8 @@ use aya::maps::{Array, HashMap, Map, MapData, MapType};
 use ipnet::IpNet;
 use testkit::packet::{TCP, UDP};
 
+use super::maps::map_pin;
+
 pub const SCOPE_ADDRESS: u8 = 0;
 pub const SCOPE_NODE_PORT: u8 = 1;
 pub const SCOPE_HOST_PORT: u8 = 2;
@@ -103,7 +105,7 @@ impl Maps {
     }
 
     fn data(&self, name: &str) -> MapData {
-        MapData::from_pin(self.directory.join(format!("{name}-v1"))).unwrap()
+        MapData::from_pin(map_pin(&self.directory, name)).unwrap()
     }
 
     /// A hash map, of the kernel's kind with eviction or without.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use aya::maps::{HashMap, Map, MapData};
 
+use super::super::maps::map_pin;
 use super::super::services::{End, address};
 
 /// Kinds of entries, and `CONNECTION_CLIENT_UPPER`, `CONNECTION_REPLIED`.
@@ -29,8 +30,8 @@ impl Entry {
     /// Writes it among the established connections, or among those without an answer.
     pub fn write(&self, pin_dir: &Path, established: bool) {
         let name = if established { "connections" } else { "new_connections" };
-        let data = MapData::from_pin(pin_dir.join(format!("maps/{name}-v1"))).unwrap();
-        let mut map: HashMap<_, [u8; 40], [u8; 56]> = Map::LruHashMap(data).try_into().unwrap();
+        let data = MapData::from_pin(map_pin(&pin_dir.join("maps"), name)).unwrap();
+        let mut map: HashMap<_, [u8; 40], [u8; 60]> = Map::LruHashMap(data).try_into().unwrap();
         let upper = order(self.client) > order(self.server);
         let [lower, higher] = if upper { [self.server, self.client] } else { [self.client, self.server] };
         let mut key = [0; 40];
@@ -39,7 +40,7 @@ impl Entry {
         key[32..34].copy_from_slice(&lower.1.to_be_bytes());
         key[34..36].copy_from_slice(&higher.1.to_be_bytes());
         key[36] = self.protocol;
-        let mut value = [0; 56];
+        let mut value = [0; 60];
         if let Some([source, destination]) = self.other {
             value[..16].copy_from_slice(&address(source.0));
             value[16..32].copy_from_slice(&address(destination.0));
@@ -49,7 +50,7 @@ impl Entry {
         let state = self.kind | if upper { CLIENT_UPPER } else { 0 } | if established { REPLIED } else { 0 };
         value[44..48].copy_from_slice(&state.to_ne_bytes());
         value[48..52].copy_from_slice(&self.interfaces[0].to_ne_bytes());
-        value[52..].copy_from_slice(&self.interfaces[1].to_ne_bytes());
+        value[52..56].copy_from_slice(&self.interfaces[1].to_ne_bytes());
         map.insert(key, value, 0).unwrap();
     }
 }
