@@ -2,8 +2,16 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let files =
-        protox::compile(["proto/nodeapi.proto", "proto/node.proto", "proto/services.proto"], ["proto"])?;
+    let files = protox::compile(
+        [
+            "proto/nodeapi.proto",
+            "proto/node.proto",
+            "proto/services.proto",
+            "proto/policy.proto",
+            "proto/drops.proto",
+        ],
+        ["proto"],
+    )?;
     tonic_prost_build::configure().build_client(false).compile_fds(files)?;
     Ok(())
 }

@@ -22,14 +22,47 @@ pub(crate) fn node(node: &Node) -> Value {
     })
 }
 
-/// The Pod object of a Pod, as it stands when its sandbox is made.
+/// The Pod object of a Pod: as it stands when its sandbox is made, or, once it has addresses, with them.
 pub(crate) fn pod(pod: &Pod) -> Value {
-    json!({
+    let mut object = json!({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"namespace": pod.key.namespace, "name": pod.key.name, "uid": pod.uid},
         "spec": {"nodeName": pod.node, "containers": [{"name": "main", "image": "none"}]},
-    })
+    });
+    let addresses = pod.addresses();
+    if let Some(first) = addresses.first() {
+        let all: Vec<Value> = addresses.iter().map(|ip| json!({"ip": ip})).collect();
+        merge(&mut object, &json!({"status": {"phase": "Running", "podIP": first, "podIPs": all}}));
+    }
+    merge(&mut object, &pod.object);
+    strip(&mut object);
+    object
+}
+
+/// Changes an object as a merge patch does (RFC 7386), but for `null`, which stays: a patch can be changed by another
+/// one. What is no object changes nothing.
+pub(crate) fn merge(into: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else { return };
+    if !into.is_object() {
+        *into = json!({});
+    }
+    let Value::Object(fields) = into else { return };
+    for (name, value) in patch {
+        let field = fields.entry(name.as_str()).or_insert(Value::Null);
+        match value {
+            Value::Object(_) => merge(field, value),
+            other => *field = other.clone(),
+        }
+    }
+}
+
+/// Takes away what is `null`.
+fn strip(object: &mut Value) {
+    if let Value::Object(fields) = object {
+        fields.retain(|_, value| !value.is_null());
+        fields.values_mut().for_each(strip);
+    }
 }
 
 /// The file of a Node object.
@@ -74,6 +107,33 @@ mod tests {
         assert_eq!(object["spec"]["podCIDR"], "10.244.2.0/24");
         assert_eq!(object["spec"]["podCIDRs"], json!(["10.244.2.0/24", "fd44:0:0:2::/64"]));
         assert_eq!(object["status"]["addresses"][1], json!({"type": "InternalIP", "address": "fd30::c"}));
+    }
+
+    #[test]
+    fn a_pods_object_has_its_addresses_and_what_it_was_given() {
+        let mut it = Pod {
+            key: naming::PodKey::new("shop", "web"),
+            node: "node1".into(),
+            uid: "u".into(),
+            container_id: "c".into(),
+            ips: Vec::new(),
+            mac: None,
+            add_microseconds: 0,
+            capability_args: serde_json::Map::new(),
+            object: json!({"metadata": {"labels": {"app": "web"}}}),
+            result: Value::Null,
+        };
+        assert_eq!(pod(&it)["status"], Value::Null);
+        merge(
+            &mut it.object,
+            &json!({"metadata": {"labels": {"tier": "a", "app": null}}, "status": {"phase": "Failed"}}),
+        );
+        it.ips = vec!["10.244.1.3/24".parse().unwrap(), "fd44::3/64".parse().unwrap()];
+        let object = pod(&it);
+        assert_eq!(object["metadata"]["labels"], json!({"tier": "a"}));
+        assert_eq!(object["metadata"]["uid"], "u");
+        let status = json!({"phase": "Failed", "podIP": "10.244.1.3", "podIPs": [{"ip": "10.244.1.3"}, {"ip": "fd44::3"}]});
+        assert_eq!(object["status"], status);
     }
 
     #[test]

@@ -29,17 +29,40 @@ impl Lab {
         name: &str,
         capability_args: Map<String, Value>,
     ) -> Result<Pod> {
+        self.add(node, namespace, name, None, capability_args, Value::Null)
+    }
+
+    /// The same of a Pod that somebody else made the object of, with this UID.
+    pub fn add_pod_of(&self, node: &str, namespace: &str, name: &str, uid: &str) -> Result<Pod> {
+        self.add(node, namespace, name, Some(uid), Map::new(), Value::Null)
+    }
+
+    /// The same of a Pod whose object has these fields, too: labels, ports of its containers.
+    pub fn add_pod_like(&self, node: &str, namespace: &str, name: &str, object: Value) -> Result<Pod> {
+        self.add(node, namespace, name, None, Map::new(), object)
+    }
+
+    fn add(
+        &self,
+        node: &str,
+        namespace: &str,
+        name: &str,
+        of: Option<&str>,
+        capability_args: Map<String, Value>,
+        object: Value,
+    ) -> Result<Pod> {
         let key = PodKey::new(namespace, name);
         [namespace, name].into_iter().try_for_each(check_name)?;
         let pod = Pod {
             key: key.clone(),
             node: node.to_owned(),
-            uid: uid(&random_hex::<16>()?),
+            uid: of.map_or_else(|| Ok(uid(&random_hex::<16>()?)), |of| anyhow::Ok(of.to_owned()))?,
             container_id: random_hex::<32>()?,
             ips: Vec::new(),
             mac: None,
             add_microseconds: 0,
             capability_args,
+            object,
             result: Value::Null,
         };
         // Noted first: a Pod is never unknown to its lab, whatever becomes of this program.
@@ -59,7 +82,7 @@ impl Lab {
 
     fn set_up(&self, mut pod: Pod) -> Result<Pod> {
         let init = self.state()?.node(&pod.node)?.init;
-        manifests::write(&manifests::pod_file(&self.manifests(), &pod), &manifests::pod(&pod))?;
+        self.write_pod(&pod)?;
         sandbox::create(init, &pod.netns())?;
         let start = Instant::now();
         let result = cni::add(init, &pod)?;
@@ -72,7 +95,24 @@ impl Lab {
             *noted.with_context(|| format!("Pod {} was deleted meanwhile", pod.key))? = pod.clone();
             Ok(())
         })?;
+        self.write_pod(&pod)?;
         Ok(pod)
+    }
+
+    /// Writes a Pod's object, as kubelet has it by now: with its addresses, once there are any.
+    fn write_pod(&self, pod: &Pod) -> Result<()> {
+        manifests::write(&manifests::pod_file(&self.manifests(), pod), &manifests::pod(pod))
+    }
+
+    /// Changes fields of a Pod's object, as a merge patch (RFC 7386) does.
+    pub fn change_pod(&self, key: &PodKey, fields: &Value) -> Result<()> {
+        let pod = self.update(|state| {
+            let pod = state.pods.iter_mut().find(|pod| pod.key == *key);
+            let pod = pod.with_context(|| format!("there is no Pod {key}"))?;
+            manifests::merge(&mut pod.object, fields);
+            Ok(pod.clone())
+        })?;
+        self.write_pod(&pod)
     }
 
     /// The plugin's CHECK of a Pod.

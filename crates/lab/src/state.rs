@@ -77,6 +77,9 @@ pub struct Pod {
     /// The runtime's arguments for plugins, by capability.
     #[serde(default)]
     pub capability_args: serde_json::Map<String, serde_json::Value>,
+    /// Fields of its object besides those that every Pod's has.
+    #[serde(default)]
+    pub object: serde_json::Value,
     /// The result of ADD, which CHECK and DEL get back as `prevResult`.
     pub result: serde_json::Value,
 }
@@ -230,6 +233,7 @@ mod tests {
             ips: vec!["10.244.1.3/24".parse().unwrap()],
             mac: Some(naming::GATEWAY_MAC),
             add_microseconds: 900,
+            object: serde_json::Value::Null,
             capability_args: serde_json::Map::new(),
             result: serde_json::json!({"cniVersion": "1.1.0"}),
         });

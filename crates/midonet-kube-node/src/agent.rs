@@ -10,13 +10,16 @@ use anyhow::Result;
 use model::{Diff, Model, Peer};
 use naming::alias::PortAlias;
 use objects::PodRef;
+use policy::LocalId;
 use tokio::sync::watch;
 use tracing::warn;
 
 use crate::annotate::{WorkQueue, port_annotations};
 use crate::backend::{Backend, BindError, BindRequest, PodPort, PortRecord};
+use crate::denials::Totals;
 use crate::durations::Durations;
 use crate::leak::Report;
+use crate::policies::Policies;
 use crate::problems::{Origin, Problem, Problems};
 use crate::repairs::Repairs;
 
@@ -32,6 +35,8 @@ struct Inner {
     peers: Mutex<BTreeMap<Arc<str>, Peer>>,
     /// Empty until objects are watched.
     model: OnceLock<Arc<Mutex<Model>>>,
+    /// Empty if no policy is enforced.
+    policies: OnceLock<Policies>,
     annotations: WorkQueue,
     /// `None` before there was anything to make a network of.
     readiness: watch::Sender<Option<Readiness>>,
@@ -42,6 +47,7 @@ struct Inner {
     leaks: Mutex<Report>,
     unauthorized: AtomicU64,
     durations: Durations,
+    denials: Totals,
     source: objects::Health,
     source_name: String,
     reservations: Option<PathBuf>,
@@ -75,6 +81,7 @@ impl Agent {
             repairs,
             peers: Mutex::default(),
             model: OnceLock::new(),
+            policies: OnceLock::new(),
             annotations,
             readiness: watch::Sender::new(None),
             problems: Problems::default(),
@@ -82,6 +89,7 @@ impl Agent {
             leaks: Mutex::default(),
             unauthorized: AtomicU64::new(0),
             durations: Durations::default(),
+            denials: Totals::default(),
             source,
             source_name,
             reservations,
@@ -128,6 +136,16 @@ impl Agent {
     /// Says where Services are looked up. Only the first model counts.
     pub fn set_model(&self, model: &Arc<Mutex<Model>>) {
         self.0.model.get_or_init(|| Arc::clone(model));
+    }
+
+    /// Says what is enforced, before the first port is bound.
+    pub fn set_policies(&self, policies: &Policies) {
+        self.0.policies.get_or_init(|| policies.clone());
+    }
+
+    /// What is enforced of NetworkPolicies and ClusterNetworkPolicies; `None`: nothing.
+    pub fn policies(&self) -> Option<&Policies> {
+        self.0.policies.get()
     }
 
     /// Looks something up in the model of the cluster's objects; `None` until objects are watched. What takes long waits
@@ -259,6 +277,11 @@ impl Agent {
         &self.0.durations
     }
 
+    /// What became of lines of the deny log, and of Events about Pods.
+    pub fn denials(&self) -> &Totals {
+        &self.0.denials
+    }
+
     /// Which requests to the API server failed.
     pub fn api_errors(&self) -> &objects::ApiErrors {
         self.0.source.api_errors()
@@ -304,6 +327,10 @@ impl Agent {
         for port in &released {
             self.0.annotations.cancel(&port.pod());
         }
+        if let Some(policies) = self.policies() {
+            policies
+                .retain(|| self.backend().ports().iter().map(|port| LocalId(port.host_ifindex)).collect());
+        }
         self.set_problems(Origin::Ports, self.backend().port_problems());
         !released.is_empty()
     }
@@ -316,6 +343,9 @@ impl Agent {
         let record = self.backend().release(host_ifname, container_id)?;
         if let Some(record) = &record {
             self.0.annotations.cancel(&record.pod());
+            if let Some(policies) = self.policies() {
+                policies.unset_local(LocalId(record.host_ifindex));
+            }
         }
         Ok(record)
     }
@@ -331,7 +361,9 @@ impl Agent {
             uid: owner.pod_uid.clone(),
         };
         let annotations = port_annotations(&owner.pod, port.mac, &port.addresses);
-        if let Err(error) = self.0.annotations.post(pod, annotations) {
+        // Other nodes' policies wait for its addresses.
+        let urgent = self.policies().is_some_and(Policies::are_there);
+        if let Err(error) = self.0.annotations.post(pod, annotations, urgent) {
             warn!(pod = %owner.pod, %error, "the Pod will not be annotated");
         }
     }

@@ -37,13 +37,13 @@ impl WorkQueue {
         Self { queue: Arc::new(Mutex::new(Queue::new(capacity))), changed: Arc::default() }
     }
 
-    /// Sees to it that the Pod gets these annotations soon; replaces what was still waiting for it. To be called in
-    /// a runtime.
+    /// Sees to it that the Pod gets these annotations soon, or, if they are urgent, at once; replaces what was still waiting
+    /// for it. To be called in a runtime.
     ///
     /// # Errors
     /// [`Full`] when more Pods wait than the node may have.
-    pub fn post(&self, pod: PodRef, annotations: Annotations) -> Result<(), Full> {
-        let due = Instant::now() + GRACE;
+    pub fn post(&self, pod: PodRef, annotations: Annotations, urgent: bool) -> Result<(), Full> {
+        let due = Instant::now() + if urgent { Duration::ZERO } else { GRACE };
         self.lock().push(pod, annotations, due)?;
         // Nobody is woken before: that alone would be in the way.
         let changed = Arc::clone(&self.changed);

@@ -1,7 +1,9 @@
 //! What carries the Pods' packets.
 
 pub mod embedded;
+mod policy;
 mod tracking;
+mod whereabouts;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -17,8 +19,10 @@ use naming::Mac;
 use naming::alias::PortAlias;
 use plumbing::probe::Question;
 
+pub use self::policy::PolicyTables;
 use crate::drift::Drift;
 pub use tracking::{Connection, ServiceRecord};
+pub use whereabouts::Whereabouts;
 
 /// A network that carries Pods' packets on this node.
 ///
@@ -112,6 +116,9 @@ pub trait Backend: fmt::Debug + Send + Sync {
 
     /// How full the tables of connections and Services are.
     fn tables(&self) -> Vec<TableUsage>;
+
+    /// What enforces policy.
+    fn policy(&self) -> &dyn PolicyTables;
 
     /// The network as it is now.
     fn status(&self) -> Status;

@@ -30,6 +30,11 @@ pub struct Config {
     #[arg(long, env = "MIDONETKUBE_SERVICES", value_enum, default_value_t = Switch::On)]
     pub services: Switch,
 
+    /// Whether NetworkPolicies and ClusterNetworkPolicies are enforced here; otherwise every Pod of this node reaches
+    /// everything, and is reached by everybody.
+    #[arg(long, env = "MIDONETKUBE_POLICY", value_enum, default_value_t = Switch::On)]
+    pub policy: Switch,
+
     /// Whether externalIPs of Services are served. Whoever may create Services takes any address with them
     /// (CVE-2020-8554).
     #[arg(long, env = "MIDONETKUBE_EXTERNALIPS", value_enum, default_value_t = Switch::On)]
@@ -111,6 +116,34 @@ pub struct Config {
     #[arg(long, env = "MIDONETKUBE_MAXBACKENDS", default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(1..=i64::from(datapath::MOST_BACKENDS)))]
     pub max_backends: u32,
 
+    /// How many single addresses, those of all Pods above all, policies may tell apart at most, and as many blocks: sizes
+    /// the datapath's tables.
+    #[arg(long, env = "MIDONETKUBE_MAXPOLICYADDRESSES", default_value_t = 131_072, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_POLICY)))]
+    pub max_policy_addresses: u32,
+
+    /// How many entries the policies of all Pods of this node may have at most, one for each direction and kind of peer:
+    /// sizes the datapath's tables.
+    #[arg(long, env = "MIDONETKUBE_MAXPOLICYENTRIES", default_value_t = 131_072, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_POLICY)))]
+    pub max_policy_entries: u32,
+
+    /// How many rules of policies may be counted at most: sizes the datapath's tables.
+    #[arg(long, env = "MIDONETKUBE_MAXPOLICYRULES", default_value_t = 32_768, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_POLICY)))]
+    pub max_policy_rules: u32,
+
+    /// How many rows the table of dropped packets has at most, one for each source, destination, port and rule: when it is
+    /// full, the oldest goes.
+    #[arg(long, env = "MIDONETKUBE_MAXDROPS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=i64::from(datapath::MOST_DROPS)))]
+    pub max_drops: u32,
+
+    /// The log of denied connections.
+    #[command(flatten)]
+    pub deny_log: DenyLog,
+
+    /// Whether Pods have Events of what policy denies to them: at most one a Pod and ten a node in a minute. There are none
+    /// with --manifests.
+    #[arg(long, env = "MIDONETKUBE_POLICYEVENTS", value_enum, default_value_t = Switch::On)]
+    pub policy_events: Switch,
+
     /// At which of this node's addresses NodePorts are served: CIDRs, primary (the Node's InternalIPs), localhost (127.0.0.0/8
     /// and ::1, for the node's own processes), all. The node's address in its podCIDR always counts.
     #[arg(
@@ -149,6 +182,9 @@ pub const MOST_PODS: u32 = datapath::MOST_ENTRIES - 1;
 /// The largest --max-nodes that the datapath takes.
 pub const MOST_NODES: u32 = (datapath::MOST_ENTRIES - 2) / 2;
 
+/// The largest sizes of policy's tables.
+const MOST_POLICY: u32 = 1 << 22;
+
 /// The datapath's ports: the Pods' and the node's own.
 pub const fn endpoints(max_pods: u32) -> u32 {
     max_pods.saturating_add(1)
@@ -186,6 +222,54 @@ pub struct Paths {
     #[arg(long, env = "MIDONETKUBE_BPFDIR", default_value = "/sys/fs/bpf/midonet-kube")]
     pub bpf_dir: PathBuf,
 }
+
+/// How what policy denies is logged.
+#[derive(Debug, Clone, Args)]
+pub struct DenyLog {
+    /// A file that gets a line of JSON for each connection that policy denies, or would deny but for an audit; without it there
+    /// is none. In the cluster it has to be in a directory of the node that the manifest mounts, such as
+    /// /var/lib/midonet-kube-node/deny.log.
+    #[arg(long = "deny-log", env = "MIDONETKUBE_DENYLOG", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+
+    /// How large that file gets before it is renamed and a new one begins, such as 10MiB.
+    #[arg(long = "deny-log-size", env = "MIDONETKUBE_DENYLOGSIZE", default_value = "10MiB")]
+    pub size: Size,
+
+    /// How many former files are kept: the file's name with .1 (the newest), .2 and so on.
+    #[arg(long = "deny-log-files", env = "MIDONETKUBE_DENYLOGFILES", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub files: u32,
+
+    /// How many lines a second are written at most; another line says how many are missing.
+    #[arg(long = "deny-log-rate", env = "MIDONETKUBE_DENYLOGRATE", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rate: u32,
+}
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = match text.strip_prefix(number) {
+            Some("" | "B") => 0,
+            Some("KiB" | "Ki") => 10,
+            Some("MiB" | "Mi") => 20,
+            Some("GiB" | "Gi") => 30,
+            _ => return Err(SIZES.to_owned()),
+        };
+        let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << unit));
+        bytes.filter(|bytes| LOG_SIZES.contains(bytes)).map(Self).ok_or_else(|| SIZES.to_owned())
+    }
+}
+
+/// How large a file of the deny log may get.
+const LOG_SIZES: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 40;
+
+const SIZES: &str = "give 64KiB to 1024GiB, in KiB, MiB or GiB";
 
 /// Which network carries the Pods' packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -459,6 +543,28 @@ mod tests {
     }
 
     #[test]
+    fn sizes_have_units_and_bounds() {
+        assert_eq!(parse("").deny_log.size, Size(10 << 20));
+        for (text, want) in [("64KiB", 64 << 10), ("65536", 65536), ("1Mi", 1 << 20), ("1024GiB", 1 << 40)] {
+            assert_eq!(parse(&format!("--deny-log-size {text}")).deny_log.size, Size(want));
+        }
+        for wrong in [
+            "",
+            "MiB",
+            "63KiB",
+            "1025GiB",
+            "10MB",
+            "1.5MiB",
+            "-1MiB",
+            "99999999999999999999",
+            "18446744073709551615GiB",
+        ] {
+            let said = Config::try_from_flags([format!("--deny-log-size={wrong}")]).unwrap_err().to_string();
+            assert!(said.contains("64KiB to 1024GiB"), "{wrong}: {said}");
+        }
+    }
+
+    #[test]
     fn the_least_mtu_is_that_of_the_pods_families() {
         let all = |args: &str| problems(&format!("--node-name n {args}")).join("\n");
         assert_eq!(all("--mtu 576 --cluster-cidr 10.244.0.0/16"), "");
@@ -479,6 +585,7 @@ mod tests {
             ("--max-connections", datapath::MOST_CONNECTIONS),
             ("--max-services", datapath::MOST_SERVICES),
             ("--max-backends", datapath::MOST_BACKENDS),
+            ("--max-drops", datapath::MOST_DROPS),
             ("--vni", 0xff_ffff),
             ("--tunnel-port", 65535),
         ] {

@@ -1,14 +1,15 @@
 //! What is watched, and how it comes into the model.
 
-use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use model::{Model, Ranges, ServiceOptions};
-use objects::{Changes, Delta, EndpointSlice, Kind, Node, Selector, Service, ServiceCidr, Watch};
+use objects::{EndpointSlice, Node, Selector, Service, ServiceCidr, Watch};
 
 use crate::config::{Config, Switch};
+use crate::policies::Policies;
 use crate::proxy::Proxy;
+use crate::stream::{Stream, Taken};
 
 /// Slices that no proxy needs are not even sent.
 const PROXIED: &str = "!service.kubernetes.io/headless";
@@ -21,46 +22,6 @@ pub(crate) struct Feed {
     slices: Stream<EndpointSlice>,
     cidrs: Stream<ServiceCidr>,
     own_name: String,
-}
-
-/// The changes of one kind; `None`: it is not watched.
-struct Stream<K: Kind> {
-    changes: Option<Changes<K>>,
-    /// Whether the model has all objects; `None` before there is anything to go on with.
-    synced: Option<bool>,
-}
-
-impl<K: Kind> Stream<K> {
-    fn of(watch: &mut Watch, wanted: bool, selector: Selector) -> Self {
-        let changes = wanted.then(|| watch.of::<K>(selector));
-        // What is not watched has no objects.
-        Self { synced: changes.is_none().then_some(true), changes }
-    }
-
-    /// `None`: the source ended.
-    async fn next(&mut self) -> Option<Delta<K>> {
-        match &mut self.changes {
-            Some(changes) => changes.next().await,
-            None => pending().await,
-        }
-    }
-
-    /// Takes a delta in: what is gone first.
-    fn take(&mut self, delta: Delta<K>, mut set: impl FnMut(&Arc<K>, bool)) -> Taken {
-        let Delta { upserted, deleted, synced } = delta;
-        deleted.iter().for_each(|object| set(object, false));
-        upserted.iter().for_each(|object| set(object, true));
-        let is_list = self.synced.replace(synced) != Some(synced);
-        Taken { objects: upserted.len() + deleted.len(), is_list }
-    }
-}
-
-/// What came at once.
-pub(crate) struct Taken {
-    /// How many objects changed.
-    pub(crate) objects: usize,
-    /// Whether it was a list: the first of a kind, or the one with which all of it are known.
-    pub(crate) is_list: bool,
 }
 
 impl Feed {
@@ -94,12 +55,12 @@ impl Feed {
         Some(self.nodes.synced? && self.cidrs.synced == Some(true))
     }
 
-    /// Waits for changes and takes them into the model. The health ports are told that there are some. Dropping the future
-    /// loses nothing.
+    /// Waits for changes and takes them into the model. The health ports are told that there are some, and policies get the
+    /// Nodes, too. Dropping the future loses nothing.
     ///
     /// # Errors
     /// The source ended.
-    pub(crate) async fn next(&mut self, proxy: Option<&Proxy>) -> Result<Taken> {
+    pub(crate) async fn next(&mut self, proxy: Option<&Proxy>, policies: Option<&Policies>) -> Result<Taken> {
         const ENDED: &str = "the source of objects ended";
         let Self { model, nodes, services, slices, cidrs, own_name } = self;
         let taken = tokio::select! {
@@ -107,6 +68,9 @@ impl Feed {
                 let delta = delta.context(ENDED)?;
                 if let Some(proxy) = proxy {
                     proxy.follow_node(own_name, &delta);
+                }
+                if let Some(policies) = policies {
+                    policies.follow_nodes(&delta);
                 }
                 let mut model = lock(model);
                 nodes.take(delta, |node, is_there| match is_there {

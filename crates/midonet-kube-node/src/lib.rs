@@ -2,7 +2,7 @@
 //!
 //! `objects` -> [`model`] (pure) -> [`backend`] (the kernel), driven by [`reconcile`]; beside it [`server`] (gRPC for the
 //! CNI plugin, HTTP for probes and metrics), [`annotate`] (a work queue back to the API server), [`drift`] and [`leaks`]
-//! (what others removed, changed or left behind). [`run`] joins them; [`cli`] and [`config`] say what it is told.
+//! (what others removed, changed or left behind), [`policies`], and [`denials`] (what they deny, told to people). [`run`] joins them; [`cli`] and [`config`] say what it is told.
 
 pub mod agent;
 pub mod annotate;
@@ -13,6 +13,7 @@ pub mod cli;
 pub mod cni_config;
 pub mod config;
 pub mod degraded;
+pub mod denials;
 pub mod drift;
 pub mod durations;
 mod feed;
@@ -22,7 +23,9 @@ pub mod leak;
 pub mod leaks;
 pub mod lock;
 pub mod memory;
+pub mod policies;
 pub mod problems;
+mod protocols;
 pub mod proxy;
 pub mod reconcile;
 pub mod repairs;
@@ -30,4 +33,5 @@ pub mod run;
 pub mod server;
 pub mod source;
 pub mod stdout;
+mod stream;
 pub mod uninstall;

@@ -10,8 +10,9 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 /// Every kind of problem: the values of the metric's label.
-pub const KINDS: [&str; 29] = [
+pub const KINDS: [&str; 33] = [
     "accept_ra",
+    "deny_log",
     "disable_ipv6",
     "foreign_cni_config",
     "foreign_route",
@@ -32,6 +33,9 @@ pub const KINDS: [&str; 29] = [
     "pod_address",
     "pod_cidr",
     "pod_interface",
+    "policy_defect",
+    "policy_full",
+    "policy_tie",
     "repeated_repair",
     "route",
     "rp_filter",
@@ -63,6 +67,12 @@ pub enum Origin {
     KubeProxy,
     /// Ports for the health and metrics of Services.
     HealthPorts,
+    /// Policies: what is wrong in them, and what of them does not fit.
+    Policies,
+    /// Bringing policy into force.
+    PolicyTables,
+    /// Writing what policy denies into a file.
+    DenyLog,
 }
 
 /// All problems that are known now.
@@ -97,6 +107,12 @@ impl Problems {
     /// All of them, by origin.
     pub fn all(&self) -> Vec<Problem> {
         self.0.borrow().values().flatten().cloned().collect()
+    }
+
+    /// Those that these found.
+    pub fn of(&self, origins: &[Origin]) -> Vec<Problem> {
+        let all = self.0.borrow();
+        origins.iter().filter_map(|origin| all.get(origin)).flatten().cloned().collect()
     }
 
     /// Tells of every change from now on.
@@ -152,6 +168,7 @@ mod tests {
         named(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
         found.extend(plumbing::probe::KINDS.map(str::to_owned));
         found.extend(model::KINDS.map(str::to_owned));
+        found.extend(policy::KINDS.map(str::to_owned));
         let all: BTreeSet<String> = KINDS.map(str::to_owned).into();
         assert_eq!(found, all, "KINDS must be what the sources name");
     }

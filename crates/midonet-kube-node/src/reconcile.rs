@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use ipnet::IpNet;
 use model::Model;
-use objects::{Connection, InvalidObjects};
+use objects::InvalidObjects;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::agent::{Agent, Readiness};
@@ -19,10 +20,11 @@ use crate::config::{Config, Switch};
 use crate::drift::Drift;
 use crate::drift::detector::Detector;
 use crate::drift::probe::Prober;
-use crate::feed::{Feed, Taken, lock};
+use crate::feed::{Feed, lock};
 use crate::memory;
 use crate::problems::{Origin, Problem};
 use crate::proxy::Proxy;
+use crate::stream::Taken;
 
 /// What failed is tried again after so long, besides on every change.
 pub const RETRY: Duration = Duration::from_secs(5);
@@ -34,18 +36,14 @@ const MANY: usize = 500;
 ///
 /// # Errors
 /// It ended.
-pub async fn run(
+pub(crate) async fn run(
     args: &Config,
     agent: &Agent,
-    connection: Connection,
+    mut feed: Feed,
+    mut invalid: watch::Receiver<InvalidObjects>,
     mut detector: Detector,
     proxy: Option<&Proxy>,
 ) -> Result<()> {
-    let mut watch = connection.watch();
-    let mut feed = Feed::new(args, &mut watch);
-    agent.set_model(feed.model());
-    let _watching = watch.start();
-    let mut invalid = connection.health().invalid_objects();
     let mut prober = Prober::new(args.services == Switch::On);
     prober.run(agent).await;
     let mut retry = Some(Instant::now() + RETRY);
@@ -53,7 +51,7 @@ pub async fn run(
     loop {
         let mut found = Vec::new();
         tokio::select! {
-            taken = feed.next(proxy) => {
+            taken = feed.next(proxy, agent.policies()) => {
                 let Taken { objects, is_list } = taken?;
                 listed |= is_list || objects >= MANY;
             }

@@ -9,13 +9,14 @@ use crate::drift::Drift;
 use crate::leak::Kind;
 
 /// What somebody else can break, as [`Drift::what`](crate::backend::Drift::what) names it.
-const BROKEN: [&str; 26] = [
+const BROKEN: [&str; 27] = [
     "address",
     "block",
     "cni_config",
     "config",
     "datapath_address",
     "datapath_node",
+    "datapath_policy",
     "datapath_route",
     "datapath_service",
     "endpoint",

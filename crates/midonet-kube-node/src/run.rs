@@ -4,9 +4,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use datapath::policy::State;
 use naming::alias::CLUSTER_NETWORK;
 use nodeapi::legacy::mido_net_kube_node_server::MidoNetKubeNodeServer;
+use nodeapi::v1::drops_server::DropsServer;
 use nodeapi::v1::node_server::NodeServer;
+use nodeapi::v1::policies_server::PoliciesServer;
 use nodeapi::v1::services_server::ServicesServer;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -21,12 +24,14 @@ use crate::config::{Config, Switch};
 use crate::drift::detector::Detector;
 use crate::drift::events::Events;
 use crate::drift::files::{self, Files};
+use crate::feed::Feed;
+use crate::policies::{self, Policies};
 use crate::problems::Origin;
 use crate::proxy::{self, Proxy};
 use crate::repairs::Repairs;
-use crate::server::{LegacyService, NodeService, ServicesService, http};
+use crate::server::{DropsService, LegacyService, NodeService, PoliciesService, ServicesService, http};
 use crate::source::source;
-use crate::{check, degraded, leaks, lock, reconcile};
+use crate::{check, degraded, denials, leaks, lock, reconcile};
 
 /// The least time between two deletions of retired interfaces.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -62,6 +67,7 @@ pub async fn run(args: Config) -> Result<()> {
     let connection = source(&args).connect().await.map_err(|error| anyhow!("{error}; {}", error.remedy()))?;
     let annotator = connection.annotator();
     let reporter = connection.reporter(&args.node_name);
+    let recorder = (args.policy_events == Switch::On).then(|| connection.recorder(&args.node_name)).flatten();
     let annotations = WorkQueue::new(usize::try_from(args.max_pods)?);
     let settings = settings(&args);
     let reservations = settings.reservations.clone();
@@ -77,6 +83,19 @@ pub async fn run(args: Config) -> Result<()> {
         reservations,
     );
 
+    let mut watch = connection.watch();
+    let feed = Feed::new(&args, &mut watch);
+    let policy_feed = (args.policy == Switch::On).then(|| policies::Feed::new(&mut watch));
+    agent.set_model(feed.model());
+    let invalid = connection.health().invalid_objects();
+    let _watching = watch.start();
+    if args.policy == Switch::On {
+        let State { class, set, list, rule, .. } = agent.backend().policy().state();
+        let last = class.max(set).max(list).max(rule);
+        agent.set_policies(&Policies::new(&args.node_name, last));
+        policies::restore(&agent);
+    }
+
     let listeners = http::listen(args.http_listen).await?;
     let shared = agent.clone();
     let refused = move |uid| shared.refuse_unauthorized(uid);
@@ -88,6 +107,8 @@ pub async fn run(args: Config) -> Result<()> {
     let grpc = Server::builder()
         .add_service(NodeServer::new(NodeService::new(agent.clone())))
         .add_service(ServicesServer::new(ServicesService::new(agent.clone())))
+        .add_service(PoliciesServer::new(PoliciesService::new(agent.clone())))
+        .add_service(DropsServer::new(DropsService::new(agent.clone())))
         .add_service(MidoNetKubeNodeServer::new(LegacyService::new(annotator.clone())))
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     let mut grpc = tokio::spawn(grpc);
@@ -103,12 +124,14 @@ pub async fn run(args: Config) -> Result<()> {
         ended = http::serve(listeners, agent.clone()) => ended,
         ended = &mut grpc => ended.context("the gRPC server ended")?.context("the gRPC server failed"),
         () = annotations.deliver(annotator) => Ok(()),
-        ended = reconcile::run(&args, &agent, connection, Detector::new(&events), proxy.as_ref()) => ended,
+        ended = reconcile::run(&args, &agent, feed, invalid, Detector::new(&events), proxy.as_ref()) => ended,
+        ended = enforce(&agent, policy_feed) => ended,
         () = report_ports(&agent, proxy.as_ref()) => Ok(()),
         () = files::watch(&agent, &files, &events) => Ok(()),
         () = sweep(&agent, &events) => Ok(()),
         () = leaks::watch(&agent, &args.ipam_type) => Ok(()),
         () = degraded::report(&agent, reporter) => Ok(()),
+        () = denials::watch(&agent, &args.deny_log, recorder) => Ok(()),
     };
     // Pods' packets go on through the pinned programs; only calls under way have to end.
     info!("stopping");
@@ -144,11 +167,26 @@ fn settings(args: &Config) -> Settings {
         max_pods: args.max_pods,
         max_nodes: args.max_nodes,
         services: args.services == Switch::On,
+        policy: args.policy == Switch::On,
+        policy_sizes: datapath::policy::Sizes {
+            addresses: args.max_policy_addresses,
+            entries: args.max_policy_entries,
+            rules: args.max_policy_rules,
+        },
         node_ports: args.nodeport_addresses.clone(),
         max_connections: (args.max_connections > 0).then_some(args.max_connections),
         max_services: args.max_services,
         max_backends: args.max_backends,
+        max_drops: args.max_drops,
         reservations: leaks::keeps_files(&args.ipam_type).then(|| ipam::directory(None, CLUSTER_NETWORK)),
+    }
+}
+
+/// Keeps what is in force of policies as objects want it, if any is enforced here, for ever.
+async fn enforce(agent: &Agent, feed: Option<policies::Feed>) -> Result<()> {
+    match (agent.policies(), feed) {
+        (Some(policies), Some(feed)) => policies::follow(agent, policies, feed).await,
+        _ => std::future::pending().await,
     }
 }
 

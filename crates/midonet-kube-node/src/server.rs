@@ -2,15 +2,20 @@
 
 mod answers;
 mod connections;
+mod drops;
 mod grpc;
 pub mod http;
 mod legacy;
 mod metrics;
+mod policies;
+mod policy_metrics;
 mod services;
 mod services_metrics;
 mod status;
 mod summary;
 
+pub use drops::DropsService;
 pub use grpc::NodeService;
 pub use legacy::LegacyService;
+pub use policies::PoliciesService;
 pub use services::ServicesService;

@@ -68,4 +68,24 @@ pub mod call {
     /// The tracked connections that match a filter.
     pub const LIST_CONNECTIONS: Method<ListConnectionsRequest, ListConnectionsReply> =
         Method::new("/midonetkube.node.v1.Services/ListConnections");
+
+    /// What applies to the Pods of a node.
+    pub const LIST_POLICIES: Method<ListPoliciesRequest, ListPoliciesReply> =
+        Method::new("/midonetkube.node.v1.Policies/ListPolicies");
+
+    /// What a node decides about a connection.
+    pub const EXPLAIN_POLICY: Method<ExplainPolicyRequest, ExplainPolicyReply> =
+        Method::new("/midonetkube.node.v1.Policies/ExplainPolicy");
+
+    /// What other policies would change on a node.
+    pub const PREVIEW_POLICY: Method<PreviewPolicyRequest, PreviewPolicyReply> =
+        Method::new("/midonetkube.node.v1.Policies/PreviewPolicy");
+
+    /// Which version of a policy is in force on a node.
+    pub const GET_POLICY_VERSION: Method<GetPolicyVersionRequest, GetPolicyVersionReply> =
+        Method::new("/midonetkube.node.v1.Policies/GetPolicyVersion");
+
+    /// What a node dropped, and why.
+    pub const LIST_DROPS: Method<ListDropsRequest, ListDropsReply> =
+        Method::new("/midonetkube.node.v1.Drops/ListDrops");
 }

@@ -1,5 +1,5 @@
 //! Queues that keep to a rate, as the kernel and `tc` see them. How fast packets get through is tested with the
-//! whole network (`tests/tests/bandwidth.rs`).
+//! whole network (`tests/tests/labs/bandwidth.rs`).
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

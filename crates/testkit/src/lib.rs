@@ -8,13 +8,14 @@ mod netns;
 pub mod packet;
 mod random;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub use netns::Namespace;
 pub use random::Random;
+use tempfile::TempDir;
 
 /// Fails unless the test runs as root.
 ///
@@ -43,14 +44,38 @@ pub fn require_tool(name: &str, remedy: &str) {
 /// It is not built.
 pub fn bin(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own file");
-    // Tests lie in target/.../release/deps, programs in target/.../release, and what `make build` made
-    // also in target/release.
-    let places = test
-        .ancestors()
-        .skip(1)
-        .flat_map(|directory| [directory.join(name), directory.join("release").join(name)]);
-    let found = places.into_iter().find(|path| path.is_file());
+    // Tests lie in target/HOST/release/deps. What `make build` made lies in target/release and comes first: another
+    // build may be writing to target/HOST/release meanwhile, one program after the other.
+    let directories: Vec<&Path> = test.ancestors().skip(1).take(4).collect();
+    let mut places = directories
+        .iter()
+        .rev()
+        .flat_map(|directory| [directory.join("release").join(name), directory.join(name)]);
+    let found = places.find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("{name} is not built beside {}: run make build first", test.display()))
+}
+
+/// Copies a program to a place where it is executed.
+///
+/// Another process copies it: a child that another thread forks meanwhile would inherit the file, open for writing,
+/// and until it executes its own program the kernel refuses to execute this one (ETXTBSY).
+///
+/// # Panics
+/// It cannot be copied.
+pub fn copy_program(from: &Path, to: &Path) {
+    run(Command::new("cp").arg("--").args([from, to]));
+}
+
+/// A directory with copies of programs of this workspace, which a test replaces while they run.
+///
+/// # Panics
+/// One is not built, or cannot be copied.
+pub fn copies(programs: &[&str]) -> TempDir {
+    let directory = tempfile::tempdir().expect("a directory for programs");
+    for name in programs {
+        copy_program(&bin(name), &directory.path().join(name));
+    }
+    directory
 }
 
 /// A program that the test cluster's build put into its cache, such as `cni/host-local`.

@@ -16,6 +16,7 @@ mod node_ports;
 pub mod overlap;
 mod own_addresses;
 mod parts;
+mod policy;
 mod ports;
 mod probe;
 mod rebuild;
@@ -24,6 +25,7 @@ mod repair;
 mod routes;
 mod service_routes;
 mod services;
+mod sets;
 mod source_ports;
 mod state;
 mod sweep;
@@ -53,11 +55,12 @@ use self::ports::Ports;
 use self::routes::Routes;
 use self::service_routes::ServiceRoutes;
 use self::services::{Services, Unserved};
+use self::sets::Sets;
 use self::state::Applied;
 use self::tables::Tables;
 use super::{
-    Backend, BindError, BindRequest, Connection, Detected, Network, Outcome, PortRecord, ServiceRecord,
-    Status,
+    Backend, BindError, BindRequest, Connection, Detected, Network, Outcome, PolicyTables, PortRecord,
+    ServiceRecord, Status,
 };
 use crate::config;
 use crate::repairs::Repairs;
@@ -103,7 +106,7 @@ impl Embedded {
     /// # Errors
     /// Says what the kernel refused and what may be missing.
     pub fn open(settings: Settings, repairs: Repairs) -> Result<Self> {
-        let datapath = Datapath::open(&datapath::Options {
+        let mut datapath = Datapath::open(&datapath::Options {
             pin_dir: settings.bpf_dir.clone(),
             // The node's own port is one more.
             max_endpoints: config::endpoints(settings.max_pods),
@@ -111,19 +114,24 @@ impl Embedded {
             max_connections: settings.max_connections,
             max_services: settings.max_services,
             max_backends: settings.max_backends,
+            policy: settings.policy_sizes,
+            max_drops: settings.max_drops,
             at_work: tc::block_program(tc::INGRESS_BLOCK)?,
         })
         .context("cannot open the eBPF datapath")?;
         let tracking = Tracking::start(datapath.connections())?;
+        let sets =
+            Sets::take_over(&mut datapath, settings.policy).context("cannot read policy that is in force")?;
         let tables = Tables::new(datapath);
         let mut ports = Ports::new(Names::open(&settings.state_dir), plumbing::Netlink::here()?);
-        ports.restore(&tables, settings.reservations.as_deref(), &repairs)?;
+        ports.restore(&tables, &sets, settings.reservations.as_deref(), &repairs)?;
         let parts = Parts {
             hook: Hook::choose(settings.hook)?,
             settings,
             repairs,
             tables,
             tracking,
+            sets,
             ports: Mutex::new(ports),
             nftables: Mutex::new(Nftables::take_over()),
             applied: Mutex::default(),
@@ -264,7 +272,12 @@ impl Backend for Embedded {
         let mut ports = self.parts.ports();
         let applied = self.parts.applied();
         let before = ports.records.get(&request.host_ifname).cloned();
-        if let Err(error) = ports.bind(request, applied.as_deref(), &self.parts.tables) {
+        if let Err(error) = ports.bind(
+            request,
+            applied.as_deref(),
+            self.parts.sets.of(request.host_ifindex),
+            &self.parts.tables,
+        ) {
             // It may have cost an older sandbox of the Pod its port.
             if !ports.records.contains_key(&request.host_ifname) {
                 self.parts.change_host_ports(before.as_ref(), None)?;
@@ -285,6 +298,9 @@ impl Backend for Embedded {
     fn release(&self, host_ifname: &str, container_id: &str) -> Result<Option<PortRecord>> {
         let mut ports = self.parts.ports();
         let released = ports.release(host_ifname, container_id, &self.parts.tables)?;
+        if let Some(port) = &released {
+            self.parts.sets.forget(port.host_ifindex);
+        }
         self.parts.change_host_ports(released.as_ref(), None)?;
         Ok(released)
     }
@@ -342,7 +358,13 @@ impl Backend for Embedded {
         let (sizes, used) = (self.parts.tracking.connections().sizes(), self.swept().tables);
         let tracked = ["connections", "new_connections"].into_iter().zip(used).zip(sizes);
         let tracked = tracked.map(|((name, used), limit)| TableUsage { name, used, limit });
-        tracked.chain(self.parts.tables.lock().datapath.services().usage()).collect()
+        let mut held = self.parts.tables.lock();
+        let policy = held.datapath.policy_usage();
+        tracked.chain(held.datapath.services().usage()).chain(policy).collect()
+    }
+
+    fn policy(&self) -> &dyn PolicyTables {
+        &self.parts
     }
 
     fn status(&self) -> Status {

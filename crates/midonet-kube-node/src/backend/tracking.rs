@@ -25,6 +25,12 @@ pub struct Connection {
     pub service: u32,
     /// How far it is.
     pub state: State,
+    /// Whether its addresses or ports are translated.
+    pub translated: bool,
+    /// The index of the host side of the Pod that is the client; 0: it is no Pod of this node.
+    pub client_ifindex: u32,
+    /// The same of the server.
+    pub server_ifindex: u32,
 }
 
 /// A port of a Service that is in the datapath.

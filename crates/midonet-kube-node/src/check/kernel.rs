@@ -79,6 +79,8 @@ impl Trial {
             max_connections: Some(1),
             max_services: 1,
             max_backends: 1,
+            policy: datapath::policy::Sizes::LEAST,
+            max_drops: 1,
             at_work: None,
         };
         let datapath = self.step(

@@ -11,13 +11,11 @@ use tonic::Status;
 use super::answers::{internal, split};
 use crate::agent::Agent;
 use crate::backend::{Connection, PortRecord, ServiceRecord};
+use crate::protocols::{PROTOCOLS, protocol_name};
 
 /// How many connections an answer has if the caller does not say, and at most: so that it takes a few MiB.
 const LIMIT: u32 = 1000;
 const LARGEST_LIMIT: u32 = 16_384;
-
-/// The protocols that are tracked, by their numbers in IP headers. ICMPv6 is tracked as ICMP.
-pub(super) const PROTOCOLS: [(u8, &str); 4] = [(6, "tcp"), (17, "udp"), (132, "sctp"), (1, "icmp")];
 
 /// What connections have to match.
 #[derive(Debug, Default)]
@@ -50,19 +48,25 @@ impl Filter {
 
 /// The connections that were seen last, as many as are wanted.
 #[derive(Debug)]
-struct Latest {
+pub(super) struct Latest {
     limit: usize,
-    matching: u64,
+    /// How many there were.
+    pub(super) matching: u64,
     /// The one on top has been idle longest.
     found: BinaryHeap<Connection>,
 }
 
 impl Latest {
-    fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self { limit, matching: 0, found: BinaryHeap::new() }
     }
 
-    fn add(&mut self, connection: Connection) {
+    /// Those that were seen last, the latest first.
+    pub(super) fn into_sorted(self) -> Vec<Connection> {
+        self.found.into_sorted_vec()
+    }
+
+    pub(super) fn add(&mut self, connection: Connection) {
         self.matching += 1;
         self.found.push(connection);
         if self.found.len() > self.limit {
@@ -94,7 +98,7 @@ pub(super) fn list(
     let message = |connection| message(connection, &names);
     Ok(v1::ListConnectionsReply {
         matching: latest.matching,
-        connections: latest.found.into_sorted_vec().into_iter().map(message).collect(),
+        connections: latest.into_sorted().into_iter().map(message).collect(),
     })
 }
 
@@ -151,18 +155,25 @@ fn read(
         let known = all.into_iter().find(|state| state.name() == request.state);
         filter.state = Some(known.ok_or_else(|| invalid("state", &request.state, "state of connections"))?);
     }
-    let limit = match request.limit {
-        0 => LIMIT,
-        limit @ 1..=LARGEST_LIMIT => limit,
-        limit => return Err(invalid("limit", &limit, &format!("number up to {LARGEST_LIMIT}"))),
-    };
-    Ok((filter, usize::try_from(limit).unwrap_or(usize::MAX)))
+    Ok((filter, limit(request.limit)?))
 }
 
-fn message(connection: Connection, services: &HashMap<u32, &ServiceRecord>) -> v1::Connection {
-    let Connection { idle, protocol, client, frontend, source, backend, service, state } = connection;
+/// How many connections are wanted; 0: as many as if nobody says.
+pub(super) fn limit(limit: u32) -> Result<usize, Status> {
+    let limit = match limit {
+        0 => LIMIT,
+        1..=LARGEST_LIMIT => limit,
+        _ => {
+            let problem = format!("limit: {limit} is no number up to {LARGEST_LIMIT}");
+            return Err(Status::invalid_argument(problem));
+        }
+    };
+    Ok(usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+pub(super) fn message(connection: Connection, services: &HashMap<u32, &ServiceRecord>) -> v1::Connection {
+    let Connection { idle, protocol, client, frontend, source, backend, service, state, .. } = connection;
     let end = |end: SocketAddr| v1::Endpoint { address: end.ip().to_string(), port: end.port().into() };
-    let known = PROTOCOLS.iter().find(|(number, _)| *number == protocol);
     // The table has host ports, too, which are no Service's.
     let record = services.get(&service).filter(|record| record.key.service.contains('/'));
     let service = record.map(|record| {
@@ -170,7 +181,7 @@ fn message(connection: Connection, services: &HashMap<u32, &ServiceRecord>) -> v
         v1::ServiceName { namespace: namespace.to_owned(), name: name.to_owned() }
     });
     v1::Connection {
-        protocol: known.map_or_else(|| protocol.to_string(), |(_, name)| (*name).to_owned()),
+        protocol: protocol_name(protocol),
         client: Some(end(client)),
         frontend: Some(end(frontend)),
         backend: Some(end(backend)),

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::status;
 use crate::agent::{Agent, Readiness};
 use crate::backend::{BindError, BindRequest, HostPort};
-use crate::durations;
+use crate::{durations, policies};
 
 /// Serves `midonetkube.node.v1`.
 #[derive(Debug)]
@@ -29,13 +29,15 @@ impl NodeService {
         Self { agent }
     }
 
-    fn bind(&self, request: BindRequest) -> Result<BindPortReply, Status> {
+    async fn bind(&self, request: BindRequest) -> Result<BindPortReply, Status> {
         let (request, host_ports_left) = self.agent.own_part(request);
+        let admission = policies::admit(&self.agent, &request).await;
         let (pod, interface) = (&request.owner.pod, &request.host_ifname);
         self.agent.bind(&request).map_err(|error| {
             warn!(%pod, interface, %error, "port not bound");
             status_of(&error)
         })?;
+        admission.bound();
         info!(%pod, interface, addresses = ?request.addresses, host_ports = ?request.host_ports, "port bound");
         Ok(BindPortReply { port_id: naming::pod_port_id(pod).to_string(), host_ports_left })
     }
@@ -46,7 +48,10 @@ impl Node for NodeService {
     async fn bind_port(&self, request: Request<BindPortRequest>) -> Result<Response<BindPortReply>, Status> {
         let request = request.into_inner();
         let began = request.began_monotonic_ns;
-        let reply = bind_request(request).and_then(|request| self.bind(request));
+        let reply = match bind_request(request) {
+            Ok(request) => self.bind(request).await,
+            Err(status) => Err(status),
+        };
         durations::note(&self.agent.durations().add, began, reply.is_ok());
         reply.map(Response::new)
     }

@@ -8,7 +8,7 @@ use model::Problem;
 use naming::alias::PortAlias;
 use nodeapi::v1;
 
-use super::summary::summary;
+use super::summary::{policy_summary, summary};
 use crate::agent::{Agent, Readiness};
 use crate::backend::{self, PortRecord};
 
@@ -22,6 +22,7 @@ pub(super) fn report(agent: &Agent) -> Result<v1::StatusReply> {
     let leaks = agent.leaks();
     Ok(v1::StatusReply {
         services: summary(agent),
+        policy: policy_summary(agent),
         problems: agent.problems().all().into_iter().map(problem_message).collect(),
         leaks: leaks.messages(),
         leaks_incomplete: leaks.incomplete,

@@ -199,7 +199,17 @@ pub(super) fn list(
 }
 
 fn told(entry: &datapath::Connection) -> Connection {
-    let datapath::Connection { idle, protocol, client, frontend, source, backend, service, state, .. } =
-        *entry;
-    Connection { idle, protocol, client, frontend, source, backend, service, state }
+    Connection {
+        idle: entry.idle,
+        protocol: entry.protocol,
+        client: entry.client,
+        frontend: entry.frontend,
+        source: entry.source,
+        backend: entry.backend,
+        service: entry.service,
+        state: entry.state,
+        translated: entry.kind != Kind::Plain,
+        client_ifindex: entry.client_ifindex,
+        server_ifindex: entry.server_ifindex,
+    }
 }

@@ -37,6 +37,9 @@ pub(super) struct Settled {
 /// routes elsewhere still arrives.
 const TUNNELS: usize = 8;
 
+/// So many entries of policy are compared at once, twice a minute.
+const POLICY: usize = 1024;
+
 /// How long the last step of an ADD may be under way.
 const LAST_STEP: Duration = Duration::from_millis(700);
 
@@ -84,7 +87,7 @@ impl Expected<'_> {
     fn datapath(&self, settled: &mut Settled) -> Result<Vec<Drift>> {
         let Self { parts, applied, kept, routes, services, .. } = self;
         let mut found = Vec::new();
-        let held = parts.tables.lock();
+        let mut held = parts.tables.lock();
         let missing = held.datapath.missing_pins();
         found.extend(missing.iter().map(|pin| Drift::new("pin", format!("{} is gone", pin.display()))));
         if !held.has_config()? {
@@ -104,6 +107,10 @@ impl Expected<'_> {
             let detail = "the datapath has other addresses for this node's own";
             found.push(Drift::new("datapath_address", detail));
         }
+        if held.datapath.check_policy(POLICY)? {
+            let detail = "entries of policy were missing or wrong";
+            found.push(Drift::new("datapath_policy", detail));
+        }
         drop(held);
         routes.drift(&parts.tables, &mut found)?;
         services.drift(settled.services, &parts.tables, &mut found)?;
@@ -112,7 +119,11 @@ impl Expected<'_> {
         let (ports, cidrs) = (parts.ports(), &applied.local.pod_cidrs);
         let committed = parts.tables.lock().datapath.ports()?;
         let committed: BTreeMap<u32, _> = committed.into_iter().map(|port| (port.ifindex, port)).collect();
-        let wanted = ports.records.values().map(|port| port.port(cidrs)).chain([kept.node_port.clone()]);
+        let wanted = ports
+            .records
+            .values()
+            .map(|port| port.port(cidrs, parts.sets.of(port.host_ifindex)))
+            .chain([kept.node_port.clone()]);
         let wrong = wanted.filter(|port| !committed.get(&port.ifindex).is_some_and(|now| same(now, port)));
         found.extend(wrong.map(|port| {
             Drift::new(

@@ -116,6 +116,7 @@ impl Parts {
             addresses: local.node_addresses.iter().map(IpNet::addr).collect(),
             role: Role::Node,
             limits: Limits::default(),
+            set: datapath::policy::OPEN,
         };
         self.tables.lock().datapath.bind(&node_port)?;
         self.apply_addresses(&outside.addresses)?;

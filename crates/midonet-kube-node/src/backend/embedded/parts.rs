@@ -9,12 +9,13 @@ use super::connections::Tracking;
 use super::hook::Hook;
 use super::nftables::Nftables;
 use super::ports::Ports;
+use super::sets::Sets;
 use super::state::{Applied, Settings};
 use super::tables::Tables;
 use crate::repairs::Repairs;
 
 /// What the parts share. A lock is held for short work only; whoever needs several takes them in this order: `ports`,
-/// `nftables`, `tables`, `applied`.
+/// `nftables`, `tables`, `applied`. That of `sets` is nobody's business but its own.
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) settings: Settings,
@@ -22,6 +23,7 @@ pub(super) struct Parts {
     pub(super) repairs: Repairs,
     pub(super) tables: Tables,
     pub(super) tracking: Tracking,
+    pub(super) sets: Sets,
     pub(super) ports: Mutex<Ports>,
     pub(super) nftables: Mutex<Nftables>,
     pub(super) applied: Mutex<Option<Arc<Applied>>>,

@@ -42,7 +42,7 @@ impl Ports {
         }
     }
 
-    /// Commits a Pod's port: from here on its packets pass, once its interface is up.
+    /// Commits a Pod's port with a set of policy: from here on its packets pass, once its interface is up.
     ///
     /// # Errors
     /// [`BindError`]; nothing is committed then.
@@ -50,6 +50,7 @@ impl Ports {
         &mut self,
         request: &BindRequest,
         applied: Option<&Applied>,
+        set: u32,
         tables: &Tables,
     ) -> Result<(), BindError> {
         let local =
@@ -88,7 +89,7 @@ impl Ports {
             limits: self.with_class(request)?,
             host_ports: request.host_ports.clone(),
         };
-        tables.lock().datapath.bind(&record.port(&local.pod_cidrs)).map_err(anyhow::Error::from)?;
+        tables.lock().datapath.bind(&record.port(&local.pod_cidrs, set)).map_err(anyhow::Error::from)?;
         self.lost.remove(&record.host_ifindex);
         let before = self.records.insert(record.host_ifname.clone(), record.clone());
         if let Err(error) = self.limit(&record, before.as_ref(), tables) {

@@ -15,6 +15,7 @@ use plumbing::{Link, shape, tc};
 use tracing::{info, warn};
 
 use super::ports::Ports;
+use super::sets::Sets;
 use super::tables::Tables;
 use crate::backend::{Owner, PortRecord};
 use crate::leak;
@@ -26,6 +27,7 @@ impl Ports {
     pub(super) fn restore(
         &mut self,
         tables: &Tables,
+        sets: &Sets,
         reservations: Option<&Path>,
         repairs: &Repairs,
     ) -> Result<()> {
@@ -46,7 +48,7 @@ impl Ports {
             let record = PortRecord::restored(link, port, reserved, &self.names);
             self.records.insert(record.host_ifname.clone(), record);
         }
-        self.rebuild(&links, reserved.as_deref(), tables, repairs)?;
+        self.rebuild(&links, reserved.as_deref(), tables, sets, repairs)?;
         self.names.forget_others(self.records.keys());
         info!(ports = self.records.len(), "restored the ports of Pods");
         Ok(())
@@ -59,6 +61,7 @@ impl Ports {
         links: &[Link],
         reserved: Option<&[Reserved]>,
         tables: &Tables,
+        sets: &Sets,
         repairs: &Repairs,
     ) -> Result<()> {
         let members = tc::block_members()?;
@@ -76,7 +79,7 @@ impl Ports {
         let limited = shape::limited()?;
         for ((link, alias), container_side) in lost.into_iter().zip(container_sides) {
             let object = format!("{} of Pod {}", link.name, alias.pod);
-            match self.rebind(link, alias, container_side.as_ref(), reserved, tables) {
+            match self.rebind(link, alias, container_side.as_ref(), reserved, tables, sets.of(link.ifindex)) {
                 Ok(record) => {
                     repairs.count(leak::Kind::InterfaceWithoutPort.name());
                     warn!(pod = %record.pod(), interface = record.host_ifname, addresses = ?record.addresses,
@@ -108,6 +111,7 @@ impl Ports {
         container_side: Option<&Link>,
         reserved: Option<&[Reserved]>,
         tables: &Tables,
+        set: u32,
     ) -> Result<PortRecord, String> {
         let elsewhere;
         let reserved = match &alias.network {
@@ -131,8 +135,14 @@ impl Ports {
             return Err(format!("its addresses {addresses:?} are those of Pod {}", other.pod()));
         }
         let mac = mac_of(&alias, container_side);
-        let port =
-            Port { ifindex: link.ifindex, mac: mac.0, addresses, role: Role::Pod, limits: Limits::default() };
+        let port = Port {
+            ifindex: link.ifindex,
+            mac: mac.0,
+            addresses,
+            role: Role::Pod,
+            limits: Limits::default(),
+            set,
+        };
         tables.lock().datapath.bind(&port).map_err(|error| error.to_string())?;
         let host_ports = self.names.host_ports(&alias.container_id);
         Ok(PortRecord { host_ports, ..PortRecord::of(link, Owner::Known(alias), port) })

@@ -18,7 +18,8 @@ use crate::backend::{Owner, PortRecord};
 const UNKNOWN: &str = "?";
 
 impl PortRecord {
-    pub(super) fn port(&self, pod_cidrs: &[IpNet]) -> Port {
+    /// The entry in the datapath, with a set of policy.
+    pub(super) fn port(&self, pod_cidrs: &[IpNet], set: u32) -> Port {
         let role = if self.outside(pod_cidrs).is_empty() { Role::Pod } else { Role::Outside };
         Port {
             ifindex: self.host_ifindex,
@@ -26,6 +27,7 @@ impl PortRecord {
             addresses: self.addresses.clone(),
             role,
             limits: self.limits,
+            set,
         }
     }
 

@@ -52,7 +52,7 @@ impl Parts {
         let committed = self.tables.lock().datapath.ports().context("cannot read the datapath's ports")?;
         let committed: BTreeMap<u32, _> = committed.into_iter().map(|port| (port.ifindex, port)).collect();
         for record in records {
-            let port = record.port(pod_cidrs);
+            let port = record.port(pod_cidrs, self.sets.of(record.host_ifindex));
             if !committed.get(&port.ifindex).is_some_and(|now| same(now, &port)) {
                 self.one(record, || Ok(self.tables.lock().datapath.bind(&port)?));
             }

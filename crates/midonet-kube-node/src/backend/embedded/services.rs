@@ -12,6 +12,7 @@ use datapath::{Error, Purge};
 use model::{Diff, Problem, ServicePort, ServicePortKey};
 use tracing::debug;
 
+pub(super) use self::convert::protocol_of;
 use self::convert::{key_of, model_key, port_of, serving};
 use super::connections::Tracking;
 use super::tables::{SLICE, Tables};

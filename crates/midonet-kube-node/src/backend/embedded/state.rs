@@ -39,6 +39,10 @@ pub struct Settings {
     pub max_nodes: u32,
     /// Whether Services are served here.
     pub services: bool,
+    /// Whether policy is enforced here.
+    pub policy: bool,
+    /// How many entries the tables of policy can have.
+    pub policy_sizes: datapath::policy::Sizes,
     /// Where NodePorts are served.
     pub node_ports: Vec<NodePortAddress>,
     /// The most connections that are tracked; `None`: as many as the node's memory allows.
@@ -47,6 +51,8 @@ pub struct Settings {
     pub max_services: u32,
     /// The most backends of all Services.
     pub max_backends: u32,
+    /// The most rows of the table of drops.
+    pub max_drops: u32,
     /// The directory of Pods' addresses in the cluster's network, if the IPAM plugin keeps one.
     pub reservations: Option<PathBuf>,
 }

@@ -45,6 +45,7 @@ impl Parts {
         for port in records.iter().filter(|port| !live.contains_key(&port.host_ifindex)) {
             if ports.records.get(&port.host_ifname) == Some(port) {
                 let removed = ports.remove(&port.host_ifname, &self.tables)?;
+                self.sets.forget(port.host_ifindex);
                 self.change_host_ports(removed.as_ref(), None)?;
                 released.extend(removed);
             }

@@ -22,6 +22,9 @@ fn connection(protocol: u8, [client, frontend, source, backend]: [&str; 4], idle
         backend: socket(backend),
         service: 0,
         state: State::Established,
+        translated: frontend != backend,
+        client_ifindex: 0,
+        server_ifindex: 0,
     }
 }
 

@@ -11,14 +11,18 @@ use datapath::{Counter, ServiceCounters, Sweep, TableUsage};
 use model::{Changes, Family, Local, Problem, Protocol, Ranges, ServiceOptions};
 use nodeapi::v1::services_server::ServicesServer;
 use nodeapi::{Client, Message, Method, call};
-use objects::{Endpoint, EndpointPort, EndpointSlice, Ignored, Key, Node, PortSpec, Service, ServiceType};
+use objects::{
+    Endpoint, EndpointPort, EndpointSlice, Ignored, Key, Labels, Node, PortSpec, Service, ServiceType,
+};
 use plumbing::probe::Question;
 use tokio::runtime::{Builder, Runtime};
 use tonic::Code;
 
 use super::*;
 use crate::annotate::WorkQueue;
-use crate::backend::{self, Backend, BindError, BindRequest, Connection, Detected, Outcome, PortRecord};
+use crate::backend::{
+    self, Backend, BindError, BindRequest, Connection, Detected, Outcome, PolicyTables, PortRecord,
+};
 use crate::repairs::Repairs;
 use crate::server::summary::summary;
 
@@ -105,6 +109,10 @@ impl Backend for Told {
         Arc::default()
     }
 
+    fn policy(&self) -> &dyn PolicyTables {
+        panic!("nobody asks for it")
+    }
+
     fn tables(&self) -> Vec<TableUsage> {
         vec![TableUsage { name: "connections", used: 3, limit: 131_072 }]
     }
@@ -174,6 +182,8 @@ fn node(number: u8, zone: &str) -> Node {
         internal_ips: internal_ips.map(|address| address.parse().unwrap()).into(),
         zone: Some(zone.into()),
         leaving: false,
+        other_ips: Vec::new(),
+        labels: Labels::default(),
         annotations: BTreeMap::new(),
     }
 }
@@ -206,7 +216,19 @@ fn connection(client: &str, backend: &str, state: State) -> Connection {
     let ends = [client, "10.96.0.10:80", backend];
     let [client, frontend, backend] = ends.map(|end| end.parse::<SocketAddr>().unwrap());
     let (idle, source) = (Duration::from_secs(client.port().into()), client);
-    Connection { idle, protocol: 6, client, frontend, source, backend, service: 7, state }
+    Connection {
+        idle,
+        protocol: 6,
+        client,
+        frontend,
+        source,
+        backend,
+        service: 7,
+        state,
+        translated: true,
+        client_ifindex: 0,
+        server_ifindex: 0,
+    }
 }
 
 fn told() -> Told {

@@ -30,6 +30,7 @@ pub(super) fn state() -> State {
         mac: None,
         add_microseconds: u64::from(i) * 1000,
         capability_args: serde_json::Map::new(),
+        object: serde_json::Value::Null,
         result: serde_json::Value::Null,
     };
     let record = serde_json::json!({

@@ -19,7 +19,7 @@ pub(super) fn key_of(key: &ServicePortKey) -> datapath::ServicePortKey {
 }
 
 /// A protocol.
-pub(super) fn protocol_of(protocol: Protocol) -> datapath::Protocol {
+pub(in crate::backend::embedded) fn protocol_of(protocol: Protocol) -> datapath::Protocol {
     match protocol {
         Protocol::Tcp => datapath::Protocol::Tcp,
         Protocol::Udp => datapath::Protocol::Udp,

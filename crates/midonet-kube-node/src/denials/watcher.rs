@@ -1,0 +1,124 @@
+//! One look at what was denied.
+
+use std::time::{Instant, SystemTime};
+
+use anyhow::Result;
+use datapath::drops::Drop;
+use model::Problem;
+use objects::PodEvent;
+
+use super::denial::{Clock, Names};
+use super::differences::{Differences, by_turns};
+use super::event::event;
+use super::log::{DenyLog, Limits};
+use super::pending::Pending;
+use super::totals::{Outcome, Outcomes};
+use crate::agent::Agent;
+use crate::config;
+use crate::policies::Policies;
+
+/// The reasons of drops for which policy is to blame.
+const REASONS: [&str; 4] = ["policy_ingress", "policy_egress", "policy_unknown", "policy_no_port"];
+
+/// What was seen at the last look, and what is still to be told.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    node: String,
+    differences: Differences,
+    log: Option<DenyLog>,
+    events: Option<(Pending, Outcomes)>,
+    /// How many packets were denied, and how many connections would have been; `None` before the first look.
+    denied: Option<u64>,
+    audited: Option<u64>,
+    had_audits: bool,
+    /// Whether there were more at the last look: the table may have had a part of them only later.
+    moved: bool,
+}
+
+/// What came of a look.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) problems: Vec<Problem>,
+    pub(super) events: Vec<PodEvent>,
+    /// Whether nothing can be denied until other policy comes into force.
+    pub(super) rests: bool,
+}
+
+impl Watcher {
+    /// One that has seen nothing.
+    pub(super) fn new(agent: &Agent, log: &config::DenyLog, events: bool) -> Self {
+        let limits =
+            log.file.as_ref().map(|path| Limits { path, size: log.size.0, files: log.files, rate: log.rate });
+        let totals = agent.denials();
+        Self {
+            node: agent.node_name().to_owned(),
+            differences: Differences::default(),
+            log: limits.map(|limits| DenyLog::new(agent.node_name(), limits, &totals.lines)),
+            events: events.then(|| (Pending::new(), totals.events.clone())),
+            denied: None,
+            audited: None,
+            had_audits: false,
+            moved: false,
+        }
+    }
+
+    /// Looks, writes, and says what is to be told.
+    ///
+    /// # Errors
+    /// The kernel does not tell what was denied.
+    pub(super) fn look(&mut self, agent: &Agent, policies: &Policies) -> Result<Found> {
+        let counted = self.count(agent, policies)?;
+        let moved_before = std::mem::replace(&mut self.moved, counted > 0);
+        let mut found = Vec::new();
+        if self.moved || moved_before || self.differences.is_first() {
+            let rows = agent.backend().policy().drops()?;
+            let is_of_policy = |row: &Drop| REASONS.contains(&row.reason);
+            found = self.differences.look(rows.into_iter().filter(is_of_policy).collect());
+        }
+        let (now, time) = (Instant::now(), SystemTime::now());
+        let clock = Clock { now: time, uptime: datapath::drops::now() };
+        let waits = self.events.as_ref().is_some_and(|(pending, _)| pending.waits());
+        let names = (!found.is_empty() || waits).then(|| Names::of(agent, policies, clock));
+        let mut result = Found::default();
+        if let (Some((pending, outcomes)), Some(names)) = (&mut self.events, &names) {
+            pending.add(&found, now, |address| names.local(address).cloned());
+            let (due, limited) = pending.due(now, |pod, address| names.local(address) == Some(pod));
+            outcomes.add(Outcome::Limited, limited);
+            for one in due {
+                if let Some((row, packets)) = one.sum.most() {
+                    let denial = names.denial(&row, packets);
+                    result.events.push(event(&self.node, one.pod, &denial, &one.sum));
+                }
+            }
+        }
+        if let Some(log) = &mut self.log {
+            by_turns(&mut found);
+            let name = |row: &Drop, packets| match &names {
+                Some(names) => names.denial(row, packets),
+                None => Names::of(agent, policies, clock).denial(row, packets),
+            };
+            log.write(&found, &mut self.differences, counted, (now, time), name);
+            result.problems.extend(log.problem());
+        }
+        let waits = self.events.as_ref().is_some_and(|(pending, _)| pending.waits());
+        result.rests = !self.moved && !waits && result.problems.is_empty() && policies.denies_nothing();
+        Ok(result)
+    }
+
+    /// How many packets were denied since the last look, connections that would have been included.
+    fn count(&mut self, agent: &Agent, policies: &Policies) -> Result<u64> {
+        let counters = agent.backend().counters()?;
+        let denied = counters.iter().filter(|counter| REASONS.contains(&counter.name));
+        let denied = denied.fold(0u64, |sum, counter| sum.saturating_add(counter.packets));
+        let since = |before: Option<u64>, now: u64| before.map_or(0, |before| now.saturating_sub(before));
+        let mut counted = since(self.denied.replace(denied), denied);
+        // Each rule's counter is read, so this is done only where a policy is on trial, or just was.
+        let has_audits = policies.has_audits();
+        if std::mem::replace(&mut self.had_audits, has_audits) || has_audits || self.audited.is_none() {
+            let verdicts = policies.verdicts(agent.backend().policy())?;
+            let audited = verdicts.values().fold(0u64, |sum, counts| sum.saturating_add(counts.audited));
+            counted = counted.saturating_add(since(self.audited.replace(audited), audited));
+        }
+        Ok(counted)
+    }
+}

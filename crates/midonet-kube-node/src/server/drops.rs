@@ -1,0 +1,123 @@
+//! What `midokube drops` shows: the datapath's table of drops, with the names of Pods and rules.
+
+mod filter;
+mod message;
+mod row;
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use datapath::drops::{Drop, now};
+use nodeapi::v1;
+use nodeapi::v1::drops_server::Drops;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tonic::{Request, Response, Status};
+
+use self::filter::Filter;
+use self::message::message;
+use self::row::{Clocks, Row};
+use super::answers::internal;
+use crate::agent::Agent;
+use crate::policies::Policies;
+
+/// So many rows get names before others get the policies.
+const SLICE: usize = 256;
+
+/// How long a call may wait for others.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Serves [`Drops`]. One call is answered at a time: the table can take tens of MiB.
+#[derive(Debug)]
+pub struct DropsService {
+    agent: Agent,
+    turn: Arc<Semaphore>,
+}
+
+impl DropsService {
+    /// A service for this agent.
+    pub fn new(agent: Agent) -> Self {
+        Self { agent, turn: Arc::new(Semaphore::new(1)) }
+    }
+}
+
+#[tonic::async_trait]
+impl Drops for DropsService {
+    async fn list_drops(
+        &self,
+        request: Request<v1::ListDropsRequest>,
+    ) -> Result<Response<v1::ListDropsReply>, Status> {
+        let request = request.into_inner();
+        let turn = timeout(PATIENCE, Arc::clone(&self.turn).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else {
+            return Err(Status::resource_exhausted(format!(
+                "other calls for drops took longer than {PATIENCE:?}: try again"
+            )));
+        };
+        // The turn lasts until the work is done, also if the caller has gone.
+        let done = self.agent.blocking(move |agent| {
+            let _turn = turn;
+            Ok(list(agent, &request))
+        });
+        done.await.map_err(|error| internal(&error))?.map(Response::new)
+    }
+}
+
+fn list(agent: &Agent, request: &v1::ListDropsRequest) -> Result<v1::ListDropsReply, Status> {
+    let (filter, limit) = Filter::read(request)?;
+    let clocks = Clocks { boot: now(), wall: SystemTime::now() };
+    let policies = agent.policies();
+    let mut drops = agent.backend().policy().drops().map_err(|error| internal(&error))?;
+    drops.retain(|drop| filter.matches(drop, clocks.boot));
+    drops.sort_unstable_by_key(|drop| {
+        Reverse((drop.last, drop.packets, drop.source, drop.destination, drop.port))
+    });
+    if !filter.is_of_pods() {
+        let matching = drops.len() as u64;
+        drops.truncate(limit);
+        return Ok(reply(named(policies, &drops), matching, policies, clocks));
+    }
+    let mut rows = named(policies, &drops);
+    rows.retain(|row| filter.matches_pods(row));
+    if rows.is_empty()
+        && let Some(pod) = filter.unknown_pod(|key| policies.is_some_and(|all| all.pod(key).is_some()))
+    {
+        return Err(Status::not_found(format!(
+            "there is no Pod {pod} with addresses of its own, and no drop that is known to be its: filter by its address"
+        )));
+    }
+    let matching = rows.len() as u64;
+    rows.truncate(limit);
+    Ok(reply(rows, matching, policies, clocks))
+}
+
+/// Rows as messages, in their order.
+pub(super) fn messages(policies: &Policies, drops: &[Drop]) -> Vec<v1::Drop> {
+    let clocks = Clocks { boot: now(), wall: SystemTime::now() };
+    let rows = named(Some(policies), drops);
+    reply(rows, 0, Some(policies), clocks).drops
+}
+
+/// The rows with the names of Pods.
+fn named(policies: Option<&Policies>, drops: &[Drop]) -> Vec<Row> {
+    let mut rows = Vec::with_capacity(drops.len());
+    for drops in drops.chunks(SLICE) {
+        let ends = drops.iter().flat_map(|drop| [(drop.source, drop.last), (drop.destination, drop.last)]);
+        let mut pods = policies.map(|policies| policies.pods_at(ends)).unwrap_or_default().into_iter();
+        let mut next = || pods.next().flatten();
+        rows.extend(drops.iter().map(|drop| Row { drop: *drop, source: next(), destination: next() }));
+    }
+    rows
+}
+
+fn reply(rows: Vec<Row>, matching: u64, policies: Option<&Policies>, clocks: Clocks) -> v1::ListDropsReply {
+    let rules = rows.iter().map(|row| policy::RuleId(row.drop.rule));
+    let names = policies.map_or_else(|| vec![None; rows.len()], |policies| policies.rules_of(rules));
+    let drops = rows.into_iter().zip(names).map(|(row, name)| message(row, name.as_deref(), clocks));
+    v1::ListDropsReply { drops: drops.collect(), matching }
+}
+
+#[cfg(test)]
+#[path = "drops/tests.rs"]
+mod tests;
