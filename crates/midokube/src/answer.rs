@@ -1,11 +1,11 @@
 //! What several answers of the agent have in common.
 
 use nodeapi::v1;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use terminal::table::wrap;
 
 /// Something that is wrong while Pods are served.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Problem {
     pub(crate) what: String,
     pub(crate) object: String,
@@ -40,6 +40,15 @@ pub(crate) fn problems(problems: &[Problem], width: Option<usize>) -> String {
         ]
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Rows as a table for people, and a line that says how many others match.
+pub(crate) fn matching<T>(rows: &[T], matching: u64, what: &str, table: impl Fn(&[T]) -> String) -> String {
+    let mut text = if rows.is_empty() { " none".to_owned() } else { table(rows) };
+    if matching > rows.len() as u64 {
+        text.push_str(&format!("\n {} of {matching} {what} that match: --limit shows more", rows.len()));
+    }
+    text
 }
 
 /// Lines that begin `indent` columns from the left.

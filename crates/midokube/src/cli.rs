@@ -6,13 +6,15 @@ use terminal::Format;
 
 use crate::agent::Agent;
 use crate::connections::{self, ConnectionsArgs};
+use crate::drops::{self, DropsArgs};
+use crate::policy::{self, PolicyArgs};
 use crate::service::{self, ServiceArgs};
 use crate::services::{self, ServicesArgs};
 use crate::status::{self, StatusArgs};
 use crate::version;
 
-/// Show the state of a node's Pod network: its agent, ports, peers, problems, traffic and drops; Services and
-/// connections.
+/// Show the state of a node's Pod network: its agent, ports, peers, problems and traffic; Services, connections, policies
+/// and drops.
 #[derive(Debug, Parser)]
 #[command(name = "midokube", version, arg_required_else_help = true, after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -27,6 +29,9 @@ Examples:
   midokube services                       the Services that this node serves
   midokube service default/web            one of them: each backend, and why one is not used
   midokube connections --service default/web
+  midokube policy default/web             which policies apply to a Pod, and how often each decided
+  midokube policy explain default/a default/b tcp/80
+  midokube drops default/web              what was dropped between this Pod and others, and why
   source <(midokube completions bash)";
 
 #[derive(Debug, Subcommand)]
@@ -43,6 +48,12 @@ pub(crate) enum Command {
     /// Show the tracked connections of this node.
     #[command(after_help = connections::HELP)]
     Connections(ConnectionsArgs),
+    /// Show which policies apply to Pods of this node, and why a connection passes or not.
+    #[command(after_help = policy::HELP)]
+    Policy(PolicyArgs),
+    /// Show what policies did not let pass: who, whom, on which port, why, and how often.
+    #[command(after_help = drops::HELP)]
+    Drops(DropsArgs),
     /// Show the versions of this program and of this node's agent.
     #[command(after_help = version::HELP)]
     Version {

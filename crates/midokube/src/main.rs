@@ -5,11 +5,16 @@ mod agent;
 mod answer;
 mod cli;
 mod connections;
+mod drops;
 mod name;
+mod nodes;
+mod policy;
+mod port;
 mod service;
 mod services;
 mod status;
 mod version;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -32,6 +37,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Services(args) => services::run(&args),
         Command::Service(args) => service::run(&args),
         Command::Connections(args) => connections::run(&args),
+        Command::Drops(args) => drops::run(&args),
+        Command::Policy(args) => policy::run(&args),
         Command::Version { output, agent } => version::run(&agent, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -11,6 +11,7 @@ use nodeapi::call;
 use terminal::output;
 
 pub(crate) use args::{ConnectionsArgs, HELP};
+pub(crate) use view::Connection;
 use view::View;
 
 /// Asks the agent and prints its answer.

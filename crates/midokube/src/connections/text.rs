@@ -4,6 +4,7 @@ use terminal::table::{WIDTH, table};
 use terminal::units::seconds;
 
 use super::view::{Connection, View};
+use crate::answer::matching;
 
 /// What stands for nothing of its kind.
 const NONE: &str = "-";
@@ -11,19 +12,8 @@ const NONE: &str = "-";
 /// A row for each connection, and a line that says how many others match.
 pub(super) fn text(view: &View, wide: bool) -> String {
     let rows = &view.connections;
-    let mut text = match (rows.is_empty(), wide) {
-        (true, _) => " none".to_owned(),
-        (false, true) => wide_table(rows),
-        (false, false) => narrow_table(rows),
-    };
-    if view.matching > rows.len() as u64 {
-        text.push_str(&format!(
-            "\n {} of {} connections that match: --limit shows more",
-            rows.len(),
-            view.matching
-        ));
-    }
-    text
+    let show = if wide { wide_table } else { narrow_table };
+    matching(rows, view.matching, "connections", show)
 }
 
 fn narrow_table(connections: &[Connection]) -> String {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use nodeapi::v1;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::API_VERSION;
 use crate::services::socket;
@@ -19,34 +19,35 @@ pub(super) struct View {
     pub(super) connections: Vec<Connection>,
 }
 
-#[derive(Debug, Serialize)]
+/// A tracked connection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Connection {
-    pub(super) protocol: String,
-    pub(super) client: Endpoint,
-    pub(super) frontend: Endpoint,
-    pub(super) backend: Endpoint,
+pub(crate) struct Connection {
+    pub(crate) protocol: String,
+    pub(crate) client: Endpoint,
+    pub(crate) frontend: Endpoint,
+    pub(crate) backend: Endpoint,
     /// `None`: the server sees the client itself.
-    pub(super) translated_client: Option<Endpoint>,
+    pub(crate) translated_client: Option<Endpoint>,
     /// `None`: it goes through none.
-    pub(super) service: Option<Service>,
-    pub(super) state: String,
-    pub(super) idle_seconds: u64,
+    pub(crate) service: Option<Service>,
+    pub(crate) state: String,
+    pub(crate) idle_seconds: u64,
 }
 
 /// An address and a port; of an ICMP echo its identifier.
-#[derive(Debug, PartialEq, Serialize)]
-pub(super) struct Endpoint {
-    pub(super) address: String,
-    pub(super) port: u32,
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Endpoint {
+    pub(crate) address: String,
+    pub(crate) port: u32,
 }
 
 /// A port of a Service.
-#[derive(Debug, Serialize)]
-pub(super) struct Service {
-    pub(super) namespace: String,
-    pub(super) name: String,
-    pub(super) port: String,
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Service {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) port: String,
 }
 
 impl fmt::Display for Endpoint {

@@ -1,11 +1,10 @@
 //! The command line of `midokube status`.
 
-use std::time::Duration;
-
 use clap::{Args, ValueEnum};
-use terminal::{Format, units};
+use terminal::Format;
 
 use crate::agent::Agent;
+use crate::watch::Repeat;
 
 pub(crate) const HELP: &str = "\
 Exit status: 0 when the node is ready, 3 when it is not, 1 when the agent cannot be asked,
@@ -29,17 +28,8 @@ pub(crate) struct StatusArgs {
     /// The output format.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
-    /// Repeat every 2 seconds, or every DURATION.
-    #[arg(
-        short,
-        long,
-        value_name = "DURATION",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "2s",
-        value_parser = units::duration
-    )]
-    pub(crate) watch: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) repeat: Repeat,
     #[command(flatten)]
     pub(crate) agent: Agent,
 }
@@ -57,6 +47,8 @@ pub(crate) enum Part {
     Peers,
     /// Services: how many are served, and how full the tables are.
     Services,
+    /// Policies: how many sets and classes there are, how many Pods are closed, and how full the tables are.
+    Policy,
     /// Problems while Pods are served, with their remedies.
     Problems,
     /// Leaks that are not repaired.

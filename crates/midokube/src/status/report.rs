@@ -3,6 +3,7 @@
 use nodeapi::v1;
 use serde::Serialize;
 
+use super::policy::Policy;
 use super::services::Services;
 use crate::answer::{Problem, number, some};
 
@@ -18,6 +19,8 @@ pub(crate) struct Report {
     pub(super) counters: Vec<Counter>,
     /// `None`: the agent leaves Services to another proxy.
     pub(super) services: Option<Services>,
+    /// `None`: the agent enforces no policy.
+    pub(super) policy: Option<Policy>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -156,6 +159,7 @@ impl Report {
             },
             counters: reply.counters.into_iter().map(Counter::from).collect(),
             services: reply.services.map(Services::from),
+            policy: reply.policy.map(Policy::from),
         })
     }
 }

@@ -27,8 +27,13 @@ impl From<v1::ServiceSummary> for Services {
     fn from(summary: v1::ServiceSummary) -> Self {
         let v1::ServiceSummary { complete, services, ports, backends, ports_without_backends, tables } =
             summary;
-        let table = |v1::Table { name, used, limit }| Table { name, used, limit };
-        let tables = tables.into_iter().map(table).collect();
+        let tables = tables.into_iter().map(Table::from).collect();
         Self { complete, services, ports, backends, ports_without_backends, tables }
+    }
+}
+
+impl From<v1::Table> for Table {
+    fn from(v1::Table { name, used, limit }: v1::Table) -> Self {
+        Self { name, used, limit }
     }
 }

@@ -267,3 +267,30 @@ fn services_have_one_line_and_their_tables() {
         assert!(text.contains(want), "{want} is not in:\n{text}");
     }
 }
+
+#[test]
+fn policy_says_whether_it_is_in_force_and_who_is_closed() {
+    let summary = v1::PolicySummary {
+        complete: true,
+        in_force: true,
+        generation: 7,
+        sets: 3,
+        pods_policed: 5,
+        tables: vec![v1::Table { name: "policy_classes".into(), used: 50, limit: 100 }],
+        ..v1::PolicySummary::default()
+    };
+    let shown = |summary| {
+        let reply = v1::StatusReply { policy: Some(summary), ..reply() };
+        shown(reply, &[Part::Policy], false)
+    };
+    let text = shown(summary.clone());
+    for want in ["in force, generation 7", "5 policed", "3 sets", "policy_classes  50    100    50 %"] {
+        assert!(text.contains(want), "{want} is not in:\n{text}");
+    }
+    assert!(!text.contains("closed"), "{text}");
+    let text = shown(v1::PolicySummary { in_force: false, pods_closed: 2, ..summary.clone() });
+    assert!(text.contains("NOT IN FORCE") && text.contains("2 closed"), "{text}");
+    let text = shown(v1::PolicySummary { complete: false, ..summary });
+    assert!(text.contains("not all objects are known yet"), "{text}");
+    assert!(self::shown(reply(), &[Part::Policy], false).contains("not enforced by this agent"));
+}

@@ -4,9 +4,10 @@ use terminal::output::{BAD, GOOD, TITLE, paint};
 use terminal::table::{UNKNOWN, WIDTH, fields, join, known, table, wrap};
 use terminal::units::{bit_rate, bytes, seconds};
 
+use super::policy::Policy;
 use super::report::{Agent, Counter, Leaks, Network, Peer, Port, Traffic, Verdict};
-use super::services::Services;
-use super::view::{ServicesPart, View};
+use super::services::{Services, Table};
+use super::view::{PolicyPart, ServicesPart, View};
 use crate::answer;
 
 /// What reasons, packets and bytes leave of the narrow form.
@@ -35,6 +36,9 @@ pub(super) fn text(view: &View<'_>, wide: bool) -> String {
     }
     if let Some(part) = &view.services {
         sections.push(("Services", services_lines(part, width)));
+    }
+    if let Some(part) = &view.policy {
+        sections.push(("Policy", policy_lines(part, width)));
     }
     if let Some(problems) = view.problems {
         sections.push(("Problems", none_if(problems.is_empty(), || answer::problems(problems, width))));
@@ -179,16 +183,49 @@ fn services_lines(part: &ServicesPart<'_>, width: Option<usize>) -> String {
     if !complete {
         served.push_str("; not all are known yet");
     }
-    let problems = match part.problems {
+    let about = fields(width, &[("served", served), ("problems", problems_of(part.problems))]);
+    format!("{about}\n{}", tables_of(tables, width))
+}
+
+fn policy_lines(part: &PolicyPart<'_>, width: Option<usize>) -> String {
+    let Some(policy) = part.policy else {
+        return " not enforced by this agent: every Pod reaches everything".to_owned();
+    };
+    let Policy { generation, sets, classes, rules, pods_policed, pods_closed, tables, .. } = policy;
+    let state = match (policy.complete, policy.in_force) {
+        (false, _) => paint(BAD, "not all objects are known yet: what was in force before stays"),
+        (true, false) => paint(BAD, "NOT IN FORCE as a whole: see Problems"),
+        (true, true) => format!("in force, generation {generation}"),
+    };
+    let mut pods = format!("{pods_policed} policed");
+    if *pods_closed > 0 {
+        pods.push_str(&paint(BAD, &format!(", {pods_closed} closed: see `midokube policy`")));
+    }
+    let about = fields(
+        width,
+        &[
+            ("state", state),
+            ("Pods", pods),
+            ("tables", format!("{sets} sets, {classes} classes, {rules} rules")),
+            ("problems", problems_of(part.problems)),
+        ],
+    );
+    format!("{about}\n{}", tables_of(tables, width))
+}
+
+fn problems_of(count: usize) -> String {
+    match count {
         0 => "none".to_owned(),
         some => paint(BAD, &format!("{some}: see Problems")),
-    };
-    let about = fields(width, &[("served", served), ("problems", problems)]);
+    }
+}
+
+fn tables_of(tables: &[Table], width: Option<usize>) -> String {
     let rows = tables.iter().map(|one| {
         let percent = (one.used * 100).checked_div(one.limit).unwrap_or_default();
         [one.name.clone(), one.used.to_string(), one.limit.to_string(), format!("{percent} %")]
     });
-    format!("{about}\n{}", table(width, ["TABLE", "USED", "LIMIT", "PRESSURE"], rows))
+    table(width, ["TABLE", "USED", "LIMIT", "PRESSURE"], rows)
 }
 
 fn leaks_lines(leaks: &Leaks, width: Option<usize>) -> String {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::args::{Part, Selection};
+use super::policy::Policy;
 use super::report::{Agent, Counter, Leaks, Network, Peer, Port, Report, Verdict};
 use super::services::Services;
 use crate::API_VERSION;
@@ -24,6 +25,8 @@ pub(super) struct View<'a> {
     pub(super) peers: Option<&'a [Peer]>,
     #[serde(flatten)]
     pub(super) services: Option<ServicesPart<'a>>,
+    #[serde(flatten)]
+    pub(super) policy: Option<PolicyPart<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) problems: Option<&'a [Problem]>,
     /// How many problems there are, also where they are not shown.
@@ -47,6 +50,19 @@ pub(super) struct ServicesPart<'a> {
     #[serde(skip)]
     pub(super) problems: usize,
 }
+
+/// The part about policies.
+#[derive(Debug, Serialize)]
+pub(super) struct PolicyPart<'a> {
+    /// `None`: the agent enforces no policy.
+    pub(super) policy: Option<&'a Policy>,
+    /// How many of the problems are policies'.
+    #[serde(skip)]
+    pub(super) problems: usize,
+}
+
+/// What kinds of problems of policies begin with.
+const POLICY: &str = "policy_";
 
 /// The kind of problem of Services.
 const SERVICE: &str = "service";
@@ -75,6 +91,10 @@ impl<'a> View<'a> {
             services: wanted(Part::Services).map(|()| ServicesPart {
                 services: report.services.as_ref(),
                 problems: report.problems.iter().filter(|problem| problem.what == SERVICE).count(),
+            }),
+            policy: wanted(Part::Policy).map(|()| PolicyPart {
+                policy: report.policy.as_ref(),
+                problems: report.problems.iter().filter(|problem| problem.what.starts_with(POLICY)).count(),
             }),
             problems: wanted(Part::Problems).map(|()| report.problems.as_slice()),
             degraded: report.problems.len(),

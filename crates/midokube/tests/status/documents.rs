@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::drops::FakeDrops;
+use super::policies::FakePolicies;
 use super::services::FakeServices;
 use super::support::{FakeAgent, full, starting};
+
+const PREVIEW: &str = "policy preview --delete networkpolicy/shop/web --this-node";
+const WAIT: &str = "policy wait networkpolicy/web --this-node";
 
 const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference.md"));
 
@@ -107,16 +112,102 @@ fn the_fields_of_services_and_connections_are_those_that_are_documented() {
 }
 
 #[test]
+fn the_fields_of_policies_are_those_that_are_documented() {
+    let agent = FakeAgent::enforcing(FakePolicies);
+    compare("Policies\n", &[document(&agent, "policy")]);
+    compare("PolicyExplanation\n", &[document(&agent, "policy explain default/a default/b tcp/80")]);
+    // Of a node that cannot be asked, which takes a cluster.
+    let mut preview = document(&agent, PREVIEW);
+    let unasked = json!({"node": "node8", "error": "it does not run", "connections": null, "cut": null, "allowed": null, "drops": null});
+    preview["nodes"].as_array_mut().unwrap().push(unasked);
+    compare("PolicyPreview\n", &[preview]);
+    let waits = [WAIT, "policy wait networkpolicy/web --this-node --at-least u/3/false"];
+    let mut waits = waits.map(|command| document(&agent, command)).to_vec();
+    waits.push(document(&agent, "policy wait cnp/gone --this-node --timeout 100ms"));
+    compare("PolicyWait\n", &waits);
+}
+
+#[test]
+fn the_fields_of_drops_are_those_that_are_documented() {
+    compare("Drops\n", &[document(&FakeAgent::dropping(FakeDrops), "drops")]);
+}
+
+#[test]
+fn the_fields_of_differences_are_those_that_are_documented() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = |name: &str, own: &str, text: String| {
+        let path = directory.path().join(name);
+        let workload = |name: &str| {
+            format!("{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: {{}}}}\n---\n")
+        };
+        std::fs::write(&path, workload("both") + &workload(own) + &text).unwrap();
+        path
+    };
+    // Each object is there twice, which is a warning.
+    let policy = |kind: &str, audit: bool, spec: &str| {
+        let object = format!(
+            "{{apiVersion: {kind}, metadata: {{name: p, annotations: {{midonet.org/policy-audit: \"{audit}\"}}}}, spec: {spec}}}\n"
+        );
+        format!("{object}---\n{object}---\n")
+    };
+    let (network, cluster) = (
+        "networking.k8s.io/v1, kind: NetworkPolicy",
+        "policy.networking.k8s.io/v1alpha2, kind: ClusterNetworkPolicy",
+    );
+    let rule = |action: &str, direction: &str, peer: &str| {
+        format!(
+            "{{tier: Admin, priority: 1, subject: {{namespaces: {{}}}}, {direction}: [{{name: n, action: {action}, {peer}: [{{namespaces: {{}}}}]}}]}}"
+        )
+    };
+    let deny = "{podSelector: {}, policyTypes: [Ingress, Egress]}";
+    let only = "{podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}}]}]}";
+    let old = folder(
+        "old.yaml",
+        "gone",
+        policy(network, true, deny) + &policy(cluster, false, &rule("Accept", "egress", "to")),
+    );
+    let closed = folder("closed.yaml", "new", policy(network, false, deny));
+    let outside = folder(
+        "outside.yaml",
+        "new",
+        policy(network, false, only) + &policy(cluster, false, &rule("Deny", "egress", "to")),
+    );
+    let families = |address: &str, cidr: &str| {
+        let status = format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: a}}, spec: {{}}, status: {{podIP: {address}}}}}\n---\n"
+        );
+        let spec = format!("{{podSelector: {{}}, ingress: [{{from: [{{ipBlock: {{cidr: {cidr}}}}}]}}]}}");
+        folder(&format!("{}.yaml", cidr.replace('/', "-")), "a2", status + &policy(network, false, &spec))
+    };
+    let (one, other) = (families("10.0.0.1", "10.0.0.0/24"), families("10.0.0.1", "10.1.0.0/24"));
+    let document = |old: &std::path::Path, new: &std::path::Path| -> Value {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_midokube"));
+        let output = command.args(["policy", "diff"]).args([old, new]).args(["-o", "json"]).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let documents =
+        [document(&old, &closed), document(&old, &outside), document(&outside, &old), document(&one, &other)];
+    compare("PolicyDifference\n", &documents);
+}
+
+#[test]
 fn the_documents_name_their_version() {
-    let agent = FakeAgent::serving(FakeServices::default());
-    for (command, kind) in [
-        ("status", "Status"),
-        ("version", "Version"),
-        ("services", "Services"),
-        ("service default/web", "Service"),
-        ("connections", "Connections"),
+    let services = FakeAgent::serving(FakeServices::default());
+    let policies = FakeAgent::enforcing(FakePolicies);
+    let drops = FakeAgent::dropping(FakeDrops);
+    for (agent, command, kind) in [
+        (&services, "status", "Status"),
+        (&services, "version", "Version"),
+        (&services, "services", "Services"),
+        (&services, "service default/web", "Service"),
+        (&services, "connections", "Connections"),
+        (&policies, "policy", "Policies"),
+        (&policies, "policy explain default/a default/b tcp/80", "PolicyExplanation"),
+        (&policies, PREVIEW, "PolicyPreview"),
+        (&policies, WAIT, "PolicyWait"),
+        (&drops, "drops", "Drops"),
     ] {
-        let json = document(&agent, command);
+        let json = document(agent, command);
         assert_eq!((&json["apiVersion"], &json["kind"]), (&"midokube.midonet.org/v1".into(), &kind.into()));
         assert!(PAGE.contains("`midokube.midonet.org/v1`"));
     }

@@ -54,7 +54,7 @@ fn a_socket_without_a_listener() {
 fn another_user_gets_the_command_for_root() {
     let dir = tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o755)).tempdir().unwrap();
     let program = dir.path().join("midokube");
-    fs::copy(env!("CARGO_BIN_EXE_midokube"), &program).unwrap();
+    testkit::copy_program(Path::new(env!("CARGO_BIN_EXE_midokube")), &program);
     let directory = dir.path().join("agent");
     fs::create_dir(&directory).unwrap();
     let socket = directory.join("api");

@@ -5,8 +5,11 @@
 
 mod answers;
 mod documents;
+mod drops;
 mod errors;
 mod pipes;
+mod policies;
+mod preview;
 mod services;
 mod support;
 mod terminal;

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use nodeapi::v1::drops_server::DropsServer;
 use nodeapi::v1::node_server::{Node, NodeServer};
+use nodeapi::v1::policies_server::PoliciesServer;
 use nodeapi::v1::services_server::ServicesServer;
 use nodeapi::v1::{
     self, BindPortReply, BindPortRequest, CheckPortReply, ReadyReply, ReadyRequest, ReleasePortReply,
@@ -13,6 +15,8 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tonic::{Request, Response, Status, async_trait};
 
+use super::drops::FakeDrops;
+use super::policies::FakePolicies;
 use super::services::FakeServices;
 
 type Answer = dyn Fn() -> Result<StatusReply, Status> + Send + Sync;
@@ -27,17 +31,29 @@ impl FakeAgent {
     pub(crate) fn answering(
         answer: impl Fn() -> Result<StatusReply, Status> + Send + Sync + 'static,
     ) -> Self {
-        Self::start(answer, None)
+        Self::start(answer, None, None, None)
     }
 
     /// An agent that knows Services, too.
     pub(crate) fn serving(services: FakeServices) -> Self {
-        Self::start(|| Ok(full()), Some(services))
+        Self::start(|| Ok(full()), Some(services), None, None)
+    }
+
+    /// An agent that enforces policies, too.
+    pub(crate) fn enforcing(policies: FakePolicies) -> Self {
+        Self::start(|| Ok(full()), None, Some(policies), None)
+    }
+
+    /// An agent that knows drops, too.
+    pub(crate) fn dropping(drops: FakeDrops) -> Self {
+        Self::start(|| Ok(full()), None, None, Some(drops))
     }
 
     fn start(
         answer: impl Fn() -> Result<StatusReply, Status> + Send + Sync + 'static,
         services: Option<FakeServices>,
+        policies: Option<FakePolicies>,
+        drops: Option<FakeDrops>,
     ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -47,7 +63,11 @@ impl FakeAgent {
         };
         let service = NodeServer::new(Service(Box::new(answer)));
         let services = services.map(ServicesServer::new);
-        let server = tonic::transport::Server::builder().add_service(service).add_optional_service(services);
+        let policies = policies.map(PoliciesServer::new);
+        let drops = drops.map(DropsServer::new);
+        let server = tonic::transport::Server::builder().add_service(service);
+        let server = server.add_optional_service(services).add_optional_service(policies);
+        let server = server.add_optional_service(drops);
         runtime.spawn(server.serve_with_incoming(nodeapi::incoming(listener, |_| {})));
         Self { dir, _runtime: runtime }
     }
@@ -102,7 +122,7 @@ impl Node for Service {
 /// The program, with nothing of the caller's environment that changes what it says.
 pub(crate) fn midokube(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_midokube"));
-    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI", "MIDONETKUBE_SOCKET"] {
+    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI", "KUBECONFIG", "MIDONETKUBE_SOCKET"] {
         command.env_remove(name);
     }
     command.args(arguments).env("TERM", "xterm");
@@ -194,6 +214,17 @@ pub(crate) fn full() -> StatusReply {
             backends: 6,
             ports_without_backends: 0,
             tables: vec![v1::Table { name: "connections".into(), used: 12, limit: 131_072 }],
+        }),
+        policy: Some(v1::PolicySummary {
+            complete: true,
+            generation: 5,
+            in_force: true,
+            sets: 2,
+            classes: 3,
+            rules: 4,
+            pods_policed: 2,
+            pods_closed: 0,
+            tables: vec![v1::Table { name: "policy_classes".into(), used: 12, limit: 131_072 }],
         }),
     }
 }

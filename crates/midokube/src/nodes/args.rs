@@ -1,0 +1,70 @@
+//! Which cluster, on the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use kube::Config;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+/// Where kubectl's configuration is, in the home directory.
+const DEFAULT: &str = ".kube/config";
+
+/// The nodes of which cluster to ask.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Cluster {
+    /// Ask this node's agent alone, at its socket: no kubeconfig is needed.
+    #[arg(long)]
+    pub(crate) this_node: bool,
+    /// The kubeconfig of the cluster whose nodes are asked [default: KUBECONFIG, or ~/.kube/config].
+    #[arg(long, value_name = "FILE", conflicts_with = "this_node")]
+    kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig [default: its current one].
+    #[arg(long, value_name = "NAME", conflicts_with = "this_node")]
+    context: Option<String>,
+    /// The namespace of the agents' Pods.
+    #[arg(long, value_name = "NAME", default_value = "kube-system")]
+    pub(super) agent_namespace: String,
+}
+
+impl Cluster {
+    /// What the kubeconfig says. Programs that it names for credentials are run.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be used.
+    pub(super) async fn config(&self, patience: Duration) -> Result<Config> {
+        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        let config = Config::from_custom_kubeconfig(self.read()?, &options);
+        let mut config = config.await.context("cannot use the kubeconfig")?;
+        config.connect_timeout = Some(patience);
+        // A question has a deadline of its own.
+        (config.read_timeout, config.write_timeout) = (None, None);
+        Ok(config)
+    }
+
+    fn read(&self) -> Result<Kubeconfig> {
+        if let Some(path) = &self.kubeconfig {
+            let read = Kubeconfig::read_from(path);
+            return read.with_context(|| format!("cannot use the kubeconfig {}", path.display()));
+        }
+        let from_environment = Kubeconfig::from_env();
+        if let Some(found) = from_environment.context("cannot use the kubeconfig that KUBECONFIG names")? {
+            return Ok(found);
+        }
+        let Some(home) = std::env::home_dir() else { bail!(missing("there is no home directory")) };
+        let path = home.join(DEFAULT);
+        if !path.exists() {
+            return Err(anyhow!(missing(&format!("{} does not exist", path.display()))));
+        }
+        let read = Kubeconfig::read_from(&path);
+        read.with_context(|| format!("cannot use the kubeconfig {}", path.display()))
+    }
+}
+
+fn missing(why: &str) -> String {
+    format!(
+        "there is no kubeconfig: KUBECONFIG is not set, and {why}: name one with --kubeconfig, or ask the agent of this node \
+         alone with --this-node"
+    )
+}

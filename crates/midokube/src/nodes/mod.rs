@@ -1,0 +1,130 @@
+//! Asking every node: a command of `midokube` is run beside each agent, in its Pod, through the API server. That takes the
+//! user's own rights in the cluster and nothing else.
+
+mod agents;
+mod args;
+mod exec;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use futures::{StreamExt, stream};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, Client};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+
+use agents::{AgentPod, agents};
+pub(crate) use args::Cluster;
+pub(crate) use exec::Output;
+use exec::exec;
+
+/// So many nodes are asked at a time.
+const AT_ONCE: usize = 32;
+
+/// By what the agents' Pods are known: deploy/midonet-kube.yaml.
+const LABEL: &str = "k8s-app=midonet-kube-node";
+
+/// The nodes of a cluster.
+pub(crate) struct Nodes {
+    runtime: Runtime,
+    client: Client,
+    /// The namespace of the kubeconfig's context.
+    namespace: String,
+    agents: Api<Pod>,
+    /// How long a question may take.
+    patience: Duration,
+}
+
+/// What to run on every node.
+#[derive(Debug, Clone)]
+pub(crate) struct Question {
+    /// The words after `midokube`.
+    pub(crate) words: Vec<String>,
+    /// What it gets on standard input; `None`: nothing.
+    pub(crate) input: Option<Vec<u8>>,
+    /// Exit statuses of an answer: with another one standard error says why there is none.
+    pub(crate) answers: &'static [u8],
+}
+
+/// What a node says, or why it says nothing.
+pub(crate) type Answer = (String, Result<Output, String>);
+
+impl Nodes {
+    /// The nodes of the cluster of a kubeconfig. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// There is no kubeconfig, or it cannot be used.
+    pub(crate) fn new(cluster: &Cluster, patience: Duration) -> Result<Self> {
+        let runtime =
+            Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")?;
+        let config = runtime.block_on(cluster.config(patience))?;
+        let namespace = config.default_namespace.clone();
+        let client = {
+            // It starts a task.
+            let _in_runtime = runtime.enter();
+            Client::try_from(config).context("cannot use the kubeconfig")?
+        };
+        let agents = Api::namespaced(client.clone(), &cluster.agent_namespace);
+        Ok(Self { runtime, client, namespace, agents, patience })
+    }
+
+    /// The namespace of the kubeconfig's context.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Does something else with the API server.
+    pub(crate) fn with_client<T>(&self, ask: impl AsyncFnOnce(&Client) -> T) -> Result<T> {
+        let asked = async { timeout(self.patience, ask(&self.client)).await };
+        let late = || anyhow!("the API server did not answer within {:?}", self.patience);
+        self.runtime.block_on(asked).map_err(|_| late())
+    }
+
+    /// Asks every node, or those of the names that `wanted` takes; the answers are sorted by the nodes' names. A node that
+    /// has no answer keeps nobody from one.
+    ///
+    /// # Errors
+    /// The API server does not say which nodes there are, or there are none.
+    pub(crate) fn ask(&self, question: &Question, wanted: impl Fn(&str) -> bool) -> Result<Vec<Answer>> {
+        let all = self.agents()?;
+        let asked = all.into_iter().filter(|agent| wanted(&agent.node));
+        let ask = |AgentPod { node, running }: AgentPod| async move {
+            let said = match running {
+                Ok((pod, container)) => self.ask_one(&pod, &container, question).await,
+                Err(why) => Err(why),
+            };
+            (node, said)
+        };
+        let answers = stream::iter(asked).map(ask).buffer_unordered(AT_ONCE).collect::<Vec<_>>();
+        let mut answers = self.runtime.block_on(answers);
+        answers.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(answers)
+    }
+
+    /// The agents, one for each node that has or should have one.
+    fn agents(&self) -> Result<Vec<AgentPod>> {
+        let list = async |_: &Client| self.agents.list(&ListParams::default().labels(LABEL)).await;
+        let pods = self.with_client(list)?.with_context(|| {
+            format!(
+                "cannot list the agents' Pods ({LABEL}): the right to list pods in their namespace is needed"
+            )
+        })?;
+        let agents = agents(&pods.items);
+        if agents.is_empty() {
+            return Err(anyhow!(
+                "there is no Pod with the label {LABEL}: name the namespace of the agents with --agent-namespace, or another \
+                 cluster with --kubeconfig or --context"
+            ));
+        }
+        Ok(agents)
+    }
+
+    async fn ask_one(&self, pod: &str, container: &str, question: &Question) -> Result<Output, String> {
+        match timeout(self.patience, exec(&self.agents, pod, container, question)).await {
+            Ok(said) => said,
+            Err(_) => Err(format!("its Pod {pod} did not answer within {:?}", self.patience)),
+        }
+    }
+}
