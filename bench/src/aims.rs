@@ -119,6 +119,7 @@ const AIMS: &[Aim] = &[
     value("service-changes/idle", &["10,000 Services"], AtMost(20.0)),
     ratio("flood/rr", &["flood"], "quiet", AtLeast(0.9)),
     value("flood/idle", &["that work after it"], AtLeast(1000.0)),
+    value("denials/cpu", &["log"], AtMost(5.0)),
     value("scale/ready", &["restart"], AtMost(1.0)),
     value("scale/memory", &["resident"], AtMost(30.0)),
     value("scale/ready", &["restart, API server"], AtMost(1.0)),
@@ -139,6 +140,9 @@ const AIMS: &[Aim] = &[
     value("idle/cpu", &["30 Pods"], AtMost(20.0)),
     value("idle/wake-ups", &["0 Pods"], AtMost(2.0)),
     value("idle/wake-ups", &["30 Pods"], AtMost(2.0)),
+    value("policy-changes/change", &["policy, from event, p99"], AtMost(50.0)),
+    value("policy-changes/change", &["Pod label, from event, p99"], AtMost(50.0)),
+    value("policy-changes/change", &["namespace label, from event, p99"], AtMost(50.0)),
 ];
 
 /// What became of an aim.

@@ -1,9 +1,11 @@
 //! A real API server with its etcd, in a node of a lab: the programs are those of the test cluster.
 
 use std::fs;
-use std::net::IpAddr;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const AT_ONCE: usize = 4;
 
 /// Where `kubectl proxy` listens in the server's node: plain HTTP, without a token.
-pub(crate) const PROXY: ([u8; 4], u16) = ([127, 0, 0, 1], 8001);
+const PROXY: ([u8; 4], u16) = ([127, 0, 0, 1], 8001);
 
 /// It is the only one who calls, in a node that nobody else reaches.
 const TOKEN: &str = "bench";
@@ -52,6 +54,7 @@ impl ApiServer {
         let words = format!(
             "--etcd-servers=http://127.0.0.1:2379 --bind-address={address} --advertise-address={address} \
              --cert-dir={} --token-auth-file={} --authorization-mode=AlwaysAllow \
+             --disable-admission-plugins=ServiceAccount \
              --service-cluster-ip-range=10.96.0.0/16 --service-account-issuer=https://bench \
              --service-account-key-file={key} --service-account-signing-key-file={key}",
             at("certificates"),
@@ -87,9 +90,10 @@ impl ApiServer {
         Ok(())
     }
 
-    /// Makes an object.
-    pub(crate) fn create(&self, path: &str, object: &Value) -> Result<()> {
-        self.call("POST", path, "application/json", &object.to_string())
+    /// Makes an object. What became of it.
+    pub(crate) fn create(&self, path: &str, object: &Value) -> Result<Value> {
+        let answer = self.call("POST", path, "application/json", &object.to_string())?;
+        serde_json::from_str(&answer).with_context(|| format!("POST {path}: the answer is no JSON"))
     }
 
     /// Makes many, several at a time.
@@ -99,7 +103,7 @@ impl ApiServer {
             let create = |part: &[Value]| {
                 part.iter().try_for_each(|object| {
                     bench.check()?;
-                    self.create(&objects::path(object)?, object)
+                    self.create(&objects::path(object)?, object).map(drop)
                 })
             };
             let parts: Vec<_> = objects.chunks(part).map(|part| scope.spawn(move || create(part))).collect();
@@ -111,18 +115,60 @@ impl ApiServer {
 
     /// Changes a part of an object.
     pub(crate) fn patch(&self, path: &str, part: &Value) -> Result<()> {
-        self.call("PATCH", path, "application/merge-patch+json", &part.to_string())
+        self.call("PATCH", path, "application/merge-patch+json", &part.to_string()).map(drop)
     }
 
-    fn call(&self, method: &str, path: &str, kind: &str, content: &str) -> Result<()> {
+    /// The objects of a collection that change from now on.
+    pub(crate) fn watch(&self, collection: &str) -> Result<Events> {
+        let stream = self.node.run(|| TcpStream::connect(SocketAddr::from(PROXY)))?;
+        let stream = stream.context("cannot connect to the API server")?;
+        let mut writer = &stream;
+        // HTTP/1.0: without chunks, whose ends could be anywhere.
+        write!(writer, "GET {collection}?watch=1 HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")?;
+        let mut lines = BufReader::new(stream).lines();
+        let head = lines.next().context("the watch ended")??;
+        ensure!(head.contains(" 200 "), "the watch of {collection} is refused: {head}");
+        let (sender, events) = channel();
+        // It ends with the API server's end of the connection.
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let now = Instant::now();
+                // First come the answer's headers.
+                let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
+                let name = event.pointer("/object/metadata/name").and_then(Value::as_str);
+                if let Some(name) = name
+                    && event.get("type").and_then(Value::as_str) == Some("MODIFIED")
+                    && sender.send((name.to_owned(), now)).is_err()
+                {
+                    return;
+                }
+            }
+        });
+        Ok(Events(events))
+    }
+
+    /// Makes a call. The answer's body.
+    fn call(&self, method: &str, path: &str, kind: &str, content: &str) -> Result<String> {
         let answer = self.node.run(|| http::ask(PROXY.into(), method, path, kind, content))?;
         let answer = answer.with_context(|| format!("cannot {method} {path}"))?;
-        ensure!(
-            http::body(&answer).is_some(),
-            "{method} {path}: {}",
-            answer.lines().next().unwrap_or_default()
-        );
-        Ok(())
+        let body = http::body(&answer).map(str::to_owned);
+        body.with_context(|| format!("{method} {path}: {}", answer.lines().next().unwrap_or_default()))
+    }
+}
+
+/// Objects that changed, by name, each with the moment at which the API server's event was here.
+pub(crate) struct Events(Receiver<(String, Instant)>);
+
+impl Events {
+    /// When the next event of this object was here.
+    pub(crate) fn of(&self, object: &str) -> Result<Instant> {
+        loop {
+            match self.0.recv_timeout(PATIENCE) {
+                Ok((name, at)) if name == object => return Ok(at),
+                Ok(_) => {}
+                Err(error) => bail!("no event of {object}: {error}"),
+            }
+        }
     }
 }
 

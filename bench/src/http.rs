@@ -47,7 +47,7 @@ pub(crate) fn body(answer: &str) -> Option<&str> {
     head.starts_with("HTTP/1.1 20").then_some(body)
 }
 
-/// The value of a metric without labels.
+/// The value of a series, by its name and labels.
 pub(crate) fn metric(page: &str, name: &str) -> Option<f64> {
     page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
 }

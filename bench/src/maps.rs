@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use aya::maps::{HashMap, Map, MapData, MapError};
+use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use lab::Lab;
 
 /// `struct service_key` and `struct service` of crates/datapath/bpf/layout.h.
@@ -64,6 +64,24 @@ pub(crate) fn connections(lab: &Lab, node: &str, address: IpAddr) -> Result<usiz
     let map: HashMap<_, [u8; 40], [u8; 56]> = Map::LruHashMap(data).try_into()?;
     let address = octets(address);
     Ok(map.keys().flatten().filter(|key| key[..16] == address || key[16..32] == address).count())
+}
+
+/// The generation of policy that is in force: every change comes into force by its next one.
+pub(crate) struct Generation(Array<MapData, [u8; 152]>);
+
+impl Generation {
+    /// That of a node's agent.
+    pub(crate) fn open(lab: &Lab, node: &str) -> Result<Self> {
+        let data = MapData::from_pin(pin(lab, node, "config")?).context("the map config")?;
+        Ok(Self(Map::Array(data).try_into()?))
+    }
+
+    /// `policy_generation` of `struct config` of crates/datapath/bpf/layout.h.
+    pub(crate) fn get(&self) -> Result<u32> {
+        let config = self.0.get(&0, 0).context("cannot read the map config")?;
+        let bytes = config.get(144..148).context("config is too short")?;
+        Ok(u32::from_ne_bytes(bytes.try_into()?))
+    }
 }
 
 /// How many entries a map can have.

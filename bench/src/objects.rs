@@ -178,6 +178,12 @@ pub(crate) fn path(object: &Value) -> Result<String> {
     Ok(match kind {
         "EndpointSlice" => format!("/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"),
         "Service" => format!("/api/v1/namespaces/{NAMESPACE}/services"),
+        "Node" => "/api/v1/nodes".to_owned(),
+        "Namespace" => "/api/v1/namespaces".to_owned(),
+        "Pod" => {
+            let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str);
+            format!("/api/v1/namespaces/{}/pods", namespace.context("a Pod without a namespace")?)
+        }
         _ => anyhow::bail!("no path of {kind}"),
     })
 }

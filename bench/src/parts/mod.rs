@@ -2,9 +2,11 @@
 
 mod add;
 mod datapath;
+mod denials;
 mod heal;
 mod idle;
 mod network;
+mod policy;
 mod scale;
 mod services;
 
@@ -28,6 +30,8 @@ pub(crate) const PARTS: &[Entry] = &[
     Entry { name: "kube-proxy", run: services::beside_kube_proxy::run },
     Entry { name: "service-changes", run: services::changes::run },
     Entry { name: "flood", run: services::flood::run },
+    Entry { name: "policy-changes", run: policy::run },
+    Entry { name: "denials", run: denials::run },
     Entry { name: "datapath", run: datapath::run },
     Entry { name: "scale", run: scale::run },
     Entry { name: "heal", run: heal::run },

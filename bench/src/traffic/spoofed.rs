@@ -3,7 +3,8 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use plumbing::NetNs;
@@ -36,8 +37,13 @@ impl Spoofed {
         Ok(Self { socket, first, number: 0 })
     }
 
-    /// Sends until told to stop, by how many were sent, on the last processor; packets a second.
-    pub(crate) fn send(&mut self, to: SocketAddrV4, stop: impl Fn(u64) -> bool) -> Result<f64> {
+    /// Sends until told to stop, by how many were sent, on the last processor, at most so many a second; packets a second.
+    pub(crate) fn send(
+        &mut self,
+        to: SocketAddrV4,
+        most: Option<u32>,
+        stop: impl Fn(u64) -> bool,
+    ) -> Result<f64> {
         pin(true)?;
         self.socket.connect(&to.into()).context("a route for forged packets")?;
         let (start, mut sent) = (Instant::now(), 0u32);
@@ -48,6 +54,10 @@ impl Spoofed {
                 self.number += 1;
             }
             sent += self.batch(&mut packets)?;
+            if let Some(most) = most {
+                let due = Duration::from_secs_f64(f64::from(sent) / f64::from(most));
+                thread::sleep(due.saturating_sub(start.elapsed()));
+            }
         }
         Ok(f64::from(sent) / start.elapsed().as_secs_f64())
     }

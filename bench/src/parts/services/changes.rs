@@ -1,19 +1,16 @@
 //! How soon the agent of a cluster with 10,000 Services has them in its maps, and what it costs.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use lab::{Family, Lab, Target};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{others, wait_for};
 use crate::agent;
-use crate::apiserver::{self, ApiServer};
+use crate::apiserver::ApiServer;
 use crate::context::Bench;
 use crate::manifests;
 use crate::maps::{Frontend, ServiceMap, TCP};
@@ -115,7 +112,8 @@ fn uninstall(bench: &Bench, lab: &Lab) -> Result<()> {
 
 /// Takes an endpoint from Services and gives it back, one after the other.
 fn changes(bench: &Bench, lab: &Lab, server: &ApiServer, part: &mut Part) -> Result<()> {
-    let events = watch(lab)?;
+    let slices = format!("/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices", objects::NAMESPACE);
+    let events = server.watch(&slices)?;
     let map = ServiceMap::open(lab, NODE)?;
     for round in 0..=bench.rounds {
         bench.progress.step(&format!("service-changes: changes, round {round} of {}", bench.rounds));
@@ -129,11 +127,8 @@ fn changes(bench: &Bench, lab: &Lab, server: &ApiServer, part: &mut Part) -> Res
                 endpoints.pop();
             }
             let patch = json!({"endpoints": objects::endpoints(&name, &endpoints, "elsewhere")});
-            let path = format!(
-                "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices/{}",
-                objects::NAMESPACE,
-                objects::slice_name(&name, true)
-            );
+            let slice = objects::slice_name(&name, true);
+            let path = format!("{slices}/{slice}");
             let at = Frontend::ClusterIp((objects::other_address(number), PORT).into());
             let before = map.get(at, TCP)?;
             let call = Instant::now();
@@ -149,7 +144,7 @@ fn changes(bench: &Bench, lab: &Lab, server: &ApiServer, part: &mut Part) -> Res
                 let done = look.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
                 called.and(done)
             })?;
-            let event = event_of(&events, &objects::slice_name(&name, true))?;
+            let event = events.of(&slice)?;
             from_event.push(done.saturating_duration_since(event).as_secs_f64() * 1e3);
             from_call.push(done.duration_since(call).as_secs_f64() * 1e3);
             thread::sleep(PAUSE);
@@ -169,46 +164,4 @@ fn changes(bench: &Bench, lab: &Lab, server: &ApiServer, part: &mut Part) -> Res
         part.record("service-changes/cpu", "a change", used.as_secs_f64() * 1e3 / f64::from(CHANGES))?;
     }
     Ok(())
-}
-
-/// The slices that change, by name, each with the moment at which the API server's event was here.
-fn watch(lab: &Lab) -> Result<Receiver<(String, Instant)>> {
-    let node = lab.netns(&Target::Node(CONTROL.to_owned()))?;
-    let stream = node
-        .run(|| TcpStream::connect(SocketAddr::from(apiserver::PROXY)))?
-        .context("cannot connect to the API server")?;
-    let mut writer = &stream;
-    let path = format!("/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices?watch=1", objects::NAMESPACE);
-    // HTTP/1.0: without chunks, whose ends could be anywhere.
-    write!(writer, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")?;
-    let mut lines = BufReader::new(stream).lines();
-    let head = lines.next().context("the watch ended")??;
-    ensure!(head.contains(" 200 "), "the watch is refused: {head}");
-    let (sender, events) = channel();
-    // It ends with the API server's end of the connection.
-    thread::spawn(move || {
-        for line in lines.map_while(Result::ok) {
-            let now = Instant::now();
-            // First come the answer's headers.
-            let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
-            let name = event.pointer("/object/metadata/name").and_then(Value::as_str);
-            if let Some(name) = name
-                && event.get("type").and_then(Value::as_str) == Some("MODIFIED")
-                && sender.send((name.to_owned(), now)).is_err()
-            {
-                return;
-            }
-        }
-    });
-    Ok(events)
-}
-
-fn event_of(events: &Receiver<(String, Instant)>, slice: &str) -> Result<Instant> {
-    loop {
-        match events.recv_timeout(PATIENCE) {
-            Ok((name, at)) if name == slice => return Ok(at),
-            Ok(_) => {}
-            Err(error) => bail!("no event of {slice}: {error}"),
-        }
-    }
 }

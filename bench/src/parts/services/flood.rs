@@ -108,7 +108,7 @@ fn during(
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let flood = scope.spawn(|| {
-            spoofed.send(to, |sent| {
+            spoofed.send(to, None, |sent| {
                 bench.interrupted.load(Ordering::Relaxed) || (over.load(Ordering::Relaxed) && sent >= least)
             })
         });
@@ -121,7 +121,7 @@ fn during(
 }
 
 /// The way back to forged sources: the host outside drops what comes for them.
-fn routes(lab: &Lab) -> Result<()> {
+pub(crate) fn routes(lab: &Lab) -> Result<()> {
     for (at, words) in [
         (Target::Fabric, format!("route add {FORGED} via 192.0.2.1")),
         (Target::Outside, format!("route add blackhole {FORGED}")),

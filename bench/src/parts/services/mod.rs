@@ -98,7 +98,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Part> {
 }
 
 /// A Service of that number whose endpoints are new Pods of a node.
-pub(super) fn make_service(
+pub(crate) fn make_service(
     lab: &Lab,
     node: &str,
     number: u8,
@@ -130,7 +130,7 @@ pub(super) fn others(size: u16) -> Vec<Frontend> {
 }
 
 /// Waits until a node has all backends of these frontends, over TCP and UDP.
-pub(super) fn wait(bench: &Bench, lab: &Lab, node: &str, frontends: &[Frontend]) -> Result<()> {
+pub(crate) fn wait(bench: &Bench, lab: &Lab, node: &str, frontends: &[Frontend]) -> Result<()> {
     [TCP, UDP].into_iter().try_for_each(|protocol| wait_for(bench, lab, node, frontends, protocol))
 }
 
