@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help rust musl packages-build packages-lint packages-test build image demo test test-programs cluster-programs test-fuzz test-crates test-kernels fuzz bench cluster cluster-down conformance lint fmt
+.PHONY: help rust musl packages-build packages-lint packages-test build image demo test test-programs cluster-programs test-cluster test-labs test-crates test-objects test-fuzz test-kernels fuzz bench cluster cluster-down conformance policy-conformance lint fmt
 
 # What operators get; the image has these alone.
 PROGRAMS := midonet-kube-node midokube
@@ -22,7 +22,7 @@ PLUGIN_TARGET = $(if $(HAS_MUSL),$(MUSL),$(HOST))
 SCRIPTS = $(shell git grep -lE '^\#!/bin/(ba)?sh' -- .ci bench deploy fuzz tests)
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-19s %s\n", $$1, $$2}'
 
 rust:
 	@command -v cargo >/dev/null || { echo "no Rust toolchain: install rustup (https://rustup.rs), then run make again" >&2; exit 1; }
@@ -45,8 +45,8 @@ build: packages-build musl ## Build the programs into target/release
 	cargo build --release --locked $(PROGRAMS:%=-p %) -p lab
 	cargo build --profile plugin --locked -p $(PLUGIN) --target $(PLUGIN_TARGET)
 	@mkdir -p target/release
-	@cp -f $(PROGRAMS:%="$(OUT)/%") "$(OUT)/$(LAB)" "target/$(PLUGIN_TARGET)/plugin/$(PLUGIN)" target/release/
-	@cp -f target/release/midonet-kube-cni target/release/midonet-kube-ipam
+	@install -C -m 755 $(PROGRAMS:%="$(OUT)/%") "$(OUT)/$(LAB)" "target/$(PLUGIN_TARGET)/plugin/$(PLUGIN)" target/release/
+	@install -C -m 755 target/release/midonet-kube-cni target/release/midonet-kube-ipam
 
 image: build ## Build the container image, target/midonet-kube.tar
 	deploy/image target/release target/midonet-kube.tar
@@ -55,28 +55,44 @@ demo: packages-test build ## Three nodes on this machine, Pods, and every path b
 	target/release/midokube-lab demo
 
 test-programs: packages-test
-	tests/cluster/build
-	tests/cluster/build-e2e
+	tests/timed cluster-build tests/cluster/build
+	tests/timed cluster-build-e2e tests/cluster/build-e2e
 
-# All parts run, whatever fails, and the machine is as it was before.
+# Tests take whole workspaces: a part of it would have other features, and be compiled again. The tests of `objects` stop
+# tokio's clock, a feature that the programs are built without: with them, everything would be compiled twice.
+TESTED = --release --locked --workspace --exclude objects
+
+# All parts run, whatever fails, and the machine is as it was before. Two at a time keep two cores busy; with more, tests run
+# into their deadlines.
 test: packages-lint test-programs build image ## Everything, a real three-node Kubernetes included (root)
-	tests/host-unchanged $(MAKE) --no-print-directory --keep-going lint test-fuzz test-crates
+	tests/timed compile cargo test $(TESTED) --no-run
+	tests/timed compile-objects cargo test --release --locked -p objects --no-run
+	tests/host-unchanged $(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target test-cluster test-labs test-crates test-objects lint test-fuzz
 
-test-fuzz:
-	fuzz/run all -seed=1 -runs=5000
+test-cluster:
+	tests/timed $@ cargo test $(TESTED) --no-fail-fast --test cluster
+
+test-labs:
+	tests/timed $@ cargo test $(TESTED) --no-fail-fast $(foreach test,$(filter-out cluster,$(patsubst %.rs,%,$(notdir $(wildcard tests/tests/*)))),--test $(test))
 
 test-crates:
-	cargo test --release --locked --workspace --no-fail-fast
+	tests/timed $@ cargo test $(TESTED) --exclude e2e --no-fail-fast
+
+test-objects:
+	tests/timed $@ cargo test --release --locked -p objects --no-fail-fast
+
+test-fuzz:
+	tests/timed $@ fuzz/run all -seed=1 -runs=5000
 
 test-kernels: packages-test build ## The programs under Debian's kernels 6.1 and 6.12, in virtual machines (root)
-	cargo test --release --locked --workspace --test kernels -- --nocapture
+	KERNEL_TESTS=all cargo test $(TESTED) --test kernels -- --nocapture
 
 fuzz: packages-test ## Look for inputs that break the plugin; TARGET=store,... RUNS= or SECONDS= (root)
 	fuzz/run "$(or $(TARGET),all)" $(if $(RUNS),-runs=$(RUNS),-max_total_time=$(or $(SECONDS),60))
 
 bench: cluster-programs build ## This network and its peers side by side; ONLY=add,... ROUNDS= SECONDS= BEFORE=other/programs (root)
 	bench/flannel/build
-	cargo build --release --locked -p bench
+	cargo build --release --locked $(PROGRAMS:%=-p %) -p lab -p bench
 	"$(OUT)/bench" --bin-dir target/release $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(BEFORE),--before-dir $(BEFORE))
 
 cluster-programs: packages-test
@@ -90,6 +106,9 @@ cluster-down: ## End it
 
 conformance: test-programs image ## Kubernetes' own network specs on that; FOCUS=REGEX SKIP=REGEX FAMILY=46|4|6 (root)
 	MIDOKUBE_CLUSTER_DIR="$(CURDIR)/target/conformance-cluster" tests/cluster/conformance
+
+policy-conformance: cluster-programs image ## Upstream's tests of ClusterNetworkPolicy on that; RUN=REGEX FAMILY=46|4|6 (root)
+	MIDOKUBE_CLUSTER_DIR="$(CURDIR)/target/conformance-cluster" tests/cluster/policy-conformance
 
 lint: packages-lint ## Formatting, lints, licences of dependencies
 	cargo fmt --all --check

@@ -1,5 +1,6 @@
 //! What the tests that cross crates share: a lab that ends with its test, and the status of its agents.
 
+pub mod api;
 pub mod chaos;
 pub mod services;
 

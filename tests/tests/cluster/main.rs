@@ -10,6 +10,7 @@ mod conformance;
 mod deploy;
 mod kube_proxy;
 mod outage;
+mod policy;
 mod readiness;
 mod service_everywhere;
 mod service_flows;
@@ -272,6 +273,7 @@ fn a_real_kubernetes_works_and_nothing_is_left() {
         cluster.pods().iter().all(|pod| pod.annotations.get(annotation::PORT_ID).is_some())
     });
     cluster.annotations_are_right(&cluster.pods());
+    policy::is_previewed_and_waited_for_on_every_node(&cluster, &pods);
     kube_proxy::a_service_is_reached_by_name_and_number(&cluster, &pods);
     std::thread::scope(|scope| {
         let upstream = scope.spawn(|| conformance::upstreams_specs_pass(&cluster));
@@ -335,16 +337,30 @@ fn typed_on_the_cluster(cluster: &Cluster) -> tempfile::TempDir {
     copy("target/midonet-kube.tar", directory.path());
     // With the settings of this cluster, as `cluster up` filled them in.
     copy("target/cluster/midonet-kube.yaml", &deploy);
+    let policies = directory.path().join("policies");
+    std::fs::create_dir(&policies).unwrap();
+    std::fs::write(policies.join("web.yaml"), POLICY).unwrap();
+    let policies = policies.to_str().unwrap();
+    cluster.kubectl(&["apply", "-f", policies]);
     commands::run(Stage::Kubectl, &|line| with_kubectl(cluster, &directory, line));
+    cluster.kubectl(&["delete", "-f", policies]);
     commands::run(Stage::Node, &|line| on_a_node(cluster, &directory, line));
     directory
 }
 
-/// A shell beside the directory `deploy`, with the cluster's kubectl in PATH.
+/// A policy that is there when commands about one are typed. No Pod has that label.
+const POLICY: &str = r"
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web, namespace: default}
+spec: {podSelector: {matchLabels: {app: documented}}, policyTypes: [Ingress]}
+";
+
+/// A shell beside the directory `deploy`, with the cluster's kubectl and midokube in PATH.
 fn with_kubectl(cluster: &Cluster, directory: &tempfile::TempDir, line: &str) -> Command {
     let mut command = commands::user(line);
     let path = format!("{}:{}", cluster.directory.display(), std::env::var("PATH").unwrap());
-    command.current_dir(directory.path()).env("PATH", path);
+    command.current_dir(directory.path()).env("PATH", path).env("MIDOKUBE_BIN", e2e::programs());
     command
 }
 

@@ -14,7 +14,13 @@ use super::outage::{add, delete};
 use super::{Cluster, NODES};
 
 /// How long a change of an object may take until it holds.
-pub(super) const DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How many seconds an answer may take: a busy machine takes its time.
+const PATIENCE: u32 = 8;
+
+/// How many seconds without an answer are none.
+const SILENCE: u32 = 2;
 
 /// The name of the network namespace on every node that stands for a Pod.
 pub(super) const CLIENT: &str = "service-client";
@@ -261,16 +267,21 @@ impl<'a> Scene<'a> {
     /// Who answers so many requests, each of a connection of its own; `refused`, `timeout`, or curl's error. After one
     /// that took its time no more are made.
     pub(super) fn ask(&self, from: From, to: To, path: &str, times: usize) -> Vec<String> {
+        self.ask_for(PATIENCE, from, to, path, times)
+    }
+
+    /// The same, each of them for so many seconds.
+    fn ask_for(&self, seconds: u32, from: From, to: To, path: &str, times: usize) -> Vec<String> {
         let To(protocol, address, port) = to;
         let one = match protocol {
             Protocol::Tcp => format!(
-                "curl -vgsSm2 http://{}{path} 2>/tmp/e.$$; e=$?; case $e in 0) ;; \
+                "curl -vgsSm{seconds} http://{}{path} 2>/tmp/e.$$; e=$?; case $e in 0) ;; \
                  7) grep -q 'Connection refused' /tmp/e.$$ && echo -n refused || echo -n unreachable ;; \
                  28) echo -n timeout ;; *) echo -n curl: $e ;; esac; rm -f /tmp/e.$$; [ $e != 28 ] || break",
                 SocketAddr::new(address, port)
             ),
             Protocol::Udp => format!(
-                "exec 3<>/dev/udp/{address}/{port}; echo {} >&3; timeout 2 dd bs=9000 count=1 <&3 2>/dev/null; \
+                "exec 3<>/dev/udp/{address}/{port}; echo {} >&3; timeout {seconds} dd bs=9000 count=1 <&3 2>/dev/null; \
                  case $? in 0) ;; 124) echo timeout; break ;; *) echo -n refused ;; esac; exec 3>&-",
                 path.trim_start_matches('/')
             ),
@@ -289,9 +300,10 @@ impl<'a> Scene<'a> {
             1 => (4, 16),
             backends => (12 * backends, 12 * backends),
         };
+        let seconds = if want.contains("timeout") { SILENCE } else { PATIENCE };
         let end = Instant::now() + DEADLINE;
         for times in iter::once(first).chain(iter::repeat(later)) {
-            let said = self.ask(from, to, "/hostname", times);
+            let said = self.ask_for(seconds, from, to, "/hostname", times);
             let got: BTreeSet<&str> = said.iter().map(String::as_str).collect();
             if got == want {
                 return;
