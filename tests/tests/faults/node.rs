@@ -293,7 +293,7 @@ impl Node {
     }
 
     /// Waits until the agent has deleted what the plugin only set down.
-    fn settle(&self) {
+    pub(crate) fn settle(&self) {
         testkit::wait_until(DEADLINE, "retired interfaces go", || !self.links().iter().any(is_retired));
     }
 

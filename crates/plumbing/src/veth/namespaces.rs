@@ -80,15 +80,24 @@ impl<'a> Namespaces<'a> {
         {
             request::ignore_missing(self.host.request(request::delete(stale.ifindex, &stale.name)))?;
         }
-        let made = self.host.request(message::create(pair, self.netns));
-        made.map_err(|error| explain_exists(error, &mut self.host, pair))?;
-        let made = self.host.index(&pair.host_ifname).and_then(|host| self.complete(pair, host));
+        let made = match self.host.request(message::create(pair, self.netns)) {
+            Ok(()) => self.host.index(&pair.host_ifname).and_then(|host| self.complete(pair, host)),
+            Err(error) if error.is_exists() => return Err(explain_exists(&mut self.host, pair)),
+            Err(error) => Err(error),
+        };
         if made.is_err()
-            && let Ok(Some(left)) = self.host_link(&pair.host_ifname)
+            && let Ok(Some(left)) = self.left_of(pair)
         {
             let _ = self.host.request(request::delete(left.ifindex, &left.name));
         }
         made
+    }
+
+    /// The host side of a pair whose creation failed: the kernel may have made it and its answer be lost.
+    fn left_of(&mut self, pair: &VethPair) -> Result<Option<Link>> {
+        let Some(left) = self.host_link(&pair.host_ifname)? else { return Ok(None) };
+        let peer = self.container_link(&pair.ifname)?;
+        Ok(Some(left).filter(|left| peer.is_some_and(|peer| peer.is_peer_of(left))))
     }
 
     fn complete(&mut self, pair: &VethPair, host_ifindex: u32) -> Result<VethIndexes> {
@@ -169,11 +178,8 @@ impl<'a> Namespaces<'a> {
     }
 }
 
-/// Says which of the two names exists.
-pub(super) fn explain_exists(error: Error, host: &mut Netlink, pair: &VethPair) -> Error {
-    if !error.is_exists() {
-        return error;
-    }
+/// Which of the two names exists already.
+fn explain_exists(host: &mut Netlink, pair: &VethPair) -> Error {
     let (name, place) = match host.find(&pair.host_ifname) {
         Ok(Some(_)) => (&pair.host_ifname, "on the node"),
         _ => (&pair.ifname, "in the namespace"),
