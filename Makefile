@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .PHONY: help rust musl packages-build packages-lint packages-test build image demo test test-programs cluster-programs test-cluster test-labs test-crates test-objects test-fuzz test-kernels fuzz bench cluster cluster-down conformance policy-conformance lint fmt
 
 # What operators get; the image has these alone.
-PROGRAMS := midonet-kube-node midokube
+PROGRAMS := midonet-kube-node midokube midonet-kube-controllers
 # What developers get besides: a cluster of namespaces on one machine.
 LAB := midokube-lab
 PLUGIN := midonet-kube-cni

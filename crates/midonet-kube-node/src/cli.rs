@@ -72,9 +72,9 @@ pub struct CheckArgs {
 /// The prefix of all settings in the environment.
 const PREFIX: &str = "MIDONETKUBE_";
 
-/// Keys of the manifest's ConfigMap that the manifest itself reads; they come with the prefix, too.
-const MANIFEST_KEYS: [&str; 4] =
-    ["cluster.cidr", "service.cidr", "kubernetes.endpoint.host", "kubernetes.endpoint.port"];
+/// Keys of the manifests' ConfigMap that the manifests themselves read; they come with the prefix, too.
+const MANIFEST_KEYS: [&str; 5] =
+    ["cluster.cidr", "service.cidr", "kubernetes.endpoint.host", "kubernetes.endpoint.port", "midonet.api"];
 
 /// What in an environment of these names looks like a setting and is none.
 pub fn unknown_settings(names: impl Iterator<Item = String>) -> Vec<Problem> {

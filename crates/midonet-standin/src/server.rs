@@ -1,7 +1,7 @@
 //! The edge: HTTP at a port of 127.0.0.1.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,13 +25,16 @@ use crate::tls::Tls;
 /// The path of the API's base URL.
 const ROOT: &str = "/midonet-api";
 
+/// Any free port of 127.0.0.1.
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 /// The server closes a connection after so long without a request.
 const IDLE: Duration = Duration::from_secs(30);
 
 /// The longest body of a request, in bytes.
 const LONGEST: usize = 1 << 20;
 
-/// A stand-in that serves HTTP or HTTPS at a port of 127.0.0.1. It ends when it is dropped.
+/// A stand-in that serves HTTP or HTTPS, at a port of 127.0.0.1 unless it is told another address. It ends when it is dropped.
 pub struct Standin {
     shared: Arc<Mutex<Shared>>,
     address: SocketAddr,
@@ -51,7 +54,15 @@ impl Standin {
     /// # Errors
     /// There is no free port.
     pub async fn start(store: Store) -> io::Result<Self> {
-        Self::start_with(store, None).await
+        Self::start_with(store, None, LOOPBACK).await
+    }
+
+    /// Serves HTTP at this address, for who reaches it from elsewhere.
+    ///
+    /// # Errors
+    /// The address cannot be had.
+    pub async fn start_at(store: Store, address: SocketAddr) -> io::Result<Self> {
+        Self::start_with(store, None, address).await
     }
 
     /// Serves HTTPS, with a certificate for 127.0.0.1 by an authority of its own.
@@ -59,12 +70,12 @@ impl Standin {
     /// # Errors
     /// There is no free port, or the certificate could not be made.
     pub async fn start_tls(store: Store) -> io::Result<Self> {
-        Self::start_with(store, Some(Tls::new()?)).await
+        Self::start_with(store, Some(Tls::new()?), LOOPBACK).await
     }
 
-    async fn start_with(store: Store, tls: Option<Tls>) -> io::Result<Self> {
+    async fn start_with(store: Store, tls: Option<Tls>, address: SocketAddr) -> io::Result<Self> {
         let shared = Arc::new(Mutex::new(Shared { store, faults: Faults::new(1), log: Log::default() }));
-        let mut standin = Self { shared, address: (Ipv4Addr::LOCALHOST, 0).into(), tls, serving: None };
+        let mut standin = Self { shared, address, tls, serving: None };
         standin.restart().await?;
         Ok(standin)
     }

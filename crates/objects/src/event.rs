@@ -8,8 +8,21 @@ use crate::fault::Fault;
 use crate::server::Server;
 use crate::task::CREATE_EVENTS;
 
-/// Who reports (`reportingController`).
-const CONTROLLER: &str = "midonet.org/midonet-kube-node";
+/// Who reports.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Teller<'a> {
+    /// The program (`reportingController`), such as `midonet.org/midonet-kube-node`.
+    pub(crate) controller: &'static str,
+    /// Which of several (`reportingInstance`): of the agent its node.
+    pub(crate) instance: &'a str,
+}
+
+impl<'a> Teller<'a> {
+    /// The agent of a node.
+    pub(crate) fn agent(node: &'a str) -> Self {
+        Self { controller: "midonet.org/midonet-kube-node", instance: node }
+    }
+}
 
 /// The namespace for Events about objects that are in none.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -37,12 +50,14 @@ pub(crate) struct Event<'a> {
 }
 
 impl Event<'_> {
-    /// Creates it, in the name of the agent of a node.
-    pub(crate) async fn create(&self, server: &Server, node: &str) -> Result<(), Fault> {
+    /// Creates it, in the name of a program.
+    pub(crate) async fn create(&self, server: &Server, teller: Teller<'_>) -> Result<(), Fault> {
+        let Teller { controller, instance } = teller;
+        let program = controller.rsplit('/').next().unwrap_or(controller);
         let namespace = self.namespace.unwrap_or(DEFAULT_NAMESPACE);
         let event = json!({
             "apiVersion": "events.k8s.io/v1", "kind": "Event",
-            "metadata": {"generateName": "midonet-kube-node-", "namespace": namespace},
+            "metadata": {"generateName": format!("{program}-"), "namespace": namespace},
             "eventTime": humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
             "type": if self.warning { "Warning" } else { "Normal" },
             "action": self.action,
@@ -50,9 +65,9 @@ impl Event<'_> {
             "note": cut(self.note.to_owned()),
             "regarding": self.regarding,
             "related": self.related,
-            "reportingController": CONTROLLER,
+            "reportingController": controller,
             // At most 128 characters.
-            "reportingInstance": node.chars().take(128).collect::<String>(),
+            "reportingInstance": instance.chars().take(128).collect::<String>(),
         });
         let path = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events");
         server.answer(CREATE_EVENTS, server.post(&path, &event)).await

@@ -72,7 +72,7 @@ impl Fault {
     }
 
     /// Which kind of error it is, for counting.
-    pub(crate) fn reason(&self) -> Reason {
+    pub fn reason(&self) -> Reason {
         match &self.cause {
             Cause::Name(_)
             | Cause::Refused
@@ -112,6 +112,21 @@ impl Fault {
     /// The server does not know the kind that was asked for.
     pub(crate) fn is_unknown(&self) -> bool {
         matches!(self.cause, Cause::Status(404, ..) | Cause::NoPath(_))
+    }
+
+    /// There is no such object, or the server does not know the kind.
+    pub fn is_missing(&self) -> bool {
+        self.is_unknown()
+    }
+
+    /// The object is there already, or was changed in between.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self.cause, Cause::Status(409, ..))
+    }
+
+    /// The server does not accept the object as it is: the same will not help.
+    pub fn is_invalid(&self) -> bool {
+        matches!(self.cause, Cause::Status(400 | 413 | 422, ..))
     }
 
     /// The server does not allow what was asked for.
@@ -201,8 +216,8 @@ impl Fault {
             Cause::Credentials(_) => format!("correct {credentials}"),
             Cause::Unauthorized(_) => format!("renew the token or client certificate of {credentials}"),
             Cause::Forbidden(_) => format!(
-                "grant it to the user of {credentials}: apply the ClusterRole and its binding of the manifest \
-                 deploy/midonet-kube.yaml"
+                "grant it to the user of {credentials}: apply the ClusterRole and its binding of the manifest in deploy/ \
+                 that this was installed by"
             ),
             Cause::NoPath(_) | Cause::Answer(_) => "see that the URL is an API server's".into(),
             Cause::Version(_, needed) => {

@@ -21,6 +21,7 @@ mod kind;
 mod kinds;
 mod listing;
 mod name;
+mod narrator;
 mod network;
 mod options;
 mod permissions;
@@ -35,6 +36,7 @@ mod store;
 mod target;
 mod task;
 mod watch;
+mod writer;
 
 pub use annotate::{AnnotateError, Annotator, PodRef};
 pub use cache::Cache;
@@ -51,6 +53,7 @@ pub use kinds::{
     Tier,
 };
 pub use listing::{ListError, Listing};
+pub use narrator::{Incident, Narrator};
 pub use network::{Family, Protocol};
 pub use options::{ApiOptions, ConnectError};
 pub use policy_manifests::PolicyManifests;
@@ -59,3 +62,4 @@ pub use selector::Selector;
 pub use source::{Connection, Source};
 pub use store::{Changes, Delta};
 pub use watch::{Watch, Watching};
+pub use writer::{Patch, Writer, Written};

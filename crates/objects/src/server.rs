@@ -95,9 +95,14 @@ impl Server {
     }
 
     async fn send(&self, request: http::request::Builder, body: &Value) -> kube::Result<()> {
-        let body = serde_json::to_vec(body).map_err(kube::Error::SerdeError)?;
-        let request = request.body(body).map_err(kube::Error::HttpError)?;
-        self.client.request_text(request).await.map(drop)
+        self.text(request, body).await.map(drop)
+    }
+
+    /// The answer to a request, as text. Without a body if that is null.
+    pub(crate) async fn text(&self, request: http::request::Builder, body: &Value) -> kube::Result<String> {
+        let body = if body.is_null() { Ok(Vec::new()) } else { serde_json::to_vec(body) };
+        let request = request.body(body.map_err(kube::Error::SerdeError)?).map_err(kube::Error::HttpError)?;
+        self.client.request_text(request).await
     }
 
     /// The UID of the cluster.

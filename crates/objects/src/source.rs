@@ -6,7 +6,7 @@ use crate::listing::{ListError, Listing};
 use crate::options::{ApiOptions, ConnectError};
 use crate::server::Server;
 use crate::target::Target;
-use crate::{Annotator, Health, Kind, Recorder, Reporter, Watch};
+use crate::{Annotator, Health, Kind, Narrator, Recorder, Reporter, Watch, Writer};
 
 /// Where objects come from.
 #[derive(Debug, Clone)]
@@ -78,6 +78,23 @@ impl Connection {
     pub fn recorder(&self, node: &str) -> Option<Recorder> {
         match &self.target {
             Target::Api(server, _) => Some(Recorder::new(server.clone(), &self.health, node)),
+            Target::Directory(_) => None,
+        }
+    }
+
+    /// Creates, changes and deletes objects; `None` with a directory of manifests.
+    pub fn writer(&self) -> Option<Writer> {
+        match &self.target {
+            Target::Api(server, _) => Some(Writer::new(server.clone())),
+            Target::Directory(_) => None,
+        }
+    }
+
+    /// Creates Events about any object in the name of a program, of which this is one instance; `None` with a directory of
+    /// manifests.
+    pub fn narrator(&self, controller: &'static str, instance: &str) -> Option<Narrator> {
+        match &self.target {
+            Target::Api(server, _) => Some(Narrator::new(server.clone(), controller, instance)),
             Target::Directory(_) => None,
         }
     }

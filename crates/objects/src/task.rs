@@ -53,6 +53,11 @@ impl Task {
         Self::new("watch", resource.group, resource.plural)
     }
 
+    /// What another program than the agent does with objects of a kind.
+    pub(crate) const fn of(verb: &'static str, resource: &Resource) -> Self {
+        Self::new(verb, resource.group, resource.plural)
+    }
+
     /// What the agent does: it needs these permissions, and none besides. The ClusterRole in deploy/midonet-kube.yaml
     /// has them.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
@@ -64,7 +69,7 @@ impl Task {
     pub(crate) fn verb(&self) -> Verb {
         match self.verb {
             "watch" => Verb::Watch,
-            "patch" => Verb::Patch,
+            "patch" | "update" | "delete" => Verb::Patch,
             "create" => Verb::Create,
             _ => Verb::List,
         }

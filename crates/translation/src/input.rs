@@ -1,9 +1,11 @@
 //! What is used of Kubernetes' objects. Text is as written: what is wrong with it is found in the conversion.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Key, Object, ObjectKind};
 
 /// A Node.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// `metadata.name`.
     pub name: String,
@@ -24,7 +26,7 @@ pub struct Node {
 }
 
 /// An entry of a Node's `status.addresses`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeAddress {
     /// `type`: of "ExternalIP" and "InternalIP" MidoNet gets a route.
     pub kind: String,
@@ -33,7 +35,7 @@ pub struct NodeAddress {
 }
 
 /// A Pod.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod {
     /// `metadata.namespace`.
     pub namespace: String,
@@ -54,7 +56,7 @@ pub struct Pod {
 }
 
 /// A Service.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     /// `metadata.namespace`.
     pub namespace: String,
@@ -75,7 +77,7 @@ pub struct Service {
 }
 
 /// A port of a Service.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServicePort {
     /// The name; empty if the Service has one port alone.
     pub name: String,
@@ -86,7 +88,7 @@ pub struct ServicePort {
 }
 
 /// A part of a Service's endpoints.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointSlice {
     /// `metadata.namespace`.
     pub namespace: String,
@@ -105,7 +107,7 @@ pub struct EndpointSlice {
 }
 
 /// What the addresses of an EndpointSlice are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AddressType {
     /// IPv4 addresses.
     #[default]
@@ -117,7 +119,7 @@ pub enum AddressType {
 }
 
 /// An endpoint, by its first address: Kubernetes defines no meaning of others.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// `addresses[0]`.
     pub address: String,
@@ -130,7 +132,7 @@ pub struct Endpoint {
 }
 
 /// A port of an EndpointSlice.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointPort {
     /// The name of the Service's port that it serves.
     pub name: String,

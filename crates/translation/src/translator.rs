@@ -5,7 +5,9 @@ use crate::index::Index;
 use crate::network::host;
 use crate::set::Set;
 use crate::wanted::Wanted;
-use crate::{EndpointSlice, Key, Node, Object, Owner, Pod, Problem, Service, globals, node, pod, service};
+use crate::{
+    EndpointSlice, Key, Node, Object, ObjectKind, Owner, Pod, Problem, Service, globals, node, pod, service,
+};
 
 /// What is wanted of one owner now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,6 +169,44 @@ impl Translator {
         self.dirty.extend(self.nodes.keys().cloned().map(Mark::Node));
         self.dirty.extend(self.pods.keys().cloned().map(Mark::Pod));
         self.dirty.extend(self.services.keys().cloned().map(Mark::Service));
+    }
+
+    /// Whether there is this owner, with this UID.
+    pub fn knows(&self, owner: &Owner) -> bool {
+        let Owner::Object(Object { kind, key, uid }) = owner else { return true };
+        let known = match kind {
+            ObjectKind::Node => self.nodes.get(&key.name).map(|node| &node.uid),
+            ObjectKind::Pod => self.pods.get(key).map(|pod| &pod.uid),
+            ObjectKind::Service => self.services.get(key).map(|service| &service.uid),
+            ObjectKind::EndpointSlice => None,
+        };
+        known == Some(uid)
+    }
+
+    /// All Nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
+    /// Whether there is a Service of this name.
+    pub fn has_service(&self, key: &Key) -> bool {
+        self.services.contains_key(key)
+    }
+
+    /// The owner of this kind and name is to be taken again, if there is one: others may have changed what it has.
+    pub fn mark(&mut self, kind: ObjectKind, key: &Key) {
+        let mark = match kind {
+            ObjectKind::Node if self.nodes.contains_key(&key.name) => Mark::Node(key.name.clone()),
+            ObjectKind::Pod if self.pods.contains_key(key) => Mark::Pod(key.clone()),
+            ObjectKind::Service if self.services.contains_key(key) => Mark::Service(key.clone()),
+            _ => return,
+        };
+        self.dirty.insert(mark);
+    }
+
+    /// The globals are to be taken again.
+    pub fn mark_globals(&mut self) {
+        self.dirty.insert(Mark::Globals);
     }
 
     /// An object has another one's name: the other one is no more. One that comes back is not gone.

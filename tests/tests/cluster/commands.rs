@@ -119,6 +119,20 @@ const COMMANDS: &[(Stage, &str)] = &[
         Never("the agent's own tests do so with the rules of every mode of kube-proxy"),
         "midonet-kube-node cleanup-kube-proxy",
     ),
+    (
+        Never("it needs a MidoNet: the controllers' own tests have a stand-in"),
+        "kubectl apply -f deploy/midonet-kube-midonet.yaml",
+    ),
+    (
+        Never("the same"),
+        "kubectl -n kube-system rollout status deployment/midonet-kube-controllers --timeout=5m",
+    ),
+    (Never("the same"), "kubectl get translations -A"),
+    (
+        Never("its directory is a reader's own: the controllers' own tests have one"),
+        "midonet-kube-controllers --dry-run --manifests DIR",
+    ),
+    (Never("the same"), "midonet-kube-controllers --dry-run --kubeconfig KUBECONFIG"),
     (Never("it runs this test"), "make test"),
     (Never("a test of its own runs the same"), "make test-kernels"),
     (Never("`make test` runs it"), "make lint"),
@@ -157,7 +171,7 @@ const COMMANDS: &[(Stage, &str)] = &[
 ];
 
 /// What a command begins with, after `NAME=value`.
-const PROGRAMS: [&str; 12] = [
+const PROGRAMS: [&str; 13] = [
     "ctr",
     "curl",
     "docker",
@@ -167,6 +181,7 @@ const PROGRAMS: [&str; 12] = [
     "make",
     "midokube",
     "midokube-lab",
+    "midonet-kube-controllers",
     "midonet-kube-node",
     "sed",
     "skopeo",
