@@ -11,6 +11,7 @@ use crate::policy::{self, PolicyArgs};
 use crate::service::{self, ServiceArgs};
 use crate::services::{self, ServicesArgs};
 use crate::status::{self, StatusArgs};
+use crate::trace::{self, TraceArgs};
 use crate::version;
 
 /// Show the state of a node's Pod network: its agent, ports, peers, problems and traffic; Services, connections, policies
@@ -54,6 +55,9 @@ pub(crate) enum Command {
     /// Show what policies did not let pass: who, whom, on which port, why, and how often.
     #[command(after_help = drops::HELP)]
     Drops(DropsArgs),
+    /// Show where a packet goes in a network that a MidoNet is, device by device and rule by rule.
+    #[command(after_help = trace::HELP)]
+    Trace(TraceArgs),
     /// Show the versions of this program and of this node's agent.
     #[command(after_help = version::HELP)]
     Version {

@@ -13,6 +13,7 @@ mod port;
 mod service;
 mod services;
 mod status;
+mod trace;
 mod version;
 mod watch;
 
@@ -39,6 +40,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Connections(args) => connections::run(&args),
         Command::Drops(args) => drops::run(&args),
         Command::Policy(args) => policy::run(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Version { output, agent } => version::run(&agent, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();
