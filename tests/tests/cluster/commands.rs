@@ -120,7 +120,7 @@ const COMMANDS: &[(Stage, &str)] = &[
         "midonet-kube-node cleanup-kube-proxy",
     ),
     (
-        Never("it needs a MidoNet: the controllers' own tests have a stand-in"),
+        Never("it needs a MidoNet: `midonet.rs` applies the controllers' own part beside a stand-in"),
         "kubectl apply -f deploy/midonet-kube-midonet.yaml",
     ),
     (
@@ -128,6 +128,18 @@ const COMMANDS: &[(Stage, &str)] = &[
         "kubectl -n kube-system rollout status deployment/midonet-kube-controllers --timeout=5m",
     ),
     (Never("the same"), "kubectl get translations -A"),
+    (
+        Never("its Pods are a reader's own: `midonet.rs` traces those of its own"),
+        "midokube trace default/client service/default/web tcp/80",
+    ),
+    (
+        Never("`midonet.rs` runs it behind a stand-in for MidoNet"),
+        "kubectl delete customresourcedefinition/translations.midonet.org --timeout=180s",
+    ),
+    (
+        Never("`midonet.rs` does so with the controllers' own part"),
+        "kubectl delete -f deploy/midonet-kube-midonet.yaml --ignore-not-found",
+    ),
     (
         Never("its directory is a reader's own: the controllers' own tests have one"),
         "midonet-kube-controllers --dry-run --manifests DIR",

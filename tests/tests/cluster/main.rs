@@ -9,6 +9,8 @@ mod commands;
 mod conformance;
 mod deploy;
 mod kube_proxy;
+mod midonet;
+mod midonet_network;
 mod outage;
 mod policy;
 mod readiness;
@@ -261,6 +263,10 @@ fn a_real_kubernetes_works_and_nothing_is_left() {
     if let Ok(wanted) = std::env::var("SERVICE_CHECKS") {
         return services::work_without_kube_proxy(&Cluster::existing(), &wanted);
     }
+    // The same for who works on MidoNet.
+    if std::env::var_os("MIDONET_ALONE").is_some() {
+        return midonet::a_midonet_has_what_the_cluster_has(&Cluster::existing());
+    }
     commands_without_a_cluster();
     let cluster = Cluster::up();
     a_place_writes_nothing_to_the_host(&cluster);
@@ -282,6 +288,7 @@ fn a_real_kubernetes_works_and_nothing_is_left() {
     });
     trouble::a_token_is_for_what_is_needed(&cluster, &pods);
     trouble::a_cluster_in_trouble_loses_nothing(&cluster, &pods);
+    midonet::a_midonet_has_what_the_cluster_has(&cluster);
     cluster.undeploy();
     leaves_nothing(&cluster, &before);
     readiness::a_node_is_ready_while_the_plugin_is(&cluster);

@@ -123,7 +123,7 @@ fn who_may_not_exec_is_told(cluster: &Cluster, file: &Path, directory: &Path) {
     assert!(output.status.code() == Some(1) && said.contains("right to list pods"), "{said}");
 }
 
-fn midokube(cluster: &Cluster, words: &[&str]) -> Output {
+pub(super) fn midokube(cluster: &Cluster, words: &[&str]) -> Output {
     let mut command = Command::new(cluster.directory.join("midokube"));
     command.args(words).env("MIDOKUBE_BIN", e2e::programs()).output().unwrap()
 }
