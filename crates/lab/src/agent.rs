@@ -45,6 +45,14 @@ impl Lab {
         Ok(())
     }
 
+    /// Gives agents that are started from now on these further arguments, in the place of those that the lab was made with.
+    pub fn set_agent_args(&self, args: &[&str]) -> Result<()> {
+        self.update(|state| {
+            state.agent_args = args.iter().map(|arg| (*arg).to_owned()).collect();
+            Ok(())
+        })
+    }
+
     /// Starts a node's agent, which must not run, and waits until it is ready.
     pub fn start_agent(&self, node: &str) -> Result<()> {
         let log = self.log(node);

@@ -66,6 +66,7 @@ fn veth_pair_with(request: &Request, mac: Mac) -> Result<VethPair, Error> {
         // If the container's namespace is the node's own, its forwarding is left as it is.
         forwarding: (!request.env.netns_override).then_some(false),
         replace_stale: false,
+        in_block: true,
     })
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::annotate::{WorkQueue, port_annotations};
-use crate::backend::{Backend, BindError, BindRequest, PodPort, PortRecord};
+use crate::backend::{Backend, BindError, BindRequest, Elsewhere, Packets, PodPort, PortRecord};
 use crate::denials::Totals;
 use crate::durations::Durations;
 use crate::leak::Report;
@@ -106,9 +106,17 @@ impl Agent {
         self.0.started.elapsed()
     }
 
-    /// What carries the Pods' packets.
+    /// The network of this node's Pods.
     pub fn backend(&self) -> &dyn Backend {
         &*self.0.backend
+    }
+
+    /// What of it carries their packets.
+    ///
+    /// # Errors
+    /// Another program does.
+    pub fn packets(&self) -> Result<&dyn Packets, Elsewhere> {
+        self.backend().packets().ok_or(Elsewhere)
     }
 
     /// Does what may take long away from the threads that serve calls.
@@ -292,9 +300,10 @@ impl Agent {
         &self.0.annotations
     }
 
-    /// What this agent is to do of a request; whether it leaves the Pod's hostPorts to others.
+    /// What this agent is to do of a request; whether it leaves the Pod's hostPorts to others. Where another program carries
+    /// packets, nobody serves them.
     pub fn own_part(&self, request: BindRequest) -> (BindRequest, bool) {
-        if request.host_ports.is_empty() || self.backend().serves_services() {
+        if request.host_ports.is_empty() || self.packets().map_or(true, Packets::serves_services) {
             return (request, false);
         }
         (BindRequest { host_ports: Vec::new(), ..request }, true)
@@ -303,7 +312,9 @@ impl Agent {
     /// Whether others may serve hostPorts of a port that was released: any that has none here, which an agent before this one
     /// may have left to them. One that is not there was released before.
     pub fn left_host_ports(&self, released: Option<&PortRecord>) -> bool {
-        !self.backend().serves_services() || released.is_some_and(|port| port.host_ports.is_empty())
+        self.packets().is_ok_and(|packets| {
+            !packets.serves_services() || released.is_some_and(|port| port.host_ports.is_empty())
+        })
     }
 
     /// Commits a port and sees to it that the Pod is annotated.
@@ -350,9 +361,10 @@ impl Agent {
         Ok(record)
     }
 
-    /// Queues a port's annotations, unless the Pod's whole name is not known: it was annotated when it was added.
+    /// Queues a port's annotations, unless the Pod's whole name or its addresses are not known: it was annotated when it was
+    /// added.
     pub fn annotate<O>(&self, owner: &PortAlias, port: &PodPort<O>) {
-        if !owner.is_whole() {
+        if !owner.is_whole() || port.addresses.is_empty() {
             return;
         }
         let pod = PodRef {

@@ -1,6 +1,7 @@
 //! Tells the API server about Pods' ports, off the path that a Pod waits for: a queue that forgets
 //! nothing until the server took it, the Pod is gone, or a retry cannot help.
 
+pub mod node;
 mod queue;
 
 use std::collections::BTreeMap;

@@ -1,30 +1,45 @@
 //! What carries the Pods' packets.
 
+pub(crate) mod binding;
 pub mod embedded;
+pub mod midonet;
+pub(crate) mod names;
+mod node_pair;
+pub mod overlap;
+mod packets;
 mod policy;
+mod ports;
+pub(crate) mod record;
+mod repair;
+mod reserved;
+pub(crate) mod settings;
+pub mod traces;
 mod tracking;
+pub mod underlay;
+mod up;
 mod whereabouts;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use cni::Attachment;
-use datapath::{Counter, Limits, ServiceCounters, Sweep, TableUsage};
+use datapath::Limits;
 use ipnet::IpNet;
 use model::{Changes, Local, Problem, Protocol};
 use naming::Mac;
 use naming::alias::PortAlias;
 use plumbing::probe::Question;
 
+pub use self::packets::{Elsewhere, Packets};
 pub use self::policy::PolicyTables;
+use crate::config::NetworkKind;
 use crate::drift::Drift;
 pub use tracking::{Connection, ServiceRecord};
 pub use whereabouts::Whereabouts;
 
-/// A network that carries Pods' packets on this node.
+/// A network of this node's Pods: what every one does. What only one does that carries packets itself is [`Packets`].
 ///
 /// [`apply`](Self::apply) and [`detect`](Self::detect) may take long; nothing else waits for them.
 pub trait Backend: fmt::Debug + Send + Sync {
@@ -57,10 +72,6 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// The kernel refused.
     fn release(&self, host_ifname: &str, container_id: &str) -> Result<Option<PortRecord>>;
 
-    /// Whether Services, and ports of this node that lead to Pods, are served here, and not left to others. Only then may
-    /// anybody ask for such a port.
-    fn serves_services(&self) -> bool;
-
     /// Whether the port is committed as described.
     ///
     /// # Errors
@@ -80,45 +91,8 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// the other nodes' names and ends of tunnels.
     fn question(&self, peers: Vec<(String, IpAddr)>) -> Option<Question>;
 
-    /// What became of packets, and how often.
-    ///
-    /// # Errors
-    /// The kernel does not tell.
-    fn counters(&self) -> Result<Vec<Counter>>;
-
-    /// The ports of Services that the datapath has, those of one Service (`namespace/name`) or all; host ports, too, whose
-    /// Service is a container.
-    ///
-    /// # Errors
-    /// The kernel does not tell.
-    fn services(&self, service: Option<&str>) -> Result<Vec<ServiceRecord>>;
-
-    /// What became of connections to all Services since this agent was started.
-    ///
-    /// # Errors
-    /// The kernel does not tell.
-    fn service_totals(&self) -> Result<ServiceCounters>;
-
-    /// Hands over every tracked connection that is wanted. Packets go on meanwhile: one that changes may be missing, or come
-    /// twice.
-    ///
-    /// # Errors
-    /// The kernel does not tell, or it takes until then.
-    fn connections(
-        &self,
-        until: Instant,
-        wanted: &dyn Fn(&Connection) -> bool,
-        found: &mut dyn FnMut(Connection),
-    ) -> Result<()>;
-
-    /// What was found when connections that are over were last removed, some seconds ago.
-    fn swept(&self) -> Arc<Sweep>;
-
-    /// How full the tables of connections and Services are.
-    fn tables(&self) -> Vec<TableUsage>;
-
-    /// What enforces policy.
-    fn policy(&self) -> &dyn PolicyTables;
+    /// What carries Pods' packets here; `None`: another program does, and the rest can be known from it alone.
+    fn packets(&self) -> Option<&dyn Packets>;
 
     /// The network as it is now.
     fn status(&self) -> Status;
@@ -149,12 +123,10 @@ pub struct Detected {
 /// The network as it is now.
 #[derive(Debug, Clone)]
 pub struct Status {
-    /// Which backend it is.
-    pub kind: &'static str,
-    /// The UDP port of the tunnels.
-    pub tunnel_port: u16,
-    /// The VXLAN network identifier of the tunnels.
-    pub vni: u32,
+    /// Which it is.
+    pub kind: NetworkKind,
+    /// The UDP port of the tunnels, and their VXLAN network identifier; `None`: another program makes them.
+    pub tunnels: Option<(u16, u32)>,
     /// Where all Pods' addresses are from.
     pub cluster_cidrs: Vec<IpNet>,
     /// What was applied; `None` before the first time.
@@ -170,8 +142,8 @@ pub struct Network {
     pub node_mac: Mac,
     /// The largest packet of a Pod, in bytes.
     pub mtu: u32,
-    /// Who writes and removes the tunnels' headers: `direct` or `device`.
-    pub encapsulation: &'static str,
+    /// Who writes and removes the tunnels' headers: `direct` or `device`; `None`: another program.
+    pub encapsulation: Option<&'static str>,
     /// The interfaces that carry the tunnels.
     pub uplink: String,
 }
@@ -284,6 +256,9 @@ pub enum BindError {
     /// The node is not in a state for it.
     #[error("{0}")]
     Precondition(String),
+    /// This network does not have what is asked for.
+    #[error("{0}")]
+    Unsupported(String),
     /// One of its addresses is another port's.
     #[error("{0}")]
     Taken(String),

@@ -6,30 +6,41 @@ use anyhow::{Context, Result};
 use caps::{CapSet, Capability};
 use tracing::info;
 
-/// What the agent needs, and what for.
-pub const NEEDED: [(Capability, &str); 4] = [
-    (Capability::CAP_NET_ADMIN, "interfaces, routes, nftables, attaching eBPF programs"),
-    (Capability::CAP_BPF, "eBPF maps and programs"),
-    (Capability::CAP_PERFMON, "eBPF programs that compare packet pointers"),
-    (Capability::CAP_SYS_ADMIN, "entering a running Pod's namespace to give it another MTU"),
-];
+use crate::config::NetworkKind;
 
-/// Those of [`NEEDED`] that this process does not have.
+/// What the agent needs for a network, and what for.
+pub const fn needed(network: NetworkKind) -> &'static [(Capability, &'static str)] {
+    const NET_ADMIN: (Capability, &str) =
+        (Capability::CAP_NET_ADMIN, "interfaces, routes, nftables, attaching eBPF programs");
+    const SYS_ADMIN: (Capability, &str) =
+        (Capability::CAP_SYS_ADMIN, "entering a running Pod's namespace to give it another MTU");
+    match network {
+        NetworkKind::Embedded => &[
+            NET_ADMIN,
+            (Capability::CAP_BPF, "eBPF maps and programs"),
+            (Capability::CAP_PERFMON, "eBPF programs that compare packet pointers"),
+            SYS_ADMIN,
+        ],
+        NetworkKind::Midonet => &[NET_ADMIN, SYS_ADMIN],
+    }
+}
+
+/// Those that this process does not have.
 ///
 /// # Errors
 /// The kernel does not tell.
-pub fn missing() -> Result<Vec<(Capability, &'static str)>> {
+pub fn missing(network: NetworkKind) -> Result<Vec<(Capability, &'static str)>> {
     let have = caps::read(None, CapSet::Effective).context("cannot read this process's capabilities")?;
-    Ok(NEEDED.into_iter().filter(|(capability, _)| !have.contains(capability)).collect())
+    Ok(needed(network).iter().filter(|(capability, _)| !have.contains(capability)).copied().collect())
 }
 
 /// Gives up everything else, for good: this thread's, so it has to be called before there are others.
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn keep_only_needed() -> Result<()> {
+pub fn keep_only_needed(network: NetworkKind) -> Result<()> {
     let have = caps::read(None, CapSet::Permitted).context("cannot read this process's capabilities")?;
-    let needed: HashSet<Capability> = NEEDED.into_iter().map(|(capability, _)| capability).collect();
+    let needed: HashSet<Capability> = needed(network).iter().map(|(capability, _)| *capability).collect();
     let keep: HashSet<Capability> = have.intersection(&needed).copied().collect();
     // What is not in the bounding set never comes back. Without this right it is left as it was given.
     if have.contains(&Capability::CAP_SETPCAP) {

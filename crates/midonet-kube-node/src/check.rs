@@ -4,6 +4,7 @@
 mod cluster;
 mod finding;
 mod kernel;
+mod midonet;
 mod node;
 mod ports;
 mod proxy;
@@ -12,7 +13,7 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, NetworkKind};
 use crate::stdout;
 
 pub use finding::{Finding, Problem, State};
@@ -53,13 +54,19 @@ pub fn quickly(args: &Config, unknown: Vec<config::Problem>) -> Vec<Finding> {
     let mut findings: Vec<_> =
         problems.into_iter().map(|found| Finding::invalid("settings", found.problem, found.remedy)).collect();
     findings.extend(node::check(args));
-    findings.push(ports::overlay(args.tunnel_port));
+    match args.network {
+        NetworkKind::Embedded => findings.push(ports::overlay(args.tunnel_port)),
+        NetworkKind::Midonet => findings.push(midonet::host_id(&args.paths.midonet_host_id)),
+    }
     findings
 }
 
 /// The kernel's features, each tried in a network namespace that is gone afterwards.
 pub fn kernel(args: &Config) -> Vec<Finding> {
-    kernel::try_out(args)
+    match args.network {
+        NetworkKind::Embedded => kernel::try_out(args),
+        NetworkKind::Midonet => kernel::try_out(args).into_iter().chain([midonet::kernel()]).collect(),
+    }
 }
 
 /// `midonet-kube-node check`: prints everything that was checked.
@@ -71,7 +78,7 @@ pub fn check(run: &Config, output: Output, unknown: Vec<config::Problem>) -> Res
     let mut findings = quickly(run, unknown);
     findings.extend(ipam_plugin(run));
     findings.push(ports::http(run.http_listen));
-    if run.services == config::Switch::On {
+    if run.serves_services() {
         findings.push(ports::ephemeral());
     }
     findings.extend(proxy::check(run));

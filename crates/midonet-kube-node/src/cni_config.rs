@@ -14,10 +14,18 @@ use naming::alias::CLUSTER_NETWORK;
 use naming::subnet;
 use serde_json::{Value, json};
 
+use crate::config::NetworkKind;
+
 /// What a runtime may ask for (CONVENTIONS.md of containernetworking/cni); it says nothing of the others. Not
-/// `ipRanges`: a node's addresses are from its podCIDRs. `portMappings` also where nobody serves them: a runtime keeps
-/// a `hostPort` that no plugin claims to itself, and the Pod would wait for connections that never come.
-const CAPABILITIES: [&str; 4] = ["bandwidth", "ips", "mac", "portMappings"];
+/// `ipRanges`: a node's addresses are from its podCIDRs. In the embedded network `portMappings` also where nobody serves
+/// them: a runtime keeps a `hostPort` that no plugin claims to itself, and the Pod would wait for connections that never come.
+const fn capabilities(network: NetworkKind) -> &'static [&'static str] {
+    match network {
+        NetworkKind::Embedded => &["bandwidth", "ips", "mac", "portMappings"],
+        // MidoNet has neither limits nor ports of the node.
+        NetworkKind::Midonet => &["ips", "mac"],
+    }
+}
 
 /// What the plugin has to know about this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +38,8 @@ pub struct CniConfig<'a> {
     pub socket: &'a Path,
     /// The IPAM plugin's type.
     pub ipam_type: &'a str,
+    /// What carries Pods' packets.
+    pub network: NetworkKind,
 }
 
 impl CniConfig<'_> {
@@ -41,12 +51,13 @@ impl CniConfig<'_> {
         let ranges = self.pod_cidrs.iter().map(range).collect::<Result<Vec<_>>>()?;
         let routes: Vec<Value> =
             self.pod_cidrs.iter().map(|cidr| json!({"dst": default_route(cidr)})).collect();
+        let capabilities = capabilities(self.network).iter().map(|name| (name, true));
         let config = json!({
             "cniVersion": "1.1.0",
             "name": CLUSTER_NETWORK,
             "plugins": [{
                 "type": "midonet-kube-cni",
-                "capabilities": CAPABILITIES.map(|name| (name, true)).into_iter().collect::<BTreeMap<_, _>>(),
+                "capabilities": capabilities.collect::<BTreeMap<_, _>>(),
                 "mtu": self.mtu,
                 "socket": self.socket,
                 "ipam": {"type": self.ipam_type, "ranges": ranges, "routes": routes},
@@ -118,7 +129,13 @@ mod tests {
     use super::*;
 
     fn config(pod_cidrs: &[IpNet]) -> CniConfig<'_> {
-        CniConfig { pod_cidrs, mtu: 1450, socket: Path::new("/run/api"), ipam_type: "midonet-kube-ipam" }
+        CniConfig {
+            pod_cidrs,
+            mtu: 1450,
+            socket: Path::new("/run/api"),
+            ipam_type: "midonet-kube-ipam",
+            network: NetworkKind::Embedded,
+        }
     }
 
     #[test]
@@ -138,6 +155,14 @@ mod tests {
             ])
         );
         assert_eq!(ipam["routes"], json!([{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]));
+    }
+
+    #[test]
+    fn only_what_the_network_can_do_is_claimed() {
+        let cidrs = ["10.244.1.0/24".parse().unwrap()];
+        let config = CniConfig { network: NetworkKind::Midonet, ..config(&cidrs) };
+        let config: Value = serde_json::from_str(&config.render().unwrap()).unwrap();
+        assert_eq!(config["plugins"][0]["capabilities"], json!({"ips": true, "mac": true}));
     }
 
     #[test]

@@ -26,23 +26,24 @@ pub struct Config {
     #[arg(long, env = "MIDONETKUBE_SERVICECIDR", value_delimiter = ',')]
     pub service_cidr: Vec<IpNet>,
 
-    /// Whether Services are served here; otherwise kube-proxy has to run on this node.
-    #[arg(long, env = "MIDONETKUBE_SERVICES", value_enum, default_value_t = Switch::On)]
-    pub services: Switch,
+    /// Which network carries the Pods' packets.
+    #[arg(long, env = "MIDONETKUBE_NETWORK", value_enum, default_value_t = NetworkKind::Embedded)]
+    pub network: NetworkKind,
+
+    /// Whether Services are served here; otherwise kube-proxy has to run on this node. By default on with the embedded
+    /// network; with MidoNet it cannot be: MidoNet serves them.
+    #[arg(long, env = "MIDONETKUBE_SERVICES", value_enum)]
+    pub services: Option<Switch>,
 
     /// Whether NetworkPolicies and ClusterNetworkPolicies are enforced here; otherwise every Pod of this node reaches
-    /// everything, and is reached by everybody.
-    #[arg(long, env = "MIDONETKUBE_POLICY", value_enum, default_value_t = Switch::On)]
-    pub policy: Switch,
+    /// everything, and is reached by everybody. By default on with the embedded network; with MidoNet it cannot be.
+    #[arg(long, env = "MIDONETKUBE_POLICY", value_enum)]
+    pub policy: Option<Switch>,
 
     /// Whether externalIPs of Services are served. Whoever may create Services takes any address with them
     /// (CVE-2020-8554).
     #[arg(long, env = "MIDONETKUBE_EXTERNALIPS", value_enum, default_value_t = Switch::On)]
     pub external_ips: Switch,
-
-    /// Which network carries the Pods' packets. Hidden as long as there is one to choose.
-    #[arg(long, env = "MIDONETKUBE_NETWORK", value_enum, default_value_t = NetworkKind::Embedded, hide = true)]
-    pub network: NetworkKind,
 
     /// A kubeconfig file; without it, and without --manifests, the Pod's service account is used.
     #[arg(long, env = "MIDONETKUBE_KUBECONFIG", conflicts_with = "manifests")]
@@ -221,6 +222,10 @@ pub struct Paths {
     /// Where eBPF programs and maps are pinned; on a bpf file system.
     #[arg(long, env = "MIDONETKUBE_BPFDIR", default_value = "/sys/fs/bpf/midonet-kube")]
     pub bpf_dir: PathBuf,
+
+    /// Where the MidoNet agent keeps this host's id, if MidoNet is the network.
+    #[arg(long, env = "MIDONETKUBE_MIDONETHOSTID", default_value = "/etc/midonet_host_id.properties")]
+    pub midonet_host_id: PathBuf,
 }
 
 /// How what policy denies is logged.
@@ -276,8 +281,18 @@ const SIZES: &str = "give 64KiB to 1024GiB, in KiB, MiB or GiB";
 pub enum NetworkKind {
     /// The eBPF datapath of this program.
     Embedded,
-    /// A MidoNet that runs elsewhere.
+    /// A MidoNet whose agent runs on this node; midonet-kube-controllers tells it of Pods and Services.
     Midonet,
+}
+
+impl NetworkKind {
+    /// As the setting has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Midonet => "midonet",
+        }
+    }
 }
 
 /// Who writes and removes the headers of tunnels to other nodes.
@@ -408,9 +423,59 @@ impl Config {
             ));
         }
         if self.network == NetworkKind::Midonet {
-            problems.push(Problem::new("--network midonet is not supported yet", "use --network embedded"));
+            problems.extend(self.problems_with_midonet());
         }
         problems
+    }
+
+    /// What cannot be with MidoNet.
+    fn problems_with_midonet(&self) -> Vec<Problem> {
+        let given = [
+            (
+                self.services == Some(Switch::On),
+                "--services on (MIDONETKUBE_SERVICES)",
+                "MidoNet serves them, as midonet-kube-controllers tells it",
+            ),
+            (
+                self.policy == Some(Switch::On),
+                "--policy on (MIDONETKUBE_POLICY)",
+                "nobody enforces NetworkPolicies and ClusterNetworkPolicies then",
+            ),
+            (
+                self.deny_log.file.is_some(),
+                "--deny-log (MIDONETKUBE_DENYLOG)",
+                "no policy is enforced that could deny anything",
+            ),
+        ];
+        let given = given.into_iter().filter(|(is_given, ..)| *is_given).map(|(_, what, why)| {
+            Problem::new(
+                format!("{what} cannot be with --network midonet: {why}"),
+                "leave it out, or use --network embedded",
+            )
+        });
+        let ipv6 = self.cluster_cidr.iter().chain(&self.service_cidr).filter(|cidr| cidr.addr().is_ipv6());
+        let ipv6 = ipv6.map(|cidr| {
+            Problem::new(
+                format!("{cidr} cannot be with --network midonet: midonet-kube-controllers gives MidoNet IPv4 alone"),
+                "leave it out of --cluster-cidr and --service-cidr, or use --network embedded",
+            )
+        });
+        given.chain(ipv6).collect()
+    }
+
+    /// Whether Services are served by this agent.
+    pub fn serves_services(&self) -> bool {
+        self.is_on(self.services)
+    }
+
+    /// Whether policies are enforced by this agent.
+    pub fn enforces_policy(&self) -> bool {
+        self.is_on(self.policy)
+    }
+
+    /// What only the embedded network does is done unless somebody switched it off.
+    fn is_on(&self, switch: Option<Switch>) -> bool {
+        self.network == NetworkKind::Embedded && switch != Some(Switch::Off)
     }
 }
 
@@ -486,12 +551,37 @@ mod tests {
 
     #[test]
     fn every_problem_is_told_at_once() {
-        let problems = problems("--service-cidr 10.96.0.1/16 --network midonet");
+        let problems = problems("--service-cidr 10.96.0.1/16 --network midonet --services on");
         let all = problems.join("\n");
         for part in ["--node-name", "--cluster-cidr", "10.96.0.0/16", "--network midonet"] {
             assert!(all.contains(part), "{part} in {all}");
         }
         assert_eq!(problems.len(), 4);
+    }
+
+    #[test]
+    fn what_only_the_embedded_network_does_is_refused_with_midonet() {
+        let all = |args: &str| problems(&format!("--node-name n --network midonet {args}"));
+        assert_eq!(all("--cluster-cidr 10.0.0.0/8"), [""; 0]);
+        assert_eq!(all("--cluster-cidr 10.0.0.0/8 --services off --policy off"), [""; 0]);
+        for (args, part) in [
+            ("--services on", "--services on (MIDONETKUBE_SERVICES) cannot be with --network midonet"),
+            ("--policy on", "nobody enforces NetworkPolicies"),
+            ("--deny-log /x", "--deny-log (MIDONETKUBE_DENYLOG) cannot be"),
+            ("--service-cidr fd00::/108", "fd00::/108 cannot be with --network midonet"),
+        ] {
+            let told = all(&format!("--cluster-cidr 10.0.0.0/8 {args}"));
+            assert!(told.len() == 1 && told[0].contains(part), "{part} in {told:?}");
+        }
+        for (args, on) in [
+            ("", true),
+            ("--services off --policy off", false),
+            ("--network midonet", false),
+            ("--network midonet --services off", false),
+        ] {
+            let config = parse(args);
+            assert_eq!((config.serves_services(), config.enforces_policy()), (on, on), "{args}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result};
 use model::{Model, Ranges, ServiceOptions};
 use objects::{EndpointSlice, Node, Selector, Service, ServiceCidr, Watch};
+use tokio::sync::watch;
 
 use crate::config::{Config, Switch};
 use crate::policies::Policies;
@@ -22,6 +23,7 @@ pub(crate) struct Feed {
     slices: Stream<EndpointSlice>,
     cidrs: Stream<ServiceCidr>,
     own_name: String,
+    own_node: watch::Sender<Option<Arc<Node>>>,
 }
 
 impl Feed {
@@ -29,7 +31,7 @@ impl Feed {
     pub(crate) fn new(args: &Config, watch: &mut Watch) -> Self {
         let ranges = Ranges { cluster: args.cluster_cidr.clone(), service: args.service_cidr.clone() };
         let mut model = Model::new(&args.node_name, ranges);
-        let services = args.services == Switch::On;
+        let services = args.serves_services();
         if services {
             model = model.with_services(ServiceOptions { external_ips: args.external_ips == Switch::On });
         }
@@ -41,7 +43,13 @@ impl Feed {
             slices: Stream::of(watch, services, proxied),
             cidrs: Stream::of(watch, services, Selector::default()),
             own_name: args.node_name.clone(),
+            own_node: watch::Sender::new(None),
         }
+    }
+
+    /// This node's own object, whenever it is another one; `None` before it is known.
+    pub(crate) fn own_node(&self) -> watch::Receiver<Option<Arc<Node>>> {
+        self.own_node.subscribe()
     }
 
     /// The model.
@@ -62,7 +70,7 @@ impl Feed {
     /// The source ended.
     pub(crate) async fn next(&mut self, proxy: Option<&Proxy>, policies: Option<&Policies>) -> Result<Taken> {
         const ENDED: &str = "the source of objects ended";
-        let Self { model, nodes, services, slices, cidrs, own_name } = self;
+        let Self { model, nodes, services, slices, cidrs, own_name, own_node } = self;
         let taken = tokio::select! {
             delta = nodes.next() => {
                 let delta = delta.context(ENDED)?;
@@ -71,6 +79,9 @@ impl Feed {
                 }
                 if let Some(policies) = policies {
                     policies.follow_nodes(&delta);
+                }
+                if let Some(node) = delta.upserted.iter().find(|node| node.name == *own_name) {
+                    own_node.send_replace(Some(Arc::clone(node)));
                 }
                 let mut model = lock(model);
                 nodes.take(delta, |node, is_there| match is_there {

@@ -70,7 +70,7 @@ fn start(args: Config) -> anyhow::Result<()> {
     }
     memory::share_one_arena();
     // Before there are other threads, which would keep theirs.
-    capabilities::keep_only_needed()?;
+    capabilities::keep_only_needed(args.network)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Calls of the plugin wait for the kernel now and then: probes are served meanwhile.
         .worker_threads(4)

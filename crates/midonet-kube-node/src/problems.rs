@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 /// Every kind of problem: the values of the metric's label.
-pub const KINDS: [&str; 33] = [
+pub const KINDS: [&str; 35] = [
     "accept_ra",
     "deny_log",
     "disable_ipv6",
@@ -23,8 +23,10 @@ pub const KINDS: [&str; 33] = [
     "ipam_plugin",
     "kube_proxy",
     "lock",
+    "midonet_host",
     "mtu",
     "network",
+    "not_bound",
     "not_forwarded",
     "object",
     "overlap",
@@ -73,6 +75,8 @@ pub enum Origin {
     PolicyTables,
     /// Writing what policy denies into a file.
     DenyLog,
+    /// The id that MidoNet knows this host by.
+    MidonetHost,
 }
 
 /// All problems that are known now.

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use crate::agent::{Agent, Readiness};
 use crate::backend::Outcome;
 use crate::cni_config::CniConfig;
-use crate::config::{Config, Switch};
+use crate::config::Config;
 use crate::drift::Drift;
 use crate::drift::detector::Detector;
 use crate::drift::probe::Prober;
@@ -44,7 +44,7 @@ pub(crate) async fn run(
     mut detector: Detector,
     proxy: Option<&Proxy>,
 ) -> Result<()> {
-    let mut prober = Prober::new(args.services == Switch::On);
+    let mut prober = Prober::new(args.serves_services());
     prober.run(agent).await;
     let mut retry = Some(Instant::now() + RETRY);
     let mut listed = false;
@@ -150,6 +150,7 @@ async fn reconcile(
         mtu: done.mtu,
         socket: &args.paths.socket,
         ipam_type: &args.ipam_type,
+        network: args.network,
     };
     if config.write(&args.paths.cni_config_path)? {
         info!(path = %args.paths.cni_config_path.display(), "wrote the CNI configuration");

@@ -1,17 +1,21 @@
 //! The agent's life: take over, follow the objects, serve, and stop without anybody noticing.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use datapath::policy::State;
 use naming::alias::CLUSTER_NETWORK;
+use naming::{attachment_mac, interface};
 use nodeapi::legacy::mido_net_kube_node_server::MidoNetKubeNodeServer;
 use nodeapi::v1::drops_server::DropsServer;
 use nodeapi::v1::node_server::NodeServer;
 use nodeapi::v1::policies_server::PoliciesServer;
 use nodeapi::v1::services_server::ServicesServer;
+use objects::{Annotator, Node};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -20,7 +24,9 @@ use tracing::{info, warn};
 use crate::agent::Agent;
 use crate::annotate::WorkQueue;
 use crate::backend::embedded::{Embedded, Settings};
-use crate::config::{Config, Switch};
+use crate::backend::midonet::{self, Midonet};
+use crate::backend::{Backend, traces};
+use crate::config::{Config, NetworkKind, Switch};
 use crate::drift::detector::Detector;
 use crate::drift::events::Events;
 use crate::drift::files::{self, Files};
@@ -31,7 +37,7 @@ use crate::proxy::{self, Proxy};
 use crate::repairs::Repairs;
 use crate::server::{DropsService, LegacyService, NodeService, PoliciesService, ServicesService, http};
 use crate::source::source;
-use crate::{check, degraded, denials, leaks, lock, reconcile};
+use crate::{annotate, check, degraded, denials, leaks, lock, reconcile};
 
 /// The least time between two deletions of retired interfaces.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -51,14 +57,13 @@ pub async fn run(args: Config) -> Result<()> {
     let lock = lock::take(&args.paths.state_dir)?;
     plumbing::sysctl::set_root(&args.paths.sysctl_dir);
     // Before anything that may take long: load balancers ask whether this node serves Services.
-    let proxy = match args.services {
-        Switch::On => Some(Proxy::start(&args)),
-        Switch::Off => {
-            proxy::forget(&args.paths.state_dir).unwrap_or_else(|error| {
-                warn!(%error, "the record of Services' ports for health checks stays: the next agent may use it");
-            });
-            None
-        }
+    let proxy = if args.serves_services() {
+        Some(Proxy::start(&args))
+    } else {
+        proxy::forget(&args.paths.state_dir).unwrap_or_else(|error| {
+            warn!(%error, "the record of Services' ports for health checks stays: the next agent may use it");
+        });
+        None
     };
     let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
@@ -69,13 +74,12 @@ pub async fn run(args: Config) -> Result<()> {
     let reporter = connection.reporter(&args.node_name);
     let recorder = (args.policy_events == Switch::On).then(|| connection.recorder(&args.node_name)).flatten();
     let annotations = WorkQueue::new(usize::try_from(args.max_pods)?);
-    let settings = settings(&args);
-    let reservations = settings.reservations.clone();
     let repairs = Repairs::default();
-    let backend = Embedded::open(settings, repairs.clone()).map_err(|error| explain(&args, error))?;
+    let reservations = reservations(&args);
+    let backend = open(&args, reservations.clone(), repairs.clone())?;
     let agent = Agent::new(
         &args.node_name,
-        Box::new(backend),
+        backend,
         repairs,
         annotations.clone(),
         connection.to_string(),
@@ -85,12 +89,13 @@ pub async fn run(args: Config) -> Result<()> {
 
     let mut watch = connection.watch();
     let feed = Feed::new(&args, &mut watch);
-    let policy_feed = (args.policy == Switch::On).then(|| policies::Feed::new(&mut watch));
+    let own_node = feed.own_node();
+    let policy_feed = args.enforces_policy().then(|| policies::Feed::new(&mut watch));
     agent.set_model(feed.model());
     let invalid = connection.health().invalid_objects();
     let _watching = watch.start();
-    if args.policy == Switch::On {
-        let State { class, set, list, rule, .. } = agent.backend().policy().state();
+    if args.enforces_policy() {
+        let State { class, set, list, rule, .. } = agent.packets()?.policy().state();
         let last = class.max(set).max(list).max(rule);
         agent.set_policies(&Policies::new(&args.node_name, last));
         policies::restore(&agent);
@@ -123,7 +128,8 @@ pub async fn run(args: Config) -> Result<()> {
         _ = interrupt.recv() => Ok(()),
         ended = http::serve(listeners, agent.clone()) => ended,
         ended = &mut grpc => ended.context("the gRPC server ended")?.context("the gRPC server failed"),
-        () = annotations.deliver(annotator) => Ok(()),
+        () = annotations.deliver(annotator.clone()) => Ok(()),
+        () = annotate_node(&args, &agent, annotator, own_node) => Ok(()),
         ended = reconcile::run(&args, &agent, feed, invalid, Detector::new(&events), proxy.as_ref()) => ended,
         ended = enforce(&agent, policy_feed) => ended,
         () = report_ports(&agent, proxy.as_ref()) => Ok(()),
@@ -152,7 +158,38 @@ fn explain(args: &Config, error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-fn settings(args: &Config) -> Settings {
+/// The network that is asked for, without what the other one left.
+fn open(args: &Config, reservations: Option<PathBuf>, repairs: Repairs) -> Result<Box<dyn Backend>> {
+    match args.network {
+        NetworkKind::Embedded => {
+            traces::leave_midonet()?;
+            let backend = Embedded::open(settings(args, reservations), repairs);
+            Ok(Box::new(backend.map_err(|error| explain(args, error))?))
+        }
+        NetworkKind::Midonet => {
+            traces::leave_embedded(&args.paths.bpf_dir)?;
+            info!(
+                "MidoNet carries Pods' packets: there are no policies, limits of bandwidth, hostPorts or NodePorts on this node"
+            );
+            let settings = midonet::Settings {
+                node_name: args.node_name.clone(),
+                cluster_cidrs: args.cluster_cidr.clone(),
+                service_cidrs: args.service_cidr.clone(),
+                mtu: args.mtu,
+                state_dir: args.paths.state_dir.clone(),
+                reservations,
+            };
+            Ok(Box::new(Midonet::open(settings, repairs)?))
+        }
+    }
+}
+
+/// The directory of Pods' addresses, if the IPAM plugin keeps one.
+fn reservations(args: &Config) -> Option<PathBuf> {
+    leaks::keeps_files(&args.ipam_type).then(|| ipam::directory(None, CLUSTER_NETWORK))
+}
+
+fn settings(args: &Config, reservations: Option<PathBuf>) -> Settings {
     Settings {
         node_name: args.node_name.clone(),
         cluster_cidrs: args.cluster_cidr.clone(),
@@ -166,8 +203,8 @@ fn settings(args: &Config) -> Settings {
         state_dir: args.paths.state_dir.clone(),
         max_pods: args.max_pods,
         max_nodes: args.max_nodes,
-        services: args.services == Switch::On,
-        policy: args.policy == Switch::On,
+        services: args.serves_services(),
+        policy: args.enforces_policy(),
         policy_sizes: datapath::policy::Sizes {
             addresses: args.max_policy_addresses,
             entries: args.max_policy_entries,
@@ -178,7 +215,23 @@ fn settings(args: &Config) -> Settings {
         max_services: args.max_services,
         max_backends: args.max_backends,
         max_drops: args.max_drops,
-        reservations: leaks::keeps_files(&args.ipam_type).then(|| ipam::directory(None, CLUSTER_NETWORK)),
+        reservations,
+    }
+}
+
+/// Keeps this Node annotated, if MidoNet needs it, for ever.
+async fn annotate_node(
+    args: &Config,
+    agent: &Agent,
+    annotator: Annotator,
+    own: watch::Receiver<Option<Arc<Node>>>,
+) {
+    match args.network {
+        NetworkKind::Embedded => std::future::pending().await,
+        NetworkKind::Midonet => {
+            let mac = attachment_mac(&args.node_name, interface::NODE);
+            annotate::node::keep(agent, annotator, mac, &args.paths.midonet_host_id, own).await;
+        }
     }
 }
 

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
-use naming::interface;
-use plumbing::tc::Direction;
 
-use crate::backend::embedded::{live_ports, name_files, names_directory};
+use crate::backend::record::live_ports;
+use crate::backend::traces::Removal;
+use crate::backend::{names, traces};
 use crate::config::Paths;
 use crate::{install, kernel_settings, lock, proxy, stdout};
 
@@ -68,17 +68,10 @@ pub fn uninstall(args: &Options) -> Result<()> {
         work.step(&what, plumbing::link::delete_by_name(&link.name).map(|()| true).map_err(Into::into));
     }
     work.step("retired interfaces", delete_retired());
-    let links = plumbing::link::list().unwrap_or_default();
-    for name in [interface::MIDO, interface::OVERLAY, interface::SHAPER] {
-        let there = links.iter().any(|link| link.name == name);
-        work.step(name, plumbing::link::delete_by_name(name).map(|()| there).map_err(Into::into));
+    let of_networks = traces::remove_embedded(&args.paths.bpf_dir);
+    for Removal { what, removed } in std::iter::once(traces::remove_node_pair()).chain(of_networks) {
+        work.step(&what, removed);
     }
-    let programs = [(Direction::Ingress, datapath::FROM_UPLINK), (Direction::Egress, datapath::TO_UPLINK)];
-    let detached = plumbing::tc::detach(&programs, &[]);
-    work.step("the programs at the uplinks", detached.map(|had| !had.is_empty()).map_err(Into::into));
-    work.step("the nftables table inet midonet-kube", remove_table());
-    let pins = datapath::remove_pins(&args.paths.bpf_dir).map_err(Into::into);
-    work.step(&format!("the pins in {}", args.paths.bpf_dir.display()), pins);
     match kernel_settings::restore(&args.paths.state_dir) {
         Ok(given) => given.iter().for_each(|setting| work.tell(format_args!("given back: {setting}"))),
         Err(error) => work.errors.push(error),
@@ -88,9 +81,9 @@ pub fn uninstall(args: &Options) -> Result<()> {
     work.directory(&args.paths.cache_dir, &objects::Cache::files(&args.paths.cache_dir));
     work.step(&args.paths.socket.display().to_string(), remove_socket(&args.paths.socket));
     let state_dir = &args.paths.state_dir;
-    let names = name_files(state_dir);
-    if !names.is_empty() {
-        work.directory(&names_directory(state_dir), &names);
+    let files = names::files(state_dir);
+    if !files.is_empty() {
+        work.directory(&names::directory(state_dir), &files);
     }
     work.directory(
         state_dir,
@@ -198,14 +191,6 @@ fn delete_retired() -> Result<bool> {
         some = true;
     }
     Ok(some)
-}
-
-fn remove_table() -> Result<bool> {
-    if plumbing::nft::find()?.is_none() {
-        return Ok(false);
-    }
-    plumbing::nft::delete()?;
-    Ok(true)
 }
 
 fn remove_file(path: &Path) -> Result<bool> {

@@ -21,6 +21,8 @@ pub mod annotation {
     pub const IP_ADDRESSES: &str = "midonet.org/ip-addresses";
     /// The id of the Pod's port, see [`crate::pod_port_id`].
     pub const PORT_ID: &str = "midonet.org/port-id";
+    /// The id that MidoNet knows a Node's host by.
+    pub const HOST_ID: &str = "midonet.org/host-id";
     /// The underlay address that a Node's tunnels end at.
     pub const TUNNEL_ENDPOINT_IP: &str = "midonet.org/tunnel-endpoint-ip";
 }

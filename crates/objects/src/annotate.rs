@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::fault::Fault;
 use crate::name::is_name;
 use crate::server::Server;
-use crate::task::PATCH_POD_STATUS;
+use crate::task::{PATCH_NODE_STATUS, PATCH_POD_STATUS, Task};
 use crate::{ApiErrors, Reason, Verb};
 
 /// A write that has no answer by then failed.
@@ -46,11 +46,11 @@ impl fmt::Debug for Annotator {
     }
 }
 
-/// A Pod was not annotated.
+/// A Pod or a Node was not annotated.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("cannot annotate Pod {pod}: {cause}")]
+#[error("cannot annotate {object}: {cause}")]
 pub struct AnnotateError {
-    pod: String,
+    object: String,
     cause: String,
     reason: String,
     retry: bool,
@@ -59,12 +59,12 @@ pub struct AnnotateError {
 }
 
 impl AnnotateError {
-    /// Why, without the Pod: the same for every Pod while the API server is away.
+    /// Why, without the object: the same for every Pod while the API server is away.
     pub fn cause(&self) -> &str {
         &self.cause
     }
 
-    /// Whether trying again may help; it does not when the Pod is gone or another one.
+    /// Whether trying again may help; it does not when the object is gone or another one.
     pub fn is_retriable(&self) -> bool {
         self.retry
     }
@@ -79,24 +79,24 @@ impl AnnotateError {
         &self.reason
     }
 
-    fn new(pod: &PodRef, reason: &str, retry: bool, cause: String) -> Self {
-        let pod = format!("{}/{}", pod.namespace, pod.name);
-        Self { pod, cause, reason: reason.into(), retry, after: None, kind: Reason::Other }
+    fn new(object: &str, reason: &str, retry: bool, cause: String) -> Self {
+        let object = object.to_owned();
+        Self { object, cause, reason: reason.into(), retry, after: None, kind: Reason::Other }
     }
 
-    fn api(pod: &PodRef, server: &Server, error: &kube::Error) -> Self {
+    fn api(object: &str, server: &Server, task: Task, error: &kube::Error) -> Self {
         let (reason, retry) = match error {
             kube::Error::Api(status) => (status.reason.as_str(), !is_final(status)),
             _ => ("ServiceUnavailable", true),
         };
-        let fault = server.fault(PATCH_POD_STATUS, error);
+        let fault = server.fault(task, error);
         let (after, kind) = (fault.retry_after(), fault.reason());
-        Self { after, kind, ..Self::new(pod, reason, retry, fault.to_string()) }
+        Self { after, kind, ..Self::new(object, reason, retry, fault.to_string()) }
     }
 
-    fn timeout(pod: &PodRef, server: &Server) -> Self {
-        let fault = Fault::no_answer(&server.place, PATCH_POD_STATUS, ANSWER);
-        Self { kind: Reason::Timeout, ..Self::new(pod, "Timeout", true, fault.to_string()) }
+    fn timeout(object: &str, server: &Server, task: Task) -> Self {
+        let fault = Fault::no_answer(&server.place, task, ANSWER);
+        Self { kind: Reason::Timeout, ..Self::new(object, "Timeout", true, fault.to_string()) }
     }
 }
 
@@ -122,34 +122,71 @@ impl Annotator {
         // Names come from a CNI call: they must not lead to another object or out of the directory.
         if !is_name(&pod.namespace) || !is_name(&pod.name) {
             let why = "this is no name of a Pod (RFC 1123 subdomain)";
-            let quoted = |text: &str| format!("{text:?}");
-            let pod = PodRef { namespace: quoted(&pod.namespace), name: quoted(&pod.name), uid: None };
-            return Err(AnnotateError::new(&pod, "Invalid", false, why.into()));
+            let object = format!("Pod {:?}/{:?}", pod.namespace, pod.name);
+            return Err(AnnotateError::new(&object, "Invalid", false, why.into()));
         }
+        let object = format!("Pod {}/{}", pod.namespace, pod.name);
         match &self.0 {
             Target::Api(server, errors) => {
                 // By the subresource: who may patch a Pod itself may give it another image.
                 let path = format!("/api/v1/namespaces/{}/pods/{}/status", pod.namespace, pod.name);
-                let patch = patch(pod, annotations);
-                let written = server.patch(&path, "application/merge-patch+json", &patch);
-                let failure = match tokio::time::timeout(ANSWER, written).await {
-                    Ok(Ok(())) => return Ok(()),
-                    Ok(Err(error)) => AnnotateError::api(pod, server, &error),
-                    Err(_) => AnnotateError::timeout(pod, server),
-                };
-                // That a Pod is gone by now is no error.
-                if failure.retry {
-                    errors.count(Verb::Patch, failure.kind);
-                }
-                Err(failure)
+                let patch = patch(pod.uid.as_deref(), annotations);
+                send(server, errors, PATCH_POD_STATUS, &object, &path, &patch).await
             }
-            Target::Directory(directory) => manifest::write_file(directory, pod, annotations)
-                .map_err(|error| AnnotateError::new(pod, "InternalError", true, error)),
+            Target::Directory(directory) => manifest::write_pod(directory, pod, annotations)
+                .map_err(|error| AnnotateError::new(&object, "InternalError", true, error)),
+        }
+    }
+
+    /// The same of a Node, whichever has that name.
+    ///
+    /// # Errors
+    /// [`AnnotateError`] says whether trying again may help.
+    pub async fn annotate_node(
+        &self,
+        node: &str,
+        annotations: &BTreeMap<String, Option<String>>,
+    ) -> Result<(), AnnotateError> {
+        if !is_name(node) {
+            let why = "this is no name of a Node (RFC 1123 subdomain)";
+            return Err(AnnotateError::new(&format!("Node {node:?}"), "Invalid", false, why.into()));
+        }
+        let object = format!("Node {node}");
+        match &self.0 {
+            Target::Api(server, errors) => {
+                let path = format!("/api/v1/nodes/{node}/status");
+                let patch = patch(None, annotations);
+                send(server, errors, PATCH_NODE_STATUS, &object, &path, &patch).await
+            }
+            Target::Directory(directory) => manifest::write_node(directory, node, annotations)
+                .map_err(|error| AnnotateError::new(&object, "InternalError", true, error)),
         }
     }
 }
 
-/// 404: no such Pod. 422: the request itself is not acceptable. 409: another Pod of that name if it speaks of
+/// Sends a patch, and waits for its answer, but not for long.
+async fn send(
+    server: &Server,
+    errors: &ApiErrors,
+    task: Task,
+    object: &str,
+    path: &str,
+    patch: &Value,
+) -> Result<(), AnnotateError> {
+    let written = server.patch(path, "application/merge-patch+json", patch);
+    let failure = match tokio::time::timeout(ANSWER, written).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => AnnotateError::api(object, server, task, &error),
+        Err(_) => AnnotateError::timeout(object, server, task),
+    };
+    // That an object is gone by now is no error.
+    if failure.retry {
+        errors.count(Verb::Patch, failure.kind);
+    }
+    Err(failure)
+}
+
+/// 404: no such object. 422: the request itself is not acceptable. 409: another Pod of that name if it speaks of
 /// the UID, else somebody else's write came first.
 fn is_final(status: &kube::core::Status) -> bool {
     match status.code {
@@ -160,9 +197,9 @@ fn is_final(status: &kube::core::Status) -> bool {
 }
 
 /// A merge patch (RFC 7386). The UID in it is a precondition: the API server refuses to change it.
-fn patch(pod: &PodRef, annotations: &BTreeMap<String, Option<String>>) -> Value {
+fn patch(uid: Option<&str>, annotations: &BTreeMap<String, Option<String>>) -> Value {
     let mut metadata = json!({"annotations": annotations});
-    if let (Some(uid), Some(metadata)) = (&pod.uid, metadata.as_object_mut()) {
+    if let (Some(uid), Some(metadata)) = (uid, metadata.as_object_mut()) {
         metadata.insert("uid".into(), json!(uid));
     }
     json!({"metadata": metadata})

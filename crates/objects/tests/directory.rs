@@ -365,6 +365,23 @@ async fn annotations_are_merged_and_another_pod_begins_anew() {
 }
 
 #[tokio::test]
+async fn a_nodes_annotations_have_a_file_of_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let annotator = Source::Directory(directory.path().into()).connect().await.unwrap().annotator();
+    for (key, value) in [("a", "1"), ("b", "2")] {
+        let annotations = [(key.to_owned(), Some(value.to_owned()))].into();
+        annotator.annotate_node("node1", &annotations).await.unwrap();
+    }
+    let text = fs::read_to_string(directory.path().join("annotations/Node_node1.yaml")).unwrap();
+    let node: k8s_openapi::api::core::v1::Node = serde_yaml_ng::from_str(&text).unwrap();
+    assert_eq!((node.metadata.name.as_deref(), node.metadata.namespace), (Some("node1"), None));
+    let want = [("a", "1"), ("b", "2")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(node.metadata.annotations, Some(want.into()));
+    let error = annotator.annotate_node("../x", &BTreeMap::new()).await.unwrap_err();
+    assert!(!error.is_retriable(), "{error}");
+}
+
+#[tokio::test]
 async fn names_do_not_lead_out_of_the_directory() {
     let directory = tempfile::tempdir().unwrap();
     let annotator = Source::Directory(directory.path().into()).connect().await.unwrap().annotator();

@@ -26,8 +26,8 @@ pub use namespaces::Namespaces;
 pub use pair::{VethIndexes, VethPair};
 pub use repair::{HostSide, repair, repair_host_side};
 
-/// Creates a pair, with the container side in `netns` (`None`: in this thread's namespace). The host side is in the
-/// datapath's block and still down: nothing passes before [`link::set_up`].
+/// Creates a pair, with the container side in `netns` (`None`: in this thread's namespace). The host side is
+/// still down: nothing passes before [`link::set_up`].
 ///
 /// # Errors
 /// The step that failed; nothing is left of the pair then. [`crate::Error::is_exists`] if a name is taken.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use plumbing::link::set_up;
 use plumbing::nft::{self, Elements, Rules};
-use plumbing::veth::{self, DifferenceKind as Kind, VethPair};
+use plumbing::veth::{self, DifferenceKind as Kind, HostSide, VethPair};
 use plumbing::{KernelRoute, Monitor, NetNs, tc};
 use testkit::Namespace;
 
@@ -25,6 +25,7 @@ fn pair() -> VethPair {
             .to_vec(),
         forwarding: None,
         replace_stale: false,
+        in_block: true,
     }
 }
 
@@ -81,6 +82,35 @@ fn each_difference_is_named_and_repaired_in_place() {
     assert_eq!(node.run(|| veth::find(Some(&netns), &pair)).unwrap(), made, "the pair was made anew");
     node.ip("link del midoa");
     assert!(node.run(|| veth::repair(Some(&netns), &pair)).unwrap_err().to_string().contains("midoa"));
+}
+
+#[test]
+fn a_pair_outside_the_block_is_kept_out_of_it_and_in_its_bridge() {
+    let (node, inside) = (Namespace::new(), Namespace::new());
+    let netns = NetNs::open(inside.path()).unwrap();
+    let pair = VethPair { in_block: false, ..pair() };
+    let made = node.run(|| veth::create(Some(&netns), &pair)).unwrap();
+    node.run(|| set_up("midoa")).unwrap();
+    assert_eq!(node.run(|| veth::check(Some(&netns), &pair)).unwrap(), []);
+    node.ip("link add br0 type bridge");
+    node.ip("link set midoa master br0");
+    node.ip("link set midoa down");
+    node.run(|| veth::repair(Some(&netns), &pair)).unwrap();
+    let wanted = |in_block| HostSide {
+        ifindex: made.host_ifindex,
+        name: "midoa".into(),
+        mac: [2, 0, 0, 0, 0, 1],
+        alias: None,
+        in_block,
+    };
+    let master = || node.run(|| plumbing::link::find("midoa")).unwrap().unwrap().master;
+    let in_block = || node.run(|| tc::in_block(made.host_ifindex)).unwrap();
+    node.run(|| veth::repair_host_side(&wanted(false))).unwrap();
+    assert!(master() != 0 && !in_block());
+    node.run(|| veth::repair_host_side(&wanted(true))).unwrap();
+    assert!(master() == 0 && in_block());
+    // A block without a program has none to be taken out.
+    assert!(!node.run(|| tc::clear_block(tc::INGRESS_BLOCK)).unwrap());
 }
 
 #[test]

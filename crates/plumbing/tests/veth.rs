@@ -40,6 +40,7 @@ fn pod(host_ifname: &str, families: &str) -> VethPair {
         routes,
         forwarding: Some(false),
         replace_stale: true,
+        in_block: true,
     }
 }
 

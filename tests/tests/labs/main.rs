@@ -15,6 +15,7 @@ mod host_ports;
 mod install;
 mod leaks;
 mod metrics;
+mod midonet;
 mod names;
 mod nat;
 mod offload;

@@ -7,6 +7,9 @@ use super::policy::Policy;
 use super::services::Services;
 use crate::answer::{Problem, number, some};
 
+/// What carries the packets where it is not the agent's own network.
+const MIDONET: &str = "midonet";
+
 /// Everything about a node's network.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Report {
@@ -53,6 +56,8 @@ pub(super) struct Network {
     pub(super) overlay_port: Option<u32>,
     pub(super) vni: Option<u32>,
     pub(super) encapsulation: Option<String>,
+    /// Whether the MidoNet agent has the node's own port; `None`: no MidoNet carries the packets.
+    pub(super) node_port_bound: Option<bool>,
     #[serde(rename = "clusterCIDRs")]
     pub(super) cluster_cidrs: Vec<String>,
 }
@@ -72,6 +77,8 @@ pub(super) struct Port {
     pub(super) sent: Option<Traffic>,
     pub(super) received: Option<Traffic>,
     pub(super) bandwidth: Option<Bandwidth>,
+    /// Whether the MidoNet agent has it; `None`: no MidoNet carries the packets.
+    pub(super) bound: Option<bool>,
 }
 
 /// Limits of a Pod: bits a second and bits, a rate of 0 is none.
@@ -139,6 +146,13 @@ pub(super) enum Verdict {
     Ignore,
 }
 
+impl Network {
+    /// Whether a MidoNet carries the packets.
+    pub(super) fn is_midonet(&self) -> bool {
+        self.kind == MIDONET
+    }
+}
+
 impl Report {
     /// Reads an answer; `None` when a part is missing that every agent sends.
     pub(crate) fn read(reply: v1::StatusReply) -> Option<Self> {
@@ -195,6 +209,7 @@ impl From<v1::Network> for Network {
             overlay_port: number(network.overlay_port),
             vni: number(network.vni),
             encapsulation: some(network.encapsulation),
+            node_port_bound: network.node_port_bound,
             cluster_cidrs: network.cluster_cidrs,
         }
     }
@@ -214,6 +229,7 @@ impl From<v1::Port> for Port {
             mac: port.mac,
             port_id: port.port_id,
             sent: port.sent.map(traffic),
+            bound: port.bound,
             received: port.received.map(traffic),
             bandwidth: port.bandwidth.map(|limits| Bandwidth {
                 ingress_rate: limits.ingress_rate,

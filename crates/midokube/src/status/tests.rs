@@ -294,3 +294,27 @@ fn policy_says_whether_it_is_in_force_and_who_is_closed() {
     assert!(text.contains("not all objects are known yet"), "{text}");
     assert!(self::shown(reply(), &[Part::Policy], false).contains("not enforced by this agent"));
 }
+
+#[test]
+fn with_midonet_it_is_shown_what_the_midonet_agent_has() {
+    let network =
+        v1::Network { kind: "midonet".into(), node_port_bound: Some(true), ..v1::Network::default() };
+    let mut ports = vec![port("default", "a"), port("default", "b")];
+    (ports[0].bound, ports[1].bound) = (Some(true), Some(false));
+    let midonet = v1::StatusReply { network: Some(network), ports, counters: Vec::new(), ..reply() };
+    let text = all(midonet);
+    for want in [
+        "midonet: the MidoNet agent carries the packets",
+        "MidoNet serves those of type ClusterIP",
+        "every Pod reaches every Pod of the cluster",
+        "Drops\n none",
+    ] {
+        assert!(text.contains(want), "{want} is not in:\n{text}");
+    }
+    let line = |name: &str| text.lines().find(|line| line.contains(name)).unwrap().to_owned();
+    assert!(line("node's port").ends_with("bound") && !line("node's port").contains("NOT"), "{text}");
+    assert!(line("default/b").contains("NOT BOUND") && !line("default/a").contains("NOT"), "{text}");
+    for not in ["VXLAN", "headers"] {
+        assert!(!text.contains(not), "{not} is in:\n{text}");
+    }
+}

@@ -13,6 +13,10 @@ use crate::answer;
 /// What reasons, packets and bytes leave of the narrow form.
 const MEANING: usize = 55;
 
+/// Whether the MidoNet agent has an interface.
+const BOUND: &str = "bound";
+const NOT_BOUND: &str = "NOT BOUND";
+
 /// All parts of a view, below their titles. The narrow form has lines of at most 100 columns.
 pub(super) fn text(view: &View<'_>, wide: bool) -> String {
     let width = (!wide).then_some(WIDTH);
@@ -117,18 +121,28 @@ fn network_fields(network: &Network, width: Option<usize>) -> String {
         (None, None) => UNKNOWN.to_owned(),
         (address, uplink) => format!("{} on {}", text(address), text(uplink)),
     };
-    let overlay = format!("VXLAN, UDP port {}, VNI {}", number(network.overlay_port), number(network.vni));
+    let kind = match network.is_midonet() {
+        true => "midonet: the MidoNet agent carries the packets".to_owned(),
+        false => known(&network.kind).to_owned(),
+    };
     let mut rows = vec![
-        ("kind", known(&network.kind).to_owned()),
+        ("kind", kind),
         ("podCIDRs", join(&network.pod_cidrs)),
         ("clusterCIDRs", join(&network.cluster_cidrs)),
         ("gateway", join(&network.gateways)),
         ("node", join(&network.node_addresses)),
         ("MTU", number(network.mtu)),
-        ("overlay", overlay),
-        ("headers", headers),
-        ("underlay", underlay),
     ];
+    match network.node_port_bound {
+        Some(true) => rows.push(("node's port", BOUND.to_owned())),
+        Some(false) => rows.push(("node's port", paint(BAD, NOT_BOUND))),
+        None => {
+            let port = number(network.overlay_port);
+            rows.push(("overlay", format!("VXLAN, UDP port {port}, VNI {}", number(network.vni))));
+            rows.push(("headers", headers));
+        }
+    }
+    rows.push(("underlay", underlay));
     if width.is_none() {
         rows.extend([
             ("node's MAC", text(&network.node_mac)),
@@ -149,6 +163,14 @@ fn ports_table(ports: &[&Port], width: Option<usize>) -> String {
         return table(None, header, ports.iter().map(row));
     }
     let traffic = |traffic: Option<Traffic>| traffic.map_or_else(|| UNKNOWN.to_owned(), |t| bytes(t.bytes));
+    if ports.iter().any(|port| port.bound.is_some()) {
+        let row = |p: &&Port| {
+            let bound = p.bound.map_or(UNKNOWN, |bound| if bound { BOUND } else { NOT_BOUND }).to_owned();
+            [pod(p), p.host_ifname.clone(), below(&p.addresses), bound, traffic(p.sent), traffic(p.received)]
+        };
+        let header = ["POD", "INTERFACE", "ADDRESSES", "MIDONET", "SENT", "RECEIVED"];
+        return table(width, header, ports.iter().map(row));
+    }
     let row = |p: &&Port| {
         [pod(p), p.host_ifname.clone(), below(&p.addresses), traffic(p.sent), traffic(p.received)]
     };
@@ -173,7 +195,9 @@ fn peers_table(peers: &[Peer], width: Option<usize>) -> String {
 
 fn services_lines(part: &ServicesPart<'_>, width: Option<usize>) -> String {
     let Some(services) = part.services else {
-        return " not served by this agent: another proxy has them".to_owned();
+        let whose =
+            if part.by_midonet { "MidoNet serves those of type ClusterIP" } else { "another proxy has them" };
+        return format!(" not served by this agent: {whose}");
     };
     let Services { complete, services, ports, backends, ports_without_backends, tables } = services;
     let mut served = format!("{services} with {ports} ports and {backends} backends");
@@ -189,7 +213,8 @@ fn services_lines(part: &ServicesPart<'_>, width: Option<usize>) -> String {
 
 fn policy_lines(part: &PolicyPart<'_>, width: Option<usize>) -> String {
     let Some(policy) = part.policy else {
-        return " not enforced by this agent: every Pod reaches everything".to_owned();
+        let all = if part.by_midonet { "every Pod of the cluster" } else { "everything" };
+        return format!(" not enforced by this agent: every Pod reaches {all}");
     };
     let Policy { generation, sets, classes, rules, pods_policed, pods_closed, tables, .. } = policy;
     let state = match (policy.complete, policy.in_force) {

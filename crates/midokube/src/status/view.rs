@@ -44,8 +44,11 @@ pub(super) struct View<'a> {
 /// The part about Services.
 #[derive(Debug, Serialize)]
 pub(super) struct ServicesPart<'a> {
-    /// `None`: the agent leaves Services to another proxy.
+    /// `None`: the agent leaves Services to another proxy, or to MidoNet.
     pub(super) services: Option<&'a Services>,
+    /// Whether a MidoNet carries the packets.
+    #[serde(skip)]
+    pub(super) by_midonet: bool,
     /// How many of the problems are Services'.
     #[serde(skip)]
     pub(super) problems: usize,
@@ -56,6 +59,9 @@ pub(super) struct ServicesPart<'a> {
 pub(super) struct PolicyPart<'a> {
     /// `None`: the agent enforces no policy.
     pub(super) policy: Option<&'a Policy>,
+    /// Whether a MidoNet carries the packets.
+    #[serde(skip)]
+    pub(super) by_midonet: bool,
     /// How many of the problems are policies'.
     #[serde(skip)]
     pub(super) problems: usize,
@@ -78,6 +84,7 @@ impl<'a> View<'a> {
         .into_iter()
         .filter_map(|(part, verdict)| wanted(part).map(|()| verdict))
         .collect();
+        let by_midonet = report.network.is_midonet();
         let in_namespace =
             |port: &&Port| selection.namespace.as_ref().is_none_or(|namespace| port.namespace == *namespace);
         let counted = |counter: &&Counter| verdicts.contains(&counter.verdict);
@@ -90,10 +97,12 @@ impl<'a> View<'a> {
             peers: wanted(Part::Peers).map(|()| report.peers.as_slice()),
             services: wanted(Part::Services).map(|()| ServicesPart {
                 services: report.services.as_ref(),
+                by_midonet,
                 problems: report.problems.iter().filter(|problem| problem.what == SERVICE).count(),
             }),
             policy: wanted(Part::Policy).map(|()| PolicyPart {
                 policy: report.policy.as_ref(),
+                by_midonet,
                 problems: report.problems.iter().filter(|problem| problem.what.starts_with(POLICY)).count(),
             }),
             problems: wanted(Part::Problems).map(|()| report.problems.as_slice()),

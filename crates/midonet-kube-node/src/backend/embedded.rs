@@ -9,11 +9,9 @@ mod detect;
 mod hook;
 mod host_ports;
 mod limits;
-mod names;
 mod nftables;
 mod node;
 mod node_ports;
-pub mod overlap;
 mod own_addresses;
 mod parts;
 mod policy;
@@ -30,7 +28,6 @@ mod source_ports;
 mod state;
 mod sweep;
 mod tables;
-mod underlay;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -46,7 +43,6 @@ use plumbing::tc;
 
 use self::connections::Tracking;
 use self::detect::{Expected, Settled};
-use self::names::Names;
 use self::nftables::Nftables;
 use self::node::{Kept, Prepared};
 use self::node_ports::NodePorts;
@@ -58,21 +54,19 @@ use self::services::{Services, Unserved};
 use self::sets::Sets;
 use self::state::Applied;
 use self::tables::Tables;
+use super::names::Names;
+use super::underlay::{Tunnels, Underlay, mtu_problem};
 use super::{
-    Backend, BindError, BindRequest, Connection, Detected, Network, Outcome, PolicyTables, PortRecord,
-    ServiceRecord, Status,
+    Backend, BindError, BindRequest, Connection, Detected, Network, Outcome, Packets, PolicyTables,
+    PortRecord, ServiceRecord, Status, node_pair, settings,
 };
-use crate::config;
+use crate::config::{self, NetworkKind};
 use crate::repairs::Repairs;
 
 pub use hook::Hook;
-pub(crate) use names::{directory as names_directory, files as name_files};
 pub use node::is_direct;
-pub use probe::question;
-pub(crate) use record::live_ports;
 pub(crate) use source_ports::{SERVICE_PORTS, ephemeral as ephemeral_ports};
 pub use state::Settings;
-pub use underlay::{Tunnels, Underlay, mtu_problem};
 
 /// The network of this node.
 pub struct Embedded {
@@ -224,7 +218,8 @@ impl Backend for Embedded {
             work.tunnels.forget();
         }
         if first {
-            self.parts.check_overlap(local)?;
+            let Settings { cluster_cidrs, service_cidrs, .. } = &self.parts.settings;
+            settings::check_overlap(cluster_cidrs, service_cidrs, local)?;
         }
         let has_ipv6 = local.has_ipv6();
         let underlay = work.tunnels.ask(local.tunnel_address, has_ipv6);
@@ -305,10 +300,6 @@ impl Backend for Embedded {
         Ok(released)
     }
 
-    fn serves_services(&self) -> bool {
-        self.parts.settings.services
-    }
-
     fn check(&self, request: &BindRequest) -> Result<(), BindError> {
         self.parts.ports().check(request, &self.parts.tables)
     }
@@ -327,6 +318,33 @@ impl Backend for Embedded {
 
     fn question(&self, peers: Vec<(String, IpAddr)>) -> Option<Question> {
         self.parts.question(peers)
+    }
+
+    fn packets(&self) -> Option<&dyn Packets> {
+        Some(self)
+    }
+
+    fn status(&self) -> Status {
+        let Settings { tunnel_port, vni, cluster_cidrs, .. } = &self.parts.settings;
+        let network = self.parts.applied().map(|applied| Network {
+            local: applied.local.clone(),
+            node_mac: node_pair::mac(&self.parts.settings.node_name),
+            mtu: applied.mtu,
+            encapsulation: Some(if applied.direct { "direct" } else { "device" }),
+            uplink: applied.underlay.names(),
+        });
+        Status {
+            kind: NetworkKind::Embedded,
+            tunnels: Some((*tunnel_port, *vni)),
+            cluster_cidrs: cluster_cidrs.clone(),
+            network,
+        }
+    }
+}
+
+impl Packets for Embedded {
+    fn serves_services(&self) -> bool {
+        self.parts.settings.services
     }
 
     fn counters(&self) -> Result<Vec<Counter>> {
@@ -365,23 +383,5 @@ impl Backend for Embedded {
 
     fn policy(&self) -> &dyn PolicyTables {
         &self.parts
-    }
-
-    fn status(&self) -> Status {
-        let Settings { tunnel_port, vni, cluster_cidrs, .. } = &self.parts.settings;
-        let network = self.parts.applied().map(|applied| Network {
-            local: applied.local.clone(),
-            node_mac: self.parts.node_mac(),
-            mtu: applied.mtu,
-            encapsulation: if applied.direct { "direct" } else { "device" },
-            uplink: applied.underlay.names(),
-        });
-        Status {
-            kind: "embedded",
-            tunnel_port: *tunnel_port,
-            vni: *vni,
-            cluster_cidrs: cluster_cidrs.clone(),
-            network,
-        }
     }
 }

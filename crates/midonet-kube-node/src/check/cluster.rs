@@ -9,8 +9,12 @@ use objects::{ListError, Listing, Node, Source};
 use plumbing::probe::{Fault, Probe};
 
 use super::Finding;
-use crate::backend::embedded::{self, Tunnels, Underlay, overlap};
-use crate::config::Config;
+use crate::backend::embedded;
+use crate::backend::midonet;
+use crate::backend::overlap;
+use crate::backend::settings::question;
+use crate::backend::underlay::{Tunnels, Underlay, mtu_problem};
+use crate::config::{Config, NetworkKind};
 use crate::source::source;
 
 /// All questions to the source together may take so long.
@@ -85,7 +89,7 @@ fn own_node(args: &Config, nodes: &[Arc<Node>]) -> Vec<Finding> {
             format!("{error:#}"),
             "correct the Node's InternalIP (the kubelet's --node-ip), or run this on that node",
         ),
-        Ok(underlay) => match embedded::mtu_problem(&underlay, has_ipv6, args.mtu) {
+        Ok(underlay) => match mtu_problem(&underlay, has_ipv6, args.mtu) {
             Some((problem, remedy)) => Finding::invalid("MTU", problem, remedy),
             None => Finding::good(uplink),
         },
@@ -111,7 +115,7 @@ fn packets(args: &Config, desired: &Desired) -> Vec<Finding> {
 }
 
 fn check_packets(args: &Config, desired: &Desired) -> Result<Vec<Finding>> {
-    let Config { cluster_cidr, service_cidr, encapsulation, .. } = args;
+    let Config { cluster_cidr, service_cidr, encapsulation, network, .. } = args;
     let local = &desired.local;
     let address = local.tunnel_address;
     let ranges = [cluster_cidr.as_slice(), service_cidr].concat();
@@ -125,9 +129,12 @@ fn check_packets(args: &Config, desired: &Desired) -> Result<Vec<Finding>> {
         underlay.map(|underlay| embedded::is_direct(*encapsulation, local, &underlay, args.tunnel_port));
     let direct = direct.transpose()?.unwrap_or(false);
     let peers = desired.peers.iter().map(|(name, peer)| (name.to_string(), peer.tunnel_address)).collect();
-    let question = embedded::question(cluster_cidr, service_cidr, local, args.tunnel_port, direct, peers);
+    let is_midonet = *network == NetworkKind::Midonet;
+    let (port, direct) = if is_midonet { (midonet::TUNNEL_PORT, false) } else { (args.tunnel_port, direct) };
+    let question = question(cluster_cidr, service_cidr, local, port, direct, peers);
     let faults = Probe::default().faults(&question)?.into_iter();
     Ok(faults
+        .filter(|fault| !is_midonet || midonet::concerns(fault))
         .map(|Fault { object, problem, remedy, .. }| Finding::warning(object, problem, remedy))
         .collect())
 }

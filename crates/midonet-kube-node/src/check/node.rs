@@ -8,11 +8,11 @@ use naming::alias::CLUSTER_NETWORK;
 use nix::unistd::{AccessFlags, access};
 
 use super::Finding;
-use crate::config::{Config, Paths};
+use crate::config::{Config, NetworkKind, Paths};
 use crate::{capabilities, cni_config, leaks};
 
 pub(super) fn check(args: &Config) -> Vec<Finding> {
-    let mut findings = vec![rights()];
+    let mut findings = vec![rights(args.network)];
     findings.extend(directories(&args.paths));
     findings.extend(addresses(&args.ipam_type));
     findings.push(sysctls(&args.paths.sysctl_dir));
@@ -27,9 +27,9 @@ pub(super) fn check(args: &Config) -> Vec<Finding> {
     findings
 }
 
-fn rights() -> Finding {
+fn rights(network: NetworkKind) -> Finding {
     let what = "capabilities";
-    match capabilities::missing() {
+    match capabilities::missing(network) {
         Ok(missing) if missing.is_empty() => Finding::good(what),
         Ok(missing) => {
             let all: Vec<_> = missing.iter().map(|(name, why)| format!("{name} (for {why})")).collect();

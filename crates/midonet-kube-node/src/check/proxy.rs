@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 
 use super::Finding;
 use super::ports;
-use crate::config::{Config, Switch};
+use crate::config::Config;
 use crate::proxy;
 use crate::proxy::beside::Beside;
 
 /// kube-proxy, and the ports that it has.
 pub(super) fn check(args: &Config) -> Vec<Finding> {
-    if args.services == Switch::Off {
+    if !args.serves_services() {
         return Vec::new();
     }
     let what = "no kube-proxy besides";

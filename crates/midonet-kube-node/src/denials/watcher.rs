@@ -71,7 +71,7 @@ impl Watcher {
         let moved_before = std::mem::replace(&mut self.moved, counted > 0);
         let mut found = Vec::new();
         if self.moved || moved_before || self.differences.is_first() {
-            let rows = agent.backend().policy().drops()?;
+            let rows = agent.packets()?.policy().drops()?;
             let is_of_policy = |row: &Drop| REASONS.contains(&row.reason);
             found = self.differences.look(rows.into_iter().filter(is_of_policy).collect());
         }
@@ -107,7 +107,7 @@ impl Watcher {
 
     /// How many packets were denied since the last look, connections that would have been included.
     fn count(&mut self, agent: &Agent, policies: &Policies) -> Result<u64> {
-        let counters = agent.backend().counters()?;
+        let counters = agent.packets()?.counters()?;
         let denied = counters.iter().filter(|counter| REASONS.contains(&counter.name));
         let denied = denied.fold(0u64, |sum, counter| sum.saturating_add(counter.packets));
         let since = |before: Option<u64>, now: u64| before.map_or(0, |before| now.saturating_sub(before));
@@ -115,7 +115,7 @@ impl Watcher {
         // Each rule's counter is read, so this is done only where a policy is on trial, or just was.
         let has_audits = policies.has_audits();
         if std::mem::replace(&mut self.had_audits, has_audits) || has_audits || self.audited.is_none() {
-            let verdicts = policies.verdicts(agent.backend().policy())?;
+            let verdicts = policies.verdicts(agent.packets()?.policy())?;
             let audited = verdicts.values().fold(0u64, |sum, counts| sum.saturating_add(counts.audited));
             counted = counted.saturating_add(since(self.audited.replace(audited), audited));
         }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::agent::Agent;
+use crate::backend::midonet;
 use crate::problems::{Origin, Problem};
 use crate::proxy::beside::Beside;
 
@@ -82,10 +83,12 @@ impl Prober {
 
 fn ask(agent: &Agent, probe: &mut Probe) -> Result<Vec<Fault>> {
     let peers = agent.peers().into_iter().map(|(name, peer)| (name.to_string(), peer.tunnel_address));
-    match agent.backend().question(peers.collect()) {
-        Some(question) => Ok(probe.faults(&question)?),
-        None => Ok(Vec::new()),
+    let Some(question) = agent.backend().question(peers.collect()) else { return Ok(Vec::new()) };
+    let mut faults = probe.faults(&question)?;
+    if agent.packets().is_err() {
+        faults.retain(midonet::concerns);
     }
+    Ok(faults)
 }
 
 fn problem(Fault { what, object, problem, remedy }: Fault) -> Problem {

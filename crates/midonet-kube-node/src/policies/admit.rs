@@ -65,7 +65,7 @@ pub(crate) async fn admit(agent: &Agent, request: &BindRequest) -> Admission {
             settled.mark_unchanged();
             let settling = policies.clone();
             let done =
-                agent.blocking(move |agent| settling.settle(agent.backend().policy(), Vec::new())).await;
+                agent.blocking(move |agent| settling.settle(agent.packets()?.policy(), Vec::new())).await;
             // Who follows tries it again.
             report(agent, done);
             // The other end lives as long as the agent.
@@ -75,8 +75,8 @@ pub(crate) async fn admit(agent: &Agent, request: &BindRequest) -> Admission {
         }
     };
     let known = timeout(PATIENCE, in_force).await.is_ok();
-    if let Some(set) = policies.first_set(id) {
-        agent.backend().policy().admit(id, set);
+    if let (Some(set), Ok(packets)) = (policies.first_set(id), agent.packets()) {
+        packets.policy().admit(id, set);
     }
     if !known && policies.of(id).is_none_or(|pod| pod.set == SetId::CLOSED) {
         let why = policies.of(id).and_then(|pod| pod.closed).unwrap_or_default();

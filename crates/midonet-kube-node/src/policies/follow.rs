@@ -37,7 +37,7 @@ pub(crate) async fn follow(agent: &Agent, policies: &Policies, mut feed: Feed) -
         };
         let many = news.iter().any(|news| news.objects() >= MANY);
         let settling = policies.clone();
-        let settled = agent.blocking(move |agent| settling.settle(agent.backend().policy(), news)).await;
+        let settled = agent.blocking(move |agent| settling.settle(agent.packets()?.policy(), news)).await;
         retry = report(agent, settled).then(|| Instant::now() + RETRY);
         if many {
             memory::give_back();

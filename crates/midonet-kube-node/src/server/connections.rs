@@ -85,11 +85,11 @@ pub(super) fn list(
     request: &v1::ListConnectionsRequest,
     until: Instant,
 ) -> Result<v1::ListConnectionsReply, Status> {
-    let backend = agent.backend();
-    let records = backend.services(None).map_err(|error| internal(&error))?;
+    let (backend, packets) = (agent.backend(), agent.packets()?);
+    let records = packets.services(None).map_err(|error| internal(&error))?;
     let (filter, limit) = read(request, &records, || backend.ports())?;
     let mut latest = Latest::new(limit);
-    backend
+    packets
         .connections(until, &|connection| filter.matches(connection), &mut |connection| {
             latest.add(connection);
         })

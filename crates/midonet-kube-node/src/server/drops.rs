@@ -65,10 +65,11 @@ impl Drops for DropsService {
 }
 
 fn list(agent: &Agent, request: &v1::ListDropsRequest) -> Result<v1::ListDropsReply, Status> {
+    let packets = agent.packets()?;
     let (filter, limit) = Filter::read(request)?;
     let clocks = Clocks { boot: now(), wall: SystemTime::now() };
     let policies = agent.policies();
-    let mut drops = agent.backend().policy().drops().map_err(|error| internal(&error))?;
+    let mut drops = packets.policy().drops().map_err(|error| internal(&error))?;
     drops.retain(|drop| filter.matches(drop, clocks.boot));
     drops.sort_unstable_by_key(|drop| {
         Reverse((drop.last, drop.packets, drop.source, drop.destination, drop.port))

@@ -173,6 +173,7 @@ fn status_of(error: &BindError) -> Status {
     match error {
         BindError::Invalid(_) => Status::invalid_argument(text),
         BindError::Precondition(_) | BindError::Taken(_) => Status::failed_precondition(text),
+        BindError::Unsupported(_) => Status::unimplemented(text),
         BindError::NotYet(_) => Status::unavailable(text),
         BindError::Full(_) => Status::resource_exhausted(text),
         BindError::Failed(_) => Status::internal(text),

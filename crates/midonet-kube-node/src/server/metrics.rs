@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 
 use super::{policy_metrics, services_metrics, status};
 use crate::agent::Agent;
+use crate::backend::Packets;
 use crate::cni_config::capacity;
 use crate::leak::Kind;
 use crate::problems::KINDS;
@@ -136,7 +137,7 @@ fn page(agent: &Agent) -> Result<String> {
     registry.register("leaks", "What leaked and is not repaired by itself: see midokube status", leaks);
 
     let (packets, bytes) = (Family::<Labels, Counter>::default(), Family::<Labels, Counter>::default());
-    for counter in backend.counters()? {
+    for counter in backend.packets().map_or_else(|| Ok(Vec::new()), Packets::counters)? {
         let labels = Labels { verdict: counter.fate.name(), reason: counter.name };
         packets.get_or_create(&labels).inc_by(counter.packets);
         bytes.get_or_create(&labels).inc_by(counter.bytes);

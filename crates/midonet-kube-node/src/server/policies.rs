@@ -46,6 +46,7 @@ impl PoliciesService {
         &self,
         work: impl FnOnce(&Agent, &Policies) -> Result<T, Status> + Send + 'static,
     ) -> Result<Response<T>, Status> {
+        self.agent.packets()?;
         let Some(policies) = self.agent.policies().cloned() else {
             return Err(Status::failed_precondition("it enforces no policy (--policy off)"));
         };
@@ -158,7 +159,7 @@ fn list(
         }
     }
     ports.sort_by_cached_key(|port| (port.pod().namespace, port.pod().name));
-    let counts = policies.counts(agent.backend().policy()).map_err(|error| internal(&error))?;
+    let counts = policies.counts(agent.packets()?.policy()).map_err(|error| internal(&error))?;
     let decided = Decided::of(counts);
     let pods: Result<_, _> = ports.iter().map(|port| pod_message(agent, policies, port, &decided)).collect();
     let ranges = explain::service_ranges(agent);
@@ -218,7 +219,7 @@ fn kernels_set(agent: &Agent, port: &PortRecord) -> Result<SetId, Status> {
         other: *address,
         port: None,
     };
-    let found = agent.backend().policy().find(&question).map_err(|error| internal(&error))?;
+    let found = agent.packets()?.policy().find(&question).map_err(|error| internal(&error))?;
     Ok(found.map_or(SetId::CLOSED, |found| SetId(found.set)))
 }
 

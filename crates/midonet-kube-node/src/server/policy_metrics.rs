@@ -47,7 +47,7 @@ pub(super) fn register(registry: &mut Registry, agent: &Agent) -> Result<()> {
         "Pods of this node that are closed, their policy not being known",
         summary.pods_closed,
     );
-    let verdicts = policies.verdicts(agent.backend().policy())?;
+    let verdicts = policies.verdicts(agent.packets()?.policy())?;
     let decisions = Family::<Decision, Counter>::default();
     for direction in [Direction::Ingress, Direction::Egress] {
         for origin in [Origin::Admin, Origin::NetworkPolicy, Origin::Baseline] {

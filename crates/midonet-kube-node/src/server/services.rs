@@ -145,7 +145,7 @@ fn get(
 
 /// Looks something up in the model, which takes no long time.
 fn with_model<T>(agent: &Agent, look_up: impl FnOnce(&Model) -> T) -> Result<T, Status> {
-    if !agent.backend().serves_services() {
+    if !agent.packets()?.serves_services() {
         return Err(Status::failed_precondition(
             "it leaves Services to another proxy, as the setting --services off says",
         ));
@@ -155,7 +155,7 @@ fn with_model<T>(agent: &Agent, look_up: impl FnOnce(&Model) -> T) -> Result<T, 
 
 /// What the datapath has of one Service, or of all.
 fn records(agent: &Agent, service: Option<&str>) -> Result<BTreeMap<ServicePortKey, ServiceRecord>, Status> {
-    let records = agent.backend().services(service).map_err(|error| internal(&error))?;
+    let records = agent.packets()?.services(service).map_err(|error| internal(&error))?;
     Ok(records.into_iter().map(|record| (record.key.clone(), record)).collect())
 }
 
@@ -171,7 +171,7 @@ fn active(
         return Ok(active);
     }
     agent
-        .backend()
+        .packets()?
         .connections(
             until,
             &|connection| connection.state != State::Closed && numbers.contains(&connection.service),

@@ -26,12 +26,12 @@ struct Table {
 /// The kinds of connections: those whose packets are not translated, and those through a Service or a host port.
 const KINDS: [(bool, &str); 2] = [(false, "direct"), (true, "service")];
 
-/// Adds the metrics of connections and, if this agent serves Services, theirs.
+/// Adds the metrics of connections and, if this agent serves Services, theirs; none if another program carries packets.
 ///
 /// # Errors
 /// The kernel does not give the counters.
 pub(super) fn register(registry: &mut Registry, agent: &Agent) -> Result<()> {
-    let backend = agent.backend();
+    let Ok(backend) = agent.packets() else { return Ok(()) };
     let sweep = backend.swept();
     let connections = Family::<Connections, Gauge>::default();
     for ((number, protocol), (translated, kind)) in

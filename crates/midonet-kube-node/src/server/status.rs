@@ -7,10 +7,12 @@ use datapath::{Fate, Limit, Limits};
 use model::Problem;
 use naming::alias::PortAlias;
 use nodeapi::v1;
+use plumbing::Link;
 
 use super::summary::{policy_summary, summary};
 use crate::agent::{Agent, Readiness};
-use crate::backend::{self, PortRecord};
+use crate::backend::binding::Bound;
+use crate::backend::{self, Packets, PortRecord};
 
 /// Gathers the answer to `Status`.
 ///
@@ -18,7 +20,10 @@ use crate::backend::{self, PortRecord};
 /// The kernel does not give its links or the datapath's counters.
 pub(super) fn report(agent: &Agent) -> Result<v1::StatusReply> {
     let backend = agent.backend();
-    let (ports, counters) = (backend.ports(), backend.counters()?);
+    let (ports, packets) = (backend.ports(), backend.packets());
+    let counters = packets.map_or_else(|| Ok(Vec::new()), Packets::counters)?;
+    let links = plumbing::link::list()?;
+    let bound = Bound::of(&links, packets.is_none());
     let leaks = agent.leaks();
     Ok(v1::StatusReply {
         services: summary(agent),
@@ -27,8 +32,8 @@ pub(super) fn report(agent: &Agent) -> Result<v1::StatusReply> {
         leaks: leaks.messages(),
         leaks_incomplete: leaks.incomplete,
         agent: Some(agent_message(agent)),
-        network: Some(network_message(backend.status(), agent.node_name())),
-        ports: port_messages(&ports)?,
+        network: Some(network_message(backend.status(), agent.node_name(), &bound)),
+        ports: port_messages(&ports, &links, &bound)?,
         peers: agent
             .peers()
             .into_iter()
@@ -75,11 +80,12 @@ pub(super) fn agent_message(agent: &Agent) -> v1::Agent {
     }
 }
 
-fn network_message(status: backend::Status, node_name: &str) -> v1::Network {
+fn network_message(status: backend::Status, node_name: &str, bound: &Bound) -> v1::Network {
+    let (port, vni) = status.tunnels.unwrap_or_default();
     let mut message = v1::Network {
-        kind: status.kind.to_owned(),
-        overlay_port: status.tunnel_port.into(),
-        vni: status.vni,
+        overlay_port: port.into(),
+        vni,
+        kind: status.kind.name().to_owned(),
         cluster_cidrs: texts(&status.cluster_cidrs),
         ..Default::default()
     };
@@ -91,24 +97,29 @@ fn network_message(status: backend::Status, node_name: &str) -> v1::Network {
         message.node_mac = network.node_mac.to_string();
         message.node_port_id = naming::node_port_id(node_name).to_string();
         message.mtu = network.mtu;
-        message.encapsulation = network.encapsulation.to_owned();
+        message.encapsulation = network.encapsulation.unwrap_or_default().to_owned();
+        message.node_port_bound = bound.node;
         message.uplink = network.uplink;
         message.tunnel_address = local.tunnel_address.to_string();
     }
     message
 }
 
-fn port_messages(ports: &[PortRecord]) -> Result<Vec<v1::Port>> {
-    let links: HashMap<u32, plumbing::Link> =
-        plumbing::link::list()?.into_iter().map(|link| (link.ifindex, link)).collect();
-    let host_sides: Vec<_> = ports.iter().filter_map(|port| links.get(&port.host_ifindex)).collect();
+fn port_messages(ports: &[PortRecord], links: &[Link], bound: &Bound) -> Result<Vec<v1::Port>> {
+    let links: HashMap<u32, &Link> = links.iter().map(|link| (link.ifindex, link)).collect();
+    let host_sides: Vec<&Link> =
+        ports.iter().filter_map(|port| links.get(&port.host_ifindex).copied()).collect();
     let container_sides = plumbing::link::peers(host_sides.iter().copied())?;
     let traffic: HashMap<u32, plumbing::Stats> = host_sides
         .iter()
         .zip(container_sides)
         .filter_map(|(host, container)| Some((host.ifindex, container?.stats)))
         .collect();
-    Ok(ports.iter().map(|port| port_message(port, traffic.get(&port.host_ifindex).copied())).collect())
+    let message = |port: &PortRecord| v1::Port {
+        bound: bound.is_bound(port.host_ifindex),
+        ..port_message(port, traffic.get(&port.host_ifindex).copied())
+    };
+    Ok(ports.iter().map(message).collect())
 }
 
 /// The traffic is what the container side counts: the datapath hands packets to it past the host side.
@@ -126,6 +137,7 @@ fn port_message(port: &PortRecord, traffic: Option<plumbing::Stats>) -> v1::Port
         addresses: texts(&port.addresses),
         sent: traffic.map(|stats| v1::Traffic { packets: stats.tx_packets, bytes: stats.tx_bytes }),
         bandwidth: bandwidth(port.limits),
+        bound: None,
         received: traffic.map(|stats| v1::Traffic { packets: stats.rx_packets, bytes: stats.rx_bytes }),
     }
 }

@@ -458,6 +458,20 @@ mod annotations {
     }
 
     #[tokio::test]
+    async fn of_a_node_are_written_by_its_status() {
+        let server = Server::start([(Kind::Patch, done())]).await;
+        let annotator = connect(&server).await.annotator();
+        let annotations = [("midonet.org/a".into(), Some("1".into()))].into();
+        timeout(DEADLINE, annotator.annotate_node("n.1", &annotations)).await.expect("no answer").unwrap();
+        let patches = server.requests(Kind::Patch);
+        assert_eq!(patches[0].target.trim_end_matches('?'), "/api/v1/nodes/n.1/status");
+        let body = serde_json::from_str::<serde_json::Value>(&patches[0].body).unwrap();
+        assert_eq!(body, json!({"metadata": {"annotations": {"midonet.org/a": "1"}}}));
+        let error = annotator.annotate_node("../pods/x", &annotations).await.unwrap_err();
+        assert!(!error.is_retriable() && error.to_string().contains("no name of a Node"), "{error}");
+    }
+
+    #[tokio::test]
     async fn that_are_refused_say_whether_to_try_again() {
         for (code, reason, retry) in [
             (404, "NotFound", false),

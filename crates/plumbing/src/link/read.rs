@@ -6,6 +6,9 @@ use netlink_packet_route::link::{
 use crate::error::Result;
 use crate::netlink::Netlink;
 
+/// What the kernel calls the interface of a datapath (`dp_device_ops` in its `net/openvswitch/vport-internal_dev.c`).
+const OVS: &str = "openvswitch";
+
 /// One network interface.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Link {
@@ -37,6 +40,8 @@ pub struct Link {
     pub is_virtual: bool,
     /// Whether it is a VRF: a routing domain of its own.
     pub vrf: bool,
+    /// Whether it stands for a datapath of the kernel's Open vSwitch: the master of the interfaces that are its ports.
+    pub ovs_datapath: bool,
     /// Its traffic counters.
     pub stats: Stats,
 }
@@ -80,6 +85,7 @@ impl Link {
                 LinkAttribute::Controller(master) => link.master = master,
                 LinkAttribute::LinkInfo(infos) => {
                     link.vrf = infos.contains(&LinkInfo::Kind(InfoKind::Vrf));
+                    link.ovs_datapath = infos.contains(&LinkInfo::Kind(InfoKind::Other(OVS.to_owned())));
                     link.is_virtual = infos.iter().any(|info| matches!(info, LinkInfo::Kind(_)));
                 }
                 LinkAttribute::Stats64(stats) => {

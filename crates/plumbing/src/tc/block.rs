@@ -92,6 +92,27 @@ pub fn block_program(block: u32) -> Result<Option<u32>> {
     }))
 }
 
+/// Removes the program of a block; none is success. Packets of its interfaces then pass as without a block. Returns whether
+/// there was one.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn clear_block(block: u32) -> Result<bool> {
+    if block_program(block)?.is_none() {
+        return Ok(false);
+    }
+    let mut message = TcMessage::default();
+    message.header.index = TcHeader::TCM_IFINDEX_MAGIC_BLOCK.cast_signed();
+    message.header.parent = TcHandle::from(block);
+    message.header.info = (PRIORITY << 16) | u32::from(ALL_PROTOCOLS.to_be());
+    Netlink::here()?.request(Request {
+        what: "take the program out of the datapath's block".into(),
+        message: RouteNetlinkMessage::DelTrafficFilter(message),
+        flags: 0,
+    })?;
+    Ok(true)
+}
+
 fn block_attribute() -> DefaultNla {
     DefaultNla::new(ATTR_INGRESS_BLOCK, INGRESS_BLOCK.to_ne_bytes().to_vec())
 }

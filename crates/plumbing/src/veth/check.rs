@@ -67,7 +67,7 @@ pub fn check(netns: Option<&NetNs>, pair: &VethPair) -> Result<Vec<Difference>> 
                     ),
                 );
             }
-            if !tc::is_member(&mut host, host_side.ifindex)? {
+            if pair.in_block && !tc::is_member(&mut host, host_side.ifindex)? {
                 found.note(
                     DifferenceKind::Block,
                     format!("{} is not in the datapath's block", host_side.name),

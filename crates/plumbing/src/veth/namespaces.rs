@@ -70,7 +70,7 @@ impl<'a> Namespaces<'a> {
         Ok(link::get(&mut self.host, link.peer)?.filter(|host_side| host_side.is_peer_of(&link)))
     }
 
-    /// Creates the pair, both sides down, the host side in the datapath's block and with its alias.
+    /// Creates the pair, both sides down, the host side with its alias, and in the datapath's block if it is to be there.
     ///
     /// # Errors
     /// The step that failed; nothing is left of the pair then. [`Error::is_exists`] if a name is taken.
@@ -103,10 +103,10 @@ impl<'a> Namespaces<'a> {
     fn complete(&mut self, pair: &VethPair, host_ifindex: u32) -> Result<VethIndexes> {
         let alias = [LinkAttribute::IfAlias(pair.alias.clone())];
         let alias = alias.into_iter().chain(request::no_link_local(pair.mtu));
-        self.host.requests(vec![
-            request::change(host_ifindex, &format!("set the alias of {}", pair.host_ifname), alias),
-            tc::join_block(host_ifindex, &pair.host_ifname),
-        ])?;
+        let what = format!("set the alias of {}", pair.host_ifname);
+        let mut requests = vec![request::change(host_ifindex, &what, alias)];
+        requests.extend(pair.in_block.then(|| tc::join_block(host_ifindex, &pair.host_ifname)));
+        self.host.requests(requests)?;
         let (name, inside) = (pair.ifname.as_str(), self.inside());
         let (ifindex, mac) = (inside.index(name)?, inside.mac(name)?);
         // A driver may ignore the address without an error.

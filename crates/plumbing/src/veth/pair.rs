@@ -30,6 +30,8 @@ pub struct VethPair {
     pub forwarding: Option<bool>,
     /// Whether an interface that has the name of the host side is deleted first.
     pub replace_stale: bool,
+    /// Whether the host side is in the datapath's block.
+    pub in_block: bool,
 }
 
 /// The ifindexes of a pair, each in its own namespace.

@@ -39,7 +39,7 @@ pub fn repair(netns: Option<&NetNs>, pair: &VethPair) -> Result<()> {
     inside.requests(missing.map(route::replacing).collect())?;
 
     host.requests(changes(&host_side, pair.host_mac, pair.mtu, Some(&pair.alias)))?;
-    tc::join(&mut host, &host_side)
+    if pair.in_block { tc::join(&mut host, &host_side) } else { Ok(()) }
 }
 
 /// What the host side of a Pod's veth pair should be.
@@ -53,22 +53,26 @@ pub struct HostSide {
     pub mac: [u8; 6],
     /// Its alias; `None`: it is left as it is.
     pub alias: Option<String>,
+    /// Whether it is in the datapath's block and in no bridge; if not, both are left as they are.
+    pub in_block: bool,
 }
 
-/// Makes the host side of a Pod's pair what it should be: up, with this name, alias and MAC address, in the block
-/// and in no bridge. Its MTU is set by [`set_mtus`](super::set_mtus), since it must not be smaller than the
+/// Makes the host side of a Pod's pair what it should be: up, with this name, alias and MAC address, and if it is so wanted in
+/// the block and in no bridge. Its MTU is set by [`set_mtus`](super::set_mtus), since it must not be smaller than the
 /// container side's.
 ///
 /// # Errors
 /// There is no such interface, another one has its name, or the kernel refuses.
 pub fn repair_host_side(wanted: &HostSide) -> Result<()> {
     let mut host = Netlink::here()?;
-    let HostSide { ifindex, name, mac, alias } = wanted;
+    let HostSide { ifindex, name, mac, alias, in_block } = wanted;
     let what = format!("find interface {ifindex}, which was {name}");
     let mut link = link::get(&mut host, *ifindex)?.ok_or_else(|| Error::other(what, "there is none"))?;
     // In the block before it is up: nothing passes the datapath by.
-    tc::join(&mut host, &link)?;
-    if link.master != 0 {
+    if *in_block {
+        tc::join(&mut host, &link)?;
+    }
+    if *in_block && link.master != 0 {
         let leave = request::change(
             *ifindex,
             &format!("take {name} out of interface {}", link.master),

@@ -2,61 +2,43 @@
 //! What differs is found here; repairing it is the work of [`Backend::apply`](crate::backend::Backend::apply), as always.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use naming::{OVERLAY_MAC, interface};
 use plumbing::tc;
-use plumbing::veth::DifferenceKind;
 
 use super::node::{Kept, is_direct};
 use super::parts::Parts;
-use super::probe::{families, needs_the_stack, own_wrong_settings};
+use super::probe::needs_the_stack;
 use super::record::{changed, same};
 use super::routes::Routes;
 use super::service_routes::ServiceRoutes;
 use super::services::{COMPARED, Services};
 use super::state::{Applied, Settings};
-use super::underlay::Tunnels;
-use crate::backend::PortRecord;
+use crate::backend::settings::{self, families};
+use crate::backend::underlay::{TUNNELS, Tunnels};
+use crate::backend::up::Up;
+use crate::backend::{PortRecord, node_pair};
 use crate::drift::Drift;
 
 /// What is known from earlier detections.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
-    /// Which Pods' interfaces were seen up, and since when the others are seen down: those may be in the middle of
-    /// their ADD, whose last step sets them up.
-    up: BTreeMap<u32, Option<Instant>>,
+    /// Which Pods' interfaces were seen up.
+    up: Up,
     /// How many tunnels were asked about.
     tunnels: usize,
     /// How many rows of Services were compared.
     services: usize,
 }
 
-/// So many tunnels are asked about at once: a change of a route seldom concerns one alone, and whatever the kernel
-/// routes elsewhere still arrives.
-const TUNNELS: usize = 8;
-
 /// So many entries of policy are compared at once, twice a minute.
 const POLICY: usize = 1024;
-
-/// How long the last step of an ADD may be under way.
-const LAST_STEP: Duration = Duration::from_millis(700);
 
 impl Settled {
     /// Whether no interface is down that may only be on its way up: then there is no need to detect again soon.
     pub(super) fn is_all(&self) -> bool {
-        self.up.values().all(Option::is_none)
-    }
-
-    /// Notes whether an interface is up now; whether somebody else set it down.
-    fn is_broken(&mut self, link: &plumbing::Link) -> bool {
-        if link.up {
-            self.up.insert(link.ifindex, None);
-            return false;
-        }
-        let down = self.up.entry(link.ifindex).or_insert_with(|| Some(Instant::now()));
-        down.is_none_or(|since| since.elapsed() >= LAST_STEP)
+        self.up.is_all()
     }
 }
 
@@ -140,29 +122,20 @@ impl Expected<'_> {
         let mut found = Vec::new();
         self.underlay(settled, &mut found)?;
         let pair = self.parts.node_pair(&self.applied.local, self.applied.mtu);
-        for difference in plumbing::veth::check(None, &pair)? {
-            let what = match difference.kind {
-                DifferenceKind::Link => "link",
-                DifferenceKind::Setting | DifferenceKind::SmallerMtu => "setting",
-                DifferenceKind::Block => "block",
-                DifferenceKind::Address => "address",
-                DifferenceKind::Route => "route",
-            };
-            found.push(Drift::new(what, difference.to_string()));
-        }
+        found.extend(node_pair::drift(&pair)?);
         let links = plumbing::link::list()?;
         let by_index: BTreeMap<u32, &plumbing::Link> =
             links.iter().map(|link| (link.ifindex, link)).collect();
         let overlay = links.iter().find(|link| link.name == interface::OVERLAY);
         found.extend(self.overlay(overlay));
         let members = tc::block_members()?;
-        settled.up.retain(|ifindex, _| by_index.contains_key(ifindex));
+        settled.up.retain(&by_index);
         let ports: Vec<PortRecord> = self.parts.ports().records.values().cloned().collect();
         for port in &ports {
             let Some(link) = by_index.get(&port.host_ifindex).filter(|link| !link.is_retired()) else {
                 continue;
             };
-            let down = settled.is_broken(link);
+            let down = settled.up.is_broken(link);
             let in_block = members.contains(&link.ifindex) || tc::in_block(link.ifindex)?;
             found.extend(drift_of_port(port, link, down, in_block));
         }
@@ -172,14 +145,7 @@ impl Expected<'_> {
         }
         found.extend(self.parts.nftables().drift()?);
         self.services(&links, &mut found)?;
-        let families = self.applied.local.gateways.iter().map(|gateway| plumbing::Family::of(*gateway));
-        for family in families.filter(|family| !plumbing::sysctl::forwards(*family)) {
-            found.push(Drift::new("forwarding", format!("the node no longer forwards {family:?}")));
-        }
-        for wrong in own_wrong_settings(&self.parts.settings.state_dir, &self.applied.local)? {
-            let detail = format!("the setting net/{} is not {}", wrong.setting, wrong.value);
-            found.push(Drift::new("setting", detail));
-        }
+        found.extend(settings::drift(&self.parts.settings.state_dir, &self.applied.local)?);
         Ok(found)
     }
 

@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn a_port_that_another_pod_has_is_refused_by_its_name() {
         let state = tempfile::tempdir().unwrap();
-        let names = super::super::names::Names::open(state.path());
+        let names = crate::backend::names::Names::open(state.path());
         let mut ports = Ports::new(names, plumbing::Netlink::here().unwrap());
         let first = record(request("first", &BOTH, &[port("", 8080), port("192.0.2.1", 53)]));
         ports.records.insert(first.host_ifname.clone(), first.clone());

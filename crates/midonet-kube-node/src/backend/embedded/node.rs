@@ -15,12 +15,13 @@ use tracing::{info, warn};
 
 use super::own_addresses::{Outside, loopback_families};
 use super::parts::Parts;
-use super::probe::{families, needs_the_stack};
+use super::probe::needs_the_stack;
 use super::source_ports;
 use super::state::Applied;
-use super::underlay::{Underlay, mtu_problem};
+use crate::backend::node_pair;
+use crate::backend::settings::{self, families};
+use crate::backend::underlay::{Underlay, mtu_problem};
 use crate::config::Encapsulation;
-use crate::kernel_settings;
 
 /// What was last put into the kernel, besides [`Applied`].
 #[derive(Debug, Clone)]
@@ -56,26 +57,18 @@ impl Parts {
                 Some((problem, remedy)) => anyhow::bail!("{problem}; {remedy}"),
             },
         };
-        let changed = plumbing::sysctl::enable_forwarding(&families(&local.gateways))
-            .context("cannot make the node a router")?;
-        kernel_settings::record(&self.settings.state_dir, &changed)?;
+        settings::forward(&self.settings.state_dir, local)?;
         let port = self.settings.tunnel_port;
         let overlay_ifindex = plumbing::overlay::ensure(interface::OVERLAY, OVERLAY_MAC.0, mtu, port)
             .context("cannot make the overlay device")?;
-        let node = self.ensure_pair(local, mtu)?;
-        // Of a former podCIDR, which may be another node's by now.
-        let former = plumbing::delete_other_addresses(interface::NODE, &local.node_addresses)
-            .context("cannot remove former addresses of the node")?;
-        if !former.is_empty() {
-            info!(addresses = ?former, interface = interface::NODE, "removed addresses of a former podCIDR");
-        }
+        let node = node_pair::ensure(&self.node_pair(local, mtu))?;
         // A former interface of the node under another name is gone by now, and counts as no uplink. So are its former
         // addresses: detection would miss them among the node's own.
         let outside = self.outside(local)?;
         let mut problems = self.map_host_ports();
         problems.extend(outside.problem(&self.settings.node_name));
         self.apply_rules(local, &outside)?;
-        self.repair_settings(local)?;
+        settings::repair(&self.settings.state_dir, local)?;
         if self.settings.services {
             plumbing::loopback::accept(interface::NODE, &families(&local.gateways))
                 .context("cannot let answers to loopback addresses in")?;
@@ -93,7 +86,7 @@ impl Parts {
             gateway_mac: GATEWAY_MAC.0,
             overlay_mac: OVERLAY_MAC.0,
             node_ifindex: node.ifindex,
-            node_mac: self.node_mac().0,
+            node_mac: node_pair::mac(&self.settings.node_name).0,
             mido_ifindex: node.host_ifindex,
             overlay_ifindex,
             vni: self.settings.vni,
@@ -112,7 +105,7 @@ impl Parts {
         self.tables.lock().set_config(config)?;
         let node_port = Port {
             ifindex: node.host_ifindex,
-            mac: self.node_mac().0,
+            mac: node_pair::mac(&self.settings.node_name).0,
             addresses: local.node_addresses.iter().map(IpNet::addr).collect(),
             role: Role::Node,
             limits: Limits::default(),
@@ -175,6 +168,12 @@ impl Parts {
         Ok(())
     }
 
+    /// The node's veth pair: by it the node's own traffic to Pods enters the network.
+    pub(super) fn node_pair(&self, local: &Local, mtu: u32) -> VethPair {
+        let pair = node_pair::of(&self.settings.node_name, local, mtu, &self.settings.cluster_cidrs);
+        VethPair { in_block: true, ..pair }
+    }
+
     /// Attaches the programs, last of all: the tables that they read are complete.
     pub(super) fn attach_programs(&self, applied: &Applied, kept: &Kept) -> Result<()> {
         let mut held = self.tables.lock();
@@ -200,46 +199,6 @@ impl Parts {
             hook = %self.hook, mtu = applied.mtu, "the node's network is set up"
         );
         Ok(())
-    }
-
-    /// The node's veth pair.
-    pub(super) fn node_pair(&self, local: &Local, mtu: u32) -> VethPair {
-        let routes = self.settings.cluster_cidrs.iter().filter_map(|cidr| {
-            let gateway = local.gateways.iter().find(|gateway| gateway.is_ipv4() == cidr.addr().is_ipv4())?;
-            Some(plumbing::KernelRoute::through(*cidr, *gateway))
-        });
-        VethPair {
-            ifname: interface::NODE.into(),
-            mac: self.node_mac().0,
-            host_ifname: interface::MIDO.into(),
-            host_mac: GATEWAY_MAC.0,
-            alias: format!("node {}", self.settings.node_name),
-            mtu,
-            addresses: local.node_addresses.clone(),
-            gateways: local.gateways.clone(),
-            routes: routes.collect(),
-            forwarding: Some(true),
-            replace_stale: true,
-        }
-    }
-
-    /// Makes the node's veth pair, or repairs what is wrong with it: connections over it live on.
-    fn ensure_pair(&self, local: &Local, mtu: u32) -> Result<plumbing::veth::VethIndexes> {
-        let pair = self.node_pair(local, mtu);
-        let differences = plumbing::veth::check(None, &pair).context("cannot read the node's veth pair")?;
-        if differences.is_empty() {
-            return plumbing::veth::find(None, &pair).context("cannot read the node's veth pair");
-        }
-        if let Ok(found) = plumbing::veth::find(None, &pair) {
-            let repaired = plumbing::veth::repair(None, &pair);
-            if repaired.is_ok() && plumbing::veth::check(None, &pair).is_ok_and(|left| left.is_empty()) {
-                info!(?differences, "repaired the node's veth pair");
-                return Ok(found);
-            }
-            warn!(?differences, ?repaired, "the node's veth pair cannot be repaired: it is created again");
-        }
-        plumbing::link::delete_by_name(interface::MIDO).context("cannot delete the node's old veth pair")?;
-        plumbing::veth::create(None, &pair).context("cannot create the node's veth pair")
     }
 }
 

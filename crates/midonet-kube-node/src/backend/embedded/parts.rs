@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
-use naming::{attachment_mac, interface};
 
 use super::connections::Tracking;
 use super::hook::Hook;
@@ -52,10 +51,5 @@ impl Parts {
     /// This node's podCIDRs; none before they are known.
     pub(super) fn pod_cidrs(&self) -> Vec<IpNet> {
         self.applied().map(|applied| applied.local.pod_cidrs.clone()).unwrap_or_default()
-    }
-
-    /// The MAC of `midokube-node`.
-    pub(super) fn node_mac(&self) -> naming::Mac {
-        attachment_mac(&self.settings.node_name, interface::NODE)
     }
 }

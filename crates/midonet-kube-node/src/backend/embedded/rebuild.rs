@@ -2,7 +2,6 @@
 //! not added a second time.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -10,13 +9,14 @@ use datapath::{Limits, Port, Role};
 use ipam::Reserved;
 use model::Problem;
 use naming::alias::PortAlias;
-use naming::{Mac, attachment_mac, interface};
+use naming::interface;
 use plumbing::{Link, shape, tc};
 use tracing::{info, warn};
 
 use super::ports::Ports;
 use super::sets::Sets;
 use super::tables::Tables;
+use crate::backend::reserved::{addresses_of, mac_of, of_alias, reserved};
 use crate::backend::{Owner, PortRecord};
 use crate::leak;
 use crate::repairs::Repairs;
@@ -114,11 +114,9 @@ impl Ports {
         set: u32,
     ) -> Result<PortRecord, String> {
         let elsewhere;
-        let reserved = match &alias.network {
-            // Another network's addresses are in a directory of its own.
-            Some(network) => {
-                elsewhere =
-                    ipam::reserved(&ipam::directory(None, network)).map_err(|error| error.to_string())?;
+        let reserved = match of_alias(&alias)? {
+            Some(others) => {
+                elsewhere = others;
                 &elsewhere
             }
             None => reserved.ok_or("the IPAM plugin keeps its addresses to itself")?,
@@ -145,82 +143,6 @@ impl Ports {
         };
         tables.lock().datapath.bind(&port).map_err(|error| error.to_string())?;
         let host_ports = self.names.host_ports(&alias.container_id);
-        Ok(PortRecord { host_ports, ..PortRecord::of(link, Owner::Known(alias), port) })
-    }
-}
-
-/// The reservations of Pods' addresses; `None` if they cannot be read.
-fn reserved(directory: &Path) -> Option<Vec<Reserved>> {
-    let reserved = ipam::reserved(directory);
-    reserved.inspect_err(|error| warn!(%error, "cannot read which addresses are reserved")).ok()
-}
-
-/// The addresses that are reserved for an attachment. An old host-local noted the container alone.
-fn addresses_of(alias: &PortAlias, reserved: &[Reserved]) -> Vec<IpAddr> {
-    let owner = leak::owner(alias);
-    let is_its = |r: &&Reserved| match &r.owner {
-        Some(holder) => *holder == owner,
-        None => r.container_id == owner.container_id,
-    };
-    reserved.iter().filter(is_its).map(|r| r.address).collect()
-}
-
-/// The MAC address inside the Pod: what it has, or else what it was given unless the runtime asked for another.
-fn mac_of(alias: &PortAlias, container_side: Option<&Link>) -> Mac {
-    let is_hosts = |mac: &[u8; 6]| mac[0] & 1 == 0 && *mac != [0; 6];
-    let has = container_side.map(|link| link.mac).filter(is_hosts);
-    has.map_or_else(|| attachment_mac(&alias.container_id, &alias.ifname), Mac)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::SystemTime;
-
-    use naming::PodKey;
-
-    use super::*;
-
-    fn alias(container_id: &str, ifname: &str) -> PortAlias {
-        let (pod, container_id, ifname) = (PodKey::new("default", "a"), container_id.into(), ifname.into());
-        PortAlias { pod, container_id, ifname, pod_uid: None, network: None }
-    }
-
-    fn reserved(address: &str, container_id: &str, ifname: Option<&str>) -> Reserved {
-        let owner =
-            ifname.map(|ifname| cni::Attachment { container_id: container_id.into(), ifname: ifname.into() });
-        let address = address.parse().unwrap();
-        Reserved { address, owner, container_id: container_id.into(), modified: SystemTime::UNIX_EPOCH }
-    }
-
-    #[test]
-    fn addresses_are_found_by_container_and_interface() {
-        let all = [
-            reserved("10.0.0.3", "c1", Some("eth0")),
-            reserved("fd00::3", "c1", Some("eth0")),
-            reserved("10.0.0.4", "c1", Some("net1")),
-            reserved("10.0.0.5", "c2", Some("eth0")),
-            reserved("10.0.0.6", "c3", None),
-        ];
-        for (container_id, ifname, want) in [
-            ("c1", "eth0", &["10.0.0.3", "fd00::3"][..]),
-            ("c1", "net1", &["10.0.0.4"]),
-            ("c3", "eth0", &["10.0.0.6"]),
-            ("c4", "eth0", &[]),
-        ] {
-            let found: Vec<String> =
-                addresses_of(&alias(container_id, ifname), &all).iter().map(ToString::to_string).collect();
-            assert_eq!(found, want, "{container_id}/{ifname}");
-        }
-    }
-
-    #[test]
-    fn the_mac_is_the_pods_own_or_the_one_it_was_given() {
-        let alias = alias("c1", "eth0");
-        let container_side = |mac| Link { mac, ..Link::default() };
-        let given = attachment_mac("c1", "eth0");
-        assert_eq!(mac_of(&alias, Some(&container_side([2, 0, 0, 0, 0, 9]))), Mac([2, 0, 0, 0, 0, 9]));
-        for none in [None, Some(container_side([0; 6])), Some(container_side([1, 0, 0, 0, 0, 9]))] {
-            assert_eq!(mac_of(&alias, none.as_ref()), given);
-        }
+        Ok(PortRecord { host_ports, ..PortRecord::committed(link, Owner::Known(alias), port) })
     }
 }

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use model::Local;
 
 use super::own_addresses::Outside;
-use super::underlay::Underlay;
+use crate::backend::underlay::Underlay;
 use crate::config::{self, Encapsulation, NodePortAddress};
 
 /// What does not change while the agent runs.

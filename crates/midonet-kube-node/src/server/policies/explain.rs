@@ -194,7 +194,7 @@ impl Asked<'_> {
             if is_itself && !by_service {
                 return Ok(exempt("a Pod reaches itself: no policy is asked"));
             }
-            if direction == Direction::Ingress && self.agent.backend().policy().is_own(other) {
+            if direction == Direction::Ingress && self.agent.packets()?.policy().is_own(other) {
                 return Ok(exempt("it comes from the Pod's own node, which always passes"));
             }
             self.decision(&Question { pod, direction, other, port }, is_itself)
@@ -233,7 +233,7 @@ impl Asked<'_> {
 
     /// `hairpin`: a Pod reaches itself through a Service.
     fn decision(&self, question: &Question, hairpin: bool) -> Result<v1::PolicyDecision, Status> {
-        let found = self.agent.backend().policy().find(question).map_err(|error| internal(&error))?;
+        let found = self.agent.packets()?.policy().find(question).map_err(|error| internal(&error))?;
         let verdict = found.as_ref().and_then(|found| found.verdict.as_ref());
         let is_cluster =
             |origin| matches!(origin, datapath::policy::Origin::Admin | datapath::policy::Origin::Baseline);

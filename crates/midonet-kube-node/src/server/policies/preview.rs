@@ -69,12 +69,12 @@ pub(super) fn preview(
 ) -> Result<v1::PreviewPolicyReply, Status> {
     let limit = connections::limit(request.limit)?;
     let Wanted { candidates, problems } = read(request)?;
-    let backend = agent.backend();
-    let at = backend.policy().whereabouts().map_err(|error| internal(&error))?;
+    let packets = agent.packets()?;
+    let at = packets.policy().whereabouts().map_err(|error| internal(&error))?;
     let mut ends = HashMap::new();
     let (mut judged, mut left_out) = (0, 0);
     let live = |connection: &Connection| connection.state != State::Closed;
-    backend
+    packets
         .connections(until, &live, &mut |connection| match take(&mut ends, &connection) {
             true => judged += 1,
             false => left_out += 1,
@@ -89,7 +89,7 @@ pub(super) fn preview(
         notes: notes(&snapshot, &candidates, left_out),
         ..v1::PreviewPolicyReply::default()
     };
-    let mut dropped = recent(backend.policy().drops().map_err(|error| internal(&error))?, &at);
+    let mut dropped = recent(packets.policy().drops().map_err(|error| internal(&error))?, &at);
     let names_now = judge(&mut ends, &at, &snapshot, |change, judgement| change.now = judgement);
     dropped.retain_mut(|(_, ends, judgement)| {
         *judgement = judge_again(ends, &at, &snapshot);
@@ -99,7 +99,7 @@ pub(super) fn preview(
     let changes = snapshot.change(candidates);
     let new = snapshot.problems().into_iter().filter(|problem| !known.contains(problem));
     reply.problems.extend(new.map(problem_message));
-    if let Some(full) = does_not_fit(backend.policy(), changes).map_err(|error| internal(&error))? {
+    if let Some(full) = does_not_fit(packets.policy(), changes).map_err(|error| internal(&error))? {
         reply.problems.push(full_message(&full));
         return Ok(reply);
     }
@@ -113,7 +113,7 @@ pub(super) fn preview(
     }
     let (mut cut, mut allowed) = (Latest::new(limit), Latest::new(limit));
     let concerned = |connection: &Connection| live(connection) && ends.contains_key(&Ends::from(connection));
-    backend
+    packets
         .connections(until, &concerned, &mut |connection| match ends
             .get(&Ends::from(&connection))
             .and_then(Change::kind)
@@ -123,7 +123,7 @@ pub(super) fn preview(
             None => {}
         })
         .map_err(|error| internal(&error))?;
-    let services = backend.services(None).map_err(|error| internal(&error))?;
+    let services = packets.services(None).map_err(|error| internal(&error))?;
     let services = services.iter().map(|record| (record.number, record)).collect();
     let told = Told { policies, ends: &ends, names_now: &names_now, names_after: &names_after, services };
     (reply.cut_count, reply.allowed_count) = (cut.matching, allowed.matching);

@@ -21,8 +21,9 @@ use tonic::Code;
 use super::*;
 use crate::annotate::WorkQueue;
 use crate::backend::{
-    self, Backend, BindError, BindRequest, Connection, Detected, Outcome, PolicyTables, PortRecord,
+    self, Backend, BindError, BindRequest, Connection, Detected, Outcome, Packets, PolicyTables, PortRecord,
 };
+use crate::config::NetworkKind;
 use crate::repairs::Repairs;
 use crate::server::summary::summary;
 
@@ -30,6 +31,8 @@ use crate::server::summary::summary;
 #[derive(Debug, Clone, Default)]
 struct Told {
     serves: bool,
+    /// Whether another program carries packets.
+    elsewhere: bool,
     records: Vec<ServiceRecord>,
     connections: Vec<Connection>,
     /// Whether reading connections takes too long.
@@ -55,10 +58,6 @@ impl Backend for Told {
         Ok(None)
     }
 
-    fn serves_services(&self) -> bool {
-        self.serves
-    }
-
     fn check(&self, _: &BindRequest) -> Result<(), BindError> {
         Err(BindError::NotYet("it only tells".to_owned()))
     }
@@ -77,6 +76,25 @@ impl Backend for Told {
 
     fn question(&self, _: Vec<(String, IpAddr)>) -> Option<Question> {
         None
+    }
+
+    fn packets(&self) -> Option<&dyn Packets> {
+        (!self.elsewhere).then_some(self)
+    }
+
+    fn status(&self) -> backend::Status {
+        backend::Status {
+            kind: NetworkKind::Embedded,
+            tunnels: None,
+            cluster_cidrs: Vec::new(),
+            network: None,
+        }
+    }
+}
+
+impl Packets for Told {
+    fn serves_services(&self) -> bool {
+        self.serves
     }
 
     fn counters(&self) -> Result<Vec<Counter>> {
@@ -115,10 +133,6 @@ impl Backend for Told {
 
     fn tables(&self) -> Vec<TableUsage> {
         vec![TableUsage { name: "connections", used: 3, limit: 131_072 }]
-    }
-
-    fn status(&self) -> backend::Status {
-        backend::Status { kind: "told", tunnel_port: 4789, vni: 1, cluster_cidrs: Vec::new(), network: None }
     }
 }
 
@@ -236,6 +250,7 @@ fn told() -> Told {
     let here = "10.244.1.3:8080";
     Told {
         serves: true,
+        elsewhere: false,
         records: vec![ServiceRecord { key: key(Family::V4), number: 7, counters }],
         connections: vec![
             connection("10.244.1.9:3", here, State::Established),
@@ -415,6 +430,19 @@ fn an_agent_without_services_says_so_and_has_connections() {
         assert!(status.code() == code && status.message().contains(want), "{status}");
         let all = server.call(&call::LIST_CONNECTIONS, &v1::ListConnectionsRequest::default()).unwrap();
         assert_eq!(all.matching, 4);
+    }
+}
+
+#[test]
+fn where_another_program_carries_packets_it_is_said_who() {
+    let server = Server::start(Told { elsewhere: true, ..told() }, Some(&model()));
+    for status in [
+        server.get("default/web").map(drop).unwrap_err(),
+        server.call(&call::LIST_SERVICES, &v1::ListServicesRequest::default()).map(drop).unwrap_err(),
+        server.call(&call::LIST_CONNECTIONS, &v1::ListConnectionsRequest::default()).map(drop).unwrap_err(),
+    ] {
+        assert_eq!(status.code(), Code::FailedPrecondition);
+        assert!(status.message().contains("MidoNet carries the packets"), "{status}");
     }
 }
 

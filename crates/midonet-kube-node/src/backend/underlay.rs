@@ -17,6 +17,10 @@ const LEAST_MTU: u32 = 576;
 /// What a link is taken to carry before a route leads out of any.
 const USUAL_MTU: u32 = 1500;
 
+/// So many tunnels are asked about at once: a change of a route seldom concerns one alone, and whatever the kernel
+/// routes elsewhere still arrives.
+pub(super) const TUNNELS: usize = 8;
+
 /// The tunnels to other nodes, and where the kernel routes them.
 #[derive(Debug, Default)]
 pub struct Tunnels(BTreeMap<IpAddr, Tunnel>);

@@ -1,0 +1,66 @@
+//! What only a network does that carries packets itself.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Result;
+use datapath::{Counter, ServiceCounters, Sweep, TableUsage};
+
+use super::policy::PolicyTables;
+use super::tracking::{Connection, ServiceRecord};
+
+/// Another program carries Pods' packets.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error(
+    "MidoNet carries the packets of this node's Pods (--network midonet): of Services, connections, drops and policies its own \
+     tools tell"
+)]
+pub struct Elsewhere;
+
+/// The datapath of a network that carries packets itself: Services, policy, connections, and what became of packets.
+pub trait Packets: fmt::Debug + Send + Sync {
+    /// Whether Services, and ports of this node that lead to Pods, are served here, and not left to others. Only then may
+    /// anybody ask for such a port.
+    fn serves_services(&self) -> bool;
+
+    /// What became of packets, and how often.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    fn counters(&self) -> Result<Vec<Counter>>;
+
+    /// The ports of Services that the datapath has, those of one Service (`namespace/name`) or all; host ports, too, whose
+    /// Service is a container.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    fn services(&self, service: Option<&str>) -> Result<Vec<ServiceRecord>>;
+
+    /// What became of connections to all Services since this agent was started.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    fn service_totals(&self) -> Result<ServiceCounters>;
+
+    /// Hands over every tracked connection that is wanted. Packets go on meanwhile: one that changes may be missing, or come
+    /// twice.
+    ///
+    /// # Errors
+    /// The kernel does not tell, or it takes until then.
+    fn connections(
+        &self,
+        until: Instant,
+        wanted: &dyn Fn(&Connection) -> bool,
+        found: &mut dyn FnMut(Connection),
+    ) -> Result<()>;
+
+    /// What was found when connections that are over were last removed, some seconds ago.
+    fn swept(&self) -> Arc<Sweep>;
+
+    /// How full the tables of connections and Services are.
+    fn tables(&self) -> Vec<TableUsage>;
+
+    /// What enforces policy.
+    fn policy(&self) -> &dyn PolicyTables;
+}
