@@ -148,6 +148,7 @@ pub(crate) fn full() -> StatusReply {
         sent: Some(v1::Traffic { packets: 7, bytes: 2048 }),
         received: Some(v1::Traffic { packets: 8, bytes: 4096 }),
         bandwidth: Some(v1::Bandwidth { egress_rate: 10_000_000, egress_burst: 8, ..Default::default() }),
+        bound: Some(true),
     };
     let counter = |name: &str, verdict: &str| v1::Counter {
         name: name.into(),
@@ -188,6 +189,7 @@ pub(crate) fn full() -> StatusReply {
             vni: 1,
             cluster_cidrs: vec!["10.244.0.0/16".into()],
             encapsulation: "direct".into(),
+            node_port_bound: Some(true),
         }),
         ports: vec![port("default", "web"), port("kube-system", "dns")],
         peers: vec![v1::Peer {

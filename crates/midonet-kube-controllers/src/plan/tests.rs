@@ -106,8 +106,8 @@ fn those_of_the_endpoints_object_are_stale_too() {
     add("other", "x", "Pod", false);
     let own = Key::namespaced("default", "own");
     let stale = stale(&owner(), &[own].into(), &inventory);
-    let names: Vec<&str> = stale.iter().map(Key::name).collect();
-    assert_eq!(names, ["endpoints", "unwanted"]);
+    let names: BTreeSet<&str> = stale.iter().map(Key::name).collect();
+    assert_eq!(names, ["endpoints", "unwanted"].into());
 }
 
 #[test]
