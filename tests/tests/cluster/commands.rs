@@ -132,6 +132,7 @@ const COMMANDS: &[(Stage, &str)] = &[
         Never("its Pods are a reader's own: `midonet.rs` traces those of its own"),
         "midokube trace default/client service/default/web tcp/80",
     ),
+    (Never("the same as a document"), "midokube trace default/client service/default/web tcp/80 -o json"),
     (
         Never("`midonet.rs` runs it behind a stand-in for MidoNet"),
         "kubectl delete customresourcedefinition/translations.midonet.org --timeout=180s",
