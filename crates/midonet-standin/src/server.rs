@@ -57,20 +57,20 @@ impl Standin {
         Self::start_with(store, None, LOOPBACK).await
     }
 
-    /// Serves HTTP at this address, for who reaches it from elsewhere.
-    ///
-    /// # Errors
-    /// The address cannot be had.
-    pub async fn start_at(store: Store, address: SocketAddr) -> io::Result<Self> {
-        Self::start_with(store, None, address).await
-    }
-
     /// Serves HTTPS, with a certificate for 127.0.0.1 by an authority of its own.
     ///
     /// # Errors
     /// There is no free port, or the certificate could not be made.
     pub async fn start_tls(store: Store) -> io::Result<Self> {
-        Self::start_with(store, Some(Tls::new()?), LOOPBACK).await
+        Self::start_tls_at(store, LOOPBACK).await
+    }
+
+    /// The same at another address, for who reaches it from elsewhere.
+    ///
+    /// # Errors
+    /// The address cannot be had, or the certificate could not be made.
+    pub async fn start_tls_at(store: Store, address: SocketAddr) -> io::Result<Self> {
+        Self::start_with(store, Some(Tls::new(address.ip())?), address).await
     }
 
     async fn start_with(store: Store, tls: Option<Tls>, address: SocketAddr) -> io::Result<Self> {

@@ -21,7 +21,7 @@ use super::{Cluster, NODES};
 const DEADLINE: Duration = Duration::from_secs(180);
 
 /// The fabric's address, where MidoNet is, and its port.
-const ADDRESS: (Ipv4Addr, u16) = (Ipv4Addr::new(172, 30, 0, 1), 8181);
+const ADDRESS: (Ipv4Addr, u16) = (Ipv4Addr::new(172, 30, 0, 1), 8443);
 
 const PASSWORD: &str = "not-the-manifests-own";
 
@@ -87,7 +87,7 @@ impl<'a> MidoNet<'a> {
         let pid = std::fs::read_to_string(cluster.directory.join("fabric/pid")).unwrap();
         let fabric = NetNs::of_process(pid.trim().parse().unwrap()).unwrap();
         let runtime = Runtime::new().unwrap();
-        let standin = fabric.run(|| runtime.block_on(Standin::start_at(store, ADDRESS.into())));
+        let standin = fabric.run(|| runtime.block_on(Standin::start_tls_at(store, ADDRESS.into())));
         // The agents of a MidoNet's nodes say what the MAC addresses of these are.
         for (number, node) in NODES.iter().enumerate() {
             let mac = format!("{}=02:00:00:00:01:{number:02x}", annotation::MAC_ADDRESS);
@@ -103,7 +103,11 @@ impl<'a> MidoNet<'a> {
             .split("\n---\n")
             .filter(|object| object.contains("app.kubernetes.io/component: controllers"))
             .collect();
-        let manifest = own.join("\n---\n").replace("FILL-IN-THE-PASSWORD", PASSWORD);
+        let authority = self.standin.ca_pem().unwrap().trim_end().replace('\n', "\n    ");
+        let manifest = own
+            .join("\n---\n")
+            .replace("FILL-IN-THE-PASSWORD", PASSWORD)
+            .replace("FILL-IN-THE-CERTIFICATE-AUTHORITY", &authority);
         assert!(!manifest.contains("FILL-IN"), "{manifest}");
         std::fs::write(self.manifest(), manifest).unwrap();
         let config = json!({"data": {"midonet.api": self.standin.url()}}).to_string();
