@@ -20,7 +20,7 @@ const PROGRAM: &str = "midonet-kube-node";
 const PLUGIN: &str = "midonet-kube-cni";
 
 /// How long an agent may take until it is ready, by default.
-pub(crate) const READY: Duration = Duration::from_secs(60);
+pub(crate) const READY: Duration = Duration::from_secs(120);
 
 /// How many lines of a log an error shows.
 const TAIL: usize = 20;

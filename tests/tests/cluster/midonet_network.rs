@@ -94,9 +94,10 @@ impl Network {
     pub(super) fn carries_nothing_else(&mut self, pods: &[End], service: Ipv4Addr) -> Result<(), String> {
         let all: Vec<&End> = pods.iter().collect();
         for from in pods {
+            // No Pod has the last address of its node's range, and no node that range.
             let [a, b, c, _] = from.address.octets();
-            for to in [(service, 81), (Ipv4Addr::new(a, b, c, 254), WEB), (Ipv4Addr::new(a, b, 250, 3), WEB)]
-            {
+            let nobodys = [Ipv4Addr::new(a, b, c, 255), Ipv4Addr::new(a, b, 250, 3)];
+            for to in [(service, 81), (nobodys[0], WEB), (nobodys[1], WEB)] {
                 if let Ok((got, packet)) = self.connects(from, to, &all) {
                     return Err(format!("{from:?} to {to:?}: {packet} comes to {got:?}"));
                 }
