@@ -27,6 +27,9 @@ enum Place {
     Running { lane: Lane, rank: u8, again: Option<(Lane, u8)> },
 }
 
+/// What was under way: its lane and rank, and those that were added meanwhile.
+type Ended = (Lane, u8, Option<(Lane, u8)>);
+
 /// The queue.
 #[derive(Debug)]
 pub struct Queue<K> {
@@ -191,8 +194,8 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         }
     }
 
-    /// It is no longer under way: its lane and rank, and what was added meanwhile.
-    fn end(&mut self, key: &K) -> Option<(Lane, u8, Option<(Lane, u8)>)> {
+    /// It is no longer under way.
+    fn end(&mut self, key: &K) -> Option<Ended> {
         let Some(Place::Running { lane, rank, again }) = self.places.get(key).copied() else { return None };
         self.places.remove(key);
         if lane == Lane::Changed

@@ -140,7 +140,7 @@ impl Writing {
             }
             Err(fault) if fault.is_conflict() => {}
             Err(fault) => {
-                warn!(key = %stored.key, %fault, "a Translation was not deleted; it is tried again")
+                warn!(key = %stored.key, %fault, "a Translation was not deleted; it is tried again");
             }
         }
         self.shared.change(|desk| desk.deleted(&stored.key, deleted.is_ok(), Instant::now()));

@@ -39,7 +39,7 @@ pub(super) fn walk(
     let mut all = snapshot.problems.clone();
     all.extend(problems.iter().map(ToString::to_string));
     let mut walk = Walk { snapshot, topology, state: State::new(seed), parts: Vec::new() };
-    let outcome = walk.there_and_back(from, *to, transport)?;
+    let outcome = walk.there_and_back(from, *to, &transport)?;
     Ok(View::new(from, name, *to, port, walk.parts, outcome, all))
 }
 
@@ -59,7 +59,7 @@ struct At<'a> {
 }
 
 impl Walk<'_> {
-    fn there_and_back(&mut self, from: &Source, to: Ipv4Addr, transport: Transport) -> Result<Outcome> {
+    fn there_and_back(&mut self, from: &Source, to: Ipv4Addr, transport: &Transport) -> Result<Outcome> {
         let at = At { node: &from.node, interface: &from.interface, mac: from.mac, address: from.address };
         let (host, interface, packet) = match self
             .send(&at, to, "packet", |macs| Packet::ipv4(macs, from.address, to, transport.clone()))?

@@ -52,7 +52,7 @@ impl World {
     /// Does what there is to do until nothing is; pushes only if MidoNet is there.
     fn work(&mut self, midonet: bool) -> Vec<String> {
         for _ in 0..1000 {
-            if !self.write() && !(midonet && self.push()) {
+            if !(self.write() || midonet && self.push()) {
                 return std::mem::take(&mut self.done);
             }
         }

@@ -87,7 +87,7 @@ async fn what_midonet_kubernetes_made_is_taken_over_and_no_connection_finds_noth
     let Body::Chain(service) = &wanted[0].resources[0].body else { panic!("a chain comes first") };
     let endpoint = wanted.iter().find(|one| one.name.starts_with("endpoints-port")).unwrap();
     let old = old_endpoint(service.id, endpoint);
-    let gone = vec![Resource::top(midonet::Chain { id: Uuid::from_u128(0xc), ..service.clone() })];
+    let gone = [Resource::top(midonet::Chain { id: Uuid::from_u128(0xc), ..service.clone() })];
     let first = &wanted[0].resources[..1];
     for (name, owner, resources) in [
         (wanted[0].name.as_str(), ("Service", uid.as_str()), first),
