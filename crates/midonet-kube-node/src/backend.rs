@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use cni::Attachment;
+use datapath::records::{Events, Records};
 use datapath::{Counter, Limits, ServiceCounters, Sweep, TableUsage};
 use ipnet::IpNet;
 use model::{Changes, Local, Problem, Protocol};
@@ -119,6 +120,11 @@ pub trait Backend: fmt::Debug + Send + Sync {
 
     /// What enforces policy.
     fn policy(&self) -> &dyn PolicyTables;
+
+    /// The records of connections and the events about them, once; `None`: nothing is recorded, or they were taken.
+    fn take_records(&self) -> Option<(Arc<Records>, Events)> {
+        None
+    }
 
     /// The network as it is now.
     fn status(&self) -> Status;

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 pub const KINDS: [&str; 33] = [
     "accept_ra",
     "deny_log",
+    "flow_log",
     "disable_ipv6",
     "foreign_cni_config",
     "foreign_route",
@@ -73,6 +74,8 @@ pub enum Origin {
     PolicyTables,
     /// Writing what policy denies into a file.
     DenyLog,
+    /// The file of flows.
+    FlowLog,
 }
 
 /// All problems that are known now.
