@@ -6,11 +6,13 @@ use terminal::Format;
 
 use crate::agent::Agent;
 use crate::connections::{self, ConnectionsArgs};
+use crate::doctor::{self, DoctorArgs};
 use crate::drops::{self, DropsArgs};
 use crate::policy::{self, PolicyArgs};
 use crate::service::{self, ServiceArgs};
 use crate::services::{self, ServicesArgs};
 use crate::status::{self, StatusArgs};
+use crate::sysdump::{self, SysdumpArgs};
 use crate::version;
 
 /// Show the state of a node's Pod network: its agent, ports, peers, problems and traffic; Services, connections, policies
@@ -32,6 +34,7 @@ Examples:
   midokube policy default/web             which policies apply to a Pod, and how often each decided
   midokube policy explain default/a default/b tcp/80
   midokube drops default/web              what was dropped between this Pod and others, and why
+  midokube doctor                         what is wrong in the whole cluster, and what to do
   source <(midokube completions bash)";
 
 #[derive(Debug, Subcommand)]
@@ -54,6 +57,12 @@ pub(crate) enum Command {
     /// Show what policies did not let pass: who, whom, on which port, why, and how often.
     #[command(after_help = drops::HELP)]
     Drops(DropsArgs),
+    /// Show what is wrong in the whole cluster, paths between nodes included, and what to do.
+    #[command(after_help = doctor::HELP)]
+    Doctor(DoctorArgs),
+    /// Collect all that a maintainer needs in one archive, without secrets.
+    #[command(after_help = sysdump::HELP)]
+    Sysdump(SysdumpArgs),
     /// Show the versions of this program and of this node's agent.
     #[command(after_help = version::HELP)]
     Version {

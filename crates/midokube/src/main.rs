@@ -5,6 +5,7 @@ mod agent;
 mod answer;
 mod cli;
 mod connections;
+mod doctor;
 mod drops;
 mod name;
 mod nodes;
@@ -13,6 +14,7 @@ mod port;
 mod service;
 mod services;
 mod status;
+mod sysdump;
 mod version;
 mod watch;
 
@@ -38,6 +40,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Service(args) => service::run(&args),
         Command::Connections(args) => connections::run(&args),
         Command::Drops(args) => drops::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Sysdump(args) => sysdump::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Version { output, agent } => version::run(&agent, output),
         Command::Completions { shell } => {

@@ -9,6 +9,7 @@ use naming::alias::CLUSTER_NETWORK;
 use nodeapi::legacy::mido_net_kube_node_server::MidoNetKubeNodeServer;
 use nodeapi::v1::drops_server::DropsServer;
 use nodeapi::v1::node_server::NodeServer;
+use nodeapi::v1::paths_server::PathsServer;
 use nodeapi::v1::policies_server::PoliciesServer;
 use nodeapi::v1::services_server::ServicesServer;
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,7 +30,9 @@ use crate::policies::{self, Policies};
 use crate::problems::Origin;
 use crate::proxy::{self, Proxy};
 use crate::repairs::Repairs;
-use crate::server::{DropsService, LegacyService, NodeService, PoliciesService, ServicesService, http};
+use crate::server::{
+    DropsService, LegacyService, NodeService, PathsService, PoliciesService, ServicesService, http,
+};
 use crate::source::source;
 use crate::{check, degraded, denials, leaks, lock, reconcile};
 
@@ -109,6 +112,7 @@ pub async fn run(args: Config) -> Result<()> {
         .add_service(ServicesServer::new(ServicesService::new(agent.clone())))
         .add_service(PoliciesServer::new(PoliciesService::new(agent.clone())))
         .add_service(DropsServer::new(DropsService::new(agent.clone())))
+        .add_service(PathsServer::new(PathsService::new(agent.clone())))
         .add_service(MidoNetKubeNodeServer::new(LegacyService::new(annotator.clone())))
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     let mut grpc = tokio::spawn(grpc);

@@ -88,4 +88,8 @@ pub mod call {
     /// What a node dropped, and why.
     pub const LIST_DROPS: Method<ListDropsRequest, ListDropsReply> =
         Method::new("/midonetkube.node.v1.Drops/ListDrops");
+
+    /// What comes back from other nodes through the tunnels.
+    pub const PROBE_PATHS: Method<ProbePathsRequest, ProbePathsReply> =
+        Method::new("/midonetkube.node.v1.Paths/ProbePaths");
 }
