@@ -11,8 +11,8 @@ use tracing::{debug, warn};
 use translation::Node;
 
 use crate::kinds::{NODE_ANNOTATIONS, Watched};
+use crate::object_events;
 use crate::shared::Shared;
-use crate::words;
 use crate::writing::Writing;
 
 /// How often Nodes without annotations are looked for; ever less often while MidoNet does not know them.
@@ -51,7 +51,7 @@ pub async fn annotate(shared: Arc<Shared>, client: Client, writing: Writing) {
     let mut before = Vec::new();
     loop {
         tokio::time::sleep(wait).await;
-        let nodes = shared.look(|desk| desk.nodes_that(lacks));
+        let nodes = shared.look(|reconciler| reconciler.nodes_that(lacks));
         let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
         // Others than those that there was nothing to do for.
         wait = if names == before { (wait * 2).min(longest) } else { shortest };
@@ -85,7 +85,7 @@ async fn annotate_one(writing: &Writing, node: &Node, hosts: &[Host]) {
         Ok(_) => {
             let list: Vec<_> = annotations.iter().map(|(name, value)| format!("{name}:{value}")).collect();
             let note = format!("Annotated map[{}]", list.join(" "));
-            writing.happenings.tell(words::of_object(
+            writing.events.tell(object_events::of_object(
                 &node.object(),
                 false,
                 "Annotate",

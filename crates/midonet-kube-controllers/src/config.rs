@@ -9,8 +9,8 @@ use midonet_client::{Options, Password, Trust};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::desk::Enabled;
 use crate::election::Terms;
+use crate::reconciler::Enabled;
 
 /// Keeps a MidoNet in step with a Kubernetes cluster.
 ///

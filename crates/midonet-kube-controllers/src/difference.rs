@@ -57,7 +57,7 @@ impl Difference {
     pub fn comments(mut self, inventory: &Inventory, ours: impl Fn(&Owner) -> bool) -> String {
         for stored in inventory.iter().filter(|stored| !self.stay.contains(&stored.key) && !stored.deleting) {
             let whose = match Whose::of(stored) {
-                Whose::Stranger => continue,
+                Whose::Unmanaged => continue,
                 Whose::Owner(owner) if !ours(&owner) => continue,
                 Whose::Owner(Owner::Globals) => "the cluster's".to_owned(),
                 Whose::Owner(Owner::Object(object)) => format!("of {object}"),

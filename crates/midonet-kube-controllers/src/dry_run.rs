@@ -8,10 +8,10 @@ use tokio::time::timeout;
 use translation::{CustomResource, Owner, Problem, Wanted};
 
 use crate::config::Config;
-use crate::desk::{Desk, Enabled};
 use crate::difference::Difference;
 use crate::feed::Feed;
 use crate::kinds::TRANSLATION;
+use crate::reconciler::{Enabled, Reconciler};
 use crate::run::connect;
 
 /// How long reading all objects may take.
@@ -31,16 +31,16 @@ pub async fn dry_run(config: &Config) -> Result<()> {
     };
     let mut watch = connection.watch();
     let mut feed = Feed::new(&mut watch, enabled, has_kind);
-    let mut desk = Desk::new(&config.tenant, enabled);
+    let mut reconciler = Reconciler::new(&config.tenant, enabled);
     if !has_kind {
-        desk.without_translations();
+        reconciler.without_translations();
     }
     let health = connection.health();
     let watching = watch.start();
     let read = async {
-        while !desk.has_heard_of_all() {
+        while !reconciler.has_heard_of_all() {
             let news = feed.next().await.context("the source of objects ended")?;
-            news(&mut desk);
+            news(&mut reconciler);
         }
         anyhow::Ok(())
     };
@@ -58,7 +58,7 @@ pub async fn dry_run(config: &Config) -> Result<()> {
             let _ = writeln!(complaints, "{kind} {key}: {}; {}", invalid.problem, invalid.remedy);
         }
     }
-    quiet(print(&mut desk, enabled, &mut complaints))?;
+    quiet(print(&mut reconciler, enabled, &mut complaints))?;
     // Whoever uses what was printed is to know.
     match health.error() {
         Some(error) => bail!("not everything could be read: {error}"),
@@ -66,23 +66,23 @@ pub async fn dry_run(config: &Config) -> Result<()> {
     }
 }
 
-fn print(desk: &mut Desk, enabled: Enabled, complaints: &mut impl Write) -> io::Result<()> {
+fn print(reconciler: &mut Reconciler, enabled: Enabled, complaints: &mut impl Write) -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     let ours = |owner: &Owner| match owner {
         Owner::Globals => true,
         Owner::Object(object) => enabled.owners(object.kind),
     };
-    if !desk.inventory().is_empty() {
+    if !reconciler.inventory().is_empty() {
         let mut difference = Difference::default();
-        while let Some(change) = desk.next_change() {
+        while let Some(change) = reconciler.next_change() {
             if ours(&change.owner) {
-                difference.add(&change, desk.inventory());
+                difference.add(&change, reconciler.inventory());
             }
         }
-        out.write_all(difference.comments(desk.inventory(), ours).as_bytes())?;
-        desk.mark_all();
+        out.write_all(difference.comments(reconciler.inventory(), ours).as_bytes())?;
+        reconciler.mark_all();
     }
-    while let Some(change) = desk.next_change() {
+    while let Some(change) = reconciler.next_change() {
         if !ours(&change.owner) {
             continue;
         }

@@ -1,10 +1,10 @@
-//! What is watched, and how it comes to the desk.
+//! What is watched, and how it comes to the reconciler.
 
 use objects::{Changes, Selector, Watch};
 use translation::{EndpointSlice, Node, Pod, Service};
 
-use crate::desk::{Desk, Enabled};
 use crate::kinds::{PROXIED, Stored, Watched};
+use crate::reconciler::{Enabled, Reconciler};
 
 /// Changes of all kinds that are watched.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct Feed {
 }
 
 /// Changes of one kind, to be taken in.
-pub type News = Box<dyn FnOnce(&mut Desk) + Send>;
+pub type News = Box<dyn FnOnce(&mut Reconciler) + Send>;
 
 impl Feed {
     /// Names what is to be watched. `translations`: whether there are any.
@@ -37,11 +37,11 @@ impl Feed {
     pub async fn next(&mut self) -> Option<News> {
         let Self { nodes, pods, services, slices, translations } = self;
         let news: News = tokio::select! {
-            delta = nodes.next() => { let delta = delta?; Box::new(move |desk| desk.nodes(&delta)) }
-            delta = next(pods) => { let delta = delta?; Box::new(move |desk| desk.pods(&delta)) }
-            delta = next(services) => { let delta = delta?; Box::new(move |desk| desk.services(&delta)) }
-            delta = next(slices) => { let delta = delta?; Box::new(move |desk| desk.slices(&delta)) }
-            delta = next(translations) => { let delta = delta?; Box::new(move |desk| desk.translations(&delta)) }
+            delta = nodes.next() => { let delta = delta?; Box::new(move |reconciler| reconciler.nodes(&delta)) }
+            delta = next(pods) => { let delta = delta?; Box::new(move |reconciler| reconciler.pods(&delta)) }
+            delta = next(services) => { let delta = delta?; Box::new(move |reconciler| reconciler.services(&delta)) }
+            delta = next(slices) => { let delta = delta?; Box::new(move |reconciler| reconciler.slices(&delta)) }
+            delta = next(translations) => { let delta = delta?; Box::new(move |reconciler| reconciler.translations(&delta)) }
         };
         Some(news)
     }

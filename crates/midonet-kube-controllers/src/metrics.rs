@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use translation::Reason;
 
-use crate::desk::Load;
+use crate::reconciler::Load;
 
 /// What all names begin with.
 const PREFIX: &str = "midonet_kube_controllers";

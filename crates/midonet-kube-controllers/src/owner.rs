@@ -30,8 +30,8 @@ pub enum Whose {
     Owner(Owner),
     /// An Endpoints object's, as midonet-kubernetes had it: by now the Service's of this key.
     Endpoints(translation::Key),
-    /// Something else: it is left alone.
-    Stranger,
+    /// Not made by a controller, as far as its label and owner reference say: it is left alone.
+    Unmanaged,
 }
 
 impl Whose {
@@ -39,17 +39,17 @@ impl Whose {
     pub fn of(stored: &Stored) -> Self {
         let uid = match &stored.owner {
             OwnedBy::Globals => return Self::Owner(Owner::Globals),
-            OwnedBy::Nobody => return Self::Stranger,
+            OwnedBy::Nobody => return Self::Unmanaged,
             OwnedBy::Uid(uid) => uid,
         };
-        let Some(reference) = &stored.reference else { return Self::Stranger };
+        let Some(reference) = &stored.reference else { return Self::Unmanaged };
         let namespace = stored.key.namespace().unwrap_or_default();
         let kind = match reference.kind.as_str() {
             "Node" => ObjectKind::Node,
             "Pod" => ObjectKind::Pod,
             "Service" => ObjectKind::Service,
             "Endpoints" => return Self::Endpoints(translation::Key::new(namespace, &reference.name)),
-            _ => return Self::Stranger,
+            _ => return Self::Unmanaged,
         };
         let namespace = if kind == ObjectKind::Node { "" } else { namespace };
         let key = translation::Key::new(namespace, &reference.name);

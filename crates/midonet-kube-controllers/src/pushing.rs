@@ -8,11 +8,11 @@ use midonet_client::{Class, Client, Error, PushError};
 use serde_json::json;
 use tracing::{info, warn};
 
-use crate::desk::{Push, Remove, Task, Trim, without_finalizer};
 use crate::kinds::{REPLACED, Stored};
+use crate::object_events;
 use crate::readiness::Readiness;
+use crate::reconciler::{Push, Remove, Task, Trim, without_finalizer};
 use crate::shared::Shared;
-use crate::words;
 use crate::writing::Writing;
 
 /// What failed since MidoNet is out of reach is tried again after so long. The client itself tries less and less often.
@@ -29,7 +29,7 @@ enum Outcome {
     NotNow,
 }
 
-/// Pushes what the desk has to push, for ever.
+/// Pushes what the reconciler has to push, for ever.
 #[derive(Debug, Clone)]
 pub struct Pushing {
     /// MidoNet.
@@ -44,15 +44,15 @@ impl Pushing {
     /// One of several that do so.
     pub async fn run(self) {
         loop {
-            let task = self.shared().take(|desk| desk.next_push(Instant::now())).await;
+            let task = self.shared().take(|reconciler| reconciler.next_push(Instant::now())).await;
             let (key, outcome) = match task {
                 Task::Push(push) => (push.stored.key.clone(), self.push(push).await),
                 Task::Remove(remove) => (remove.stored.key.clone(), self.remove(remove).await),
             };
-            self.shared().change(|desk| match outcome {
-                Outcome::Done => desk.push_done(&key),
-                Outcome::Failed { missing } => desk.push_failed(&key, missing, Instant::now()),
-                Outcome::NotNow => desk.push_postponed(&key, SOON, Instant::now()),
+            self.shared().change(|reconciler| match outcome {
+                Outcome::Done => reconciler.push_done(&key),
+                Outcome::Failed { missing } => reconciler.push_failed(&key, missing, Instant::now()),
+                Outcome::NotNow => reconciler.push_postponed(&key, SOON, Instant::now()),
             });
         }
     }
@@ -90,7 +90,7 @@ impl Pushing {
                 "Translation Update pushed to the backend".into(),
             );
         }
-        match self.shared().change(|desk| desk.pushed(&stored, &report)) {
+        match self.shared().change(|reconciler| reconciler.pushed(&stored, &report)) {
             None => Outcome::Done,
             Some(trim) => self.trim(&stored, trim).await,
         }
@@ -131,7 +131,7 @@ impl Pushing {
             "TranslationDeletionPushed",
             "Translation Deletion pushed to the backend".into(),
         );
-        self.shared().change(|desk| desk.removed(&stored));
+        self.shared().change(|reconciler| reconciler.removed(&stored));
         let patched = self.writing.patch(&stored.key, &without_finalizer(&stored)).await;
         self.writing.count("patch", &patched).await;
         match patched {
@@ -167,7 +167,7 @@ impl Pushing {
     }
 
     fn tell(&self, stored: &Stored, warning: bool, reason: &'static str, note: String) {
-        self.writing.happenings.tell(words::of_translation(stored, warning, reason, note));
+        self.writing.events.tell(object_events::of_translation(stored, warning, reason, note));
     }
 
     fn reached(&self) {
@@ -187,11 +187,11 @@ impl Pushing {
     pub async fn probe(self, period: Duration) {
         loop {
             tokio::time::sleep(period).await;
-            let landmarks = self.shared().look(crate::desk::Desk::landmarks);
+            let landmarks = self.shared().look(crate::reconciler::Reconciler::landmarks);
             if self.is_one_missing(&landmarks).await {
                 warn!("MidoNet has lost what it had: everything is pushed again");
                 self.writing.metrics.midonet_lost();
-                self.shared().change(crate::desk::Desk::lost);
+                self.shared().change(crate::reconciler::Reconciler::lost);
             }
         }
     }
@@ -216,7 +216,7 @@ impl Pushing {
         let mut due = 0.0;
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            let all = self.shared().look(|desk| desk.inventory().len());
+            let all = self.shared().look(|reconciler| reconciler.inventory().len());
             #[allow(clippy::cast_precision_loss, reason = "no more than some hundred thousand")]
             let share = all as f64 / round.as_secs_f64();
             due += share;
@@ -228,7 +228,7 @@ impl Pushing {
             let count = due as usize;
             if count > 0 {
                 due -= due.trunc();
-                self.shared().change(|desk| desk.look_again(count.min(all)));
+                self.shared().change(|reconciler| reconciler.look_again(count.min(all)));
             }
         }
     }

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use objects::{Health, Incident, InvalidObjects};
+use objects::{Health, InvalidObjects, ObjectEvent};
 use tracing::warn;
 use translation::Problem;
 
-use crate::happenings::Happenings;
+use crate::events::Events;
 use crate::metrics::Metrics;
+use crate::object_events;
 use crate::readiness::{Readiness, Stage};
 use crate::shared::Shared;
-use crate::words;
 
 /// How often it is looked at.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ const LASTING: u32 = 5;
 /// Reports, for ever.
 pub async fn report(
     shared: Arc<Shared>,
-    happenings: Happenings,
+    events: Events,
     metrics: Metrics,
     readiness: Readiness,
     health: Health,
@@ -34,26 +34,26 @@ pub async fn report(
     let mut seen = 0;
     metrics.set_problems(&BTreeMap::new());
     loop {
-        let (load, complete) = shared.look(|desk| (desk.load(), desk.is_complete()));
+        let (load, complete) = shared.look(|reconciler| (reconciler.load(), reconciler.is_complete()));
         metrics.set_load(&load);
         readiness.set(if complete { Stage::Works } else { Stage::Reading(health.error()) });
-        for incident in invalid.news(&changes.borrow(), &metrics) {
-            happenings.tell(incident);
+        for event in invalid.news(&changes.borrow(), &metrics) {
+            events.tell(event);
         }
-        let changed = shared.look(crate::desk::Desk::problem_changes);
+        let changed = shared.look(crate::reconciler::Reconciler::problem_changes);
         if changed == seen && !problems.has_news() {
             tokio::time::sleep(PERIOD).await;
             continue;
         }
         seen = changed;
-        let now: Vec<Problem> = shared.look(|desk| desk.problems().cloned().collect());
+        let now: Vec<Problem> = shared.look(|reconciler| reconciler.problems().cloned().collect());
         let mut counts = BTreeMap::new();
         for problem in &now {
             *counts.entry(problem.reason).or_insert(0) += 1;
         }
         metrics.set_problems(&counts);
-        for incident in problems.lasting(&now) {
-            happenings.tell(incident);
+        for event in problems.lasting(&now) {
+            events.tell(event);
         }
         tokio::time::sleep(PERIOD).await;
     }
@@ -67,7 +67,7 @@ struct Invalid {
 
 impl Invalid {
     /// Those that are new, or have another problem.
-    fn news(&mut self, now: &InvalidObjects, metrics: &Metrics) -> Vec<Incident> {
+    fn news(&mut self, now: &InvalidObjects, metrics: &Metrics) -> Vec<ObjectEvent> {
         if *now == self.told {
             return Vec::new();
         }
@@ -80,7 +80,7 @@ impl Invalid {
                 }
                 let note = format!("{}; {}", problem.problem, problem.remedy);
                 warn!(kind, %key, problem = note, "an object cannot be read");
-                new.push(Incident {
+                new.push(ObjectEvent {
                     api_version: api_version(kind),
                     kind,
                     key: key.clone(),
@@ -111,7 +111,7 @@ fn api_version(kind: &str) -> &'static str {
 /// Problems that were told, and for how many periods the others last.
 #[derive(Debug, Default)]
 struct Problems {
-    told: HashSet<Incident>,
+    told: HashSet<ObjectEvent>,
     lasting: BTreeMap<String, u32>,
 }
 
@@ -121,18 +121,18 @@ impl Problems {
         !self.lasting.is_empty()
     }
 
-    fn lasting(&mut self, now: &[Problem]) -> Vec<Incident> {
+    fn lasting(&mut self, now: &[Problem]) -> Vec<ObjectEvent> {
         let mut lasting = BTreeMap::new();
         let mut tell = Vec::new();
-        let incidents: HashSet<Incident> = now.iter().map(words::of_problem).collect();
-        self.told.retain(|incident| incidents.contains(incident));
-        for incident in incidents.into_iter().filter(|incident| !self.told.contains(incident)) {
-            let name = format!("{incident:?}");
+        let events: HashSet<ObjectEvent> = now.iter().map(object_events::of_problem).collect();
+        self.told.retain(|event| events.contains(event));
+        for event in events.into_iter().filter(|event| !self.told.contains(event)) {
+            let name = format!("{event:?}");
             let periods = self.lasting.get(&name).copied().unwrap_or(0) + 1;
             if periods < LASTING {
                 lasting.insert(name, periods);
             } else {
-                tell.push(incident);
+                tell.push(event);
             }
         }
         self.lasting = lasting;

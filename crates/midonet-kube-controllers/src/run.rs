@@ -13,14 +13,14 @@ use tracing::{info, warn};
 
 use crate::annotating::annotate;
 use crate::config::Config;
-use crate::desk::Desk;
 use crate::election::{Answer, Elector};
+use crate::events::channel;
 use crate::feed::Feed;
-use crate::happenings::happenings;
 use crate::http;
 use crate::metrics::Metrics;
 use crate::pushing::Pushing;
 use crate::readiness::{Readiness, Stage};
+use crate::reconciler::Reconciler;
 use crate::reporting::report;
 use crate::shared::Shared;
 use crate::writing::{Pace, WRITERS, Writing};
@@ -142,23 +142,23 @@ impl Program {
     /// Begins to work: everything that does so ends with these tasks.
     fn work(&self, tasks: &mut JoinSet<()>) -> Result<()> {
         let enabled = self.config.enabled();
-        let shared = Arc::new(Shared::new(Desk::new(&self.config.tenant, enabled)));
-        let (happenings, telling) = happenings(&self.metrics);
+        let shared = Arc::new(Shared::new(Reconciler::new(&self.config.tenant, enabled)));
+        let (events, telling) = channel(&self.metrics);
         let mut watch = self.connection.watch();
         let mut feed = Feed::new(&mut watch, enabled, true);
         let health = self.connection.health();
-        let narrator =
-            self.connection.narrator(CONTROLLER, &self.identity).context("there is no API server")?;
+        let recorder =
+            self.connection.event_recorder(CONTROLLER, &self.identity).context("there is no API server")?;
         let writing = Writing {
             shared: Arc::clone(&shared),
             writer: self.connection.writer().context("there is no API server to write to")?,
             pace: Arc::new(Pace::new(self.config.write_rate)),
-            happenings: happenings.clone(),
+            events: events.clone(),
             metrics: self.metrics.clone(),
         };
-        tasks.spawn(telling.run(narrator));
+        tasks.spawn(telling.run(recorder));
         let (metrics, readiness) = (self.metrics.clone(), self.readiness.clone());
-        tasks.spawn(report(Arc::clone(&shared), happenings, metrics, readiness, health));
+        tasks.spawn(report(Arc::clone(&shared), events, metrics, readiness, health));
         for _ in 0..WRITERS {
             tasks.spawn(writing.clone().run());
         }

@@ -5,49 +5,49 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::desk::Desk;
+use crate::reconciler::Reconciler;
 
 /// Who waits for work looks again after so long, whatever happens.
 const ANYWAY: Duration = Duration::from_secs(5);
 
-/// The desk, and how those who work at it wake each other. It is held for single steps, never while something is waited for.
+/// The reconciler, and how those who work at it wake each other. It is held for single steps, never while something is waited for.
 #[derive(Debug)]
 pub struct Shared {
-    desk: Mutex<Desk>,
+    reconciler: Mutex<Reconciler>,
     news: Notify,
 }
 
 impl Shared {
-    /// Around a desk.
-    pub fn new(desk: Desk) -> Self {
-        Self { desk: Mutex::new(desk), news: Notify::new() }
+    /// Around a reconciler.
+    pub fn new(reconciler: Reconciler) -> Self {
+        Self { reconciler: Mutex::new(reconciler), news: Notify::new() }
     }
 
-    /// Looks at the desk.
-    pub fn look<T>(&self, look: impl FnOnce(&Desk) -> T) -> T {
+    /// Looks at the reconciler.
+    pub fn look<T>(&self, look: impl FnOnce(&Reconciler) -> T) -> T {
         look(&self.lock())
     }
 
-    /// Changes the desk: there may be more to do.
-    pub fn change<T>(&self, change: impl FnOnce(&mut Desk) -> T) -> T {
+    /// Changes the reconciler: there may be more to do.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Reconciler) -> T) -> T {
         let result = change(&mut self.lock());
         self.news.notify_waiters();
         result
     }
 
     /// Waits until there is something to do.
-    pub async fn take<T>(&self, mut take: impl FnMut(&mut Desk) -> Option<T>) -> T {
+    pub async fn take<T>(&self, mut take: impl FnMut(&mut Reconciler) -> Option<T>) -> T {
         loop {
             let news = self.news.notified();
             tokio::pin!(news);
             // From here on nothing is missed.
             news.as_mut().enable();
             let due = {
-                let mut desk = self.lock();
-                if let Some(found) = take(&mut desk) {
+                let mut reconciler = self.lock();
+                if let Some(found) = take(&mut reconciler) {
                     return found;
                 }
-                desk.next_due()
+                reconciler.next_due()
             };
             let wait = due.map_or(ANYWAY, |due| due.saturating_duration_since(Instant::now()).min(ANYWAY));
             tokio::select! {
@@ -57,7 +57,7 @@ impl Shared {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Reconciler> {
+        self.reconciler.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

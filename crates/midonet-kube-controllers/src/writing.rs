@@ -9,12 +9,13 @@ use tokio::sync::Mutex;
 use tracing::{info, warn};
 use translation::{Change, Owner, Wanted};
 
-use crate::desk::{Job, Write};
-use crate::happenings::Happenings;
+use crate::events::Events;
 use crate::kinds::{Stored, TRANSLATION};
 use crate::metrics::Metrics;
+use crate::owner::Whose;
+use crate::reconciler::{Job, Write};
 use crate::shared::Shared;
-use crate::{plan, words};
+use crate::{object_events, plan};
 
 /// So many write at a time.
 pub const WRITERS: usize = 8;
@@ -53,7 +54,7 @@ impl Pace {
     }
 }
 
-/// Writes what the desk has to write, for ever.
+/// Writes what the reconciler has to write, for ever.
 #[derive(Debug, Clone)]
 pub struct Writing {
     /// What is to be written.
@@ -63,7 +64,7 @@ pub struct Writing {
     /// How fast.
     pub pace: Arc<Pace>,
     /// Who is told.
-    pub happenings: Happenings,
+    pub events: Events,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -72,7 +73,7 @@ impl Writing {
     /// One of several that do so.
     pub async fn run(self) {
         loop {
-            match self.shared.take(|desk| desk.next_job(Instant::now())).await {
+            match self.shared.take(|reconciler| reconciler.next_job(Instant::now())).await {
                 Job::Owner(change) => self.owner(&change).await,
                 Job::Delete(stored) => self.delete(&stored).await,
             }
@@ -82,21 +83,25 @@ impl Writing {
     async fn owner(&self, change: &Change) {
         if let Wanted::Set(wanted) = &change.wanted {
             for translation in wanted {
-                let Some(write) = self.shared.look(|desk| desk.write_of(translation)) else { continue };
+                let Some(write) = self.shared.look(|reconciler| reconciler.write_of(translation)) else {
+                    continue;
+                };
                 let key = plan::key(translation);
                 match self.write(&change.owner, &key, &write).await {
-                    Ok(written) => self.shared.change(|desk| desk.wrote(translation, &written)),
+                    Ok(written) => self.shared.change(|reconciler| reconciler.wrote(translation, &written)),
                     Err(fault) => {
                         // The watch is behind: what it tells is planned anew.
                         if !fault.is_conflict() {
                             warn!(%key, %fault, "a Translation was not written; it is tried again");
                         }
-                        return self.shared.change(|desk| desk.write_failed(change, Instant::now()));
+                        return self
+                            .shared
+                            .change(|reconciler| reconciler.write_failed(change, Instant::now()));
                     }
                 }
             }
         }
-        self.shared.change(|desk| desk.wrote_all(change));
+        self.shared.change(|reconciler| reconciler.wrote_all(change));
     }
 
     async fn write(&self, owner: &Owner, key: &Key, write: &Write) -> Result<Written, Fault> {
@@ -110,8 +115,8 @@ impl Writing {
         };
         self.count(verb, &written).await;
         let written = written?;
-        match words::of_owner(owner, reason, key, &written.uid, did) {
-            Some(incident) => self.happenings.tell(incident),
+        match object_events::of_owner(owner, reason, key, &written.uid, did) {
+            Some(event) => self.events.tell(event),
             None => info!(%key, "global Translation {}", did.to_lowercase()),
         }
         Ok(written)
@@ -131,11 +136,16 @@ impl Writing {
         self.count("delete", &deleted).await;
         match &deleted {
             Ok(()) => {
-                if let crate::owner::Whose::Owner(owner) = crate::owner::Whose::of(stored)
-                    && let Some(incident) =
-                        words::of_owner(&owner, "TranslationDeleted", &stored.key, &stored.uid, "Deleted")
+                if let Whose::Owner(owner) = Whose::of(stored)
+                    && let Some(event) = object_events::of_owner(
+                        &owner,
+                        "TranslationDeleted",
+                        &stored.key,
+                        &stored.uid,
+                        "Deleted",
+                    )
                 {
-                    self.happenings.tell(incident);
+                    self.events.tell(event);
                 }
             }
             Err(fault) if fault.is_conflict() => {}
@@ -143,7 +153,7 @@ impl Writing {
                 warn!(key = %stored.key, %fault, "a Translation was not deleted; it is tried again");
             }
         }
-        self.shared.change(|desk| desk.deleted(&stored.key, deleted.is_ok(), Instant::now()));
+        self.shared.change(|reconciler| reconciler.deleted(&stored.key, deleted.is_ok(), Instant::now()));
     }
 
     /// Counts a write, and waits as long as the API server asks for.

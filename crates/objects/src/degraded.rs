@@ -11,7 +11,7 @@ use kube::api::ListParams;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::event::{Event, Teller, cut};
+use crate::event::{Event, ReportingController, cut};
 use crate::fault::Fault;
 use crate::server::Server;
 use crate::task::{PATCH_NODE_STATUS, Task};
@@ -145,7 +145,7 @@ impl Report {
             if self.told.contains_key(complaint) {
                 continue;
             }
-            self.event(complaint, uid).create(&self.server, Teller::agent(&self.node)).await?;
+            self.event(complaint, uid).create(&self.server, ReportingController::agent(&self.node)).await?;
             self.told.insert(complaint.clone(), Instant::now());
         }
         Ok(())

@@ -10,14 +10,14 @@ use crate::task::CREATE_EVENTS;
 
 /// Who reports.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Teller<'a> {
+pub(crate) struct ReportingController<'a> {
     /// The program (`reportingController`), such as `midonet.org/midonet-kube-node`.
     pub(crate) controller: &'static str,
     /// Which of several (`reportingInstance`): of the agent its node.
     pub(crate) instance: &'a str,
 }
 
-impl<'a> Teller<'a> {
+impl<'a> ReportingController<'a> {
     /// The agent of a node.
     pub(crate) fn agent(node: &'a str) -> Self {
         Self { controller: "midonet.org/midonet-kube-node", instance: node }
@@ -51,8 +51,12 @@ pub(crate) struct Event<'a> {
 
 impl Event<'_> {
     /// Creates it, in the name of a program.
-    pub(crate) async fn create(&self, server: &Server, teller: Teller<'_>) -> Result<(), Fault> {
-        let Teller { controller, instance } = teller;
+    pub(crate) async fn create(
+        &self,
+        server: &Server,
+        reporter: ReportingController<'_>,
+    ) -> Result<(), Fault> {
+        let ReportingController { controller, instance } = reporter;
         let program = controller.rsplit('/').next().unwrap_or(controller);
         let namespace = self.namespace.unwrap_or(DEFAULT_NAMESPACE);
         let event = json!({

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::event::{Event, Teller};
+use crate::event::{Event, ReportingController};
 use crate::fault::Fault;
 use crate::name::is_name;
 use crate::server::Server;
@@ -65,7 +65,7 @@ impl Recorder {
             reason,
             note,
         };
-        let created = event.create(&self.server, Teller::agent(&self.node)).await;
+        let created = event.create(&self.server, ReportingController::agent(&self.node)).await;
         created.inspect_err(|fault| self.errors.count(fault.verb(), fault.reason()))
     }
 }

@@ -6,7 +6,7 @@ use crate::listing::{ListError, Listing};
 use crate::options::{ApiOptions, ConnectError};
 use crate::server::Server;
 use crate::target::Target;
-use crate::{Annotator, Health, Kind, Narrator, Recorder, Reporter, Watch, Writer};
+use crate::{Annotator, EventRecorder, Health, Kind, Recorder, Reporter, Watch, Writer};
 
 /// Where objects come from.
 #[derive(Debug, Clone)]
@@ -92,9 +92,9 @@ impl Connection {
 
     /// Creates Events about any object in the name of a program, of which this is one instance; `None` with a directory of
     /// manifests.
-    pub fn narrator(&self, controller: &'static str, instance: &str) -> Option<Narrator> {
+    pub fn event_recorder(&self, controller: &'static str, instance: &str) -> Option<EventRecorder> {
         match &self.target {
-            Target::Api(server, _) => Some(Narrator::new(server.clone(), controller, instance)),
+            Target::Api(server, _) => Some(EventRecorder::new(server.clone(), controller, instance)),
             Target::Directory(_) => None,
         }
     }

@@ -1,6 +1,6 @@
-//! Events in the words of midonet-kubernetes.
+//! What Events say, with the reasons and texts of midonet-kubernetes.
 
-use objects::{Incident, Key};
+use objects::{Key, ObjectEvent};
 use translation::{API_VERSION, KIND, Object, Owner, Problem};
 
 use crate::kinds::Stored;
@@ -13,8 +13,8 @@ pub fn of_object(
     action: &'static str,
     reason: &'static str,
     note: String,
-) -> Incident {
-    Incident {
+) -> ObjectEvent {
+    ObjectEvent {
         api_version: object.kind.api_version(),
         kind: object.kind.name(),
         key: object_key(&object.key),
@@ -26,16 +26,16 @@ pub fn of_object(
     }
 }
 
-/// Something that happened to an owner's Translation. Globals have nobody to tell it of.
-pub fn of_owner(owner: &Owner, reason: &'static str, key: &Key, uid: &str, did: &str) -> Option<Incident> {
+/// Something that happened to an owner's Translation. Those of the whole cluster have no object that an Event could be about.
+pub fn of_owner(owner: &Owner, reason: &'static str, key: &Key, uid: &str, did: &str) -> Option<ObjectEvent> {
     let Owner::Object(object) = owner else { return None };
     let note = format!("Translation {key} UID {uid} {did}");
     Some(of_object(object, false, "Translate", reason, note))
 }
 
 /// Something that happened to a Translation.
-pub fn of_translation(stored: &Stored, warning: bool, reason: &'static str, note: String) -> Incident {
-    Incident {
+pub fn of_translation(stored: &Stored, warning: bool, reason: &'static str, note: String) -> ObjectEvent {
+    ObjectEvent {
         api_version: API_VERSION,
         kind: KIND,
         key: stored.key.clone(),
@@ -48,6 +48,6 @@ pub fn of_translation(stored: &Stored, warning: bool, reason: &'static str, note
 }
 
 /// Something is wrong with an object.
-pub fn of_problem(problem: &Problem) -> Incident {
+pub fn of_problem(problem: &Problem) -> ObjectEvent {
     of_object(&problem.object, true, "Translate", problem.reason.name(), problem.message.clone())
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
-use objects::{Incident, Narrator};
+use objects::{EventRecorder, ObjectEvent};
 use tokio::sync::mpsc;
 use tracing::debug;
 
@@ -24,47 +24,47 @@ const REMEMBERED: usize = 20_000;
 const BURST: f64 = 200.0;
 const RATE: f64 = 10.0;
 
-/// Takes incidents. Clones give to the same.
+/// Takes events. Clones give to the same.
 #[derive(Debug, Clone)]
-pub struct Happenings {
-    sender: mpsc::Sender<Incident>,
+pub struct Events {
+    sender: mpsc::Sender<ObjectEvent>,
     metrics: Metrics,
 }
 
 /// Creates Events of them.
 #[derive(Debug)]
-pub struct Telling {
-    receiver: mpsc::Receiver<Incident>,
+pub struct EventWriter {
+    receiver: mpsc::Receiver<ObjectEvent>,
     metrics: Metrics,
     limit: Limit,
 }
 
 /// Both ends.
-pub fn happenings(metrics: &Metrics) -> (Happenings, Telling) {
+pub fn channel(metrics: &Metrics) -> (Events, EventWriter) {
     let (sender, receiver) = mpsc::channel(WAITING);
     let limit = Limit::new(Instant::now());
-    let happenings = Happenings { sender, metrics: metrics.clone() };
-    (happenings, Telling { receiver, metrics: metrics.clone(), limit })
+    let events = Events { sender, metrics: metrics.clone() };
+    (events, EventWriter { receiver, metrics: metrics.clone(), limit })
 }
 
-impl Happenings {
-    /// Tells of something, if there is room.
-    pub fn tell(&self, incident: Incident) {
-        if self.sender.try_send(incident).is_err() {
+impl Events {
+    /// Has an Event created, unless too many wait already: then it is counted as dropped.
+    pub fn tell(&self, event: ObjectEvent) {
+        if self.sender.try_send(event).is_err() {
             self.metrics.event_dropped();
         }
     }
 }
 
-impl Telling {
+impl EventWriter {
     /// Creates Events, for ever.
-    pub async fn run(mut self, narrator: Narrator) {
-        while let Some(incident) = self.receiver.recv().await {
-            match self.limit.allows(&incident, Instant::now()) {
-                Verdict::Tell => match narrator.tell(&incident).await {
+    pub async fn run(mut self, recorder: EventRecorder) {
+        while let Some(event) = self.receiver.recv().await {
+            match self.limit.allows(&event, Instant::now()) {
+                Verdict::Tell => match recorder.tell(&event).await {
                     Ok(()) => self.metrics.event_created(),
                     Err(fault) => {
-                        debug!(%fault, reason = incident.reason, "an Event was not created");
+                        debug!(%fault, reason = event.reason, "an Event was not created");
                         self.metrics.event_dropped();
                     }
                 },
@@ -95,13 +95,13 @@ impl Limit {
         Self { told: HashMap::new(), tokens: BURST, filled: now }
     }
 
-    fn allows(&mut self, incident: &Incident, now: Instant) -> Verdict {
+    fn allows(&mut self, event: &ObjectEvent, now: Instant) -> Verdict {
         let mut hasher = DefaultHasher::new();
-        incident.hash(&mut hasher);
+        event.hash(&mut hasher);
         let hash = hasher.finish();
         // What went well is news each time.
         let told = self.told.get(&hash).filter(|at| now.duration_since(**at) < AGAIN);
-        if told.is_some() && incident.warning {
+        if told.is_some() && event.warning {
             return Verdict::Told;
         }
         self.tokens = (self.tokens + now.duration_since(self.filled).as_secs_f64() * RATE).min(BURST);
@@ -110,7 +110,7 @@ impl Limit {
             return Verdict::TooMany;
         }
         self.tokens -= 1.0;
-        if incident.warning {
+        if event.warning {
             if self.told.len() >= REMEMBERED {
                 self.told.clear();
             }
@@ -126,8 +126,8 @@ mod tests {
 
     use super::*;
 
-    fn incident(name: &str, warning: bool) -> Incident {
-        Incident {
+    fn event(name: &str, warning: bool) -> ObjectEvent {
+        ObjectEvent {
             api_version: "v1",
             kind: "Pod",
             key: Key::namespaced("default", name),
@@ -143,12 +143,12 @@ mod tests {
     fn the_same_warning_is_told_once_in_an_hour() {
         let now = Instant::now();
         let mut limit = Limit::new(now);
-        assert_eq!(limit.allows(&incident("a", true), now), Verdict::Tell);
-        assert_eq!(limit.allows(&incident("a", true), now + Duration::from_secs(60)), Verdict::Told);
-        assert_eq!(limit.allows(&incident("b", true), now), Verdict::Tell);
-        assert_eq!(limit.allows(&incident("a", true), now + AGAIN), Verdict::Tell);
-        assert_eq!(limit.allows(&incident("c", false), now + AGAIN), Verdict::Tell);
-        assert_eq!(limit.allows(&incident("c", false), now + AGAIN), Verdict::Tell);
+        assert_eq!(limit.allows(&event("a", true), now), Verdict::Tell);
+        assert_eq!(limit.allows(&event("a", true), now + Duration::from_secs(60)), Verdict::Told);
+        assert_eq!(limit.allows(&event("b", true), now), Verdict::Tell);
+        assert_eq!(limit.allows(&event("a", true), now + AGAIN), Verdict::Tell);
+        assert_eq!(limit.allows(&event("c", false), now + AGAIN), Verdict::Tell);
+        assert_eq!(limit.allows(&event("c", false), now + AGAIN), Verdict::Tell);
     }
 
     #[test]
@@ -156,11 +156,11 @@ mod tests {
         let now = Instant::now();
         let mut limit = Limit::new(now);
         let mut told =
-            |at| (0..1000).filter(|_| limit.allows(&incident("a", false), at) == Verdict::Tell).count();
+            |at| (0..1000).filter(|_| limit.allows(&event("a", false), at) == Verdict::Tell).count();
         assert_eq!(told(now), 200);
         assert_eq!(told(now + Duration::from_secs(1)), 10);
         for name in 0..100_000 {
-            limit.allows(&incident(&name.to_string(), true), now + Duration::from_secs(name));
+            limit.allows(&event(&name.to_string(), true), now + Duration::from_secs(name));
         }
         assert!(limit.told.len() <= REMEMBERED);
     }

@@ -46,7 +46,7 @@ struct Progress {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Desk {
+pub struct Reconciler {
     translator: Translator,
     inventory: Inventory,
     enabled: Enabled,
@@ -74,7 +74,7 @@ pub struct Desk {
     cursor: Option<Key>,
 }
 
-impl Desk {
+impl Reconciler {
     /// Nothing is known yet.
     pub fn new(tenant: &str, enabled: Enabled) -> Self {
         let [shortest, longest] = BACKOFF;
@@ -140,7 +140,7 @@ impl Desk {
         if !self.enabled.pusher || (stored.deleting && !stored.has_finalizer()) {
             return;
         }
-        if Whose::of(stored) == Whose::Stranger {
+        if Whose::of(stored) == Whose::Unmanaged {
             return;
         }
         self.pushes.add(stored.key.clone(), lane, orders::rank(stored));

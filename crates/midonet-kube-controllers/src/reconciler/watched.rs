@@ -5,12 +5,12 @@ use std::sync::Arc;
 use objects::{Delta, Key};
 use translation::{EndpointSlice, Node, ObjectKind, Owner, Pod, Service};
 
-use super::Desk;
+use super::Reconciler;
 use crate::kinds::{Stored, Watched};
 use crate::owner::Whose;
 use crate::queue::Lane;
 
-impl Desk {
+impl Reconciler {
     /// Changes of Nodes.
     pub fn nodes(&mut self, delta: &Delta<Watched<Node>>) {
         for node in &delta.deleted {
@@ -115,7 +115,7 @@ impl Desk {
     /// Whoever a Translation belongs to is to see whether it is as it is wanted.
     fn check(&mut self, stored: &Stored) {
         match Whose::of(stored) {
-            Whose::Stranger => {}
+            Whose::Unmanaged => {}
             Whose::Endpoints(service) => match self.translator.has_service(&service) {
                 _ if !self.enabled.service => {}
                 true => self.translator.mark(ObjectKind::Service, &service),

@@ -1,4 +1,4 @@
-//! The desk with an API server and a MidoNet that do what they are told.
+//! The reconciler with an API server and a MidoNet that do what they are told.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::*;
 use crate::kinds::{REPLACED, Watched};
 
 struct World {
-    desk: Desk,
+    reconciler: Reconciler,
     now: Instant,
     version: u64,
     /// What was done, in order.
@@ -42,11 +42,11 @@ fn pod(uid: &str, node: &str) -> Watched<Pod> {
 
 impl World {
     fn new() -> Self {
-        let mut desk = Desk::new("midonetkube", Enabled::ALL);
-        desk.services(&delta(Vec::new(), Vec::new()));
-        desk.slices(&delta(Vec::new(), Vec::new()));
-        desk.translations(&delta(Vec::new(), Vec::new()));
-        Self { desk, now: Instant::now(), version: 1, done: Vec::new() }
+        let mut reconciler = Reconciler::new("midonetkube", Enabled::ALL);
+        reconciler.services(&delta(Vec::new(), Vec::new()));
+        reconciler.slices(&delta(Vec::new(), Vec::new()));
+        reconciler.translations(&delta(Vec::new(), Vec::new()));
+        Self { reconciler, now: Instant::now(), version: 1, done: Vec::new() }
     }
 
     /// Does what there is to do until nothing is; pushes only if MidoNet is there.
@@ -60,19 +60,19 @@ impl World {
     }
 
     fn write(&mut self) -> bool {
-        match self.desk.next_job(self.now) {
+        match self.reconciler.next_job(self.now) {
             None => return false,
             Some(Job::Owner(change)) => {
                 if let Wanted::Set(wanted) = &change.wanted {
                     for translation in wanted {
-                        let Some(write) = self.desk.write_of(translation) else { continue };
+                        let Some(write) = self.reconciler.write_of(translation) else { continue };
                         self.version += 1;
                         let what = match write {
                             Write::Create(_) => "create",
                             Write::Change(_) => "change",
                         };
                         self.done.push(format!("{what} {}", translation.name));
-                        let known = self.desk.inventory().get(&crate::plan::key(translation));
+                        let known = self.reconciler.inventory().get(&crate::plan::key(translation));
                         let uid =
                             known.map_or_else(|| format!("t{}", self.version), |known| known.uid.clone());
                         let written = Written {
@@ -80,44 +80,44 @@ impl World {
                             resource_version: self.version.to_string(),
                             deletion_timestamp: None,
                         };
-                        self.desk.wrote(translation, &written);
+                        self.reconciler.wrote(translation, &written);
                     }
                 }
-                self.desk.wrote_all(&change);
+                self.reconciler.wrote_all(&change);
             }
             Some(Job::Delete(stored)) => {
                 self.done.push(format!("delete {}", stored.key.name()));
-                self.desk.deleted(&stored.key, true, self.now);
+                self.reconciler.deleted(&stored.key, true, self.now);
                 self.version += 1;
                 let deleting =
                     Stored { deleting: true, version: self.version.to_string(), ..(*stored).clone() };
-                self.desk.translations(&delta(vec![deleting], Vec::new()));
+                self.reconciler.translations(&delta(vec![deleting], Vec::new()));
             }
         }
         true
     }
 
     fn push(&mut self) -> bool {
-        match self.desk.next_push(self.now) {
+        match self.reconciler.next_push(self.now) {
             None => return false,
             Some(Task::Push(push)) => {
                 let created = if push.is_pushed { 0 } else { push.stored.resources.len() };
                 self.done.push(format!("push {}", push.stored.key.name()));
-                let trim = self.desk.pushed(&push.stored, &Report { created, ..Report::default() });
-                self.desk.push_done(&push.stored.key);
+                let trim = self.reconciler.pushed(&push.stored, &Report { created, ..Report::default() });
+                self.reconciler.push_done(&push.stored.key);
                 if let Some(trim) = trim {
                     self.done.push(format!("trim {} {}", push.stored.key.name(), trim.resources.len()));
                     self.version += 1;
                     let version = self.version.to_string();
                     let trimmed = Stored { replaced: Box::default(), version, ..(*push.stored).clone() };
-                    self.desk.translations(&delta(vec![trimmed], Vec::new()));
+                    self.reconciler.translations(&delta(vec![trimmed], Vec::new()));
                 }
             }
             Some(Task::Remove(remove)) => {
                 self.done.push(format!("remove {} {}", remove.stored.key.name(), remove.resources.len()));
-                self.desk.removed(&remove.stored);
-                self.desk.push_done(&remove.stored.key);
-                self.desk.translations(&delta(Vec::new(), vec![(*remove.stored).clone()]));
+                self.reconciler.removed(&remove.stored);
+                self.reconciler.push_done(&remove.stored.key);
+                self.reconciler.translations(&delta(Vec::new(), vec![(*remove.stored).clone()]));
             }
         }
         true
@@ -127,9 +127,9 @@ impl World {
 /// With a node and a Pod in MidoNet.
 fn settled() -> World {
     let mut world = World::new();
-    world.desk.nodes(&delta(vec![node(1)], Vec::new()));
+    world.reconciler.nodes(&delta(vec![node(1)], Vec::new()));
     assert!(world.work(true).is_empty(), "not all objects are read");
-    world.desk.pods(&delta(vec![pod("p1", "n")], Vec::new()));
+    world.reconciler.pods(&delta(vec![pod("p1", "n")], Vec::new()));
     let done = world.work(true);
     assert_eq!(done.iter().filter(|line| line.starts_with("push")).count(), 9, "{done:?}");
     world
@@ -142,21 +142,21 @@ fn starting(done: &[String], with: &str) -> Vec<String> {
 #[test]
 fn parents_are_pushed_before_what_needs_them() {
     let mut world = World::new();
-    world.desk.nodes(&delta(vec![node(1)], Vec::new()));
-    world.desk.pods(&delta(vec![pod("p1", "n")], Vec::new()));
+    world.reconciler.nodes(&delta(vec![node(1)], Vec::new()));
+    world.reconciler.pods(&delta(vec![pod("p1", "n")], Vec::new()));
     let done = world.work(true);
     let at = |what: &str| done.iter().position(|line| line.starts_with(what)).unwrap();
     assert!(at("push midonet-global") < at("push node-tunnel-endpoint"), "{done:?}");
     assert!(at("push node-tunnel-endpoint") < at("push node.4.n"));
     assert!(at("push node.4.n") < at("push pod.4.web"));
     assert_eq!(world.work(true), Vec::<String>::new(), "once is enough");
-    assert_eq!(world.desk.load().pushed, 9);
+    assert_eq!(world.reconciler.load().pushed, 9);
 }
 
 #[test]
 fn what_is_new_is_pushed_before_what_is_old_goes() {
     let mut world = settled();
-    world.desk.nodes(&delta(vec![node(2)], Vec::new()));
+    world.reconciler.nodes(&delta(vec![node(2)], Vec::new()));
     let done = world.work(false);
     assert_eq!(starting(&done, "delete"), Vec::<String>::new(), "MidoNet has nothing of the new ones");
     let done = world.work(true);
@@ -171,25 +171,25 @@ fn what_a_translation_replaced_is_removed_once_all_is_pushed() {
     let mut world = settled();
     let mut other = node(1);
     other.0.host_id = Some("44fb4381-c99d-4389-86c3-000000000000".into());
-    world.desk.nodes(&delta(vec![other], Vec::new()));
+    world.reconciler.nodes(&delta(vec![other], Vec::new()));
     let done = world.work(true);
     // The node's binding, and the Pod's.
     assert_eq!(starting(&done, "trim"), ["trim node.4.n 1", "trim pod.4.web 1"], "{done:?}");
-    assert!(world.desk.inventory().iter().all(|stored| stored.replaced.is_empty()), "{REPLACED}");
+    assert!(world.reconciler.inventory().iter().all(|stored| stored.replaced.is_empty()), "{REPLACED}");
 }
 
 #[test]
 fn a_pod_of_the_same_name_is_made_again_once_the_old_one_is_gone() {
     let mut world = settled();
-    let known = world.desk.inventory().get(&Key::namespaced("default", "pod.4.web")).unwrap().clone();
+    let known = world.reconciler.inventory().get(&Key::namespaced("default", "pod.4.web")).unwrap().clone();
     // Kubernetes deletes what belongs to the old one.
     let deleting = Stored { deleting: true, version: "1000".into(), ..(*known).clone() };
     world.version = 1000;
-    world.desk.translations(&delta(vec![deleting], Vec::new()));
-    world.desk.pods(&delta(vec![pod("p2", "n")], Vec::new()));
+    world.reconciler.translations(&delta(vec![deleting], Vec::new()));
+    world.reconciler.pods(&delta(vec![pod("p2", "n")], Vec::new()));
     let done = world.work(true);
     assert_eq!(done, ["remove pod.4.web 2", "create pod.4.web", "push pod.4.web"]);
-    let now = world.desk.inventory().get(&Key::namespaced("default", "pod.4.web")).unwrap();
+    let now = world.reconciler.inventory().get(&Key::namespaced("default", "pod.4.web")).unwrap();
     assert_eq!(now.reference.as_ref().unwrap().uid, "p2");
 }
 
@@ -197,10 +197,10 @@ fn a_pod_of_the_same_name_is_made_again_once_the_old_one_is_gone() {
 fn what_goes_with_a_device_is_pushed_again() {
     let mut world = settled();
     let key = Key::namespaced("default", "node.4.n");
-    let known = world.desk.inventory().get(&key).unwrap().clone();
+    let known = world.reconciler.inventory().get(&key).unwrap().clone();
     world.version = 1000;
     let deleting = Stored { deleting: true, version: "1000".into(), ..(*known).clone() };
-    world.desk.translations(&delta(vec![deleting], Vec::new()));
+    world.reconciler.translations(&delta(vec![deleting], Vec::new()));
     let done = world.work(true);
     assert_eq!(done.first().unwrap(), "remove node.4.n 9");
     let node = done.iter().position(|line| line == "push node.4.n").unwrap();
@@ -211,27 +211,27 @@ fn what_goes_with_a_device_is_pushed_again() {
 #[test]
 fn objects_that_go_take_everything_with_them_but_the_globals() {
     let mut world = settled();
-    world.desk.pods(&delta(Vec::new(), vec![pod("p1", "n")]));
-    world.desk.nodes(&delta(Vec::new(), vec![node(1)]));
+    world.reconciler.pods(&delta(Vec::new(), vec![pod("p1", "n")]));
+    world.reconciler.nodes(&delta(Vec::new(), vec![node(1)]));
     world.work(true);
-    assert_eq!(world.desk.inventory().len(), 3);
-    assert_eq!(world.desk.load(), Load { translations: 3, pushed: 3, ..Load::default() });
+    assert_eq!(world.reconciler.inventory().len(), 3);
+    assert_eq!(world.reconciler.load(), Load { translations: 3, pushed: 3, ..Load::default() });
 }
 
 #[test]
 fn a_loss_is_made_good_and_a_failed_write_is_tried_again_later() {
     let mut world = settled();
-    assert_eq!(world.desk.landmarks().len(), 5);
-    world.desk.lost();
-    assert!(world.desk.landmarks().is_empty(), "nothing is known of MidoNet");
+    assert_eq!(world.reconciler.landmarks().len(), 5);
+    world.reconciler.lost();
+    assert!(world.reconciler.landmarks().is_empty(), "nothing is known of MidoNet");
     assert_eq!(starting(&world.work(true), "push").len(), 9);
 
-    world.desk.nodes(&delta(vec![node(2)], Vec::new()));
-    let Some(Job::Owner(change)) = world.desk.next_job(world.now) else { panic!("there is a change") };
-    world.desk.write_failed(&change, world.now);
-    assert!(world.desk.next_job(world.now).is_none());
-    assert_eq!(world.desk.load().failing_owners, 1);
-    world.now = world.desk.next_due().unwrap();
+    world.reconciler.nodes(&delta(vec![node(2)], Vec::new()));
+    let Some(Job::Owner(change)) = world.reconciler.next_job(world.now) else { panic!("there is a change") };
+    world.reconciler.write_failed(&change, world.now);
+    assert!(world.reconciler.next_job(world.now).is_none());
+    assert_eq!(world.reconciler.load().failing_owners, 1);
+    world.now = world.reconciler.next_due().unwrap();
     assert!(!world.work(true).is_empty());
-    assert_eq!(world.desk.load().failing_owners, 0);
+    assert_eq!(world.reconciler.load().failing_owners, 0);
 }

@@ -8,7 +8,7 @@ use midonet_client::Report;
 use objects::Key;
 use translation::Owner;
 
-use super::Desk;
+use super::Reconciler;
 use crate::inventory::readable;
 use crate::kinds::{OwnedBy, Stored};
 use crate::owner::{OwnerName, Whose};
@@ -51,7 +51,7 @@ pub enum Task {
     Remove(Remove),
 }
 
-impl Desk {
+impl Reconciler {
     /// What is to be pushed or removed next, if anything is; [`Self::push_done`], [`Self::push_failed`] or
     /// [`Self::push_postponed`] ends it.
     pub fn next_push(&mut self, now: Instant) -> Option<Task> {
@@ -94,7 +94,7 @@ impl Desk {
         }
         let owner = match Whose::of(stored) {
             Whose::Owner(owner) => owner,
-            Whose::Endpoints(_) | Whose::Stranger => return None,
+            Whose::Endpoints(_) | Whose::Unmanaged => return None,
         };
         let name = OwnerName::from(&owner);
         if let Some(progress) = self.owners.get_mut(&name)

@@ -1,18 +1,18 @@
-//! Telling Kubernetes what happened to any object.
+//! Events about objects of any kind.
 
 use std::fmt;
 
 use serde_json::{Value, json};
 
 use crate::Key;
-use crate::event::{Event, Teller};
+use crate::event::{Event, ReportingController};
 use crate::fault::Fault;
 use crate::name::is_name;
 use crate::server::Server;
 
 /// Something that happened to an object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Incident {
+pub struct ObjectEvent {
     /// Its `apiVersion`.
     pub api_version: &'static str,
     /// Its kind.
@@ -33,19 +33,19 @@ pub struct Incident {
 
 /// Creates Events about objects of any kind, in the name of a program.
 #[derive(Clone)]
-pub struct Narrator {
+pub struct EventRecorder {
     server: Server,
     controller: &'static str,
     instance: String,
 }
 
-impl fmt::Debug for Narrator {
+impl fmt::Debug for EventRecorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Narrator({} {})", self.controller, self.instance)
+        write!(f, "EventRecorder({} {})", self.controller, self.instance)
     }
 }
 
-impl Narrator {
+impl EventRecorder {
     pub(crate) fn new(server: Server, controller: &'static str, instance: &str) -> Self {
         Self { server, controller, instance: instance.to_owned() }
     }
@@ -54,8 +54,8 @@ impl Narrator {
     ///
     /// # Errors
     /// The API server did not take it, or did not answer in time.
-    pub async fn tell(&self, incident: &Incident) -> Result<(), Fault> {
-        let Incident { api_version, kind, key, uid, warning, action, reason, note } = incident;
+    pub async fn tell(&self, incident: &ObjectEvent) -> Result<(), Fault> {
+        let ObjectEvent { api_version, kind, key, uid, warning, action, reason, note } = incident;
         let namespace = key.namespace();
         // An object that cannot be used has any name: it must not lead to another path.
         if namespace.is_some_and(|namespace| !is_name(namespace)) {
@@ -69,7 +69,7 @@ impl Narrator {
         }
         let event =
             Event { namespace, regarding, related: Value::Null, warning: *warning, action, reason, note };
-        let teller = Teller { controller: self.controller, instance: &self.instance };
-        event.create(&self.server, teller).await
+        let reporter = ReportingController { controller: self.controller, instance: &self.instance };
+        event.create(&self.server, reporter).await
     }
 }

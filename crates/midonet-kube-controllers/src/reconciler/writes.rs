@@ -9,7 +9,7 @@ use objects::{Key, Written};
 use serde_json::{Value, json};
 use translation::{Change, CustomResource, Owner, Problem, Translation, Wanted};
 
-use super::{Desk, Progress};
+use super::{Progress, Reconciler};
 use crate::kinds::Stored;
 use crate::owner::{OwnerName, Whose};
 use crate::plan::{self, Step};
@@ -33,7 +33,7 @@ pub enum Write {
     Change(Value),
 }
 
-impl Desk {
+impl Reconciler {
     /// What is to be done next, if anything is. [`Self::wrote_all`], [`Self::write_failed`] or [`Self::deleted`] ends it.
     pub fn next_job(&mut self, now: Instant) -> Option<Job> {
         if !self.is_complete() {
