@@ -42,7 +42,7 @@ pub(crate) struct NewDevice {
 
 /// How a resource came.
 #[derive(Clone, Copy, PartialEq)]
-enum Way {
+enum Mode {
     Posted,
     Listed,
 }
@@ -62,15 +62,15 @@ impl Builder {
     /// Adds what is posted now. A device or port that is there already is replaced, as a `PUT` does; anything else that
     /// is there already stays as it is.
     pub fn post(&mut self, resource: &Resource) {
-        self.add(resource, Way::Posted);
+        self.add(resource, Mode::Posted);
     }
 
     /// Adds what a server has in its lists. Rules of a chain have to come in the chain's order.
     pub fn list(&mut self, resource: &Resource) {
-        self.add(resource, Way::Listed);
+        self.add(resource, Mode::Listed);
     }
 
-    fn add(&mut self, resource: &Resource, way: Way) {
+    fn add(&mut self, resource: &Resource, mode: Mode) {
         match &resource.body {
             // A zone without an id gets one from the server: nothing refers to it.
             Body::TunnelZone(zone) => self.zones.extend(zone.id),
@@ -92,7 +92,7 @@ impl Builder {
                 }
             }
             body => match resource.parent {
-                Some(parent) => self.child(parent, body, way),
+                Some(parent) => self.child(parent, body, mode),
                 None => {
                     let which = resource.item_path().unwrap_or_default();
                     self.problems.push(Problem::new(resource.kind(), &which, Why::NoParent));
@@ -101,10 +101,10 @@ impl Builder {
         }
     }
 
-    fn child(&mut self, parent: Uuid, body: &Body, way: Way) {
+    fn child(&mut self, parent: Uuid, body: &Body, mode: Mode) {
         match body {
             Body::TunnelZoneHost(host) => self.zone_hosts.push((parent, host.clone())),
-            Body::Port(port) => self.port(parent, port, way),
+            Body::Port(port) => self.port(parent, port, mode),
             Body::PortLink(link) => self.links.push((parent, link.peer_id)),
             Body::Route(route) => {
                 if self.is_new(Kind::Route, route.id) {
@@ -125,9 +125,9 @@ impl Builder {
                         self.ruled.push(parent);
                     }
                     let rules = self.rules.entry(parent).or_default();
-                    match way {
-                        Way::Posted => rules.push_front(rule.clone()),
-                        Way::Listed => rules.push_back(rule.clone()),
+                    match mode {
+                        Mode::Posted => rules.push_front(rule.clone()),
+                        Mode::Listed => rules.push_back(rule.clone()),
                     }
                 }
             }
@@ -147,7 +147,7 @@ impl Builder {
         }
     }
 
-    fn port(&mut self, parent: Uuid, port: &midonet::Port, way: Way) {
+    fn port(&mut self, parent: Uuid, port: &midonet::Port, mode: Mode) {
         let place = *self.places.entry((Kind::Port, port.id)).or_insert(self.ports.len());
         if let Some(there) = self.ports.get_mut(place) {
             // It stays with its device, and the route to the address that it had stays, too.
@@ -155,7 +155,8 @@ impl Builder {
             return;
         }
         self.ports.push((parent, port.clone()));
-        if let (Way::Posted, PortType::Router, Some(net)) = (way, port.port_type, port.port_subnet.first()) {
+        if let (Mode::Posted, PortType::Router, Some(net)) = (mode, port.port_type, port.port_subnet.first())
+        {
             let route = Route {
                 id: None,
                 dst: (net.addr(), 32),

@@ -111,13 +111,13 @@ impl Run<'_> {
         let way = pick(router, &about).filter(|route| route.kind == RouteType::Normal);
         let out = way.and_then(|route| route.port).and_then(|id| self.topology.ports.get(&id));
         let out = out.filter(|out| out.address.is_some_and(|net| net.addr() != dst));
-        let (Some(route), Some(out)) = (way, out) else { return self.drop(Reason::NoWayBack) };
+        let (Some(route), Some(out)) = (way, out) else { return self.drop(Reason::NoRouteBack) };
         let mac = self.next_hop_mac(out, route.gateway.unwrap_or(dst));
-        let (Some(mac), Some(own)) = (mac, out.mac) else { return self.drop(Reason::NoWayBack) };
+        let (Some(mac), Some(own)) = (mac, out.mac) else { return self.drop(Reason::NoRouteBack) };
         let reply = Packet::ipv4((own, mac), src, dst, about.transport);
         let mut run = Run::new(self.topology, self.state, None, reply);
         if run.filter((port.device, None), Filter::DeviceOut, filters.outbound).is_err() {
-            return self.drop(Reason::NoWayBack);
+            return self.drop(Reason::NoRouteBack);
         }
         let reply = run.packet;
         self.answer(Answer::EchoReply, out.id, reply);

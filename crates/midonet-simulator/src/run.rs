@@ -201,7 +201,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The way of what a device sends through one of its ports.
+    /// The path of what a device sends through one of its ports.
     pub(crate) fn sent(&mut self, port: Uuid, packet: Packet) -> Trace {
         let mut run = Run::new(self.topology, self.state, self.host, packet);
         run.egress(port);

@@ -193,7 +193,7 @@ impl Display for Reason {
             Self::BlackHole => "the route is of type BlackHole",
             Self::RejectRoute => "the route is of type Reject",
             Self::RoutersOwnAddress => "it is for the router itself, which answers to echo requests alone",
-            Self::NoWayBack => "the router has no way for its reply",
+            Self::NoRouteBack => "the router has no route for its reply",
             Self::TimeExceeded => "its time to live is used up",
             Self::NoNextHopMac { address } => {
                 return write!(out, "no MAC address is known for {address}, unless somebody answers by ARP");
@@ -240,7 +240,7 @@ impl Display for Trace {
     }
 }
 
-/// The way of an answer is indented.
+/// The path of an answer is indented.
 fn lines(trace: &Trace, depth: usize, out: &mut Formatter<'_>) -> Result {
     let indent = depth * 2;
     let mut ends = trace.ends.iter().peekable();

@@ -7,11 +7,11 @@ use uuid::Uuid;
 
 use crate::packet::{IcmpErrorKind, Packet};
 
-/// The way of a packet, and of the answers to it.
+/// The path of a packet, and of the answers to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Trace {
-    /// What happened, in order. After a flood, the way of one copy follows on the way of another.
+    /// What happened, in order. After a flood, the path of one copy follows on the path of another.
     pub steps: Vec<Step>,
     /// What became of the packet: one of each copy.
     pub ends: Vec<End>,
@@ -216,7 +216,7 @@ pub enum Ending {
     Answered {
         /// With what.
         answer: Answer,
-        /// The way of the answer.
+        /// The path of the answer.
         path: Trace,
     },
     /// It goes no further, and nobody is told.
@@ -289,8 +289,8 @@ pub enum Reason {
     RejectRoute,
     /// The destination is an address of the router, which answers to echo requests alone.
     RoutersOwnAddress,
-    /// The router has no way back for its echo reply.
-    NoWayBack,
+    /// The router has no route for its echo reply.
+    NoRouteBack,
     /// The time to live is used up.
     TimeExceeded,
     /// Neither the bridge's ARP table nor an ARP packet says what the MAC address of the next hop is. MidoNet asks by ARP,
