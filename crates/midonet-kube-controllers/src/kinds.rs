@@ -7,6 +7,7 @@ mod service;
 mod slice;
 mod stored;
 
+use naming::annotation::{HOST_ID, MAC_ADDRESS, TUNNEL_ENDPOINT_IP, TUNNEL_ZONE_ID};
 use objects::Metadata;
 use serde::{Deserialize, Serialize};
 
@@ -18,11 +19,6 @@ pub struct Watched<T>(pub T);
 
 /// Slices that no proxy needs are not even sent.
 pub const PROXIED: &str = "!service.kubernetes.io/headless";
-
-const HOST_ID: &str = "midonet.org/host-id";
-const TUNNEL_ZONE_ID: &str = "midonet.org/tunnel-zone-id";
-const TUNNEL_ENDPOINT_IP: &str = "midonet.org/tunnel-endpoint-ip";
-const MAC_ADDRESS: &str = "midonet.org/mac-address";
 
 /// The annotations that make a Node one of MidoNet's hosts.
 pub const NODE_ANNOTATIONS: [&str; 3] = [HOST_ID, TUNNEL_ZONE_ID, TUNNEL_ENDPOINT_IP];

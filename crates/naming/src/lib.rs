@@ -23,6 +23,8 @@ pub mod annotation {
     pub const PORT_ID: &str = "midonet.org/port-id";
     /// The id that MidoNet knows a Node's host by.
     pub const HOST_ID: &str = "midonet.org/host-id";
+    /// The id of the tunnel zone of a Node's host; empty: the default one.
+    pub const TUNNEL_ZONE_ID: &str = "midonet.org/tunnel-zone-id";
     /// The underlay address that a Node's tunnels end at.
     pub const TUNNEL_ENDPOINT_IP: &str = "midonet.org/tunnel-endpoint-ip";
 }

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1 as core;
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client};
-use naming::{PodKey, annotation};
+use naming::{PodKey, annotation, interface};
 
 use super::args::{Place, Target};
 use super::topology::{Node, Snapshot, Source};
@@ -16,12 +16,6 @@ use crate::name::Name;
 
 /// So many objects are asked for at a time.
 const PAGE: u32 = 500;
-
-/// The annotation of a Node with the id of its host in MidoNet.
-const HOST_ID: &str = "midonet.org/host-id";
-
-/// The interface of a node in the network of its Pods, as MidoNet knows it.
-const NODE_INTERFACE: &str = "midokube-mido";
 
 /// The network, who sends, and to which address.
 ///
@@ -114,7 +108,7 @@ async fn service(client: &Client, name: &Name) -> Result<Ipv4Addr> {
 
 /// A Node that is one of MidoNet's hosts; `None`: it is not.
 fn node(node: &core::Node) -> Option<Node> {
-    let host = node.metadata.annotations.as_ref()?.get(HOST_ID)?.parse().ok()?;
+    let host = node.metadata.annotations.as_ref()?.get(annotation::HOST_ID)?.parse().ok()?;
     let spec = node.spec.as_ref()?;
     let cidrs = spec.pod_cidrs.iter().flatten().chain(&spec.pod_cidr);
     let cidr = cidrs.filter_map(|cidr| cidr.parse::<Ipv4Net>().ok()).next()?;
@@ -142,14 +136,15 @@ fn node_source(snapshot: &Snapshot, name: &str, object: &core::Node) -> Result<S
     let IpAddr::V4(address) = naming::subnet::node(IpNet::V4(node.cidr))? else {
         bail!("the podCIDR {} of Node {name} has no second address", node.cidr)
     };
-    Ok(Source { name: format!("Node {name}"), node, interface: NODE_INTERFACE.to_owned(), mac, address })
+    Ok(Source { name: format!("Node {name}"), node, interface: interface::MIDO.to_owned(), mac, address })
 }
 
 fn host(snapshot: &Snapshot, name: &str) -> Result<Node> {
     let found = snapshot.nodes.iter().find(|node| node.name == name).cloned();
     found.with_context(|| {
         format!(
-            "Node {name} is none of MidoNet's hosts: it has no annotation {HOST_ID}, or no IPv4 podCIDR; see its Events"
+            "Node {name} is none of MidoNet's hosts: it has no annotation {}, or no IPv4 podCIDR; see its Events",
+            annotation::HOST_ID
         )
     })
 }

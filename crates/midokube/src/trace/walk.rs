@@ -4,9 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Result, anyhow, bail};
 use ipnet::IpNet;
-use midonet_simulator::{
-    Answer, Ending, IcmpErrorKind, Origin, Packet, Reason, State, Topology, Trace, Transport,
-};
+use midonet_simulator::{Answer, Ending, Origin, Packet, Reason, State, Topology, Trace, Transport};
 use naming::Mac;
 use uuid::Uuid;
 
@@ -165,7 +163,7 @@ fn lost(what: &str, trace: &Trace) -> Outcome {
             Outcome::lost(format!("the {what} is dropped: {reason}"), remedy(reason))
         }
         Ending::Answered { answer: Answer::IcmpError { kind, reason }, .. } => Outcome::lost(
-            format!("a device answers to the {what} with ICMP {}: {reason}", of(*kind)),
+            format!("a device answers to the {what} with ICMP {kind}: {reason}"),
             remedy(reason),
         ),
         Ending::Answered { answer: Answer::EchoReply, .. } => Outcome::device(),
@@ -173,8 +171,4 @@ fn lost(what: &str, trace: &Trace) -> Outcome {
             Outcome::lost(format!("the {what} ends at a device"), "")
         }
     }
-}
-
-fn of(kind: IcmpErrorKind) -> String {
-    kind.to_string()
 }

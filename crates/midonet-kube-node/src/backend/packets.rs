@@ -13,8 +13,8 @@ use super::tracking::{Connection, ServiceRecord};
 /// Another program carries Pods' packets.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error(
-    "MidoNet carries the packets of this node's Pods (--network midonet): of Services, connections, drops and policies its own \
-     tools tell"
+    "MidoNet carries the packets of this node's Pods (--network midonet): `midokube trace` follows a packet through what MidoNet \
+     is told, and of connections and drops MidoNet's own tools tell"
 )]
 pub struct Elsewhere;
 
