@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use uuid::Uuid;
 
 use super::midonet_network::{End, Network};
-use super::{Cluster, NODES};
+use super::{Cluster, DEPLOYMENT, NODES};
 
 /// Above the longest of the controllers' own pauses: a Lease that nobody gave back, and a probe for what was lost.
 const DEADLINE: Duration = Duration::from_secs(180);
@@ -37,7 +37,8 @@ pub(super) fn a_midonet_has_what_the_cluster_has(cluster: &Cluster) {
     let midonet = MidoNet::start(cluster);
     midonet.install_controllers();
     let objects = cluster.directory.join("midonet.yaml");
-    std::fs::write(&objects, OBJECTS.replace("REPLICAS", &REPLICAS.to_string())).unwrap();
+    let deployment = DEPLOYMENT.replace("echo", "midonet").replace("REPLICAS", &REPLICAS.to_string());
+    std::fs::write(&objects, format!("{SERVICE}---{deployment}")).unwrap();
     let objects = objects.to_str().unwrap();
     cluster.kubectl(&["apply", "-f", objects]);
     cluster.kubectl(&["rollout", "status", "deployment/midonet", "--timeout=300s"]);
@@ -59,7 +60,7 @@ pub(super) fn a_midonet_has_what_the_cluster_has(cluster: &Cluster) {
 
     cluster.kubectl(&["delete", "-f", objects, "--wait=true"]);
     testkit::wait_until(DEADLINE, "MidoNet has nothing of the Service", || {
-        !midonet.names().iter().any(|name| name.contains("default/midonet"))
+        !midonet.resources().iter().any(|resource| resource.contains("default/midonet"))
     });
     midonet.uninstall();
 }
@@ -158,8 +159,8 @@ impl<'a> MidoNet<'a> {
         list["items"].as_array().unwrap().iter().filter_map(node_end).collect()
     }
 
-    /// The names of what has one.
-    fn names(&self) -> Vec<String> {
+    /// What MidoNet has, as text.
+    fn resources(&self) -> Vec<String> {
         let resources = self.standin.with_store(|store| store.resources()).unwrap();
         let text = |resource: &midonet::Resource| format!("{:?}", resource.body);
         resources.iter().map(text).collect()
@@ -186,7 +187,7 @@ impl<'a> MidoNet<'a> {
         self.standin.with_store(|store| store.add_host(host(GUEST), GUEST));
         let file = self.cluster.directory.join("guest.yaml");
         std::fs::write(&file, NODE).unwrap();
-        let has_it = || self.names().iter().any(|name| name.contains(&format!("\"{GUEST}\"")));
+        let has_it = || self.resources().iter().any(|resource| resource.contains(&format!("\"{GUEST}\"")));
         self.cluster.kubectl(&["apply", "-f", file.to_str().unwrap()]);
         let patch =
             json!({"status": {"addresses": [{"type": "InternalIP", "address": "172.30.0.99"}]}}).to_string();
@@ -227,15 +228,17 @@ impl<'a> MidoNet<'a> {
         let config = json!({"data": {"midonet.api": null}}).to_string();
         self.cluster.kubectl(&[&["patch"][..], &map, &["--type=merge", "-p", &config]].concat());
         for node in NODES {
-            for key in [annotation::MAC_ADDRESS, annotation::TUNNEL_ENDPOINT_IP, HOST_ID, TUNNEL_ZONE] {
+            for key in [
+                annotation::MAC_ADDRESS,
+                annotation::TUNNEL_ENDPOINT_IP,
+                annotation::HOST_ID,
+                annotation::TUNNEL_ZONE_ID,
+            ] {
                 self.cluster.kubectl(&["annotate", "node", node, &format!("{key}-")]);
             }
         }
     }
 }
-
-const HOST_ID: &str = "midonet.org/host-id";
-const TUNNEL_ZONE: &str = "midonet.org/tunnel-zone-id";
 
 /// The id of a node's host in MidoNet.
 pub(super) fn host(node: &str) -> Uuid {
@@ -259,10 +262,10 @@ fn node_end(node: &Value) -> Option<End> {
         .find(|cidr| cidr.addr().is_ipv4())?;
     let std::net::IpAddr::V4(address) = naming::subnet::node(cidr).ok()? else { return None };
     let mac = node["metadata"]["annotations"][annotation::MAC_ADDRESS].as_str()?.parse().ok()?;
-    Some(End { node: name.to_owned(), interface: "midokube-mido".to_owned(), mac, address })
+    Some(End { node: name.to_owned(), interface: naming::interface::MIDO.to_owned(), mac, address })
 }
 
-const OBJECTS: &str = r"
+const SERVICE: &str = r"
 apiVersion: v1
 kind: Service
 metadata: {name: midonet}
@@ -272,25 +275,6 @@ spec:
   selector: {app: midonet}
   ports:
   - {port: 80, targetPort: 8080}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: midonet}
-spec:
-  replicas: REPLICAS
-  selector: {matchLabels: {app: midonet}}
-  template:
-    metadata: {labels: {app: midonet}}
-    spec:
-      terminationGracePeriodSeconds: 0
-      topologySpreadConstraints:
-      - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {app: midonet}}}
-      containers:
-      - name: web
-        image: localhost/agnhost:1
-        imagePullPolicy: Never
-        args: [netexec, --http-port=8080]
-        readinessProbe: {httpGet: {path: /hostname, port: 8080}, periodSeconds: 1}
 ";
 
 /// Nothing runs there.
