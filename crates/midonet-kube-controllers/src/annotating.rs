@@ -1,6 +1,7 @@
 //! Making Nodes MidoNet's hosts: a Node gets the annotations that it lacks.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,8 +34,10 @@ fn missing(node: &Node, hosts: &[Host]) -> Result<BTreeMap<&'static str, String>
         annotations.insert(zone_id, String::new());
     }
     if node.tunnel_endpoint_ip.is_none() {
-        let internal = node.addresses.iter().find(|address| address.kind == "InternalIP");
-        let internal = internal.ok_or("it has no address of type InternalIP")?;
+        // MidoNet's tunnels are over IPv4; a Node of two families may name its IPv6 address first.
+        let mut internal = node.addresses.iter().filter(|address| address.kind == "InternalIP");
+        let internal = internal.find(|address| address.address.parse::<Ipv4Addr>().is_ok());
+        let internal = internal.ok_or("it has no IPv4 address of type InternalIP")?;
         annotations.insert(endpoint, internal.address.clone());
     }
     Ok(annotations)
@@ -120,7 +123,11 @@ mod tests {
     fn only_what_is_missing_is_filled_in() {
         let node = Node {
             name: "n".into(),
-            addresses: vec![address("ExternalIP", "192.0.2.9"), address("InternalIP", "192.0.2.1")],
+            addresses: vec![
+                address("ExternalIP", "192.0.2.9"),
+                address("InternalIP", "2001:db8::1"),
+                address("InternalIP", "192.0.2.1"),
+            ],
             ..Node::default()
         };
         let all = missing(&node, &[host("other"), host("n")]).unwrap();

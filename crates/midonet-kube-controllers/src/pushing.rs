@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use crate::kinds::{REPLACED, Stored};
 use crate::object_events;
 use crate::readiness::Readiness;
-use crate::reconciler::{Push, Remove, Task, Trim, without_finalizer};
+use crate::reconciler::{Push, Reconciler, Remove, Task, Trim, without_finalizer};
 use crate::shared::Shared;
 use crate::writing::Writing;
 
@@ -187,11 +187,11 @@ impl Pushing {
     pub async fn probe(self, period: Duration) {
         loop {
             tokio::time::sleep(period).await;
-            let landmarks = self.shared().look(crate::reconciler::Reconciler::landmarks);
+            let landmarks = self.shared().look(Reconciler::landmarks);
             if self.is_one_missing(&landmarks).await {
                 warn!("MidoNet has lost what it had: everything is pushed again");
                 self.writing.metrics.midonet_lost();
-                self.shared().change(crate::reconciler::Reconciler::lost);
+                self.shared().change(Reconciler::lost);
             }
         }
     }

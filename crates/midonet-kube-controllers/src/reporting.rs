@@ -1,6 +1,6 @@
 //! What is wrong with objects, and how much is to be done, for Events, metrics and `/readyz`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::object_events;
 use crate::readiness::{Readiness, Stage};
+use crate::reconciler::Reconciler;
 use crate::shared::Shared;
 
 /// How often it is looked at.
@@ -40,7 +41,7 @@ pub async fn report(
         for event in invalid.news(&changes.borrow(), &metrics) {
             events.tell(event);
         }
-        let changed = shared.look(crate::reconciler::Reconciler::problem_changes);
+        let changed = shared.look(Reconciler::problem_changes);
         if changed == seen && !problems.has_news() {
             tokio::time::sleep(PERIOD).await;
             continue;
@@ -112,7 +113,7 @@ fn api_version(kind: &str) -> &'static str {
 #[derive(Debug, Default)]
 struct Problems {
     told: HashSet<ObjectEvent>,
-    lasting: BTreeMap<String, u32>,
+    lasting: HashMap<ObjectEvent, u32>,
 }
 
 impl Problems {
@@ -122,15 +123,14 @@ impl Problems {
     }
 
     fn lasting(&mut self, now: &[Problem]) -> Vec<ObjectEvent> {
-        let mut lasting = BTreeMap::new();
+        let mut lasting = HashMap::new();
         let mut tell = Vec::new();
         let events: HashSet<ObjectEvent> = now.iter().map(object_events::of_problem).collect();
         self.told.retain(|event| events.contains(event));
         for event in events.into_iter().filter(|event| !self.told.contains(event)) {
-            let name = format!("{event:?}");
-            let periods = self.lasting.get(&name).copied().unwrap_or(0) + 1;
+            let periods = self.lasting.get(&event).copied().unwrap_or(0) + 1;
             if periods < LASTING {
-                lasting.insert(name, periods);
+                lasting.insert(event, periods);
             } else {
                 tell.push(event);
             }
