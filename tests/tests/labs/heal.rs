@@ -98,9 +98,10 @@ fn the_nodes_own_veth_pair() {
         ("setting", "ip link set midokube-mido mtu 1300", "cat /sys/class/net/midokube-mido/mtu"),
         ("setting", "ip link set midokube-mido alias nobody", "cat /sys/class/net/midokube-mido/ifalias"),
         ("block", "tc qdisc del dev midokube-mido clsact", "tc qdisc show dev midokube-mido"),
+        // Somebody else's. That the repair may come in between is no fault.
         (
             "block",
-            "tc qdisc del dev midokube-mido clsact; tc qdisc add dev midokube-mido clsact",
+            "tc qdisc del dev midokube-mido clsact; tc qdisc add dev midokube-mido clsact || true",
             "tc qdisc show dev midokube-mido",
         ),
         ("link", "ip link del midokube-mido", routes),

@@ -157,10 +157,13 @@ fn a_log_that_cannot_be_written_is_a_problem_and_nothing_else() {
     scene.policy("shop", "db", &deny_ingress(&app("db")));
     scene.only(&[], &[&guest], &db);
     every_packet_is_logged(&scene, 1);
+    // Each change is one step: the agent makes the file anew whenever it finds none.
     sh(
         &scene.lab,
         &node1(),
-        &format!("mv {LOG} /run/kept; echo target >/run/target; ln -s /run/target {LOG}"),
+        &format!(
+            "echo target >/run/target; ln -s /run/target /run/link; ln {LOG} /run/kept; mv -T /run/link {LOG}"
+        ),
     );
     testkit::wait_until(DEADLINE, "a link is a problem", || {
         problem(&scene).is_some_and(|problem| problem.contains("it is a symbolic link"))
@@ -168,7 +171,7 @@ fn a_log_that_cannot_be_written_is_a_problem_and_nothing_else() {
     scene.only(&[], &[&guest], &db);
     assert_eq!(sh(&scene.lab, &node1(), "cat /run/target"), "target\n");
     assert!(metric(&scene, "midonet_kube_node_deny_log_lines_total{result=\"failed\"}") > 0);
-    sh(&scene.lab, &node1(), &format!("rm {LOG}; mv /run/kept {LOG}"));
+    sh(&scene.lab, &node1(), &format!("mv -T /run/kept {LOG}"));
     testkit::wait_until(DEADLINE, "it is none any more", || problem(&scene).is_none());
     // What was not written is said to be missing.
     every_packet_is_logged(&scene, 1);
