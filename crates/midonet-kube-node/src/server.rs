@@ -3,19 +3,26 @@
 mod answers;
 mod connections;
 mod drops;
+mod flows;
+mod flows_metrics;
 mod grpc;
 pub mod http;
 mod legacy;
 mod metrics;
+mod paths;
 mod policies;
 mod policy_metrics;
+mod process_metrics;
 mod services;
 mod services_metrics;
 mod status;
 mod summary;
+mod text_format;
 
 pub use drops::DropsService;
+pub use flows::FlowsService;
 pub use grpc::NodeService;
 pub use legacy::LegacyService;
+pub use paths::PathsService;
 pub use policies::PoliciesService;
 pub use services::ServicesService;
