@@ -6,16 +6,19 @@ use terminal::Format;
 
 use crate::agent::Agent;
 use crate::connections::{self, ConnectionsArgs};
+use crate::doctor::{self, DoctorArgs};
 use crate::drops::{self, DropsArgs};
+use crate::flows::{self, FlowsArgs};
 use crate::policy::{self, PolicyArgs};
 use crate::service::{self, ServiceArgs};
 use crate::services::{self, ServicesArgs};
 use crate::status::{self, StatusArgs};
+use crate::sysdump::{self, SysdumpArgs};
 use crate::trace::{self, TraceArgs};
 use crate::version;
 
-/// Show the state of a node's Pod network: its agent, ports, peers, problems and traffic; Services, connections, policies
-/// and drops.
+/// Show the state of a node's Pod network: its agent, ports, peers, problems and traffic; Services, connections, policies,
+/// drops and flows.
 #[derive(Debug, Parser)]
 #[command(name = "midokube", version, arg_required_else_help = true, after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -33,6 +36,8 @@ Examples:
   midokube policy default/web             which policies apply to a Pod, and how often each decided
   midokube policy explain default/a default/b tcp/80
   midokube drops default/web              what was dropped between this Pod and others, and why
+  midokube flows default/web --since 10m  who talks to this Pod, and to whom it does, seen by all nodes
+  midokube doctor                         what is wrong in the whole cluster, and what to do
   source <(midokube completions bash)";
 
 #[derive(Debug, Subcommand)]
@@ -58,6 +63,15 @@ pub(crate) enum Command {
     /// Show where a packet goes in a network that a MidoNet is, device by device and rule by rule.
     #[command(after_help = trace::HELP)]
     Trace(TraceArgs),
+    /// Show who talks to whom on all nodes: how much, since when, and what policy said.
+    #[command(after_help = flows::HELP)]
+    Flows(FlowsArgs),
+    /// Show what is wrong in the whole cluster, paths between nodes included, and what to do.
+    #[command(after_help = doctor::HELP)]
+    Doctor(DoctorArgs),
+    /// Collect all that a maintainer needs in one archive, without secrets.
+    #[command(after_help = sysdump::HELP)]
+    Sysdump(SysdumpArgs),
     /// Show the versions of this program and of this node's agent.
     #[command(after_help = version::HELP)]
     Version {

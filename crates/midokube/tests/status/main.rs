@@ -4,9 +4,11 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail as tests do")]
 
 mod answers;
+mod doctor;
 mod documents;
 mod drops;
 mod errors;
+mod flows;
 mod pipes;
 mod policies;
 mod preview;
