@@ -68,14 +68,31 @@ const COMMANDS: &[(Stage, &str)] = &[
         Kubectl,
         r#"kubectl -n kube-system patch configmap midonet-kube-config --type=merge -p '{"data": {"HTTPLISTEN": "[::]:9454"}}'"#,
     ),
+    (
+        Kubectl,
+        r#"kubectl -n kube-system patch configmap midonet-kube-config --type=merge -p '{"data": {"FLOWS": "on"}}'"#,
+    ),
     (Kubectl, "kubectl -n kube-system rollout restart daemonset/midonet-kube-node"),
     (Kubectl, "kubectl -n kube-system rollout status daemonset/midonet-kube-node --timeout=5m"),
     (Kubectl, "kubectl -n kube-system exec ds/midonet-kube-node -- midokube status"),
     (Kubectl, "kubectl describe nodes"),
+    (
+        Kubectl,
+        r"sed '1,/^spec:/d; s/^ \{2\}//' deploy/monitoring/prometheusrule.yaml >midonet-kube-rules.yaml",
+    ),
+    (
+        Kubectl,
+        "kubectl -n kube-system create configmap midonet-kube-dashboard \
+         --from-file=deploy/monitoring/dashboard.json",
+    ),
+    (Kubectl, "kubectl -n kube-system label configmap midonet-kube-dashboard grafana_dashboard=1"),
     (Kubectl, "midokube policy preview -f policies/"),
     (Kubectl, "midokube policy preview -f policies/ -o json"),
     (Kubectl, "midokube policy wait networkpolicy/web -n default"),
     (Kubectl, "midokube policy wait networkpolicy/web -n default -o json"),
+    (Kubectl, "midokube flows"),
+    (Kubectl, "midokube doctor"),
+    (Kubectl, "midokube sysdump midonet.tar.gz"),
     (Node, "ctr -n k8s.io images import midonet-kube.tar"),
     (Node, "midonet-kube-node --help"),
     (Node, "midonet-kube-node check"),
@@ -97,6 +114,10 @@ const COMMANDS: &[(Stage, &str)] = &[
     (Node, "midokube policy -o json"),
     (Node, "midokube drops"),
     (Node, "midokube drops -o json"),
+    (Node, "midokube flows --this-node"),
+    (Node, "midokube flows --this-node -o json"),
+    (Node, "midokube flows --this-node --by namespace"),
+    (Node, "midokube doctor --this-node -o json"),
     (Node, "midokube version -o json"),
     (Node, "midonet-kube-node cleanup-kube-proxy --dry-run"),
     (Node, "midonet-kube-node install"),
@@ -170,6 +191,16 @@ const COMMANDS: &[(Stage, &str)] = &[
     ),
     (Never("the same as a document"), "midokube policy explain default/client default/web tcp/80 -o json"),
     (
+        Never("its Pod is a reader's own: `policy/flows.rs` asks about those of a lab"),
+        "midokube flows shop/web --since 10m",
+    ),
+    (
+        Never("its namespace is a reader's own: midokube's own tests have these options"),
+        "midokube flows -n shop --not port=udp/53 --not namespace=kube-system",
+    ),
+    (Never("the same as a document"), "midokube flows -o json"),
+    (Never("the same as a document"), "midokube flows --by WHAT -o json"),
+    (
         Never("its folders are a reader's own: those of the documentation are compared above"),
         "midokube policy diff OLD NEW",
     ),
@@ -179,6 +210,7 @@ const COMMANDS: &[(Stage, &str)] = &[
         Never("needs the Prometheus Operator: `deploy.rs` applies it with its definition alone"),
         "kubectl apply -f deploy/podmonitor.yaml",
     ),
+    (Never("the same"), "kubectl apply -f deploy/monitoring/prometheusrule.yaml"),
     (Never("needs a registry"), "skopeo copy docker-archive:OUT.tar docker://..."),
     (Never("OUT.tar is midonet-kube.tar"), "ctr -n k8s.io images import OUT.tar"),
 ];
@@ -357,7 +389,7 @@ fn is_command(text: &str) -> bool {
 fn every_documented_command_is_run_by_a_test() {
     let repository = repository();
     let mut documents = vec![repository.join("README.md")];
-    for directory in ["deploy", "docs"] {
+    for directory in ["deploy", "deploy/monitoring", "docs"] {
         documents
             .extend(fs::read_dir(repository.join(directory)).unwrap().map(|entry| entry.unwrap().path()));
     }
