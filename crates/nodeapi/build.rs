@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "proto/services.proto",
             "proto/policy.proto",
             "proto/drops.proto",
+            "proto/flows.proto",
         ],
         ["proto"],
     )?;

@@ -26,6 +26,7 @@ pub(crate) const PARTS: &[Entry] = &[
     Entry { name: "add", run: add::run },
     Entry { name: "same-node", run: network::same_node },
     Entry { name: "cross-node", run: network::cross_node },
+    Entry { name: "flows", run: network::flows },
     Entry { name: "services", run: services::run },
     Entry { name: "kube-proxy", run: services::beside_kube_proxy::run },
     Entry { name: "service-changes", run: services::changes::run },

@@ -96,6 +96,31 @@ pub(crate) fn cross_node(bench: &Bench) -> Result<Part> {
     Ok(part)
 }
 
+/// What it costs traffic to record flows.
+pub(crate) fn flows(bench: &Bench) -> Result<Part> {
+    let mut part = Part::new("flows", "With flows recorded");
+    part.note(HOW);
+    part.case("off", "two Pods of one node, --flows off");
+    part.case("on", "the same with --flows on");
+    part.case("off, two nodes", "two Pods of two nodes, --flows off");
+    part.case("on, two nodes", "the same with --flows on");
+    bench.progress.step("flows: nodes and Pods");
+    let lab = |name: &str, switch: &str| {
+        bench.lab_with(name, Family::V4, 2, true, vec![format!("--flows={switch}")])
+    };
+    let (off, on) = (lab("flows-off", "off")?, lab("flows-on", "on")?);
+    let mut paths = Vec::new();
+    for (lab, near, far) in [(&off, "off", "off, two nodes"), (&on, "on", "on, two nodes")] {
+        paths.push((near, pods(lab, "node1", "node1")?));
+        let (from, to) = (lab.add_pod("node1", "bench", "c")?, lab.add_pod("node2", "bench", "d")?);
+        let address = to.addresses().first().copied().context("a Pod without an address")?;
+        let (from, to) = (lab.netns(&Target::Pod(from.key))?, lab.netns(&Target::Pod(to.key))?);
+        paths.push((far, Path::between(from, to, address)));
+    }
+    measure(bench, &mut part, "off", &paths)?;
+    Ok(part)
+}
+
 /// Another build of this network, if there is one to compare with.
 fn before(bench: &Bench, part: &mut Part, nodes: u8) -> Result<Option<Guard>> {
     let Some(programs) = &bench.before else { return Ok(None) };

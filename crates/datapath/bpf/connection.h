@@ -12,8 +12,7 @@
 #pragma once
 #include "flow.h"
 #include "judge.h"
-#include "parse.h"
-#include "scratch.h"
+#include "record.h"
 
 /* In 2^30 ns, a bit more than a second. */
 INLINE __u32 connection_clock(void)
@@ -31,91 +30,11 @@ INLINE __u32 connection_tick(void)
 	return (__u32)(bpf_jiffies64() >> TICK_JIFFIES) << CONNECTION_TICK_SHIFT;
 }
 
-/* The key of a connection. Returns whether the source is `upper` in it. */
-INLINE bool tuple_of(struct tuple *key, const struct address *source, const struct address *destination,
-		     __u16 source_port, __u16 destination_port, __u8 protocol, __u8 variant)
-{
-	bool upper = false, decided = false;
-
-#pragma clang loop unroll(full)
-	for (int i = 0; i < 4; i++) {
-		if (!decided && source->word[i] != destination->word[i]) {
-			upper = source->word[i] > destination->word[i];
-			decided = true;
-		}
-	}
-	if (!decided)
-		upper = source_port > destination_port;
-	if (upper) {
-		key->lower = *destination;
-		key->upper = *source;
-		key->lower_port = destination_port;
-		key->upper_port = source_port;
-	} else {
-		key->lower = *source;
-		key->upper = *destination;
-		key->lower_port = source_port;
-		key->upper_port = destination_port;
-	}
-	key->protocol = protocol;
-	key->variant = variant;
-	key->pad[0] = key->pad[1] = 0;
-	return upper;
-}
-
-INLINE bool is_echo(const struct context *ctx)
-{
-	__u8 type = ctx->l4.icmp.type;
-
-	return (ctx->protocol == IPPROTO_ICMP && (type == ICMP_ECHO || type == ICMP_ECHOREPLY)) ||
-	       (ctx->protocol == IPPROTO_ICMPV6 && (type == ICMPV6_ECHO_REQUEST || type == ICMPV6_ECHO_REPLY));
-}
-
-INLINE __u16 source_port_of(const struct context *ctx)
-{
-	return ctx->tracked == IPPROTO_ICMP ? ctx->l4.icmp.un.echo.id : ctx->l4.udp.source;
-}
-
-INLINE __u16 destination_port_of(const struct context *ctx)
-{
-	return ctx->tracked == IPPROTO_ICMP ? ctx->l4.icmp.un.echo.id : ctx->l4.udp.dest;
-}
-
-/* The key of a packet's connection, in the directions that the context has now. */
-INLINE bool tuple_of_packet(struct tuple *key, const struct context *ctx, __u8 variant)
-{
-	return tuple_of(key, &ctx->saddr, &ctx->daddr, source_port_of(ctx), destination_port_of(ctx), ctx->tracked,
-			variant);
-}
-
 INLINE struct connection *find_connection(const struct tuple *key)
 {
 	struct connection *connection = bpf_map_lookup_elem(&connections, key);
 
 	return connection ? connection : bpf_map_lookup_elem(&new_connections, key);
-}
-
-INLINE bool is_closed(__u32 state)
-{
-	__u32 both = CONNECTION_FIN_CLIENT | CONNECTION_FIN_SERVER;
-
-	return state & CONNECTION_RESET || (state & both) == both;
-}
-
-/* The key of the other entry of a translated connection. Returns whether the client is `upper` in it. */
-INLINE bool other_tuple(struct tuple *key, const struct connection *entry, const struct tuple *own)
-{
-	bool client_upper = entry->state & CONNECTION_CLIENT_UPPER;
-	const struct address *server = client_upper ? &own->lower : &own->upper;
-	__u16 port = client_upper ? own->lower_port : own->upper_port;
-	__u8 variant = 0;
-
-	/* The client asked for the backend itself. */
-	if ((entry->state & CONNECTION_KIND) == CONNECTION_REPLY && same_address(server, &entry->destination) &&
-	    port == entry->destination_port)
-		variant = VARIANT_DIRECT;
-	return tuple_of(key, &entry->source, &entry->destination, entry->source_port, entry->destination_port,
-			own->protocol, variant);
 }
 
 /* Makes an entry its connection's other one. `own` is its own key; `client_upper` says where the client is in the other's. */
@@ -304,7 +223,11 @@ NOINLINE int track_direct(struct context *ctx, bool taken)
 		ctx->kind = CONNECTION_FORWARD;
 		ctx->peer_ifindex = entry->server_ifindex;
 		ctx->variant = VARIANT_DIRECT;
-		if (!goes_on(ctx, entry, &key) || attend(ctx, entry, &key, bpf_map_lookup_elem(&connections, &key) != NULL))
+		if (!goes_on(ctx, entry, &key))
+			return 0;
+		if (is_recording())
+			note_packet(ctx, entry, &key);
+		if (attend(ctx, entry, &key, bpf_map_lookup_elem(&connections, &key) != NULL))
 			return 0;
 	}
 	begin(ctx);
@@ -380,6 +303,8 @@ INLINE void track(struct context *ctx)
 	}
 	if (!goes_on(ctx, entry, &key))
 		return;
+	if (is_recording())
+		note_packet(ctx, entry, &key);
 	/* An answer, or the client's first packet after one. */
 	answered = ctx->part == PART_CLIENT ? !established && state & CONNECTION_REPLIED : !(state & CONNECTION_REPLIED);
 	if (answered || (state ^ connection_tick()) & TICK_MASK || ctx->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) ||
@@ -415,6 +340,8 @@ NOINLINE int track_node_answer(const struct config *cfg, struct context *ctx)
 	ctx->peer_ifindex = entry->client_ifindex;
 	if (!goes_on(ctx, entry, &key))
 		return 0;
+	if (is_recording())
+		note_packet(ctx, entry, &key);
 	attend(ctx, entry, &key, bpf_map_lookup_elem(&connections, &key) != NULL);
 	return 0;
 }
@@ -471,32 +398,6 @@ INLINE bool reserve_reply(struct context *ctx, const struct config *cfg, struct 
 		return true;
 	}
 	return false;
-}
-
-/* Reads the addresses and ports that the packet itself has. */
-INLINE bool read_original(struct __sk_buff *skb, const struct context *ctx, struct connection *to)
-{
-	__u16 ports[2] = { ctx->l4.udp.source, ctx->l4.udp.dest };
-
-	if (ctx->version == 4) {
-		__be32 addresses[2];
-
-		if (bpf_skb_load_bytes(skb, ETH_HLEN + 12, addresses, sizeof(addresses)))
-			return false;
-		mapped(&to->source, addresses[0]);
-		mapped(&to->destination, addresses[1]);
-	} else {
-		if (bpf_skb_load_bytes(skb, ETH_HLEN + 8, &to->source, sizeof(to->source)) ||
-		    bpf_skb_load_bytes(skb, ETH_HLEN + 24, &to->destination, sizeof(to->destination)))
-			return false;
-	}
-	if (ctx->tracked == IPPROTO_ICMP)
-		ports[0] = ports[1] = ctx->l4.icmp.un.echo.id;
-	else if (ctx->has_l4 && bpf_skb_load_bytes(skb, ctx->l4_offset, ports, sizeof(ports)))
-		return false;
-	to->source_port = ports[0];
-	to->destination_port = ports[1];
-	return true;
 }
 
 /* Deletes the connection of a packet that has not been rewritten. */
@@ -556,6 +457,8 @@ INLINE void track_host_backend(struct context *ctx)
 		return;
 	ctx->part = PART_SERVER;
 	ctx->kind = CONNECTION_REPLY;
+	if (is_recording())
+		note_packet(ctx, entry, &key);
 	attend(ctx, entry, &key, bpf_map_lookup_elem(&connections, &key) != NULL);
 }
 
@@ -575,8 +478,7 @@ NOINLINE bool commit(struct __sk_buff *skb, const struct config *cfg, struct con
 	entry.client_ifindex = ctx->source_ifindex;
 	entry.server_ifindex = ctx->peer_ifindex;
 	entry.judged = ctx->generation;
-	audited = (ctx->judgement & AUDITED_EGRESS ? CONNECTION_AUDITED_EGRESS : 0) |
-		  (ctx->judgement & AUDITED_INGRESS ? CONNECTION_AUDITED_INGRESS : 0);
+	audited = audited_state(ctx);
 	if (!ctx->translated && ctx->source_from == SOURCE_CLIENT) {
 		upper = tuple_of_packet(&key, ctx, 0);
 		if (!is_unspecified6(&ctx->via)) {

@@ -34,6 +34,7 @@ struct context {
 	__u32 service; /* of a new connection: the Service's number; 0: it goes through none */
 	__u32 generation; /* of policy by which the packet is judged; 0: it is not */
 	__u32 rule; /* of policy, by which it does not pass; 0: none */
+	__u32 rules[2]; /* of policy, by which it passes, by direction, if that is recorded; 0: none */
 	__u16 error; /* type and code of the ICMP error that is due */
 	__u16 frag_off; /* IPv4: flags and offset, host order */
 	__u8 version;
@@ -73,9 +74,10 @@ struct context {
 #define REJECTED 4 /* its sender is told so */
 #define AUDITED_EGRESS 8 /* it only passes because its policy is on trial */
 #define AUDITED_INGRESS 16
+#define JUDGED_AGAIN 32 /* another policy is in force than when its connection was judged last */
 
 /* Linux 6.1 gives no global function memory that has bytes without a value. */
-_Static_assert(sizeof(struct context) == 120, "no padding");
+_Static_assert(sizeof(struct context) == 128, "no padding");
 
 INLINE void count(__u32 reason, __u32 bytes)
 {
@@ -98,4 +100,12 @@ INLINE int drop(struct context *ctx, __u32 reason)
 {
 	ctx->reason = reason;
 	return leave(ctx, TC_ACT_SHOT);
+}
+
+/* How many events of connections' records there may be in a second; zero: nothing is recorded. The loader sets it. */
+const volatile __u32 record_events = 0;
+
+INLINE bool is_recording(void)
+{
+	return record_events != 0;
 }

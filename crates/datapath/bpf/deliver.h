@@ -17,8 +17,12 @@ INLINE bool leave_as(struct __sk_buff *skb, const struct config *cfg, struct con
 	__u32 reason = ctx->reason;
 
 	ctx->reason = REASON_malformed;
-	if (ctx->tracked && ctx->part == PART_NEW && !commit(skb, cfg, ctx))
-		return false;
+	if (ctx->tracked && ctx->part == PART_NEW) {
+		if (!commit(skb, cfg, ctx))
+			return false;
+		if (is_recording())
+			begin_record(skb, ctx);
+	}
 	if (ctx->translated && !rewrite(skb, ctx))
 		return false;
 	ctx->reason = reason;

@@ -209,6 +209,7 @@ NOINLINE bool judge_again(struct context *ctx, struct connection *entry, const s
 	audited ^= state & (CONNECTION_AUDITED_EGRESS | CONNECTION_AUDITED_INGRESS);
 	if (audited)
 		__sync_fetch_and_xor(&entry->state, audited);
+	ctx->judgement |= JUDGED_AGAIN;
 judged:
 	/*
 	 * Should the entry be evicted and another connection's by now, that was judged, too, when it was made: at most by a

@@ -379,6 +379,55 @@ struct drop_counter {
 	__u8 pad[6];
 };
 
+struct counter {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/*
+ * What is known of a connection, for people. The key is the tuple between its source and its backend; one record has both
+ * directions. The state has bits of a connection's, and those below. All times are CLOCK_MONOTONIC in nanoseconds.
+ */
+struct record {
+	struct address client; /* whose port and address are what it sent itself */
+	struct address frontend; /* where it sent to: a Service's, or the backend itself */
+	__u16 client_port;
+	__u16 frontend_port;
+	__u32 service; /* its number; 0: it went through none */
+	__u32 client_ifindex; /* the host side of a Pod of this node; 0: it is no such Pod */
+	__u32 server_ifindex;
+	__u32 rules[2]; /* of policy, by which each direction (INGRESS, EGRESS) was let pass here; 0: none */
+	__u32 state;
+	__u32 round_trip; /* TCP: from SYN to SYN/ACK in microseconds; it counts once the server has answered; 0: not seen */
+	__u64 began;
+	__u64 last; /* the last packet; rounded down by up to ten milliseconds */
+	__u64 told; /* the last event, whether it fitted or not */
+	struct counter sent[2]; /* by the client and by the server: packets as they came in here, and bytes of frames */
+};
+
+#define RECORD_LATE 4096 /* it does not begin with the connection's first packet */
+#define RECORD_ENDED 8192 /* TCP: the last packet was seen, or a reset; the agent was told */
+
+/* What an event says. */
+#define RECORD_NEW 1
+#define RECORD_GOES_ON 2
+#define RECORD_END 3
+
+struct record_event {
+	struct tuple key;
+	struct record record;
+	__u32 what;
+	__u32 pad;
+};
+
+/* How many events there were. */
+struct record_budget {
+	__u64 window; /* the second, and in the lower half how many there were in it */
+	__u64 made; /* all of them */
+	__u64 over; /* those that were too many for their second */
+	__u64 full; /* those for which the ring had no space */
+};
+
 /*
  * How often a port was answered with an ICMP error or an echo reply: when the next one would be due if they all came
  * evenly (bpf_ktime_get_ns). That is a token bucket in one number.
@@ -393,11 +442,6 @@ struct answers {
 
 /* Space for reasons, so that a new one needs no new version of the map. */
 #define REASONS_MAX 128
-
-struct counter {
-	__u64 packets;
-	__u64 bytes;
-};
 
 struct {
 	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
@@ -597,6 +641,28 @@ struct {
 	MAP_TYPE(key, struct drop_key);
 	MAP_TYPE(value, struct drop_counter);
 } drops SEC(".maps");
+
+/* The agent's setting decides how many: one if nothing is recorded. 224 bytes each, taken for all of them at once. */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_LRU_HASH);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, struct tuple);
+	MAP_TYPE(value, struct record);
+} records SEC(".maps");
+
+/* Of this load of the programs alone: an agent reads what its own programs say. A page if nothing is recorded. */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_RINGBUF);
+	MAP_UINT(max_entries, 4096);
+} record_ring SEC(".maps");
+
+/* Likewise. */
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_ARRAY);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct record_budget);
+} record_budget SEC(".maps");
 
 /* By interface. An evicted entry is a full bucket again. */
 struct {

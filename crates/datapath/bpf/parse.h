@@ -173,6 +173,7 @@ INLINE bool parse(struct __sk_buff *skb, struct context *ctx, __u8 version)
 	ctx->has_l4 = false;
 	ctx->routed = false;
 	ctx->rule = 0;
+	ctx->rules[0] = ctx->rules[1] = 0;
 	ctx->judgement = 0;
 	ctx->pad = 0;
 	if (!(version == 4 ? parse_ipv4(skb, ctx) : parse_ipv6(skb, ctx)))

@@ -141,6 +141,12 @@ NOINLINE bool ask(struct context *ctx, const struct question *question)
 		reason = denied;
 	counter = counter_of(verdict.rule);
 	passes = !reason;
+	if (passes && is_recording()) {
+		if (question->direction == INGRESS)
+			ctx->rules[INGRESS] = verdict.rule;
+		else
+			ctx->rules[EGRESS] = verdict.rule;
+	}
 	if (!passes) {
 		if (counter)
 			counter->denied++;

@@ -29,6 +29,7 @@ struct scratch {
 	struct connection again;
 	struct drop_key drop;
 	struct drop_counter dropped;
+	struct record_event event;
 };
 
 struct {

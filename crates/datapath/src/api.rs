@@ -27,6 +27,7 @@ use crate::ports::Ports;
 use crate::programs::{
     FROM_ENDPOINT, FROM_OVERLAY, FROM_UPLINK, Program, TO_UPLINK, classifier, program_mut,
 };
+use crate::records::{Events, Records};
 use crate::routes::Routes;
 use crate::services::Services;
 use crate::table::Table;
@@ -53,6 +54,8 @@ pub struct Datapath {
     pub(crate) connections: Arc<Connections>,
     pub(crate) counters: Counters,
     pub(crate) drops: Arc<Drops>,
+    pub(crate) records: Arc<Records>,
+    pub(crate) events: Option<Events>,
 }
 
 impl Datapath {
@@ -325,6 +328,16 @@ impl Datapath {
     /// The table of drops. It can be read without the datapath.
     pub fn drops(&self) -> Arc<Drops> {
         Arc::clone(&self.drops)
+    }
+
+    /// The records of connections. They can be read and swept without the datapath.
+    pub fn records(&self) -> Arc<Records> {
+        Arc::clone(&self.records)
+    }
+
+    /// The events about records; `None` if nothing is recorded, or they were taken already.
+    pub fn take_events(&mut self) -> Option<Events> {
+        self.events.take()
     }
 
     /// The table of Services.

@@ -7,8 +7,10 @@ mod types;
 
 pub use purge::Purge;
 pub use sweep::Sweep;
+pub(crate) use sweep::timeout_of;
 pub use table::{Connections, Position};
 pub use types::{Connection, Kind, State};
+pub(crate) use types::{socket, state_of, tuple};
 
 #[cfg(test)]
 #[allow(

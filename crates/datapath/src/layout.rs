@@ -6,6 +6,7 @@ mod address;
 pub(crate) mod connections;
 pub(crate) mod drops;
 pub(crate) mod policy;
+pub(crate) mod records;
 pub(crate) mod services;
 
 use std::net::IpAddr;

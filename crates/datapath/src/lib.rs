@@ -42,7 +42,8 @@
 //!
 //! Services are rows of a table ([`Services`]): where each of their ports is reached, and lists of who serves it. The
 //! programs record every connection in two tables ([`Connections`]), which the agent sweeps, and of which a
-//! change of Services removes some ([`Purge`]). What is dropped because of policy they write into a table of [`drops`], with
+//! change of Services removes some ([`Purge`]). If it is asked for, they also keep a record of each connection for people, and
+//! send events about them ([`records`]). What is dropped because of policy they write into a table of [`drops`], with
 //! who, whom and why.
 //!
 //! Each map has a version of its own (`src/maps.rs`). One that is pinned with another version, or with another size
@@ -82,6 +83,7 @@ mod pins;
 pub mod policy;
 mod ports;
 mod programs;
+pub mod records;
 mod recovery;
 mod removal;
 mod routes;
@@ -98,7 +100,10 @@ pub use error::{Error, Result};
 pub use layout::services::ADDRESSES_MAX as MOST_ADDRESSES;
 pub use limits::{Limit, Limits, Shaper};
 pub use model::{Counter, Fate, NodeConfig, Options, Port, Role, Route};
-pub use open::{MOST_BACKENDS, MOST_CONNECTIONS, MOST_DROPS, MOST_ENTRIES, MOST_POLICY, MOST_SERVICES};
+pub use open::{
+    MOST_BACKENDS, MOST_CONNECTIONS, MOST_DROPS, MOST_ENTRIES, MOST_EVENTS, MOST_POLICY, MOST_RECORDS,
+    MOST_SERVICES,
+};
 pub use programs::{FROM_UPLINK, Program, TO_UPLINK};
 pub use removal::remove_pins;
 pub use services::{

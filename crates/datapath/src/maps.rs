@@ -15,6 +15,7 @@ use crate::layout::connections::{
 };
 use crate::layout::drops::{DropCounter, DropKey};
 use crate::layout::policy::{Class, PortsKey, RuleCounter, SetEntry, SetKey, Verdict};
+use crate::layout::records::Record;
 use crate::layout::services::{
     ADDRESSES_MAX, AFFINITY_MAX, Affinity, AffinityKey, Backend, Choices, RangeKey, SERVED_PORTS_WORDS,
     Service, ServiceCounter, ServiceKey,
@@ -120,6 +121,8 @@ pub(crate) struct Sizes {
     pub(crate) choices: u32,
     pub(crate) policy: policy::Sizes,
     pub(crate) drops: u32,
+    /// Of connections; 1 if nothing is recorded.
+    pub(crate) records: u32,
 }
 
 /// For whom only the maps' names and shapes count.
@@ -135,6 +138,7 @@ pub(crate) const ANY_SIZES: Sizes = Sizes {
     choices: 1,
     policy: policy::Sizes::LEAST,
     drops: 1,
+    records: 1,
 };
 
 /// Version 1 of `config` ended before what Services need: all of it is zero, for no Services.
@@ -178,7 +182,7 @@ const CONNECTIONS_1: Former = Former {
 };
 
 /// Every map.
-pub(crate) fn specs(sizes: &Sizes) -> [MapSpec; 27] {
+pub(crate) fn specs(sizes: &Sizes) -> [MapSpec; 28] {
     fn map<K, V>(name: &'static str, kind: MapType, flags: u32, max_entries: u32, writer: Writer) -> MapSpec {
         let shape = Shape { kind, key: size_of::<K>(), value: size_of::<V>(), flags };
         MapSpec { name, version: 1, shape, max_entries, setting: None, writer, former: &[] }
@@ -195,6 +199,7 @@ pub(crate) fn specs(sizes: &Sizes) -> [MapSpec; 27] {
         choices,
         policy,
         drops,
+        records,
     } = *sizes;
     let pods = |spec: MapSpec| MapSpec { setting: Some("--max-pods"), ..spec };
     let peers = |spec: MapSpec| MapSpec { setting: Some("--max-nodes"), ..spec };
@@ -267,6 +272,10 @@ pub(crate) fn specs(sizes: &Sizes) -> [MapSpec; 27] {
         MapSpec {
             setting: Some("--max-drops"),
             ..map::<DropKey, DropCounter>("drops", MapType::LruHash, 0, drops, Writer::Drops)
+        },
+        MapSpec {
+            setting: Some("--max-flows"),
+            ..map::<Tuple, Record>("records", MapType::LruHash, 0, records, Writer::Programs)
         },
     ]
 }

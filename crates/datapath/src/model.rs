@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::layout;
 use crate::limits::{Limits, Shaper};
 use crate::policy;
+use crate::records::Recording;
 
 /// Where the datapath keeps its state, and how much of it there may be.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct Options {
     pub policy: policy::Sizes,
     /// How many rows the table of drops has at most: `--max-drops`.
     pub max_drops: u32,
+    /// What is recorded of connections; `None`: nothing (`--flows off`).
+    pub recording: Option<Recording>,
     /// The kernel's id of the program in the shared block, if there is one. Should its maps be pinned nowhere any
     /// more, they are found by it.
     pub at_work: Option<u32>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use aya::maps::{Map, MapData};
+use aya::maps::{Map, MapData, RingBuf};
 use aya::{Ebpf, EbpfLoader};
 
 use crate::api::{CONFIG, Datapath};
@@ -20,6 +20,7 @@ use crate::pins::{Pins, replace_pin};
 use crate::policy::{self, Policies};
 use crate::ports::Ports;
 use crate::programs::{OBJECT, PROGRAMS, load};
+use crate::records::{Events, Records};
 use crate::recovery;
 use crate::services::{self, Services};
 use crate::sys::{self, RawMap};
@@ -55,6 +56,9 @@ impl Datapath {
             loader.map_max_entries(plan.spec.name, plan.spec.max_entries);
             loader.map_pin_path(plan.spec.name, &plan.pin);
         }
+        let (events, ring) = (options.recording.map_or(0, |recording| recording.events), ring_bytes(options));
+        loader.override_global("record_events", &events, true);
+        loader.map_max_entries("record_ring", ring);
         let mut ebpf =
             loader.load(OBJECT).map_err(|error| Error::Load { what: "maps", reason: chain(&error) })?;
         for name in PROGRAMS {
@@ -76,6 +80,7 @@ impl Datapath {
             Ports { ports: table!("ports"), endpoints: table!("endpoints"), limits: table!("limits") };
         let connections = Connections::open(take("connections")?.0, take("new_connections")?.0)?;
         let drops = Drops::open(take("drops")?.0)?;
+        let records = Records::open(take("records")?.0)?;
         let mut raw = |name| RawMap::new(take(name)?.0).map_err(|error| Error::map("open", name, &error));
         let services = Services::open(services::Maps {
             services: raw("services")?,
@@ -98,6 +103,7 @@ impl Datapath {
             &config.get(&CONFIG)?.unwrap_or_default(),
         )?;
         let counters = Counters::open(take("counters")?.0)?;
+        let events = options.recording.map(|_| events_of(&mut ebpf)).transpose()?;
         tracing::debug!(directory = %pins.base().display(), migrations = migrations.len(), "datapath is open");
         let uplinks = BTreeSet::new();
         Ok(Self {
@@ -116,6 +122,8 @@ impl Datapath {
             connections: Arc::new(connections),
             counters,
             drops: Arc::new(drops),
+            records: Arc::new(records),
+            events,
         })
     }
 }
@@ -139,6 +147,33 @@ pub const MOST_POLICY: u32 = 1 << 20;
 /// The most that [`Options::max_drops`] can be: 40 MiB of memory.
 pub const MOST_DROPS: u32 = 1 << 18;
 
+/// The most that [`Recording::most`](crate::records::Recording::most) can be: 224 MiB of memory.
+pub const MOST_RECORDS: u32 = 1 << 20;
+
+/// The most that [`Recording::events`](crate::records::Recording::events) can be.
+pub const MOST_EVENTS: u32 = 100_000;
+
+/// What an event takes in the ring, and the least that a ring can have.
+const EVENT_BYTES: u32 = 176;
+const PAGE: u32 = 4096;
+
+/// The bytes of the ring: those of a second's events, which may come at once, as the kernel wants it: a power of two, and
+/// whole pages.
+fn ring_bytes(options: &Options) -> u32 {
+    let events = options.recording.map_or(0, |recording| recording.events.min(MOST_EVENTS));
+    (events * EVENT_BYTES).next_power_of_two().max(PAGE)
+}
+
+fn events_of(ebpf: &mut Ebpf) -> Result<Events> {
+    let missing = |what: &str| Error::Load { what: "maps", reason: format!("map {what} is missing") };
+    let ring = ebpf.take_map("record_ring").ok_or_else(|| missing("record_ring"))?;
+    let ring = RingBuf::try_from(ring).map_err(|error| Error::map("open", "record_ring", &error))?;
+    match ebpf.take_map("record_budget") {
+        Some(Map::Array(budget)) => Events::open(ring, budget),
+        _ => Err(missing("record_budget")),
+    }
+}
+
 /// How many connections are tracked at least if the node's memory decides.
 const LEAST_CONNECTIONS: u32 = 131_072;
 
@@ -154,6 +189,8 @@ pub(crate) fn sizes(options: &Options) -> Result<Sizes> {
         ("entries of policy", options.policy.entries, MOST_POLICY),
         ("rules of policy", options.policy.rules, MOST_POLICY),
         ("drops", options.max_drops, MOST_DROPS),
+        ("flows", options.recording.map_or(1, |recording| recording.most), MOST_RECORDS),
+        ("events of flows a second", options.recording.map_or(1, |recording| recording.events), MOST_EVENTS),
     ] {
         if !(1..=most).contains(&value) {
             return Err(Error::Sizes { what, value, most });
@@ -178,6 +215,7 @@ pub(crate) fn sizes(options: &Options) -> Result<Sizes> {
         choices: max_backends.div_ceil(2),
         policy: options.policy,
         drops: options.max_drops,
+        records: options.recording.map_or(1, |recording| recording.most),
     })
 }
 

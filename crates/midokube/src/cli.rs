@@ -7,6 +7,7 @@ use terminal::Format;
 use crate::agent::Agent;
 use crate::connections::{self, ConnectionsArgs};
 use crate::drops::{self, DropsArgs};
+use crate::flows::{self, FlowsArgs};
 use crate::policy::{self, PolicyArgs};
 use crate::service::{self, ServiceArgs};
 use crate::services::{self, ServicesArgs};
@@ -14,8 +15,8 @@ use crate::status::{self, StatusArgs};
 use crate::trace::{self, TraceArgs};
 use crate::version;
 
-/// Show the state of a node's Pod network: its agent, ports, peers, problems and traffic; Services, connections, policies
-/// and drops.
+/// Show the state of a node's Pod network: its agent, ports, peers, problems and traffic; Services, connections, policies,
+/// drops and flows.
 #[derive(Debug, Parser)]
 #[command(name = "midokube", version, arg_required_else_help = true, after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -33,6 +34,7 @@ Examples:
   midokube policy default/web             which policies apply to a Pod, and how often each decided
   midokube policy explain default/a default/b tcp/80
   midokube drops default/web              what was dropped between this Pod and others, and why
+  midokube flows default/web --since 10m  who talks to this Pod, and to whom it does, seen by all nodes
   source <(midokube completions bash)";
 
 #[derive(Debug, Subcommand)]
@@ -58,6 +60,9 @@ pub(crate) enum Command {
     /// Show where a packet goes in a network that a MidoNet is, device by device and rule by rule.
     #[command(after_help = trace::HELP)]
     Trace(TraceArgs),
+    /// Show who talks to whom on all nodes: how much, since when, and what policy said.
+    #[command(after_help = flows::HELP)]
+    Flows(FlowsArgs),
     /// Show the versions of this program and of this node's agent.
     #[command(after_help = version::HELP)]
     Version {

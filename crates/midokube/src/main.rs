@@ -6,6 +6,7 @@ mod answer;
 mod cli;
 mod connections;
 mod drops;
+mod flows;
 mod name;
 mod nodes;
 mod policy;
@@ -39,6 +40,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Service(args) => service::run(&args),
         Command::Connections(args) => connections::run(&args),
         Command::Drops(args) => drops::run(&args),
+        Command::Flows(args) => flows::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Trace(args) => trace::run(&args),
         Command::Version { output, agent } => version::run(&agent, output),

@@ -18,6 +18,7 @@ use crate::annotate::{WorkQueue, port_annotations};
 use crate::backend::{Backend, BindError, BindRequest, Elsewhere, Packets, PodPort, PortRecord};
 use crate::denials::Totals;
 use crate::durations::Durations;
+use crate::flows::Flows;
 use crate::leak::Report;
 use crate::policies::Policies;
 use crate::problems::{Origin, Problem, Problems};
@@ -37,6 +38,8 @@ struct Inner {
     model: OnceLock<Arc<Mutex<Model>>>,
     /// Empty if no policy is enforced.
     policies: OnceLock<Policies>,
+    /// Empty if no flows are recorded.
+    flows: OnceLock<Flows>,
     annotations: WorkQueue,
     /// `None` before there was anything to make a network of.
     readiness: watch::Sender<Option<Readiness>>,
@@ -82,6 +85,7 @@ impl Agent {
             peers: Mutex::default(),
             model: OnceLock::new(),
             policies: OnceLock::new(),
+            flows: OnceLock::new(),
             annotations,
             readiness: watch::Sender::new(None),
             problems: Problems::default(),
@@ -154,6 +158,16 @@ impl Agent {
     /// What is enforced of NetworkPolicies and ClusterNetworkPolicies; `None`: nothing.
     pub fn policies(&self) -> Option<&Policies> {
         self.0.policies.get()
+    }
+
+    /// Says that flows are recorded. Only the first time counts.
+    pub fn set_flows(&self, flows: Flows) {
+        self.0.flows.get_or_init(|| flows);
+    }
+
+    /// What is known of flows; `None`: they are not recorded.
+    pub fn flows(&self) -> Option<&Flows> {
+        self.0.flows.get()
     }
 
     /// Looks something up in the model of the cluster's objects; `None` until objects are watched. What takes long waits

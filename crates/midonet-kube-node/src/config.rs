@@ -136,6 +136,24 @@ pub struct Config {
     #[arg(long, env = "MIDONETKUBE_MAXDROPS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=i64::from(datapath::MOST_DROPS)))]
     pub max_drops: u32,
 
+    /// Whether a record of each connection is kept, for midokube flows. Off, it costs nothing.
+    #[arg(long, env = "MIDONETKUBE_FLOWS", value_enum, default_value_t = Switch::Off)]
+    pub flows: Switch,
+
+    /// How many flows are kept at most, those that go on in the kernel and those of the last hour in the agent: when there are
+    /// more, the oldest goes.
+    #[arg(long, env = "MIDONETKUBE_MAXFLOWS", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..=i64::from(datapath::MOST_RECORDS)))]
+    pub max_flows: u32,
+
+    /// How many events of flows the kernel sends in a second at most: a connection has two, and one every ten seconds. What is
+    /// told later or not at all is counted.
+    #[arg(long, env = "MIDONETKUBE_FLOWEVENTS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=i64::from(datapath::MOST_EVENTS)))]
+    pub flow_events: u32,
+
+    /// The file of flows.
+    #[command(flatten)]
+    pub flow_log: FlowLog,
+
     /// The log of denied connections.
     #[command(flatten)]
     pub deny_log: DenyLog,
@@ -248,6 +266,24 @@ pub struct DenyLog {
     /// How many lines a second are written at most; another line says how many are missing.
     #[arg(long = "deny-log-rate", env = "MIDONETKUBE_DENYLOGRATE", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub rate: u32,
+}
+
+/// How flows are written to a file.
+#[derive(Debug, Clone, Args)]
+pub struct FlowLog {
+    /// A file that gets a line of JSON for each flow that is over, and every minute for one that goes on; without it there is
+    /// none. It takes --flows on. In the cluster it has to be in a directory of the node that the manifest mounts, such as
+    /// /var/lib/midonet-kube-node/flows.log.
+    #[arg(long = "flow-log", env = "MIDONETKUBE_FLOWLOG", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+
+    /// How large that file gets before it is renamed and a new one begins, such as 10MiB.
+    #[arg(long = "flow-log-size", env = "MIDONETKUBE_FLOWLOGSIZE", default_value = "10MiB")]
+    pub size: Size,
+
+    /// How many former files are kept: the file's name with .1 (the newest), .2 and so on.
+    #[arg(long = "flow-log-files", env = "MIDONETKUBE_FLOWLOGFILES", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub files: u32,
 }
 
 /// A number of bytes.
@@ -422,6 +458,12 @@ impl Config {
                  and restart the DaemonSet",
             ));
         }
+        if self.flow_log.file.is_some() && self.flows == Switch::Off {
+            problems.push(Problem::new(
+                "--flow-log (MIDONETKUBE_FLOWLOG) without --flows on: no flow would be in that file",
+                "set --flows on (MIDONETKUBE_FLOWS), or leave --flow-log out",
+            ));
+        }
         if self.network == NetworkKind::Midonet {
             problems.extend(self.problems_with_midonet());
         }
@@ -445,6 +487,11 @@ impl Config {
                 self.deny_log.file.is_some(),
                 "--deny-log (MIDONETKUBE_DENYLOG)",
                 "no policy is enforced that could deny anything",
+            ),
+            (
+                self.flows == Switch::On,
+                "--flows on (MIDONETKUBE_FLOWS)",
+                "connections are MidoNet's, and nothing here could record them",
             ),
         ];
         let given = given.into_iter().filter(|(is_given, ..)| *is_given).map(|(_, what, why)| {
@@ -568,6 +615,7 @@ mod tests {
             ("--services on", "--services on (MIDONETKUBE_SERVICES) cannot be with --network midonet"),
             ("--policy on", "nobody enforces NetworkPolicies"),
             ("--deny-log /x", "--deny-log (MIDONETKUBE_DENYLOG) cannot be"),
+            ("--flows on", "--flows on (MIDONETKUBE_FLOWS) cannot be"),
             ("--service-cidr fd00::/108", "fd00::/108 cannot be with --network midonet"),
         ] {
             let told = all(&format!("--cluster-cidr 10.0.0.0/8 {args}"));
@@ -582,6 +630,15 @@ mod tests {
             let config = parse(args);
             assert_eq!((config.serves_services(), config.enforces_policy()), (on, on), "{args}");
         }
+    }
+
+    #[test]
+    fn a_file_of_flows_takes_flows() {
+        let all =
+            |args: &str| problems(&format!("--node-name n --cluster-cidr 10.244.0.0/16 {args}")).join("\n");
+        assert!(all("--flow-log /var/log/flows").contains("--flows on"));
+        assert_eq!(all("--flow-log /var/log/flows --flows on"), "");
+        assert_eq!(parse("").flows, Switch::Off);
     }
 
     #[test]

@@ -30,6 +30,7 @@ use crate::agent::Agent;
 use crate::config::DenyLog;
 use crate::policies::Policies;
 use crate::problems::Origin;
+pub(crate) use file::Rotated;
 pub use totals::{Outcome, Outcomes, Totals};
 use watcher::Watcher;
 

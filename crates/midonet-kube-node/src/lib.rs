@@ -2,7 +2,7 @@
 //!
 //! `objects` -> [`model`] (pure) -> [`backend`] (the kernel), driven by [`reconcile`]; beside it [`server`] (gRPC for the
 //! CNI plugin, HTTP for probes and metrics), [`annotate`] (a work queue back to the API server), [`drift`] and [`leaks`]
-//! (what others removed, changed or left behind), [`policies`], and [`denials`] (what they deny, told to people). [`run`] joins them; [`cli`] and [`config`] say what it is told.
+//! (what others removed, changed or left behind), [`policies`], [`denials`] (what they deny, told to people), and [`flows`] (who talks to whom). [`run`] joins them; [`cli`] and [`config`] say what it is told.
 
 pub mod agent;
 pub mod annotate;
@@ -17,6 +17,7 @@ pub mod denials;
 pub mod drift;
 pub mod durations;
 mod feed;
+pub mod flows;
 pub mod install;
 pub mod kernel_settings;
 pub mod leak;

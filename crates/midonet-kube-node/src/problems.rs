@@ -13,6 +13,7 @@ use tracing::{info, warn};
 pub const KINDS: [&str; 35] = [
     "accept_ra",
     "deny_log",
+    "flow_log",
     "disable_ipv6",
     "foreign_cni_config",
     "foreign_route",
@@ -77,6 +78,8 @@ pub enum Origin {
     DenyLog,
     /// The id that MidoNet knows this host by.
     MidonetHost,
+    /// The file of flows.
+    FlowLog,
 }
 
 /// All problems that are known now.

@@ -10,6 +10,7 @@ use naming::alias::CLUSTER_NETWORK;
 use naming::{attachment_mac, interface};
 use nodeapi::legacy::mido_net_kube_node_server::MidoNetKubeNodeServer;
 use nodeapi::v1::drops_server::DropsServer;
+use nodeapi::v1::flows_server::FlowsServer;
 use nodeapi::v1::node_server::NodeServer;
 use nodeapi::v1::policies_server::PoliciesServer;
 use nodeapi::v1::services_server::ServicesServer;
@@ -25,19 +26,22 @@ use crate::agent::Agent;
 use crate::annotate::WorkQueue;
 use crate::backend::embedded::{Embedded, Settings};
 use crate::backend::midonet::{self, Midonet};
-use crate::backend::{Backend, traces};
+use crate::backend::{Backend, Packets, traces};
 use crate::config::{Config, NetworkKind, Switch};
 use crate::drift::detector::Detector;
 use crate::drift::events::Events;
 use crate::drift::files::{self, Files};
 use crate::feed::Feed;
+use crate::flows::Flows;
 use crate::policies::{self, Policies};
 use crate::problems::Origin;
 use crate::proxy::{self, Proxy};
 use crate::repairs::Repairs;
-use crate::server::{DropsService, LegacyService, NodeService, PoliciesService, ServicesService, http};
+use crate::server::{
+    DropsService, FlowsService, LegacyService, NodeService, PoliciesService, ServicesService, http,
+};
 use crate::source::source;
-use crate::{annotate, check, degraded, denials, leaks, lock, reconcile};
+use crate::{annotate, check, degraded, denials, flows, leaks, lock, reconcile};
 
 /// The least time between two deletions of retired interfaces.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -87,6 +91,10 @@ pub async fn run(args: Config) -> Result<()> {
         reservations,
     );
 
+    if let Some((records, events)) = agent.backend().packets().and_then(Packets::take_records) {
+        agent.set_flows(Flows::new(records, events));
+    }
+
     let mut watch = connection.watch();
     let feed = Feed::new(&args, &mut watch);
     let own_node = feed.own_node();
@@ -114,6 +122,7 @@ pub async fn run(args: Config) -> Result<()> {
         .add_service(ServicesServer::new(ServicesService::new(agent.clone())))
         .add_service(PoliciesServer::new(PoliciesService::new(agent.clone())))
         .add_service(DropsServer::new(DropsService::new(agent.clone())))
+        .add_service(FlowsServer::new(FlowsService::new(agent.clone())))
         .add_service(MidoNetKubeNodeServer::new(LegacyService::new(annotator.clone())))
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     let mut grpc = tokio::spawn(grpc);
@@ -138,6 +147,7 @@ pub async fn run(args: Config) -> Result<()> {
         () = leaks::watch(&agent, &args.ipam_type) => Ok(()),
         () = degraded::report(&agent, reporter) => Ok(()),
         () = denials::watch(&agent, &args.deny_log, recorder) => Ok(()),
+        () = flows::watch(&agent, &args.flow_log) => Ok(()),
     };
     // Pods' packets go on through the pinned programs; only calls under way have to end.
     info!("stopping");
@@ -215,6 +225,8 @@ fn settings(args: &Config, reservations: Option<PathBuf>) -> Settings {
         max_services: args.max_services,
         max_backends: args.max_backends,
         max_drops: args.max_drops,
+        recording: (args.flows == Switch::On)
+            .then_some(datapath::records::Recording { most: args.max_flows, events: args.flow_events }),
         reservations,
     }
 }

@@ -3,6 +3,8 @@
 mod answers;
 mod connections;
 mod drops;
+mod flows;
+mod flows_metrics;
 mod grpc;
 pub mod http;
 mod legacy;
@@ -15,6 +17,7 @@ mod status;
 mod summary;
 
 pub use drops::DropsService;
+pub use flows::FlowsService;
 pub use grpc::NodeService;
 pub use legacy::LegacyService;
 pub use policies::PoliciesService;

@@ -88,4 +88,8 @@ pub mod call {
     /// What a node dropped, and why.
     pub const LIST_DROPS: Method<ListDropsRequest, ListDropsReply> =
         Method::new("/midonetkube.node.v1.Drops/ListDrops");
+
+    /// Who talks to whom on a node.
+    pub const LIST_FLOWS: Method<ListFlowsRequest, ListFlowsReply> =
+        Method::new("/midonetkube.node.v1.Flows/ListFlows");
 }

@@ -97,6 +97,9 @@ const COMMANDS: &[(Stage, &str)] = &[
     (Node, "midokube policy -o json"),
     (Node, "midokube drops"),
     (Node, "midokube drops -o json"),
+    (Node, "midokube flows --this-node"),
+    (Node, "midokube flows --this-node -o json"),
+    (Node, "midokube flows --this-node --by namespace"),
     (Node, "midokube version -o json"),
     (Node, "midonet-kube-node cleanup-kube-proxy --dry-run"),
     (Node, "midonet-kube-node install"),
@@ -169,6 +172,16 @@ const COMMANDS: &[(Stage, &str)] = &[
         "midokube drops default/web --since 10m",
     ),
     (Never("the same as a document"), "midokube policy explain default/client default/web tcp/80 -o json"),
+    (
+        Never("its Pod is a reader's own: `policy/flows.rs` asks about those of a lab"),
+        "midokube flows shop/web --since 10m",
+    ),
+    (
+        Never("its namespace is a reader's own: midokube's own tests have these options"),
+        "midokube flows -n shop --not port=udp/53 --not namespace=kube-system",
+    ),
+    (Never("the same as a document"), "midokube flows -o json"),
+    (Never("the same as a document"), "midokube flows --by WHAT -o json"),
     (
         Never("its folders are a reader's own: those of the documentation are compared above"),
         "midokube policy diff OLD NEW",

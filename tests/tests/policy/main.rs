@@ -7,6 +7,7 @@ mod cluster;
 mod denials;
 mod drops;
 mod fates;
+mod flows;
 mod kills;
 mod life;
 mod outage;

@@ -24,7 +24,12 @@ const TRANSLATED: Duration = Duration::from_secs(120);
 /// How long a connection without packets goes on.
 fn timeout(connection: &Connection) -> Duration {
     let has_port = connection.source.port() != connection.client.port();
-    let seconds = match (connection.protocol, connection.state) {
+    timeout_of(connection.protocol, connection.state, has_port)
+}
+
+/// The same by what it depends on. `has_port`: its source was given a port here.
+pub(crate) fn timeout_of(protocol: u8, state: State, has_port: bool) -> Duration {
+    let seconds = match (protocol, state) {
         (TCP | SCTP, State::Established) => 8_000,
         (TCP | SCTP, State::New | State::Closing) => 60,
         (TCP | SCTP, State::Closed) if has_port => return TRANSLATED,

@@ -42,7 +42,7 @@ fn put(
     state: u32,
     seen: u32,
 ) {
-    let key = types::tuple(from, to, protocol, false);
+    let key = tuple(from, to, protocol, false);
     let raw = |one: SocketAddr| (Address::from(one.ip()), one.port().to_be_bytes());
     let upper = (key.upper, key.upper_port) == raw(from);
     let value = RawConnection {

@@ -96,13 +96,6 @@ impl Connection {
             Kind::Forward => (own, other),
             Kind::Reply => (other, own),
         };
-        let both = CONNECTION_FIN_CLIENT | CONNECTION_FIN_SERVER;
-        let state = match value.state {
-            state if state & CONNECTION_RESET != 0 || state & both == both => State::Closed,
-            state if state & both != 0 => State::Closing,
-            state if state & CONNECTION_REPLIED != 0 => State::Established,
-            _ => State::New,
-        };
         Self {
             kind,
             protocol: key.protocol,
@@ -111,7 +104,7 @@ impl Connection {
             source,
             backend,
             service: value.service,
-            state,
+            state: state_of(value.state),
             established,
             idle: idle(now.wrapping_sub(value.seen)),
             tunnel: kind == Kind::Plain && value.state & CONNECTION_TUNNEL != 0,
@@ -134,8 +127,19 @@ impl Connection {
     }
 }
 
+/// How far a connection is, by the bits of its state.
+pub(crate) fn state_of(bits: u32) -> State {
+    let both = CONNECTION_FIN_CLIENT | CONNECTION_FIN_SERVER;
+    match bits {
+        bits if bits & CONNECTION_RESET != 0 || bits & both == both => State::Closed,
+        bits if bits & both != 0 => State::Closing,
+        bits if bits & CONNECTION_REPLIED != 0 => State::Established,
+        _ => State::New,
+    }
+}
+
 /// The key of a connection from one address and port to another.
-pub(super) fn tuple(source: SocketAddr, destination: SocketAddr, protocol: u8, direct: bool) -> Tuple {
+pub(crate) fn tuple(source: SocketAddr, destination: SocketAddr, protocol: u8, direct: bool) -> Tuple {
     let raw = |one: SocketAddr| (Address::from(one.ip()), one.port().to_be_bytes());
     let (source, destination) = (raw(source), raw(destination));
     // As the programs compare them: words as the machine reads them, and ports likewise.
@@ -161,7 +165,8 @@ pub(super) fn idle(units: u32) -> Duration {
     Duration::from_nanos(u64::from(units) << 30)
 }
 
-fn socket(address: Address, port: [u8; 2]) -> SocketAddr {
+/// An address and a port of a map.
+pub(crate) fn socket(address: Address, port: [u8; 2]) -> SocketAddr {
     SocketAddr::new(address.into(), u16::from_be_bytes(port))
 }
 

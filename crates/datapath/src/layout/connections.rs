@@ -49,10 +49,8 @@ pub(crate) const CONNECTION_HOST: u32 = 256;
 #[cfg(test)]
 pub(crate) const CONNECTION_FAILED: u32 = 512;
 /// `CONNECTION_AUDITED_EGRESS`.
-#[cfg(test)]
 pub(crate) const CONNECTION_AUDITED_EGRESS: u32 = 1024;
 /// `CONNECTION_AUDITED_INGRESS`.
-#[cfg(test)]
 pub(crate) const CONNECTION_AUDITED_INGRESS: u32 = 2048;
 
 /// `struct connection`.

@@ -6,6 +6,7 @@ use std::mem::offset_of;
 use super::connections::*;
 use super::drops::*;
 use super::policy::*;
+use super::records::*;
 use super::services::*;
 use super::*;
 
@@ -147,6 +148,27 @@ fn both_languages_see_the_same_bytes() {
         ("ports_key", rust!(PortsKey { prefix_length, list, pad, protocol, port })),
         ("rule_counter", rust!(RuleCounter { allowed, denied, audited })),
         ("drop_key", rust!(DropKey { source, destination, rule, port, protocol, reason, flags, pad })),
+        (
+            "record",
+            rust!(Record {
+                client,
+                frontend,
+                client_port,
+                frontend_port,
+                service,
+                client_ifindex,
+                server_ifindex,
+                rules,
+                state,
+                round_trip,
+                began,
+                last,
+                told,
+                sent
+            }),
+        ),
+        ("record_event", rust!(RecordEvent { key, record, what, pad })),
+        ("record_budget", rust!(RecordBudget { window, made, over, full })),
         ("drop_counter", rust!(DropCounter { packets, bytes, first, last, source_port, pad })),
     ] {
         assert_eq!(c.get(name), Some(&rust), "struct {name}");
@@ -215,6 +237,11 @@ fn both_languages_use_the_same_numbers() {
         ("DROP_INGRESS", DROP_INGRESS.into()),
         ("DROP_AUDIT", DROP_AUDIT.into()),
         ("CONNECTION_TICK_SHIFT", CONNECTION_TICK_SHIFT),
+        ("RECORD_LATE", RECORD_LATE),
+        ("RECORD_ENDED", RECORD_ENDED),
+        ("RECORD_NEW", RECORD_NEW),
+        ("RECORD_GOES_ON", RECORD_GOES_ON),
+        ("RECORD_END", RECORD_END),
         ("VARIANT_DIRECT", VARIANT_DIRECT.into()),
         ("CONNECTION_KIND", CONNECTION_KIND),
         ("CONNECTION_PLAIN", CONNECTION_PLAIN),

@@ -122,6 +122,7 @@ pub fn options(pin_dir: &Path) -> Options {
         max_backends: 4096,
         policy: datapath::policy::Sizes { addresses: 16_384, entries: 65_536, rules: 16_384 },
         max_drops: 1024,
+        recording: None,
         at_work: None,
     }
 }

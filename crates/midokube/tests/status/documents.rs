@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::drops::FakeDrops;
+use super::flows::FakeFlows;
 use super::policies::FakePolicies;
 use super::services::FakeServices;
 use super::support::{FakeAgent, full, starting};
@@ -133,6 +134,23 @@ fn the_fields_of_drops_are_those_that_are_documented() {
 }
 
 #[test]
+fn the_fields_of_flows_are_those_that_are_documented() {
+    let agent = FakeAgent::telling(FakeFlows);
+    // Of a node that cannot be asked, which takes a cluster.
+    let mut flows = document(&agent, "flows --this-node");
+    flows["nodes"][0]["error"] = "it does not run".into();
+    compare("Flows\n", &[flows, document(&agent, "flows --this-node")]);
+    compare(
+        "FlowGroups\n",
+        &[document(&agent, "flows --this-node --by pod"), {
+            let mut groups = document(&agent, "flows --this-node --by verdict");
+            groups["nodes"][0]["error"] = "it does not run".into();
+            groups
+        }],
+    );
+}
+
+#[test]
 fn the_fields_of_differences_are_those_that_are_documented() {
     let directory = tempfile::tempdir().unwrap();
     let folder = |name: &str, own: &str, text: String| {
@@ -195,6 +213,7 @@ fn the_documents_name_their_version() {
     let services = FakeAgent::serving(FakeServices::default());
     let policies = FakeAgent::enforcing(FakePolicies);
     let drops = FakeAgent::dropping(FakeDrops);
+    let flows = FakeAgent::telling(FakeFlows);
     for (agent, command, kind) in [
         (&services, "status", "Status"),
         (&services, "version", "Version"),
@@ -206,6 +225,8 @@ fn the_documents_name_their_version() {
         (&policies, PREVIEW, "PolicyPreview"),
         (&policies, WAIT, "PolicyWait"),
         (&drops, "drops", "Drops"),
+        (&flows, "flows --this-node", "Flows"),
+        (&flows, "flows --this-node --by pod", "FlowGroups"),
     ] {
         let json = document(agent, command);
         assert_eq!((&json["apiVersion"], &json["kind"]), (&"midokube.midonet.org/v1".into(), &kind.into()));

@@ -33,7 +33,7 @@ fn end(address: &str, port: u32, pod: Option<&str>) -> Option<v1::DropEnd> {
     Some(v1::DropEnd { address: address.into(), port, pod })
 }
 
-fn known() -> v1::Drop {
+pub(crate) fn known() -> v1::Drop {
     v1::Drop {
         first: "2026-01-01T00:00:00.000Z".into(),
         last: "2026-01-01T00:01:00.000Z".into(),
@@ -54,7 +54,7 @@ fn known() -> v1::Drop {
     }
 }
 
-fn unknown() -> v1::Drop {
+pub(crate) fn unknown() -> v1::Drop {
     v1::Drop {
         source: end("fd44::3", 0, None),
         destination: end("fd44::4", 0, None),

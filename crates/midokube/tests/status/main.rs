@@ -7,6 +7,7 @@ mod answers;
 mod documents;
 mod drops;
 mod errors;
+mod flows;
 mod pipes;
 mod policies;
 mod preview;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use nodeapi::v1::drops_server::DropsServer;
+use nodeapi::v1::flows_server::FlowsServer;
 use nodeapi::v1::node_server::{Node, NodeServer};
 use nodeapi::v1::policies_server::PoliciesServer;
 use nodeapi::v1::services_server::ServicesServer;
@@ -16,6 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::drops::FakeDrops;
+use super::flows::FakeFlows;
 use super::policies::FakePolicies;
 use super::services::FakeServices;
 
@@ -31,22 +33,27 @@ impl FakeAgent {
     pub(crate) fn answering(
         answer: impl Fn() -> Result<StatusReply, Status> + Send + Sync + 'static,
     ) -> Self {
-        Self::start(answer, None, None, None)
+        Self::start(answer, None, None, None, None)
     }
 
     /// An agent that knows Services, too.
     pub(crate) fn serving(services: FakeServices) -> Self {
-        Self::start(|| Ok(full()), Some(services), None, None)
+        Self::start(|| Ok(full()), Some(services), None, None, None)
     }
 
     /// An agent that enforces policies, too.
     pub(crate) fn enforcing(policies: FakePolicies) -> Self {
-        Self::start(|| Ok(full()), None, Some(policies), None)
+        Self::start(|| Ok(full()), None, Some(policies), None, None)
     }
 
     /// An agent that knows drops, too.
     pub(crate) fn dropping(drops: FakeDrops) -> Self {
-        Self::start(|| Ok(full()), None, None, Some(drops))
+        Self::start(|| Ok(full()), None, None, Some(drops), None)
+    }
+
+    /// An agent that knows flows, too.
+    pub(crate) fn telling(flows: FakeFlows) -> Self {
+        Self::start(|| Ok(full()), None, None, None, Some(flows))
     }
 
     fn start(
@@ -54,6 +61,7 @@ impl FakeAgent {
         services: Option<FakeServices>,
         policies: Option<FakePolicies>,
         drops: Option<FakeDrops>,
+        flows: Option<FakeFlows>,
     ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -67,7 +75,7 @@ impl FakeAgent {
         let drops = drops.map(DropsServer::new);
         let server = tonic::transport::Server::builder().add_service(service);
         let server = server.add_optional_service(services).add_optional_service(policies);
-        let server = server.add_optional_service(drops);
+        let server = server.add_optional_service(drops).add_optional_service(flows.map(FlowsServer::new));
         runtime.spawn(server.serve_with_incoming(nodeapi::incoming(listener, |_| {})));
         Self { dir, _runtime: runtime }
     }

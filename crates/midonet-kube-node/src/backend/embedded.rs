@@ -35,6 +35,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use datapath::records::{Events, Records};
 use datapath::{Counter, Datapath, ServiceCounters, Sweep, TableUsage};
 use ipnet::IpNet;
 use model::{Changes, Local, Problem};
@@ -110,6 +111,7 @@ impl Embedded {
             max_backends: settings.max_backends,
             policy: settings.policy_sizes,
             max_drops: settings.max_drops,
+            recording: settings.recording,
             at_work: tc::block_program(tc::INGRESS_BLOCK)?,
         })
         .context("cannot open the eBPF datapath")?;
@@ -383,5 +385,11 @@ impl Packets for Embedded {
 
     fn policy(&self) -> &dyn PolicyTables {
         &self.parts
+    }
+
+    fn take_records(&self) -> Option<(Arc<Records>, Events)> {
+        let mut held = self.parts.tables.lock();
+        let events = held.datapath.take_events()?;
+        Some((held.datapath.records(), events))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
+use datapath::records::{Events, Records};
 use datapath::{Counter, ServiceCounters, Sweep, TableUsage};
 
 use super::policy::PolicyTables;
@@ -60,6 +61,9 @@ pub trait Packets: fmt::Debug + Send + Sync {
 
     /// How full the tables of connections and Services are.
     fn tables(&self) -> Vec<TableUsage>;
+
+    /// The records of connections and the events about them, once; `None`: nothing is recorded, or they were taken.
+    fn take_records(&self) -> Option<(Arc<Records>, Events)>;
 
     /// What enforces policy.
     fn policy(&self) -> &dyn PolicyTables;

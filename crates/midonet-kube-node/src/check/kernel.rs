@@ -84,6 +84,7 @@ impl Trial {
             max_backends: 1,
             policy: datapath::policy::Sizes::LEAST,
             max_drops: 1,
+            recording: None,
             at_work: None,
         };
         let datapath = self.step(

@@ -16,7 +16,7 @@ const CHUNK: usize = 1 << 16;
 
 /// The file, and those that it was before.
 #[derive(Debug)]
-pub(super) struct Rotated {
+pub(crate) struct Rotated {
     path: PathBuf,
     /// How long it gets, in bytes.
     most: u64,
@@ -28,7 +28,7 @@ pub(super) struct Rotated {
 /// It cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {what} {}: {why}", path.display())]
-pub(super) struct FileError {
+pub(crate) struct FileError {
     what: &'static str,
     path: PathBuf,
     why: String,
@@ -36,18 +36,18 @@ pub(super) struct FileError {
 
 impl Rotated {
     /// A file at this path; nothing is opened yet.
-    pub(super) fn new(path: &Path, most: u64, kept: u32) -> Self {
+    pub(crate) fn new(path: &Path, most: u64, kept: u32) -> Self {
         Self { path: path.to_owned(), most, kept, open: None }
     }
 
     /// Where it is.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Adds lines, which end without a line feed; without any it is opened. Returns how many are in it, and what became of the
     /// others. After an error the next call opens it anew.
-    pub(super) fn append(&mut self, lines: &[String]) -> (usize, Result<(), FileError>) {
+    pub(crate) fn append(&mut self, lines: &[String]) -> (usize, Result<(), FileError>) {
         let mut written = 0;
         let result = self.write(lines, &mut written);
         if result.is_err() {

@@ -33,7 +33,7 @@ impl Outcome {
 pub struct Outcomes(Arc<[AtomicU64; Outcome::ALL.len()]>);
 
 impl Outcomes {
-    pub(super) fn add(&self, outcome: Outcome, count: usize) {
+    pub(crate) fn add(&self, outcome: Outcome, count: usize) {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         self.counter(outcome).fetch_add(count, Ordering::Relaxed);
     }

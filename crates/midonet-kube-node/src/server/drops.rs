@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
-use self::filter::Filter;
+use self::filter::{Filter, LARGEST_LIMIT as LARGEST};
 use self::message::message;
 use self::row::{Clocks, Row};
 use super::answers::internal;
@@ -91,6 +91,13 @@ fn list(agent: &Agent, request: &v1::ListDropsRequest) -> Result<v1::ListDropsRe
     let matching = rows.len() as u64;
     rows.truncate(limit);
     Ok(reply(rows, matching, policies, clocks))
+}
+
+/// The rows that had a packet in so much time, as messages: as many as a call returns at most, those seen last.
+pub(super) fn since(agent: &Agent, since: Option<Duration>) -> Result<Vec<v1::Drop>, Status> {
+    let since_seconds = since.map_or(0, |since| since.as_secs());
+    let request = v1::ListDropsRequest { since_seconds, limit: LARGEST, ..v1::ListDropsRequest::default() };
+    Ok(list(agent, &request)?.drops)
 }
 
 /// Rows as messages, in their order.

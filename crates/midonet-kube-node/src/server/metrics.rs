@@ -15,7 +15,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::sync::Mutex;
 
-use super::{policy_metrics, services_metrics, status};
+use super::{flows_metrics, policy_metrics, services_metrics, status};
 use crate::agent::Agent;
 use crate::backend::Packets;
 use crate::cni_config::capacity;
@@ -185,6 +185,7 @@ fn page(agent: &Agent) -> Result<String> {
     register_addresses(&mut registry, agent)?;
     services_metrics::register(&mut registry, agent)?;
     policy_metrics::register(&mut registry, agent)?;
+    flows_metrics::register(&mut registry, agent)?;
 
     let mut page = String::new();
     encode(&mut page, &registry)?;

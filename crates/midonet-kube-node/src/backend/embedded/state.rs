@@ -53,6 +53,8 @@ pub struct Settings {
     pub max_backends: u32,
     /// The most rows of the table of drops.
     pub max_drops: u32,
+    /// What is recorded of connections; `None`: nothing.
+    pub recording: Option<datapath::records::Recording>,
     /// The directory of Pods' addresses in the cluster's network, if the IPAM plugin keeps one.
     pub reservations: Option<PathBuf>,
 }

@@ -14,7 +14,7 @@ use crate::protocols::PROTOCOLS;
 
 /// How many rows an answer has if the caller does not say, and at most: so that it takes a few MiB.
 const LIMIT: u32 = 1000;
-const LARGEST_LIMIT: u32 = 16_384;
+pub(super) const LARGEST_LIMIT: u32 = 16_384;
 
 /// What rows have to match.
 #[derive(Debug, Default)]

@@ -1,0 +1,107 @@
+//! Asking for flows: the agent of this node, or all.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+use nodeapi::call;
+use nodeapi::v1::ListFlowsRequest;
+
+use super::args::FlowsArgs;
+use super::merge::merge;
+use super::view::{Flow, Node, View};
+use crate::nodes::{Nodes, Question};
+
+/// How many pages are read at most: more than a node can have.
+const PAGES: usize = 512;
+
+/// How many flows a node returns at most: so that an answer of a node stays below what is read of one.
+const MOST: u32 = 50_000;
+
+/// Whom to ask.
+pub(super) enum Source<'a> {
+    /// The agent of this node, and how far its flows are known.
+    Agent(&'a FlowsArgs, u64),
+    /// All nodes.
+    Nodes(&'a FlowsArgs, Box<Nodes>),
+}
+
+impl<'a> Source<'a> {
+    /// As the command line says. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// There is no kubeconfig, or it cannot be used.
+    pub(super) fn new(args: &'a FlowsArgs) -> Result<Self> {
+        if args.cluster.this_node {
+            return Ok(Self::Agent(args, 0));
+        }
+        Ok(Self::Nodes(args, Box::new(Nodes::new(&args.cluster, args.timeout)?)))
+    }
+
+    /// What there is with a packet in so much time; of this node, when it is asked again, what changed since.
+    ///
+    /// # Errors
+    /// The agent of this node, or the API server, does not answer.
+    pub(super) fn ask(&mut self, since: Option<Duration>) -> Result<View> {
+        match self {
+            Self::Agent(args, after) => ask_agent(args, after, since),
+            Self::Nodes(args, nodes) => ask_nodes(args, nodes, since),
+        }
+    }
+}
+
+/// Whole seconds: a part of one is one.
+fn whole_seconds(since: Option<Duration>) -> u64 {
+    since.map_or(0, |since| since.as_secs() + u64::from(since.subsec_nanos() > 0))
+}
+
+fn ask_agent(args: &FlowsArgs, after: &mut u64, since: Option<Duration>) -> Result<View> {
+    let (agent, mut flows) = (args.agent(), Vec::new());
+    let mut node = None;
+    for page in 0..PAGES {
+        let request =
+            ListFlowsRequest { after: *after, since_seconds: whole_seconds(since), drops: page == 0 };
+        let reply = agent.ask(&call::LIST_FLOWS, &request, "its flows")?;
+        let milliseconds =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+        let now = u64::try_from(milliseconds).unwrap_or(u64::MAX);
+        flows.extend(reply.flows.into_iter().map(|flow| Flow::new(&reply.node, flow)));
+        flows.extend(reply.drops.into_iter().map(|drop| Flow::denied(&reply.node, drop, now)));
+        node = Some(Node::new(&reply.node, reply.totals.unwrap_or_default()));
+        *after = reply.next;
+        if !reply.more {
+            break;
+        }
+    }
+    Ok(View::new(node.into_iter().collect(), flows))
+}
+
+fn ask_nodes(args: &FlowsArgs, nodes: &Nodes, since: Option<Duration>) -> Result<View> {
+    let answers = nodes.ask(&question(args, since), |_| true)?;
+    let (mut told, mut flows) = (Vec::new(), Vec::new());
+    for (name, said) in answers {
+        let read = said.and_then(|said| {
+            let read = serde_json::from_slice::<View>(&said.stdout).context("its answer cannot be read");
+            read.map_err(|error| format!("{error:#}: its agent has another version than this midokube"))
+        });
+        match read {
+            Ok(view) => {
+                told.extend(view.nodes);
+                flows.extend(view.flows);
+            }
+            Err(error) => told.push(Node::failed(name, error)),
+        }
+    }
+    Ok(View::new(told, merge(flows)))
+}
+
+/// What every node runs. What two nodes see is put together before it is compared with the options: one may know what the
+/// other does not.
+fn question(args: &FlowsArgs, since: Option<Duration>) -> Question {
+    let mut words: Vec<String> = ["flows", "--this-node", "--output", "json"].map(str::to_owned).into();
+    words.extend(["--limit".to_owned(), MOST.to_string()]);
+    words.extend(["--timeout".to_owned(), format!("{}ms", args.timeout.as_millis())]);
+    if let Some(since) = since {
+        words.extend(["--since".to_owned(), format!("{}s", whole_seconds(Some(since)))]);
+    }
+    Question { words, input: None, answers: &[0] }
+}

@@ -1,0 +1,114 @@
+//! Which flows are wanted: pure.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+
+use super::view::Flow;
+use crate::name::Name;
+use crate::port::Port;
+
+/// What policy said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Verdict {
+    /// It passes.
+    Allow,
+    /// It does not.
+    Deny,
+    /// It only passes because a policy is on trial.
+    Audit,
+}
+
+impl Verdict {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+/// One thing that a flow has or has not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Condition {
+    Pod(Name),
+    Namespace(String),
+    Address(IpAddr),
+    Port(Port),
+    Verdict(Verdict),
+    Reason(String),
+    Service(Name),
+}
+
+impl Condition {
+    fn is_met(&self, flow: &Flow) -> bool {
+        match self {
+            Self::Pod(wanted) => flow.pods().any(|pod| {
+                let (namespace, name) = pod.split_once('/').unwrap_or(("", pod));
+                namespace == wanted.namespace && name == wanted.name
+            }),
+            Self::Namespace(wanted) => {
+                let names = flow.pods().chain(flow.service.as_deref());
+                names.filter_map(|name| name.split_once('/')).any(|(namespace, _)| namespace == wanted)
+            }
+            Self::Address(wanted) => {
+                let is_it =
+                    |address: &str| address.parse::<IpAddr>().is_ok_and(|ip| ip == wanted.to_canonical());
+                flow.ends().any(|end| is_it(&end.address))
+            }
+            Self::Port(Port { protocol, number }) => {
+                let is_it = |port: Option<u32>| port == Some(u32::from(*number));
+                flow.protocol.as_deref() == Some(*protocol)
+                    && (*number == 0 || is_it(flow.frontend.port) || is_it(flow.backend.port))
+            }
+            Self::Verdict(wanted) => flow.verdict == wanted.name(),
+            Self::Reason(wanted) => flow.reason.as_ref() == Some(wanted),
+            Self::Service(wanted) => flow.service.as_ref() == Some(&wanted.to_string()),
+        }
+    }
+}
+
+impl FromStr for Condition {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const OPTIONS: &str = "pod=, namespace=, address=, port=, verdict=, reason= or service= is expected, for example \
+                               port=udp/53";
+        let (option, value) = text.split_once('=').ok_or(OPTIONS)?;
+        if value.is_empty() {
+            return Err(format!("{option}= has no value"));
+        }
+        let name = || value.parse::<Name>().map_err(str::to_owned);
+        Ok(match option {
+            "pod" => Self::Pod(name()?),
+            "namespace" => Self::Namespace(value.to_owned()),
+            "address" => Self::Address(value.parse().map_err(|_| format!("{value} is no IP address"))?),
+            "port" => Self::Port(value.parse::<Port>()?),
+            "verdict" => {
+                Self::Verdict(Verdict::from_str(value, true).map_err(|_| "allow, deny or audit is expected")?)
+            }
+            "reason" => Self::Reason(value.to_owned()),
+            "service" => Self::Service(name()?),
+            _ => return Err(OPTIONS.to_owned()),
+        })
+    }
+}
+
+/// What flows have to match.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Filter {
+    /// All of these.
+    pub(super) all: Vec<Condition>,
+    /// None of these.
+    pub(super) none: Vec<Condition>,
+}
+
+impl Filter {
+    /// Whether a flow matches.
+    pub(super) fn matches(&self, flow: &Flow) -> bool {
+        self.all.iter().all(|condition| condition.is_met(flow))
+            && !self.none.iter().any(|condition| condition.is_met(flow))
+    }
+}

@@ -1,0 +1,260 @@
+//! Flows as programs get them: see docs/reference.md.
+
+use nodeapi::v1;
+use serde::{Deserialize, Serialize};
+
+use crate::API_VERSION;
+use crate::answer::{number, some};
+use crate::services::socket;
+
+/// The flows of one node, or of all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct View {
+    pub(super) api_version: String,
+    pub(super) kind: String,
+    pub(super) nodes: Vec<Node>,
+    /// How many match, listed or not.
+    pub(super) matching: u64,
+    pub(super) flows: Vec<Flow>,
+}
+
+/// What a node says of its flows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Node {
+    pub(super) node: String,
+    /// Why there is no answer.
+    pub(super) error: Option<String>,
+    /// Events that its kernel made since its agent started, and those that could not be sent.
+    pub(super) events: u64,
+    pub(super) lost_events: u64,
+    /// Flows that had to go for others before their hour was over.
+    pub(super) dropped: u64,
+}
+
+/// A connection, or what policy denied to one source, destination and port.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Flow {
+    /// Who sees it.
+    pub(super) nodes: Vec<String>,
+    /// Tells it from all others of the first of these nodes.
+    pub(super) id: String,
+    /// `None`: it is not known.
+    pub(super) protocol: Option<String>,
+    pub(super) client: End,
+    /// Where the client sent to: a Service's address, or the backend's own.
+    pub(super) frontend: End,
+    /// What the client is to the backend.
+    pub(super) source: End,
+    pub(super) backend: End,
+    pub(super) service: Option<String>,
+    pub(super) service_port: Option<String>,
+    /// "denied": it never began.
+    pub(super) state: String,
+    pub(super) ended: bool,
+    pub(super) verdict: String,
+    /// Of what is denied.
+    pub(super) reason: Option<String>,
+    pub(super) why: Option<String>,
+    pub(super) ingress: Option<Decision>,
+    pub(super) egress: Option<Decision>,
+    pub(super) client_packets: u64,
+    pub(super) client_bytes: u64,
+    pub(super) server_packets: u64,
+    pub(super) server_bytes: u64,
+    pub(super) round_trip_microseconds: Option<u64>,
+    pub(super) began: String,
+    pub(super) last: String,
+    pub(super) last_seconds: u64,
+    /// It began before.
+    pub(super) late: bool,
+    /// Since 1970.
+    pub(super) began_milliseconds: u64,
+    pub(super) last_milliseconds: u64,
+}
+
+/// One end.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct End {
+    pub(super) address: String,
+    /// `None`: the protocol has none, or it is not known.
+    pub(super) port: Option<u32>,
+    pub(super) pod: Option<String>,
+}
+
+/// What policy said in one direction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Decision {
+    pub(super) decided_by: String,
+    pub(super) policies: Vec<String>,
+    pub(super) rule: Option<u32>,
+    pub(super) rule_name: Option<String>,
+    pub(super) audit: bool,
+}
+
+/// The state of what never began.
+pub(super) const DENIED: &str = "denied";
+
+impl View {
+    /// What these nodes say together.
+    pub(super) fn new(nodes: Vec<Node>, mut flows: Vec<Flow>) -> Self {
+        flows.sort_by(|one, other| {
+            let order = |flow: &Flow| (flow.last_milliseconds, flow.began_milliseconds);
+            order(other).cmp(&order(one)).then_with(|| one.id.cmp(&other.id))
+        });
+        let matching = flows.len() as u64;
+        Self { api_version: API_VERSION.to_owned(), kind: "Flows".to_owned(), nodes, matching, flows }
+    }
+
+    /// Leaves so many, and says how many there were.
+    pub(super) fn cut_to(&mut self, limit: usize) {
+        self.matching = self.flows.len() as u64;
+        self.flows.truncate(limit);
+    }
+
+    /// Whether a node has no answer.
+    pub(super) fn has_errors(&self) -> bool {
+        self.nodes.iter().any(|node| node.error.is_some())
+    }
+}
+
+impl Node {
+    /// A node without an answer.
+    pub(super) fn failed(node: String, error: String) -> Self {
+        Self { node, error: Some(error), events: 0, lost_events: 0, dropped: 0 }
+    }
+
+    pub(super) fn new(node: &str, totals: v1::FlowTotals) -> Self {
+        let v1::FlowTotals { events, lost, dropped, .. } = totals;
+        Self { node: node.to_owned(), error: None, events, lost_events: lost, dropped }
+    }
+}
+
+impl End {
+    /// Its address, with its port if there is one.
+    pub(super) fn socket(&self) -> String {
+        self.port.map_or_else(|| self.address.clone(), |port| socket(&self.address, port))
+    }
+
+    /// The Pod, or the address.
+    pub(super) fn name(&self) -> &str {
+        self.pod.as_deref().unwrap_or(&self.address)
+    }
+}
+
+impl Flow {
+    /// Everybody who has to do with it.
+    pub(super) fn ends(&self) -> impl Iterator<Item = &End> {
+        [&self.client, &self.frontend, &self.source, &self.backend].into_iter()
+    }
+
+    pub(super) fn pods(&self) -> impl Iterator<Item = &str> {
+        self.ends().filter_map(|end| end.pod.as_deref())
+    }
+
+    /// A flow that a node knows.
+    pub(super) fn new(node: &str, flow: v1::Flow) -> Self {
+        let has_ports = flow.protocol != "icmp";
+        let end = |end: Option<v1::FlowEnd>| {
+            let v1::FlowEnd { address, port, pod: of } = end.unwrap_or_default();
+            End { address, port: number(port).filter(|_| has_ports), pod: pod(of) }
+        };
+        Self {
+            nodes: vec![node.to_owned()],
+            id: flow.id,
+            protocol: some(flow.protocol),
+            client: end(flow.client),
+            frontend: end(flow.frontend),
+            source: end(flow.source),
+            backend: end(flow.backend),
+            service: flow.service.map(|service| format!("{}/{}", service.namespace, service.name)),
+            service_port: some(flow.service_port),
+            state: flow.state,
+            ended: flow.ended,
+            verdict: flow.verdict,
+            reason: None,
+            why: None,
+            ingress: flow.ingress.map(Decision::from),
+            egress: flow.egress.map(Decision::from),
+            client_packets: flow.client_packets,
+            client_bytes: flow.client_bytes,
+            server_packets: flow.server_packets,
+            server_bytes: flow.server_bytes,
+            round_trip_microseconds: Some(flow.round_trip_microseconds).filter(|time| *time > 0),
+            began: flow.began,
+            last: flow.last,
+            last_seconds: flow.last_seconds,
+            late: flow.late,
+            began_milliseconds: flow.began_milliseconds,
+            last_milliseconds: flow.last_milliseconds,
+        }
+    }
+
+    /// What a node denied. Its clock says when: `now` in milliseconds since 1970.
+    pub(super) fn denied(node: &str, drop: v1::Drop, now: u64) -> Self {
+        let end = |end: Option<v1::DropEnd>| {
+            let v1::DropEnd { address, port, pod: of } = end.unwrap_or_default();
+            End { address, port: number(port), pod: pod(of) }
+        };
+        let (source, destination) = (end(drop.source), end(drop.destination));
+        let decision = Decision {
+            decided_by: drop.decided_by,
+            policies: drop.policies,
+            rule: drop.rule,
+            rule_name: some(drop.rule_name),
+            audit: drop.verdict == "audit",
+        };
+        let is_ingress = drop.direction == "ingress";
+        let last_milliseconds = now.saturating_sub(drop.last_seconds.saturating_mul(1000));
+        Self {
+            nodes: vec![node.to_owned()],
+            id: format!(
+                "{}/{}/{}/{}/{}/{}",
+                drop.direction,
+                drop.verdict,
+                drop.protocol,
+                source.address,
+                destination.socket(),
+                drop.reason
+            ),
+            protocol: some(drop.protocol),
+            client: source.clone(),
+            frontend: destination.clone(),
+            source,
+            backend: destination,
+            state: DENIED.to_owned(),
+            verdict: drop.verdict,
+            reason: some(drop.reason),
+            why: some(drop.why),
+            ingress: is_ingress.then(|| decision.clone()),
+            egress: (!is_ingress).then_some(decision),
+            client_packets: drop.packets,
+            client_bytes: drop.bytes,
+            began: drop.first,
+            last: drop.last,
+            last_seconds: drop.last_seconds,
+            began_milliseconds: last_milliseconds,
+            last_milliseconds,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<v1::FlowDecision> for Decision {
+    fn from(decision: v1::FlowDecision) -> Self {
+        Self {
+            decided_by: decision.decided_by,
+            policies: decision.policies,
+            rule: decision.rule,
+            rule_name: some(decision.rule_name),
+            audit: decision.audit,
+        }
+    }
+}
+
+fn pod(pod: Option<v1::PodName>) -> Option<String> {
+    pod.map(|pod| format!("{}/{}", pod.namespace, pod.name))
+}
