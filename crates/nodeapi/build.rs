@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "proto/policy.proto",
             "proto/drops.proto",
             "proto/flows.proto",
+            "proto/paths.proto",
         ],
         ["proto"],
     )?;

@@ -6,12 +6,14 @@ use terminal::Format;
 
 use crate::agent::Agent;
 use crate::connections::{self, ConnectionsArgs};
+use crate::doctor::{self, DoctorArgs};
 use crate::drops::{self, DropsArgs};
 use crate::flows::{self, FlowsArgs};
 use crate::policy::{self, PolicyArgs};
 use crate::service::{self, ServiceArgs};
 use crate::services::{self, ServicesArgs};
 use crate::status::{self, StatusArgs};
+use crate::sysdump::{self, SysdumpArgs};
 use crate::trace::{self, TraceArgs};
 use crate::version;
 
@@ -35,6 +37,7 @@ Examples:
   midokube policy explain default/a default/b tcp/80
   midokube drops default/web              what was dropped between this Pod and others, and why
   midokube flows default/web --since 10m  who talks to this Pod, and to whom it does, seen by all nodes
+  midokube doctor                         what is wrong in the whole cluster, and what to do
   source <(midokube completions bash)";
 
 #[derive(Debug, Subcommand)]
@@ -63,6 +66,12 @@ pub(crate) enum Command {
     /// Show who talks to whom on all nodes: how much, since when, and what policy said.
     #[command(after_help = flows::HELP)]
     Flows(FlowsArgs),
+    /// Show what is wrong in the whole cluster, paths between nodes included, and what to do.
+    #[command(after_help = doctor::HELP)]
+    Doctor(DoctorArgs),
+    /// Collect all that a maintainer needs in one archive, without secrets.
+    #[command(after_help = sysdump::HELP)]
+    Sysdump(SysdumpArgs),
     /// Show the versions of this program and of this node's agent.
     #[command(after_help = version::HELP)]
     Version {

@@ -5,6 +5,7 @@ mod agent;
 mod answer;
 mod cli;
 mod connections;
+mod doctor;
 mod drops;
 mod flows;
 mod name;
@@ -14,6 +15,7 @@ mod port;
 mod service;
 mod services;
 mod status;
+mod sysdump;
 mod trace;
 mod version;
 mod watch;
@@ -41,6 +43,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Connections(args) => connections::run(&args),
         Command::Drops(args) => drops::run(&args),
         Command::Flows(args) => flows::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Sysdump(args) => sysdump::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Trace(args) => trace::run(&args),
         Command::Version { output, agent } => version::run(&agent, output),

@@ -24,6 +24,7 @@ pub mod leak;
 pub mod leaks;
 pub mod lock;
 pub mod memory;
+pub mod paths;
 pub mod policies;
 pub mod problems;
 mod protocols;

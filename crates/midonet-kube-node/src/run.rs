@@ -12,6 +12,7 @@ use nodeapi::legacy::mido_net_kube_node_server::MidoNetKubeNodeServer;
 use nodeapi::v1::drops_server::DropsServer;
 use nodeapi::v1::flows_server::FlowsServer;
 use nodeapi::v1::node_server::NodeServer;
+use nodeapi::v1::paths_server::PathsServer;
 use nodeapi::v1::policies_server::PoliciesServer;
 use nodeapi::v1::services_server::ServicesServer;
 use objects::{Annotator, Node};
@@ -38,7 +39,8 @@ use crate::problems::Origin;
 use crate::proxy::{self, Proxy};
 use crate::repairs::Repairs;
 use crate::server::{
-    DropsService, FlowsService, LegacyService, NodeService, PoliciesService, ServicesService, http,
+    DropsService, FlowsService, LegacyService, NodeService, PathsService, PoliciesService, ServicesService,
+    http,
 };
 use crate::source::source;
 use crate::{annotate, check, degraded, denials, flows, leaks, lock, reconcile};
@@ -123,6 +125,7 @@ pub async fn run(args: Config) -> Result<()> {
         .add_service(PoliciesServer::new(PoliciesService::new(agent.clone())))
         .add_service(DropsServer::new(DropsService::new(agent.clone())))
         .add_service(FlowsServer::new(FlowsService::new(agent.clone())))
+        .add_service(PathsServer::new(PathsService::new(agent.clone())))
         .add_service(MidoNetKubeNodeServer::new(LegacyService::new(annotator.clone())))
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     let mut grpc = tokio::spawn(grpc);

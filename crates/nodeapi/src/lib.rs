@@ -92,4 +92,7 @@ pub mod call {
     /// Who talks to whom on a node.
     pub const LIST_FLOWS: Method<ListFlowsRequest, ListFlowsReply> =
         Method::new("/midonetkube.node.v1.Flows/ListFlows");
+    /// What comes back from other nodes through the tunnels.
+    pub const PROBE_PATHS: Method<ProbePathsRequest, ProbePathsReply> =
+        Method::new("/midonetkube.node.v1.Paths/ProbePaths");
 }

@@ -2,6 +2,7 @@
 //! sysctls, traffic control, nftables. Synchronous throughout; asynchronous callers use a thread that may block.
 
 mod address;
+pub mod datagrams;
 mod error;
 mod family;
 mod fib;

@@ -91,6 +91,11 @@ pub fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// `text` without its styles.
+pub fn plain(text: &str) -> String {
+    strip_str(text).to_string()
+}
+
 /// An error with its causes, without those that it names itself already.
 pub fn explain(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {

@@ -8,6 +8,7 @@ mod bandwidth;
 mod chaos;
 mod check;
 mod conformance;
+mod doctor;
 mod execve;
 mod files;
 mod heal;

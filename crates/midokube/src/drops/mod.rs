@@ -8,11 +8,13 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use nodeapi::call;
-use terminal::output;
+use nodeapi::v1::ListDropsRequest;
+use terminal::{Format, output};
 
 pub(crate) use args::{DropsArgs, HELP};
 use view::View;
 
+use crate::agent::Agent;
 use crate::watch::watch;
 
 /// Asks the agent and prints its answer, once or again and again.
@@ -27,6 +29,15 @@ pub(crate) fn run(args: &DropsArgs) -> Result<ExitCode> {
     }
     output::write(&ask()?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The last drops, up to as many as an agent returns unless told otherwise, as programs get them.
+///
+/// # Errors
+/// The agent cannot be asked.
+pub(crate) fn document(agent: &Agent) -> Result<String> {
+    let reply = agent.ask(&call::LIST_DROPS, &ListDropsRequest::default(), "its drops")?;
+    Format::Json.text(&View::from(reply), text::text)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Running `midokube` in an agent's Pod.
 
+use std::time::SystemTime;
+
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::Api;
@@ -22,6 +24,9 @@ const USAGE: u8 = 2;
 pub(crate) struct Output {
     pub(crate) code: u8,
     pub(crate) stdout: Vec<u8>,
+    /// Between these two moments it ran, by this machine's clock.
+    pub(crate) asked: SystemTime,
+    pub(crate) answered: SystemTime,
 }
 
 /// Runs it to its end.
@@ -41,6 +46,7 @@ pub(super) async fn exec(
         .stdin(question.input.is_some())
         .stdout(true)
         .stderr(true);
+    let asked = SystemTime::now();
     let started = pods.exec(pod, words, &how).await;
     let mut process = started.map_err(|error| refused(pod, &error))?;
     let (stdin, stdout, stderr) = (process.stdin(), process.stdout(), process.stderr());
@@ -53,6 +59,7 @@ pub(super) async fn exec(
         }
     };
     let (_, stdout, stderr) = tokio::join!(write, read(stdout, LARGEST), read(stderr, LARGEST_ERROR));
+    let answered = SystemTime::now();
     let status = match status {
         Some(status) => status.await,
         None => None,
@@ -64,7 +71,7 @@ pub(super) async fn exec(
     }
     // Who cannot answer prints nothing there, with whatever exit status.
     if question.answers.contains(&code) && !stdout.is_empty() {
-        return Ok(Output { code, stdout });
+        return Ok(Output { code, stdout, asked, answered });
     }
     Err(failed(code, &String::from_utf8_lossy(&stderr)))
 }

@@ -5,12 +5,13 @@ mod agents;
 mod args;
 mod exec;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
+use kube::api::{ListParams, LogParams};
 use kube::{Api, Client};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
@@ -22,6 +23,9 @@ use exec::exec;
 
 /// So many nodes are asked at a time.
 const AT_ONCE: usize = 32;
+
+/// So many of a log's last lines are read at most.
+const LOG_LINES: i64 = 5000;
 
 /// By what the agents' Pods are known: deploy/midonet-kube.yaml.
 const LABEL: &str = "k8s-app=midonet-kube-node";
@@ -101,6 +105,49 @@ impl Nodes {
         let mut answers = self.runtime.block_on(answers);
         answers.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(answers)
+    }
+
+    /// The names of the nodes that have or should have an agent.
+    ///
+    /// # Errors
+    /// As of [`ask`](Self::ask).
+    pub(crate) fn names(&self) -> Result<Vec<String>> {
+        Ok(self.agents()?.into_iter().map(|agent| agent.node).collect())
+    }
+
+    /// The ends of the logs of those agents, of so many bytes at most; or why there is none.
+    ///
+    /// # Errors
+    /// As of [`ask`](Self::ask).
+    pub(crate) fn logs(
+        &self,
+        most: usize,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<BTreeMap<String, Result<String, String>>> {
+        let all = self.agents()?;
+        let asked = all.into_iter().filter(|agent| wanted(&agent.node));
+        let ask = |AgentPod { node, running }: AgentPod| async move {
+            let said = match running {
+                Ok((pod, container)) => self.log(&pod, container, most).await,
+                Err(why) => Err(why),
+            };
+            (node, said)
+        };
+        let logs = stream::iter(asked).map(ask).buffer_unordered(AT_ONCE).collect();
+        Ok(self.runtime.block_on(logs))
+    }
+
+    async fn log(&self, pod: &str, container: String, most: usize) -> Result<String, String> {
+        let parameters = LogParams {
+            container: Some(container),
+            tail_lines: Some(LOG_LINES),
+            limit_bytes: i64::try_from(most).ok(),
+            ..LogParams::default()
+        };
+        match timeout(self.patience, self.agents.logs(pod, &parameters)).await {
+            Ok(log) => log.map_err(|error| format!("the log of its Pod {pod} cannot be read: {error}")),
+            Err(_) => Err(format!("the log of its Pod {pod} did not come within {:?}", self.patience)),
+        }
     }
 
     /// The agents, one for each node that has or should have one.

@@ -22,3 +22,12 @@ pub(super) fn run(pod: Option<&Name>, format: Format, agent: &Agent) -> Result<E
     output::write(&format.text(&View::from(reply), text)?)?;
     Ok(ExitCode::SUCCESS)
 }
+
+/// What applies to all Pods of the node, as programs get it.
+///
+/// # Errors
+/// The agent cannot be asked, or enforces nothing.
+pub(crate) fn document(agent: &Agent) -> Result<String> {
+    let reply = agent.ask(&call::LIST_POLICIES, &ListPoliciesRequest::default(), "its policies")?;
+    Format::Json.text(&View::from(reply), text)
+}

@@ -15,6 +15,7 @@ use anyhow::Result;
 
 pub(crate) use args::{HELP, PolicyArgs};
 use args::{PolicyCommand, PolicyListArgs};
+pub(crate) use list::document;
 
 /// Asks the agent and prints its answer.
 pub(crate) fn run(args: &PolicyArgs) -> Result<ExitCode> {

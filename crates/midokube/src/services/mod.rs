@@ -71,5 +71,14 @@ pub(crate) fn run(args: &ServicesArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// All Services, as programs get them.
+///
+/// # Errors
+/// The agent cannot be asked.
+pub(crate) fn document(agent: &Agent) -> Result<String> {
+    let reply = agent.ask(&call::LIST_SERVICES, &ListServicesRequest::default(), "its Services")?;
+    Format::Json.text(&View::from(reply), |view, wide| text::text(&view.services, wide))
+}
+
 #[cfg(test)]
 mod tests;

@@ -10,13 +10,14 @@ mod view;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use terminal::output;
+use terminal::{Format, output};
 
 use args::Selection;
 pub(crate) use args::{HELP, StatusArgs};
 pub(crate) use report::Report;
 use view::View;
 
+use crate::agent::Agent;
 use crate::watch::watch;
 
 /// The exit status for a node that is not ready.
@@ -33,4 +34,13 @@ pub(crate) fn run(args: StatusArgs) -> Result<ExitCode> {
     let report = agent.report()?;
     output::write(&show(&report)?)?;
     Ok(if report.agent.ready { ExitCode::SUCCESS } else { ExitCode::from(NOT_READY) })
+}
+
+/// All of it, as programs get it.
+///
+/// # Errors
+/// The agent cannot be asked.
+pub(crate) fn document(agent: &Agent) -> Result<String> {
+    let report = agent.report()?;
+    Format::Json.text(&View::new(&report, &Selection::default()), text::text)
 }

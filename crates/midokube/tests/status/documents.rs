@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::doctor::{FakePaths, healthy};
 use super::drops::FakeDrops;
 use super::flows::FakeFlows;
 use super::policies::FakePolicies;
@@ -151,6 +152,18 @@ fn the_fields_of_flows_are_those_that_are_documented() {
 }
 
 #[test]
+fn the_fields_of_doctor_are_those_that_are_documented() {
+    let agent = FakeAgent::probing(full(), FakePaths);
+    let gone = agent.socket().with_file_name("none").display().to_string();
+    let silent = format!("doctor --this-node --socket {gone}");
+    let starting = FakeAgent::with(starting());
+    let documents = [document(&agent, &silent), document(&starting, "doctor --this-node")];
+    compare("Doctor\n", &documents);
+    let well = FakeAgent::probing(healthy("node7"), FakePaths);
+    assert_eq!(document(&well, "doctor --this-node")["findings"], json!([]));
+}
+
+#[test]
 fn the_fields_of_differences_are_those_that_are_documented() {
     let directory = tempfile::tempdir().unwrap();
     let folder = |name: &str, own: &str, text: String| {
@@ -227,6 +240,7 @@ fn the_documents_name_their_version() {
         (&drops, "drops", "Drops"),
         (&flows, "flows --this-node", "Flows"),
         (&flows, "flows --this-node --by pod", "FlowGroups"),
+        (&drops, "doctor --this-node", "Doctor"),
     ] {
         let json = document(agent, command);
         assert_eq!((&json["apiVersion"], &json["kind"]), (&"midokube.midonet.org/v1".into(), &kind.into()));

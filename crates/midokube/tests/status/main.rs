@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail as tests do")]
 
 mod answers;
+mod doctor;
 mod documents;
 mod drops;
 mod errors;

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use nodeapi::v1::drops_server::DropsServer;
 use nodeapi::v1::flows_server::FlowsServer;
 use nodeapi::v1::node_server::{Node, NodeServer};
+use nodeapi::v1::paths_server::PathsServer;
 use nodeapi::v1::policies_server::PoliciesServer;
 use nodeapi::v1::services_server::ServicesServer;
 use nodeapi::v1::{
@@ -16,6 +17,7 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tonic::{Request, Response, Status, async_trait};
 
+use super::doctor::FakePaths;
 use super::drops::FakeDrops;
 use super::flows::FakeFlows;
 use super::policies::FakePolicies;
@@ -28,41 +30,50 @@ pub(crate) struct FakeAgent {
     _runtime: Runtime,
 }
 
+/// What it knows besides.
+#[derive(Default)]
+struct Fakes {
+    services: Option<FakeServices>,
+    policies: Option<FakePolicies>,
+    drops: Option<FakeDrops>,
+    flows: Option<FakeFlows>,
+    paths: Option<FakePaths>,
+}
+
 impl FakeAgent {
     /// An agent that answers every question by `answer`.
     pub(crate) fn answering(
         answer: impl Fn() -> Result<StatusReply, Status> + Send + Sync + 'static,
     ) -> Self {
-        Self::start(answer, None, None, None, None)
+        Self::start(answer, Fakes::default())
     }
 
     /// An agent that knows Services, too.
     pub(crate) fn serving(services: FakeServices) -> Self {
-        Self::start(|| Ok(full()), Some(services), None, None, None)
+        Self::start(|| Ok(full()), Fakes { services: Some(services), ..Fakes::default() })
     }
 
     /// An agent that enforces policies, too.
     pub(crate) fn enforcing(policies: FakePolicies) -> Self {
-        Self::start(|| Ok(full()), None, Some(policies), None, None)
+        Self::start(|| Ok(full()), Fakes { policies: Some(policies), ..Fakes::default() })
     }
 
     /// An agent that knows drops, too.
     pub(crate) fn dropping(drops: FakeDrops) -> Self {
-        Self::start(|| Ok(full()), None, None, Some(drops), None)
+        Self::start(|| Ok(full()), Fakes { drops: Some(drops), ..Fakes::default() })
     }
 
     /// An agent that knows flows, too.
     pub(crate) fn telling(flows: FakeFlows) -> Self {
-        Self::start(|| Ok(full()), None, None, None, Some(flows))
+        Self::start(|| Ok(full()), Fakes { flows: Some(flows), ..Fakes::default() })
     }
 
-    fn start(
-        answer: impl Fn() -> Result<StatusReply, Status> + Send + Sync + 'static,
-        services: Option<FakeServices>,
-        policies: Option<FakePolicies>,
-        drops: Option<FakeDrops>,
-        flows: Option<FakeFlows>,
-    ) -> Self {
+    /// An agent that answers every question by `answer`, and probes paths, too.
+    pub(crate) fn probing(reply: StatusReply, paths: FakePaths) -> Self {
+        Self::start(move || Ok(reply.clone()), Fakes { paths: Some(paths), ..Fakes::default() })
+    }
+
+    fn start(answer: impl Fn() -> Result<StatusReply, Status> + Send + Sync + 'static, fakes: Fakes) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = {
@@ -70,12 +81,14 @@ impl FakeAgent {
             nodeapi::listen(&dir.path().join("agent/api")).unwrap()
         };
         let service = NodeServer::new(Service(Box::new(answer)));
-        let services = services.map(ServicesServer::new);
-        let policies = policies.map(PoliciesServer::new);
-        let drops = drops.map(DropsServer::new);
-        let server = tonic::transport::Server::builder().add_service(service);
-        let server = server.add_optional_service(services).add_optional_service(policies);
-        let server = server.add_optional_service(drops).add_optional_service(flows.map(FlowsServer::new));
+        let Fakes { services, policies, drops, flows, paths } = fakes;
+        let server = tonic::transport::Server::builder()
+            .add_service(service)
+            .add_optional_service(services.map(ServicesServer::new))
+            .add_optional_service(policies.map(PoliciesServer::new))
+            .add_optional_service(drops.map(DropsServer::new))
+            .add_optional_service(flows.map(FlowsServer::new))
+            .add_optional_service(paths.map(PathsServer::new));
         runtime.spawn(server.serve_with_incoming(nodeapi::incoming(listener, |_| {})));
         Self { dir, _runtime: runtime }
     }

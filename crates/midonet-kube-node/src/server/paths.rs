@@ -1,0 +1,121 @@
+//! What `midokube doctor` asks of each node: whether packets come through to the others.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, anyhow};
+use nodeapi::v1;
+use nodeapi::v1::paths_server::Paths;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tonic::{Request, Response, Status};
+
+use super::answers::internal;
+use crate::agent::Agent;
+use crate::paths::{self, Answers, Kind, Outcome, Probe};
+
+/// How long a call may wait for others.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Serves [`Paths`]. One call is answered at a time.
+#[derive(Debug)]
+pub struct PathsService {
+    agent: Agent,
+    turn: Arc<Semaphore>,
+}
+
+impl PathsService {
+    /// A service for this agent.
+    pub fn new(agent: Agent) -> Self {
+        Self { agent, turn: Arc::new(Semaphore::new(1)) }
+    }
+}
+
+#[tonic::async_trait]
+impl Paths for PathsService {
+    async fn probe_paths(
+        &self,
+        request: Request<v1::ProbePathsRequest>,
+    ) -> Result<Response<v1::ProbePathsReply>, Status> {
+        let limit = match request.into_inner().limit as usize {
+            0 => paths::LIMIT,
+            some => some.min(paths::LIMIT),
+        };
+        let turn = timeout(PATIENCE, Arc::clone(&self.turn).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else {
+            return Err(Status::resource_exhausted(format!(
+                "other calls for paths took longer than {PATIENCE:?}: try again"
+            )));
+        };
+        // The turn lasts until the work is done, also if the caller has gone.
+        let done = self.agent.blocking(move |agent| {
+            let _turn = turn;
+            Ok(probe(agent, limit))
+        });
+        done.await.map_err(|error| internal(&error))?.map(Response::new)
+    }
+}
+
+fn probe(agent: &Agent, limit: usize) -> Result<v1::ProbePathsReply, Status> {
+    let status = agent.backend().status();
+    let Some(network) = status.network else {
+        return Err(Status::failed_precondition("there is no network yet: see `midokube status`"));
+    };
+    let peers = agent.peers();
+    let addresses = network.local.node_addresses.iter().map(ipnet::IpNet::addr);
+    let asked: Vec<_> = addresses
+        .map(|address| (address, paths::targets(agent.node_name(), address, &peers, limit)))
+        .collect();
+    let nonce = u64::try_from(now().as_nanos()).unwrap_or_default();
+    // Families do not wait for each other.
+    let probed: Vec<Result<Vec<Probe>>> = thread::scope(|scope| {
+        let mtu = network.mtu;
+        let start =
+            |(from, targets): (IpAddr, _)| scope.spawn(move || paths::probe(from, mtu, targets, nonce));
+        let running: Vec<_> = asked.into_iter().map(start).collect();
+        let end = |one: thread::ScopedJoinHandle<'_, plumbing::Result<Vec<Probe>>>| {
+            Ok(one.join().map_err(|_| anyhow!("probing paths panicked"))??)
+        };
+        running.into_iter().map(end).collect()
+    });
+    let mut all = Vec::new();
+    for probes in probed {
+        all.extend(probes.map_err(|error| internal(&error))?.iter().map(message));
+    }
+    Ok(v1::ProbePathsReply {
+        paths: all,
+        peers: peers.len().try_into().unwrap_or(u32::MAX),
+        now_unix_ms: u64::try_from(now().as_millis()).unwrap_or_default(),
+    })
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn message(probe: &Probe) -> v1::PathProbe {
+    let answer = |kind| Some(answer(&probe.answers, kind));
+    v1::PathProbe {
+        node: probe.target.node.clone(),
+        family: probe.target.family().to_owned(),
+        large_bytes: probe.large,
+        small: answer(Kind::Small),
+        large: answer(Kind::Large),
+        plain: answer(Kind::Plain),
+        checksummed: answer(Kind::Checksummed),
+        unchecked: answer(Kind::Unchecked).filter(|_| probe.answers.has(Kind::Unchecked)),
+        heard: probe.heard,
+    }
+}
+
+fn answer(answers: &Answers, kind: Kind) -> v1::PathAnswer {
+    let (outcome, mtu, problem) = match answers.get(kind) {
+        Some(Outcome::Answered) => ("answered", 0, String::new()),
+        Some(Outcome::TooBig(mtu)) => ("too_big", *mtu, String::new()),
+        Some(Outcome::Refused(problem)) => ("refused", 0, problem.clone()),
+        None => ("lost", 0, String::new()),
+    };
+    v1::PathAnswer { outcome: outcome.to_owned(), mtu, problem }
+}
