@@ -90,6 +90,7 @@ mod routes;
 mod services;
 mod sys;
 mod table;
+pub mod trace;
 
 pub use addresses::OwnAddress;
 pub use api::Datapath;

@@ -14,7 +14,7 @@ use crate::service::{self, ServiceArgs};
 use crate::services::{self, ServicesArgs};
 use crate::status::{self, StatusArgs};
 use crate::sysdump::{self, SysdumpArgs};
-use crate::trace::{self, TraceArgs};
+use crate::trace::{self, HopArgs, TraceArgs};
 use crate::version;
 
 /// Show the state of a node's Pod network: its agent, ports, peers, problems and traffic; Services, connections, policies,
@@ -37,6 +37,8 @@ Examples:
   midokube policy explain default/a default/b tcp/80
   midokube drops default/web              what was dropped between this Pod and others, and why
   midokube flows default/web --since 10m  who talks to this Pod, and to whom it does, seen by all nodes
+  midokube trace default/a default/b tcp/80
+                                          where a packet goes, or why it does not arrive
   midokube doctor                         what is wrong in the whole cluster, and what to do
   source <(midokube completions bash)";
 
@@ -60,9 +62,12 @@ pub(crate) enum Command {
     /// Show what policies did not let pass: who, whom, on which port, why, and how often.
     #[command(after_help = drops::HELP)]
     Drops(DropsArgs),
-    /// Show where a packet goes in a network that a MidoNet is, device by device and rule by rule.
+    /// Show where a packet goes and its reply: through which nodes, Service and policies, and why it does not arrive.
     #[command(after_help = trace::HELP)]
     Trace(TraceArgs),
+    /// Answer another midokube's trace.
+    #[command(hide = true)]
+    TraceHop(HopArgs),
     /// Show who talks to whom on all nodes: how much, since when, and what policy said.
     #[command(after_help = flows::HELP)]
     Flows(FlowsArgs),

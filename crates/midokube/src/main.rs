@@ -47,6 +47,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Sysdump(args) => sysdump::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Trace(args) => trace::run(&args),
+        Command::TraceHop(args) => trace::run_hop(&args),
         Command::Version { output, agent } => version::run(&agent, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();

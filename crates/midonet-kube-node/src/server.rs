@@ -16,6 +16,7 @@ mod services;
 mod services_metrics;
 mod status;
 mod summary;
+mod traces;
 
 pub use drops::DropsService;
 pub use flows::FlowsService;
@@ -24,3 +25,4 @@ pub use legacy::LegacyService;
 pub use paths::PathsService;
 pub use policies::PoliciesService;
 pub use services::ServicesService;
+pub use traces::TracesService;

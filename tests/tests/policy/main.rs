@@ -18,3 +18,4 @@ mod scene;
 mod server;
 mod starts;
 mod tool;
+mod traces;

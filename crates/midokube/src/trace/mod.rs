@@ -1,39 +1,47 @@
-//! Where a packet goes in a network that a MidoNet is: device by device, rule by rule.
-//!
-//! The Translations are read at the API server, and what they tell MidoNet is simulated here. Nothing is sent, and MidoNet is
-//! not asked.
+//! Where a packet goes, and its reply: judged by the programs and tables of the nodes that it comes to, or simulated where a
+//! MidoNet is the network. Nothing is sent.
 
 mod args;
-mod cluster;
-mod remedy;
-#[cfg(test)]
-mod tests;
+mod embedded;
+mod midonet;
 mod text;
-mod topology;
 mod view;
-mod walk;
 
+use std::fmt::Display;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Result;
+use serde::Serialize;
 use terminal::output;
 
 use crate::nodes::Nodes;
 pub(crate) use args::{HELP, TraceArgs};
-
-/// How long the API server may take to list everything.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) use embedded::{HopArgs, run_hop};
+use view::View;
 
 /// The exit status of a packet that does not arrive, or has no reply.
 const LOST: u8 = 4;
 
-/// Reads, simulates and prints.
+/// That of one of which it is not known.
+const UNKNOWN: u8 = 1;
+
+/// Traces and prints. A cluster whose objects have been translated for a MidoNet has its network.
 pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode> {
-    let nodes = Nodes::new(&args.cluster, PATIENCE)?;
-    let (snapshot, from, to) =
-        nodes.with_client(async |client| cluster::read(client, &args.from, &args.to).await)??;
-    let view = walk::walk(&snapshot, &from, &to, &args.port, args.seed)?;
-    output::write(&args.output.text(&view, |view, _| text::text(view))?)?;
-    Ok(if view.is_answered() { ExitCode::SUCCESS } else { ExitCode::from(LOST) })
+    if args.cluster.this_node {
+        return show(args, &embedded::of_agents(args)?);
+    }
+    let nodes = Nodes::new(&args.cluster, args.timeout)?;
+    if midonet::is_there(&nodes)? {
+        return show(args, &midonet::trace(&nodes, args)?);
+    }
+    show(args, &embedded::of_nodes(&nodes, args)?)
+}
+
+fn show<T: Display + Serialize>(args: &TraceArgs, view: &View<T>) -> Result<ExitCode> {
+    output::write(&args.output.text(view, |view, _| text::text(view))?)?;
+    Ok(match (&view.outcome.unknown, view.is_answered()) {
+        (true, _) => ExitCode::from(UNKNOWN),
+        (false, true) => ExitCode::SUCCESS,
+        (false, false) => ExitCode::from(LOST),
+    })
 }

@@ -28,14 +28,16 @@ mod source_ports;
 mod state;
 mod sweep;
 mod tables;
+mod tracer;
 
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use datapath::records::{Events, Records};
+use datapath::trace::{Entrance, Packet, State, Traced};
 use datapath::{Counter, Datapath, ServiceCounters, Sweep, TableUsage};
 use ipnet::IpNet;
 use model::{Changes, Local, Problem};
@@ -55,6 +57,7 @@ use self::services::{Services, Unserved};
 use self::sets::Sets;
 use self::state::Applied;
 use self::tables::Tables;
+use self::tracer::Tracing;
 use super::names::Names;
 use super::underlay::{Tunnels, Underlay, mtu_problem};
 use super::{
@@ -127,6 +130,7 @@ impl Embedded {
             repairs,
             tables,
             tracking,
+            tracing: Tracing::default(),
             sets,
             ports: Mutex::new(ports),
             nftables: Mutex::new(Nftables::take_over()),
@@ -385,6 +389,14 @@ impl Packets for Embedded {
 
     fn policy(&self) -> &dyn PolicyTables {
         &self.parts
+    }
+
+    fn trace(&self, entrance: Entrance, packet: &Packet, state: &State) -> Result<Traced> {
+        self.parts.tracing.trace(&self.parts.tables, entrance, packet, state)
+    }
+
+    fn rest_tracer(&self, idle: Duration) {
+        self.parts.tracing.rest(idle);
     }
 
     fn take_records(&self) -> Option<(Arc<Records>, Events)> {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
 use datapath::records::{Events, Records};
+use datapath::trace::{Entrance, Packet, State, Traced};
 use datapath::{Counter, ServiceCounters, Sweep, TableUsage};
 use model::{Changes, Family, Local, Problem, Protocol, Ranges, ServiceOptions};
 use nodeapi::v1::services_server::ServicesServer;
@@ -135,6 +136,12 @@ impl Packets for Told {
     fn policy(&self) -> &dyn PolicyTables {
         panic!("nobody asks for it")
     }
+
+    fn trace(&self, _: Entrance, _: &Packet, _: &State) -> Result<Traced> {
+        bail!("it only tells")
+    }
+
+    fn rest_tracer(&self, _: Duration) {}
 
     fn tables(&self) -> Vec<TableUsage> {
         vec![TableUsage { name: "connections", used: 3, limit: 131_072 }]
