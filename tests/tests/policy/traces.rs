@@ -51,7 +51,7 @@ fn empty_service(cluster: &Cluster) -> [IpAddr; 2] {
     let ports: Vec<Value> = ["TCP", "UDP"]
         .iter()
         .flat_map(|protocol| {
-            PORTS.map(|port| json!({"name": format!("{}-{port}", protocol.to_lowercase()), "protocol": protocol, "port": port}))
+            PORTS.map(|port| json!({"name": format!("{}-{port}", protocol.to_lowercase()), "protocol": protocol, "port": port + 1000}))
         })
         .collect();
     let service = json!({

@@ -91,7 +91,7 @@ impl Own {
         let others = [("fragments", raw("fragments")?), ("answers", raw("answers")?)];
         let (drops, records) = (take(ebpf, "drops")?, take(ebpf, "records")?);
         let rows = [("drops", twice(&drops, "drops")?), ("records", twice(&records, "records")?)];
-        let held = ["service_counts", "policy_counts"].into_iter().map(|name| take(ebpf, name));
+        let held = vec![take(ebpf, "service_counts")?, take(ebpf, "policy_counts")?];
         Ok(Self {
             kept,
             others,
@@ -99,7 +99,7 @@ impl Own {
             drops: Drops::open(drops)?,
             rows,
             records: Records::open(records)?,
-            _held: held.collect::<Result<_>>()?,
+            _held: held,
         })
     }
 

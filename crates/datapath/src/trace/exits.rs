@@ -6,7 +6,7 @@ use super::packet::{Packet, TUNNEL, tunnel_destination};
 use super::{Exit, Tracer};
 use crate::counters::Reason;
 use crate::error::{Error, Result};
-use crate::layout::{Address, Config};
+use crate::layout::Config;
 use crate::model::Fate;
 
 /// What a program did with a packet: TC_ACT_*.
@@ -77,7 +77,7 @@ impl Tracer {
 fn own_end(config: &Config, end: IpAddr) -> IpAddr {
     match end {
         IpAddr::V4(_) => config.tunnel_address4.into(),
-        IpAddr::V6(_) => Address::into(config.tunnel_address6),
+        IpAddr::V6(_) => config.tunnel_address6.into(),
     }
 }
 

@@ -57,9 +57,9 @@ impl Agents {
     }
 
     fn agent(&self, node: &str) -> Result<&Agent> {
-        self.0.get(node).with_context(|| {
-            format!("its agent is not asked: give its socket with another --socket, or a kubeconfig without --this-node")
-        })
+        self.0.get(node).context(
+            "its agent is not asked: give its socket with another --socket, or a kubeconfig without --this-node",
+        )
     }
 }
 
