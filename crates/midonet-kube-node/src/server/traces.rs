@@ -130,7 +130,7 @@ fn leave(
             "answered"
         }
         Exit::Port(ifindex) => {
-            reply.pod = words.port(ifindex).map(|port| pod_name(port.pod()));
+            reply.pod = words.port(ifindex).map(|port| pod_name(&port.pod()));
             "pod"
         }
         Exit::Node => {
