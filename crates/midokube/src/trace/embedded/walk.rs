@@ -216,7 +216,7 @@ fn end(reply: v1::TracePacketReply, node: &str, what: &str) -> Result<End> {
             let name = format!("Pod {}/{}", pod.namespace, pod.name);
             receiver(Entrance::Pod(pod), name)
         }
-        "node" if own_address => receiver(Entrance::Node(true), "a process of the node".to_owned()),
+        "node" if own_address => receiver(Entrance::Node(true), "a process".to_owned()),
         "node" | "outside" => {
             let why = match reason.as_str() {
                 "via_node" => format!("node {node}'s network stack forwards it, where it is not followed"),

@@ -86,6 +86,10 @@ impl<'a> Words<'a> {
         step("source", detail)
     }
 
+    fn is_from_tunnel(&self) -> bool {
+        matches!(self.asked.entrance, Entrance::Tunnel(_))
+    }
+
     /// Whether it begins a connection here.
     fn begins(&self) -> bool {
         self.traced.record.is_some_and(|record| !record.late)
@@ -240,7 +244,10 @@ impl<'a> Words<'a> {
                     || format!("interface {ifindex}"),
                     |port| format!("Pod {} at {}", port.pod(), port.host_ifname),
                 );
-                step("delivery", format!("to {to}, as {}", self.shown(self.traced.packet.destination)))
+                step("delivery", format!("to {to}"))
+            }
+            Exit::Node if self.is_from_tunnel() => {
+                step("delivery", format!("to a process of node {}", self.agent.node_name()))
             }
             Exit::Node => step("delivery", reason.help),
             Exit::Outside => step("route", reason.help),
