@@ -296,23 +296,3 @@ fn bad_states_are_refused_and_a_replaced_datapath_is_noticed() {
         assert!(!tracer.is_of(&datapath.trace_source().unwrap()));
     });
 }
-
-#[test]
-fn a_first_trace_takes_less_than_a_second() {
-    sandbox(|bpffs| {
-        let scene = Scene::new(bpffs, OBJECT);
-        let p = parties()[0];
-        let sent = packet(Transport::Tcp, (p.pods.a, CLIENT), (p.pods.b, SERVER));
-        let came = packet(Transport::Tcp, (p.pods.remote6, CLIENT), (p.pods.b, SERVER));
-        let began = std::time::Instant::now();
-        let mut tracer = tracer(&scene);
-        tracer.trace(Entrance::Port(scene.node.a), &sent, &State::default()).unwrap();
-        println!("the first packet of an endpoint: {:?}", began.elapsed());
-        let began = std::time::Instant::now();
-        tracer.trace(Entrance::Tunnel(PEER6.parse().unwrap()), &came, &State::default()).unwrap();
-        println!("the first packet of the tunnel: {:?}", began.elapsed());
-        let began = std::time::Instant::now();
-        tracer.trace(Entrance::Port(scene.node.a), &sent, &State::default()).unwrap();
-        println!("another packet: {:?}", began.elapsed());
-    });
-}
