@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn who_knows_openmetrics_gets_it() {
-        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        let prometheus =
+            "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         for (accept, want) in [
             ("", false),
             ("*/*", false),
