@@ -168,8 +168,11 @@ fn nobody_waits_for_long_work() {
     let alone = scene.series_without(&[]);
     let pods = scene.add(PODS);
     // Metrics have neither Pods nor nodes in them, so that their number does not grow.
-    let names: Vec<_> =
-        pods.iter().flat_map(|pod| [pod.key.to_string(), pod.addresses()[0].to_string()]).collect();
+    let names = |pod: &Pod| {
+        let addresses = pod.addresses().into_iter().map(|address| address.to_string());
+        addresses.chain([pod.key.to_string()]).collect::<Vec<_>>()
+    };
+    let names: Vec<_> = pods.iter().flat_map(names).collect();
     assert_eq!(scene.metric("midonet_kube_node_ports"), PODS as u64);
     assert_eq!(scene.series_without(&names), alone);
     assert!(alone <= MOST_SERIES, "{alone}");
