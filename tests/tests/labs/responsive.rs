@@ -165,6 +165,8 @@ impl Scene {
 #[test]
 fn nobody_waits_for_long_work() {
     let scene = Scene::new();
+    let has_addresses = || scene.page("/metrics").0.contains("midonet_kube_node_addresses_free{");
+    testkit::wait_until(DEADLINE, "the node's addresses are known", has_addresses);
     let alone = scene.series_without(&[]);
     let pods = scene.add(PODS);
     // Metrics have neither Pods nor nodes in them, so that their number does not grow.
