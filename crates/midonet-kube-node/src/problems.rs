@@ -13,8 +13,8 @@ use tracing::{info, warn};
 pub const KINDS: [&str; 36] = [
     "accept_ra",
     "deny_log",
-    "flow_log",
     "disable_ipv6",
+    "flow_log",
     "foreign_cni_config",
     "foreign_route",
     "forward_dropped",
