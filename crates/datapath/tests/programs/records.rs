@@ -39,7 +39,7 @@ fn recording(test: impl FnOnce(&mut Scene, &mut Events) + Send) {
 
 /// The events that nobody has read.
 fn unread(events: &mut Events) -> Vec<(What, Record)> {
-    let next = || events.next().unwrap().map(|event| (event.what, event.record));
+    let next = || events.read().unwrap().map(|event| (event.what, event.record));
     std::iter::from_fn(next).collect()
 }
 
