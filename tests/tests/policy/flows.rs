@@ -129,7 +129,7 @@ fn sent(flow: &Value, ip: u64) -> Sent {
 
 /// The flows that a node lists to the servers' port, each once.
 fn flows(scene: &Scene, at: u8, filter: &str) -> Vec<Value> {
-    let told = scene.document(at, &format!("flows --this-node {filter}"));
+    let told = scene.document(at, &format!("flows --this-node --limit 5000 {filter}"));
     let node = &told["nodes"][0];
     assert_eq!((&node["lostEvents"], &node["error"]), (&json!(0), &Value::Null), "{node}");
     told["flows"].as_array().unwrap().iter().filter(|flow| flow["backend"]["port"] == PORT).cloned().collect()

@@ -364,9 +364,9 @@ fn an_evicted_record_begins_anew() {
                     assert_eq!(keys.len(), 1);
                     map.remove(&keys[0]).unwrap();
                     if by_client {
-                        talk.ask(ACK, b"x")
+                        talk.ask(ACK, b"x");
                     } else {
-                        talk.answer(ACK, b"x")
+                        talk.answer(ACK, b"x");
                     }
                     let late = unread(events);
                     assert_eq!((late.len(), late[0].0, late[0].1.late), (1, What::GoesOn, true));

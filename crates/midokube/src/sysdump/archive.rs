@@ -47,7 +47,7 @@ impl<W: Write> Archive<W> {
         let header = header(name, content.len(), self.time)?;
         self.write(&header)?;
         self.write(content)?;
-        self.write(&[0; BLOCK][..padding])?;
+        self.write(&vec![0; padding])?;
         self.left = left;
         Ok(())
     }
