@@ -87,6 +87,8 @@ fn udp(socket: &UdpSocket, to: SocketAddr, length: usize, datagrams: u64) -> (So
 /// Makes all connections between two Pods.
 fn talk(scene: &Scene, from: &Pod, to: &Pod, made: &mut BTreeMap<Name, Sent>) {
     let netns = scene.netns(&pod(from));
+    // Open until the end, so that no other one gets its port.
+    let mut sockets = Vec::new();
     for address in to.addresses() {
         let server = SocketAddr::new(address, PORT);
         for number in 0..EACH {
@@ -96,6 +98,7 @@ fn talk(scene: &Scene, from: &Pod, to: &Pod, made: &mut BTreeMap<Name, Sent>) {
             let socket = netns.run(|| UdpSocket::bind(SocketAddr::new(any(address), 0))).unwrap().unwrap();
             let (client, sent) = udp(&socket, server, 20 + number, 1 + number as u64 % 4);
             assert_eq!(made.insert((client, server, "udp"), sent), None);
+            sockets.push(socket);
         }
     }
 }
