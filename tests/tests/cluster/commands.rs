@@ -68,6 +68,10 @@ const COMMANDS: &[(Stage, &str)] = &[
         Kubectl,
         r#"kubectl -n kube-system patch configmap midonet-kube-config --type=merge -p '{"data": {"HTTPLISTEN": "[::]:9454"}}'"#,
     ),
+    (
+        Kubectl,
+        r#"kubectl -n kube-system patch configmap midonet-kube-config --type=merge -p '{"data": {"FLOWS": "on"}}'"#,
+    ),
     (Kubectl, "kubectl -n kube-system rollout restart daemonset/midonet-kube-node"),
     (Kubectl, "kubectl -n kube-system rollout status daemonset/midonet-kube-node --timeout=5m"),
     (Kubectl, "kubectl -n kube-system exec ds/midonet-kube-node -- midokube status"),
@@ -86,6 +90,7 @@ const COMMANDS: &[(Stage, &str)] = &[
     (Kubectl, "midokube policy preview -f policies/ -o json"),
     (Kubectl, "midokube policy wait networkpolicy/web -n default"),
     (Kubectl, "midokube policy wait networkpolicy/web -n default -o json"),
+    (Kubectl, "midokube flows"),
     (Kubectl, "midokube doctor"),
     (Kubectl, "midokube sysdump midonet.tar.gz"),
     (Node, "ctr -n k8s.io images import midonet-kube.tar"),
