@@ -259,7 +259,8 @@ impl From<v1::FlowDecision> for Decision {
 
 /// A time (RFC 3339) as milliseconds since 1970; 0: it is none.
 fn milliseconds(time: &str) -> u64 {
-    let since = humantime::parse_rfc3339(time).ok().and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let since =
+        humantime::parse_rfc3339(time).ok().and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
     since.and_then(|since| u64::try_from(since.as_millis()).ok()).unwrap_or_default()
 }
 
