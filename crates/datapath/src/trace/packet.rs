@@ -86,7 +86,8 @@ impl Packet {
                 (IPV4, [header.to_vec(), payload].concat())
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                let protocol = if self.transport == Transport::Icmp { ICMPV6 } else { self.transport.number() };
+                let protocol =
+                    if self.transport == Transport::Icmp { ICMPV6 } else { self.transport.number() };
                 let pseudo = [source.octets(), destination.octets()].concat();
                 let payload = self.payload(&[&pseudo[..], &[0, 0, 0, protocol]].concat());
                 let length = u16::try_from(payload.len()).map_err(|_| too_long())?;
@@ -120,7 +121,28 @@ impl Packet {
             Transport::Udp => summed([&ports[..], &[0, 8, 0, 0]].concat(), 6, &pseudo),
             // The programs do not look at SCTP's checksum, which is none that they could change.
             Transport::Sctp => {
-                let chunk = [if self.reply { 2 } else { 1 }, 0, 0, 20, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1];
+                let chunk = [
+                    if self.reply { 2 } else { 1 },
+                    0,
+                    0,
+                    20,
+                    0,
+                    0,
+                    0,
+                    1,
+                    0,
+                    1,
+                    0,
+                    0,
+                    0,
+                    1,
+                    0,
+                    1,
+                    0,
+                    0,
+                    0,
+                    1,
+                ];
                 [&ports[..], &[0; 8], &chunk].concat()
             }
             Transport::Icmp => {
@@ -148,7 +170,8 @@ impl Packet {
             _ => return None,
         };
         let transport = Transport::of(protocol)?;
-        let (first, second) = (u16::from_be_bytes(array(payload, 0)?), u16::from_be_bytes(array(payload, 2)?));
+        let (first, second) =
+            (u16::from_be_bytes(array(payload, 0)?), u16::from_be_bytes(array(payload, 2)?));
         let (from, to, reply) = match transport {
             Transport::Tcp => {
                 let flags = payload.get(13)?;
@@ -172,7 +195,13 @@ impl Packet {
 }
 
 /// A frame in a plain tunnel over IPv4. The MAC addresses are those of the loopback interface.
-pub(super) fn tunnelled(from: [u8; 4], to: [u8; 4], port: [u8; 2], vni: u32, inner: &[u8]) -> Result<Vec<u8>> {
+pub(super) fn tunnelled(
+    from: [u8; 4],
+    to: [u8; 4],
+    port: [u8; 2],
+    vni: u32,
+    inner: &[u8],
+) -> Result<Vec<u8>> {
     let length = u16::try_from(inner.len() + 16).map_err(|_| too_long())?;
     let udp = [&[0xc0, 0][..], &port, &length.to_be_bytes(), &[0, 0]].concat();
     let payload = [&udp[..], &[8, 0, 0, 0], &(vni << 8).to_be_bytes(), inner].concat();
@@ -233,8 +262,8 @@ mod tests {
 
     #[test]
     fn a_packet_is_read_as_it_was_written() {
-        for (source, destination) in
-            [("10.0.0.1:4000", "10.0.0.2:80"), ("[fd00::1]:4000", "[fd00::2]:80")].map(|(source, destination)| {
+        for (source, destination) in [("10.0.0.1:4000", "10.0.0.2:80"), ("[fd00::1]:4000", "[fd00::2]:80")]
+            .map(|(source, destination)| {
                 (source.parse::<SocketAddr>().unwrap(), destination.parse::<SocketAddr>().unwrap())
             })
         {

@@ -91,7 +91,7 @@ fn a_trace_tells_what_the_programs_do_and_changes_nothing() {
         let mut scene = Scene::new(bpffs, OBJECT);
         serve(&mut scene);
         let mut tracer = tracer(&scene);
-        let (a, b, mido) = (scene.node.a, scene.node.b, scene.node.config.mido_ifindex);
+        let a = scene.node.a;
         for p in parties() {
             let Family { gateway, missing, remote, remote6, unserved, external, node, .. } = p.pods;
             let peer: IpAddr = PEER.parse().unwrap();
@@ -140,7 +140,6 @@ fn a_trace_tells_what_the_programs_do_and_changes_nothing() {
                     seen += 1;
                 }
             }
-            let _ = (b, mido);
         }
     });
 }
@@ -170,7 +169,10 @@ fn a_trace_says_where_a_packet_leaves_and_its_reply_finds_the_way_back() {
                             Entrance::Port(b)
                         }
                         Exit::Tunnel { end, own: from } => {
-                            assert_eq!((end, from, there.packet.destination.ip()), (peer, own, p.pods.remote));
+                            assert_eq!(
+                                (end, from, there.packet.destination.ip()),
+                                (peer, own, p.pods.remote)
+                            );
                             Entrance::Tunnel(peer)
                         }
                         other => panic!("{other:?}"),
@@ -190,10 +192,7 @@ fn a_trace_says_where_a_packet_leaves_and_its_reply_finds_the_way_back() {
             assert_eq!((traced.reason.name, traced.exit), ("echo_reply", Exit::Answered));
             let refused = packet(Transport::Tcp, (p.pods.a, 9), (p.vip, 81));
             let traced = tracer.trace(Entrance::Port(a), &refused, &State::default()).unwrap();
-            assert_eq!(
-                (traced.reason.name, traced.exit),
-                ("no_backend", Exit::Dropped { answered: true })
-            );
+            assert_eq!((traced.reason.name, traced.exit), ("no_backend", Exit::Dropped { answered: true }));
         }
         assert!(before == contents(bpffs), "traces changed something");
     });
@@ -235,14 +234,20 @@ fn policy_is_told_by_its_rules_and_as_it_is_now() {
             let sent = packet(Transport::Tcp, (p.pods.a, CLIENT), (p.pods.b, SERVER));
             let mut trace = || tracer.trace(Entrance::Port(a), &sent, &State::default()).unwrap();
             let (nothing, everything) = (Table(all(deny(5)), vec![]), Table(all(allow(4)), vec![]));
-            Draft::new().pod(b, everything.clone(), open()).pod(a, open(), Table(all(allow(3)), vec![])).apply(&mut scene.node.datapath);
+            Draft::new()
+                .pod(b, everything.clone(), open())
+                .pod(a, open(), Table(all(allow(3)), vec![]))
+                .apply(&mut scene.node.datapath);
             let before = contents(bpffs);
             let traced = trace();
             let record = traced.record.unwrap();
             assert_eq!((traced.exit, record.egress.rule, record.ingress.rule), (Exit::Port(b), 3, 4));
             assert!(before == contents(bpffs));
 
-            Draft::new().pod(b, nothing.clone(), open()).pod(a, open(), everything.clone()).apply(&mut scene.node.datapath);
+            Draft::new()
+                .pod(b, nothing.clone(), open())
+                .pod(a, open(), everything.clone())
+                .apply(&mut scene.node.datapath);
             let before = contents(bpffs);
             let traced = trace();
             assert_eq!(
@@ -253,12 +258,21 @@ fn policy_is_told_by_its_rules_and_as_it_is_now() {
             assert_eq!((drop.rule, drop.ingress, drop.audit), (5, true, false));
             assert!(before == contents(bpffs));
 
-            Draft::new().pod(b, everything.clone(), open()).pod(a, open(), Table(all(reject(6)), vec![])).apply(&mut scene.node.datapath);
+            Draft::new()
+                .pod(b, everything.clone(), open())
+                .pod(a, open(), Table(all(reject(6)), vec![]))
+                .apply(&mut scene.node.datapath);
             let traced = trace();
-            assert_eq!((traced.reason.name, traced.exit), ("policy_egress", Exit::Dropped { answered: true }));
+            assert_eq!(
+                (traced.reason.name, traced.exit),
+                ("policy_egress", Exit::Dropped { answered: true })
+            );
             assert_eq!((traced.drops[0].rule, traced.drops[0].ingress), (6, false));
 
-            Draft::new().pod(b, Table(all(audit(7)), vec![]), open()).pod(a, open(), open()).apply(&mut scene.node.datapath);
+            Draft::new()
+                .pod(b, Table(all(audit(7)), vec![]), open())
+                .pod(a, open(), open())
+                .apply(&mut scene.node.datapath);
             let traced = trace();
             assert_eq!(traced.exit, Exit::Port(b));
             assert!(traced.record.unwrap().ingress.audited && traced.drops[0].audit);

@@ -25,11 +25,19 @@ impl Traces for FakeTraces {
             }
             Some(find_trace_end_request::End::Pod(PodName { name, .. })) if name == "far" => {
                 let addresses = vec!["10.244.9.1".into()];
-                Ok(Response::new(FindTraceEndReply { addresses, node: "node9".into(), network: "embedded".into() }))
+                Ok(Response::new(FindTraceEndReply {
+                    addresses,
+                    node: "node9".into(),
+                    network: "embedded".into(),
+                }))
             }
             _ => {
                 let addresses = vec!["10.244.1.3".into(), "fd44:0:0:1::3".into()];
-                Ok(Response::new(FindTraceEndReply { addresses, node: "node7".into(), network: "embedded".into() }))
+                Ok(Response::new(FindTraceEndReply {
+                    addresses,
+                    node: "node7".into(),
+                    network: "embedded".into(),
+                }))
             }
         }
     }
@@ -46,7 +54,8 @@ impl Traces for FakeTraces {
         if packet.destination.contains(':') {
             return Err(Status::failed_precondition("the Pod has no IPv6 address"));
         }
-        let from_a = matches!(entrance, Some(trace_packet_request::Entrance::Pod(ref pod)) if pod.name == "a");
+        let from_a =
+            matches!(entrance, Some(trace_packet_request::Entrance::Pod(ref pod)) if pod.name == "a");
         let reply = TracePacketReply {
             network: "embedded".into(),
             node: "node7".into(),
@@ -92,7 +101,10 @@ fn unknown_ends_have_a_reason() {
     for (words, why) in [
         (&["default/gone", "default/b", "tcp/80"][..], "there is no Pod default/gone"),
         (&["default/a", "default/gone", "tcp/80"], "there is no Pod default/gone"),
-        (&["default/far", "default/b", "tcp/80"], "Pod default/far is on node node9, whose agent is not asked"),
+        (
+            &["default/far", "default/b", "tcp/80"],
+            "Pod default/far is on node node9, whose agent is not asked",
+        ),
         (&["node/node8", "default/b", "tcp/80"], "its agent is not asked"),
         (&["default/a", "default/b", "tcp/80", "--family", "ipv6"], "no IPv6 address"),
     ] {

@@ -87,12 +87,13 @@ fn trace(agent: &Agent, request: &v1::TracePacketRequest) -> Result<v1::TracePac
         return Ok(v1::TracePacketReply { network: MIDONET.into(), node, ..v1::TracePacketReply::default() });
     };
     let asked = Asked::read(agent, request)?;
-    let traced = packets.trace(asked.entrance, &asked.packet, &asked.state).map_err(|error| {
-        match error.downcast_ref::<datapath::Error>() {
+    let traced =
+        packets.trace(asked.entrance, &asked.packet, &asked.state).map_err(|error| match error
+            .downcast_ref::<datapath::Error>()
+        {
             Some(datapath::Error::Trace(_)) => Status::failed_precondition(error.to_string()),
             _ => internal(&error),
-        }
-    })?;
+        })?;
     let words = Words::new(agent, packets, &asked, &traced);
     let steps = words.steps()?;
     let mut reply = v1::TracePacketReply {

@@ -44,10 +44,14 @@ fn trace(mut ask: impl Ask, args: &TraceArgs) -> Result<View<Path>> {
     };
     let address = common(&sources, &targets, |address| args.family.is_none_or(|family| family.has(address)));
     let Some(address) = address else {
-        bail!("{} and {name} have no addresses of one family{}", args.from, match args.family {
-            Some(_) => " that --family allows",
-            None => "",
-        })
+        bail!(
+            "{} and {name} have no addresses of one family{}",
+            args.from,
+            match args.family {
+                Some(_) => " that --family allows",
+                None => "",
+            }
+        )
     };
     let start = Start {
         node,

@@ -110,11 +110,20 @@ fn a_packet_and_its_reply_are_carried_with_what_each_node_has_to_know() {
         ("n1", tunnel("n1", "n2", packet(CLIENT, VIP), packet(CLIENT, SERVER))),
         ("n2", reply("n2", packet(CLIENT, SERVER), "pod", "direct_in")),
         ("n2", tunnel("n2", "n1", packet(SERVER, CLIENT), packet(SERVER, CLIENT))),
-        ("n1", TracePacketReply { packet: Some(packet(VIP, CLIENT)), ..reply("n1", packet(SERVER, CLIENT), "pod", "back") }),
+        (
+            "n1",
+            TracePacketReply {
+                packet: Some(packet(VIP, CLIENT)),
+                ..reply("n1", packet(SERVER, CLIENT), "pod", "back")
+            },
+        ),
     ]);
     let walked = walked.unwrap();
     assert!(walked.outcome.answered, "{:?}", walked.outcome);
-    assert_eq!((walked.source, walked.outcome.why.as_str()), ([10, 1, 1, 3].into(), "Pod default/b on n2 answers"));
+    assert_eq!(
+        (walked.source, walked.outcome.why.as_str()),
+        ([10, 1, 1, 3].into(), "Pod default/b on n2 answers")
+    );
     let entrances: Vec<_> = asked.iter().map(|request| request.entrance.clone().unwrap()).collect();
     assert_eq!(
         entrances,
@@ -125,7 +134,8 @@ fn a_packet_and_its_reply_are_carried_with_what_each_node_has_to_know() {
             Entrance::Tunnel("address of n2".into())
         ]
     );
-    let states: Vec<_> = asked.iter().map(|request| request.state.first().map(|entry| entry.map.as_str())).collect();
+    let states: Vec<_> =
+        asked.iter().map(|request| request.state.first().map(|entry| entry.map.as_str())).collect();
     assert_eq!(states, [None, None, Some("n2"), Some("n1")]);
     let sent: Vec<_> = asked.iter().map(|request| request.packet.clone().unwrap()).collect();
     assert_eq!(sent[2], TracePacket { reply: true, ..packet(SERVER, CLIENT) });
@@ -134,22 +144,38 @@ fn a_packet_and_its_reply_are_carried_with_what_each_node_has_to_know() {
     let port = "tcp/80".parse().unwrap();
     let view = View::new("embedded", ends, &port, walked.parts, walked.outcome, Vec::new());
     let text = text(&view);
-    for line in ["The packet", "  on node n1", "    delivery  tunnel at n1", "The reply", "Verdict: arrives: Pod default/b on n2 answers"] {
+    for line in [
+        "The packet",
+        "  on node n1",
+        "    delivery  tunnel at n1",
+        "The reply",
+        "Verdict: arrives: Pod default/b on n2 answers",
+    ] {
         assert!(text.contains(&format!("{line}\n")), "{line} in {text}");
     }
 }
 
 #[test]
 fn what_is_lost_has_its_reason_and_remedy() {
-    let dropped = TracePacketReply { told: true, ..reply("n1", packet(CLIENT, VIP), "dropped", "no_backend") };
+    let dropped =
+        TracePacketReply { told: true, ..reply("n1", packet(CLIENT, VIP), "dropped", "no_backend") };
     let lost = trace(vec![("n1", dropped)]).0.unwrap().outcome;
     assert_eq!((lost.answered, lost.unknown), (false, false));
     assert_eq!((lost.reason.as_str(), lost.remedy.as_str()), ("no_backend", "change it"));
-    assert!(lost.why.contains("dropped on node n1, and its sender is told: the meaning of no_backend"), "{lost:?}");
+    assert!(
+        lost.why.contains("dropped on node n1, and its sender is told: the meaning of no_backend"),
+        "{lost:?}"
+    );
 
     // The reply is not translated back.
     let lost = trace(vec![
-        ("n1", TracePacketReply { packet: Some(packet(CLIENT, SERVER)), ..reply("n1", packet(CLIENT, VIP), "pod", "local") }),
+        (
+            "n1",
+            TracePacketReply {
+                packet: Some(packet(CLIENT, SERVER)),
+                ..reply("n1", packet(CLIENT, VIP), "pod", "local")
+            },
+        ),
         ("n1", reply("n1", packet(SERVER, CLIENT), "pod", "back")),
     ]);
     let lost = lost.0.unwrap().outcome;
@@ -171,8 +197,10 @@ fn what_is_not_known_is_told_apart_from_what_is_lost() {
     let walked = walked.unwrap();
     assert!(walked.outcome.unknown && !walked.outcome.answered && walked.parts.len() == 1);
     assert!(walked.outcome.why.contains("node n2, which does not tell: it is down"), "{:?}", walked.outcome);
-    let outside = trace(vec![("n1", reply("n1", packet(CLIENT, VIP), "node", "external"))]).0.unwrap().outcome;
+    let outside =
+        trace(vec![("n1", reply("n1", packet(CLIENT, VIP), "node", "external"))]).0.unwrap().outcome;
     assert!(outside.answered && outside.why.contains("leaves the cluster at node n1"), "{outside:?}");
-    let midonet = TracePacketReply { network: "midonet".into(), node: "n1".into(), ..TracePacketReply::default() };
+    let midonet =
+        TracePacketReply { network: "midonet".into(), node: "n1".into(), ..TracePacketReply::default() };
     assert!(trace(vec![("n1", midonet)]).0.unwrap_err().to_string().contains("MidoNet"));
 }

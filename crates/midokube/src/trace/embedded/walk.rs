@@ -92,25 +92,14 @@ pub(super) fn walk(ask: &mut impl Ask, start: &Start) -> Result<Walked> {
 }
 
 /// Whether the reply came to who sent the packet, as its reply.
-fn judge(
-    back: End,
-    sent: &v1::TracePacket,
-    home: &str,
-    entrance: &Entrance,
-    answered: Outcome,
-) -> Outcome {
+fn judge(back: End, sent: &v1::TracePacket, home: &str, entrance: &Entrance, answered: Outcome) -> Outcome {
     match back {
         End::Over(outcome) => outcome,
         End::Receiver { node, entrance: came, name, packet, reason } => {
             let is_home = node == home && came == *entrance;
             let expected = answer(sent);
             let is_reply = (&packet.source, packet.source_port, &packet.destination, packet.destination_port)
-                == (
-                    &expected.source,
-                    expected.source_port,
-                    &expected.destination,
-                    expected.destination_port,
-                );
+                == (&expected.source, expected.source_port, &expected.destination, expected.destination_port);
             if is_home && is_reply {
                 return answered;
             }
@@ -172,7 +161,9 @@ impl<A: Ask> Walk<'_, A> {
                 }
             };
             if reply.network != "embedded" {
-                bail!("a MidoNet carries the packets of node {node}: trace with a kubeconfig, without --this-node");
+                bail!(
+                    "a MidoNet carries the packets of node {node}: trace with a kubeconfig, without --this-node"
+                );
             }
             if self.source.is_none() {
                 self.source.clone_from(&reply.sent);
@@ -212,7 +203,8 @@ fn end(reply: v1::TracePacketReply, node: &str, what: &str) -> Result<End> {
     };
     match exit.as_str() {
         "pod" => {
-            let pod = pod.context("the agent does not say whose the interface is: its Pod was just deleted")?;
+            let pod =
+                pod.context("the agent does not say whose the interface is: its Pod was just deleted")?;
             let name = format!("Pod {}/{}", pod.namespace, pod.name);
             receiver(Entrance::Pod(pod), name)
         }

@@ -48,12 +48,7 @@ impl Asked {
             Some(Asking::Node(true)) => {
                 let network = agent.backend().status().network;
                 let own = network.and_then(|network| {
-                    network
-                        .local
-                        .node_addresses
-                        .iter()
-                        .map(ipnet::IpNet::addr)
-                        .find(|own| family(&own))
+                    network.local.node_addresses.iter().map(ipnet::IpNet::addr).find(|own| family(&own))
                 });
                 (Entrance::Node, own.ok_or_else(|| no_family(agent.node_name(), destination)))
             }
@@ -66,7 +61,8 @@ impl Asked {
         let source = if packet.source.is_empty() { default? } else { address("source", &packet.source)? };
         let transport = transport(&packet.protocol)?;
         let port = |what: &str, number: u32| {
-            u16::try_from(number).map_err(|_| Status::invalid_argument(format!("{what}: {number} is no port")))
+            u16::try_from(number)
+                .map_err(|_| Status::invalid_argument(format!("{what}: {number} is no port")))
         };
         let source_port = match port("source_port", packet.source_port)? {
             0 => any_port(),
@@ -113,12 +109,8 @@ fn address(what: &str, text: &str) -> Result<IpAddr, Status> {
     address.map_err(|_| Status::invalid_argument(format!("{what}: {text:?} is no IP address")))
 }
 
-const PROTOCOLS: [(&str, Transport); 4] = [
-    ("tcp", Transport::Tcp),
-    ("udp", Transport::Udp),
-    ("sctp", Transport::Sctp),
-    ("icmp", Transport::Icmp),
-];
+const PROTOCOLS: [(&str, Transport); 4] =
+    [("tcp", Transport::Tcp), ("udp", Transport::Udp), ("sctp", Transport::Sctp), ("icmp", Transport::Icmp)];
 
 fn transport(text: &str) -> Result<Transport, Status> {
     let known = PROTOCOLS.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
@@ -144,7 +136,10 @@ fn port_of(agent: &Agent, pod: &v1::PodName) -> Result<PortRecord, Status> {
 ///
 /// # Errors
 /// Nobody has that name, as far as this node knows.
-pub(super) fn find(agent: &Agent, request: &v1::FindTraceEndRequest) -> Result<v1::FindTraceEndReply, Status> {
+pub(super) fn find(
+    agent: &Agent,
+    request: &v1::FindTraceEndRequest,
+) -> Result<v1::FindTraceEndReply, Status> {
     let network = if agent.packets().is_ok() { EMBEDDED } else { MIDONET };
     let (mut addresses, node) = match &request.end {
         Some(End::Pod(pod)) => find_pod(agent, pod)?,

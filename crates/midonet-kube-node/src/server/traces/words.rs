@@ -76,8 +76,14 @@ impl<'a> Words<'a> {
     fn source(&self) -> v1::TraceStep {
         let detail = match (self.asked.entrance, &self.asked.from) {
             (Entrance::Tunnel(peer), _) => {
-                let node = self.node_at(peer).map_or_else(|| "another node".to_owned(), |node| format!("node {node}"));
-                let how = if self.traced.direct { "the uplink's program removes the header" } else { "the VXLAN device removes the header" };
+                let node = self
+                    .node_at(peer)
+                    .map_or_else(|| "another node".to_owned(), |node| format!("node {node}"));
+                let how = if self.traced.direct {
+                    "the uplink's program removes the header"
+                } else {
+                    "the VXLAN device removes the header"
+                };
                 format!("it comes from {node} ({peer}) through the tunnel: {how}")
             }
             (Entrance::Port(_), Some(port)) => format!("Pod {} sends it at {}", port.pod(), port.host_ifname),
@@ -140,7 +146,11 @@ impl<'a> Words<'a> {
             let found = all.into_iter().find(|record| record.number == number);
             return Ok(found.map(|record| {
                 let key = &record.key;
-                if key.port.is_empty() { key.service.to_string() } else { format!("{}:{}", key.service, key.port) }
+                if key.port.is_empty() {
+                    key.service.to_string()
+                } else {
+                    format!("{}:{}", key.service, key.port)
+                }
             }));
         }
         if self.traced.sent.reply {
@@ -167,7 +177,11 @@ impl<'a> Words<'a> {
                 steps.push(self.denied(what, drop));
                 continue;
             }
-            let asked = if is_ingress { matches!(self.traced.exit, Exit::Port(_)) } else { self.asked.from.is_some() };
+            let asked = if is_ingress {
+                matches!(self.traced.exit, Exit::Port(_))
+            } else {
+                self.asked.from.is_some()
+            };
             if asked && let Some(record) = self.traced.record.filter(|record| !record.late) {
                 let said = self.allowed(direction, &record)?;
                 steps.push(v1::TraceStep { policies: said.policies, ..step(what, said.why) });
@@ -189,7 +203,8 @@ impl<'a> Words<'a> {
             (direction == Direction::Ingress, record.client.ip(), record.backend.ip());
         let found = if is_ingress { record.ingress } else { record.egress };
         if found.rule != 0 {
-            let Some(rule) = self.agent.policies().and_then(|policies| policies.rule(RuleId(found.rule))) else {
+            let Some(rule) = self.agent.policies().and_then(|policies| policies.rule(RuleId(found.rule)))
+            else {
                 return Ok(exempt("a rule that this agent does not know any more allows it"));
             };
             let why = if found.audited { denied(&rule, true) } else { format!("{rule} allows it") };
@@ -211,7 +226,8 @@ impl<'a> Words<'a> {
         };
         let (pod, other) = if is_ingress { (server, client) } else { (client, server) };
         let port = port.map(|protocol| (protocol, record.backend.port()));
-        let found = policy.find(&Question { pod, direction, other, port }).map_err(|error| internal(&error))?;
+        let found =
+            policy.find(&Question { pod, direction, other, port }).map_err(|error| internal(&error))?;
         let Some(found) = found else { return Ok(exempt("no policy is asked")) };
         let direction = if is_ingress { policy::Direction::Ingress } else { policy::Direction::Egress };
         let verdict = found.verdict.map(|verdict| policy::Verdict {
@@ -234,7 +250,8 @@ impl<'a> Words<'a> {
         let reason = self.traced.reason;
         match self.traced.exit {
             Exit::Dropped { answered } => {
-                let told = if answered && !reason.help.contains("answered") { "; its sender is told" } else { "" };
+                let told =
+                    if answered && !reason.help.contains("answered") { "; its sender is told" } else { "" };
                 let what = if reason.fate == Fate::Ignore { "ignored" } else { "dropped" };
                 step("drop", format!("{what} ({}): {}{told}", reason.name, reason.help))
             }
