@@ -17,10 +17,12 @@ enum Fault {
     Refused(String),
     /// Nothing comes through; whether it does from the other node's end to the first's.
     Filtered { arrives: bool, returns: bool },
-    /// Small packets come through and large ones do not: bytes of the largest Pods send, and what a router takes.
-    Mtu { large: u32, most: Option<u32> },
     /// Large packets come through, but not if a device completes their checksums.
     Checksum,
+    /// Small packets come through and large ones do not: bytes of the largest that Pods send, and what a router takes.
+    Mtu { large: u32, most: Option<u32> },
+    /// Large packets with checksums do not come through, and nobody could answer those without: bytes of the largest.
+    Large(u32),
 }
 
 /// The paths with one fault from one node; families are of one tunnel.
@@ -29,15 +31,23 @@ type Faults<'a> = BTreeMap<(Fault, &'a str), (BTreeSet<&'a str>, BTreeSet<&'a st
 pub(super) fn judge(cluster: &Cluster) -> Vec<Finding> {
     let all: Vec<(&Facts, &Path)> =
         cluster.facts().flat_map(|facts| facts.paths.iter().map(move |path| (facts, path))).collect();
-    let heard: BTreeSet<(&str, &str)> = all
-        .iter()
-        .filter(|(_, path)| path.heard)
-        .map(|(facts, path)| (path.node.as_str(), facts.node.as_str()))
+    let heard: BTreeSet<(&str, &str)> = cluster
+        .facts()
+        .flat_map(|facts| facts.heard.iter().map(|from| (from.as_str(), facts.node.as_str())))
         .collect();
     let alone = alone(&all);
     let mut findings = isolated(cluster, &alone);
     let mut faults = Faults::new();
-    for (facts, path) in all {
+    let is_large = |path: &&Path| matches!(fault(path, false, false), Some(Fault::Large(_)));
+    // What one family leaves open the other one may tell.
+    let (open, certain): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, path)| is_large(path));
+    let is_told = |(facts, path): &(&Facts, &Path)| {
+        certain.iter().any(|(own, other)| {
+            own.node == facts.node && other.node == path.node && fault(other, false, false).is_some()
+        })
+    };
+    let open: Vec<_> = open.into_iter().filter(|one| !is_told(one)).collect();
+    for (facts, path) in certain.into_iter().chain(open) {
         let (from, to) = (facts.node.as_str(), path.node.as_str());
         let passes = |from, to| heard.contains(&(from, to));
         let Some(fault) = fault(path, passes(from, to), passes(to, from)) else { continue };
@@ -70,20 +80,29 @@ pub(super) fn judge(cluster: &Cluster) -> Vec<Finding> {
 
 /// What is wrong with a path, given whether packets arrive at the other node, and whether some of its arrive here.
 fn fault(path: &Path, arrives: bool, returns: bool) -> Option<Fault> {
-    match &path.small {
-        PathAnswer::Refused { problem } => return Some(Fault::Refused(problem.clone())),
-        PathAnswer::Lost => return Some(Fault::Filtered { arrives, returns }),
-        PathAnswer::TooBig { mtu } => return Some(Fault::Mtu { large: path.large_bytes, most: *mtu }),
-        PathAnswer::Answered => {}
+    let large = path.large_bytes;
+    // What Pods send comes through: of the rest an answer was lost, or a kernel has answered too often.
+    if path.checksummed == PathAnswer::Answered {
+        return None;
     }
-    match &path.large {
-        PathAnswer::Refused { problem } => return Some(Fault::Refused(problem.clone())),
-        PathAnswer::Lost => return Some(Fault::Mtu { large: path.large_bytes, most: None }),
-        PathAnswer::TooBig { mtu } => return Some(Fault::Mtu { large: path.large_bytes, most: *mtu }),
-        PathAnswer::Answered => {}
-    }
-    let damaged = path.checksummed == PathAnswer::Lost && path.unchecked == Some(PathAnswer::Answered);
-    damaged.then_some(Fault::Checksum)
+    let told =
+        [&path.plain, &path.checksummed, &path.unchecked].into_iter().find_map(|answer| match answer {
+            PathAnswer::Refused { problem } => Some(Fault::Refused(problem.clone())),
+            PathAnswer::TooBig { mtu } => Some(Fault::Mtu { large, most: *mtu }),
+            PathAnswer::Answered | PathAnswer::Lost => None,
+        });
+    Some(match told {
+        Some(told) => told,
+        None if is_silent(path) => Fault::Filtered { arrives, returns },
+        None if path.unchecked == PathAnswer::Answered => Fault::Checksum,
+        None if path.family == "ipv4" || path.listens => Fault::Mtu { large, most: None },
+        None => Fault::Large(large),
+    })
+}
+
+/// Whether nothing came back that was sent.
+fn is_silent(path: &Path) -> bool {
+    [&path.plain, &path.checksummed, &path.unchecked].into_iter().all(|answer| *answer == PathAnswer::Lost)
 }
 
 /// Nodes that no probed path reaches.
@@ -96,7 +115,7 @@ struct Alone<'a> {
 fn alone<'a>(all: &[(&'a Facts, &'a Path)]) -> Alone<'a> {
     let mut nodes = BTreeMap::<&str, (BTreeSet<&str>, bool)>::new();
     for (facts, path) in all {
-        let lost = path.small == PathAnswer::Lost;
+        let lost = is_silent(path);
         let ends = [facts.node.as_str(), path.node.as_str()];
         for (one, other) in [(ends[0], ends[1]), (ends[1], ends[0])] {
             let (others, is_alone) = nodes.entry(one).or_insert((BTreeSet::new(), true));
@@ -113,8 +132,7 @@ fn alone<'a>(all: &[(&'a Facts, &'a Path)]) -> Alone<'a> {
 /// One finding for each, or for all.
 fn isolated(cluster: &Cluster, alone: &Alone<'_>) -> Vec<Finding> {
     let port = port(cluster);
-    let remedy =
-        format!("let {port} pass between all nodes, in firewalls of the nodes, their hosts and their cloud");
+    let remedy = firewalls(&port);
     let finding = |object: String, problem: String, nodes: Vec<&str>| {
         Finding::error("path_filtered", object, problem).remedy(&remedy).of(nodes)
     };
@@ -122,12 +140,14 @@ fn isolated(cluster: &Cluster, alone: &Alone<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     if alone.all {
-        let problem = format!("no packet comes through any tunnel: {port} is dropped between all nodes");
+        let problem =
+            format!("no packet comes through any tunnel and back: {port} is dropped between all nodes");
         return vec![finding("all nodes".to_owned(), problem, alone.nodes.iter().copied().collect())];
     }
     let of_node = |node: &&str| {
         let problem = format!(
-            "no packet comes through any of its tunnels: {port} is dropped, or the node is away from the others' network"
+            "no packet comes through any of its tunnels and back: {port} is dropped, or the node is away from the others' \
+             network"
         );
         finding(format!("Node {node}"), problem, vec![*node])
     };
@@ -154,8 +174,7 @@ fn finding(
     let object = format!("{from} {arrow} {}", names(&to));
     let nodes = [from].into_iter().chain(to.iter().copied());
     let port = port(cluster);
-    let firewall =
-        format!("let {port} pass between all nodes, in firewalls of the nodes, their hosts and their cloud");
+    let firewall = firewalls(&port);
     let (what, problem, remedy) = match fault {
         Fault::Refused(problem) => (
             "path_refused",
@@ -179,7 +198,7 @@ fn finding(
         Fault::Filtered { .. } => (
             "path_filtered",
             format!(
-                "no packet comes through the tunnel in either direction ({families}): {port} is dropped, or the node is away"
+                "no packet comes through the tunnel and back ({families}): {port} is dropped, or the node is away"
             ),
             firewall,
         ),
@@ -191,7 +210,7 @@ fn finding(
                     "small packets come through and those of {large} bytes, which Pods send, do not ({families}){takes}: a link on the way has \
                      a smaller MTU than the uplinks"
                 ),
-                "give the uplinks the MTU of the path, or all agents --mtu with what fits: 50 bytes less (IPv6 underlay: 70)".to_owned(),
+                fitting_mtu(),
             )
         }
         Fault::Checksum => (
@@ -200,12 +219,37 @@ fn finding(
                 "large packets come through without a checksum, and are thrown away with one ({families}): a device on the way \
                  completes it wrongly, or changes packets"
             ),
+            sound_device(from),
+        ),
+        Fault::Large(large) => (
+            "path_large",
             format!(
-                "on {from} and at its host: `ethtool -K UPLINK tx off`, or update the device's driver or firmware"
+                "small packets come through and those of {large} bytes with a checksum, which Pods send, do not ({families}): a \
+                 link on the way has a smaller MTU than the uplinks, or a device completes checksums wrongly; the other node's \
+                 agent did not listen, which would tell"
             ),
+            format!("ask all agents at once; else {}; or, {}", fitting_mtu(), sound_device(from)),
         ),
     };
     Finding::error(what, object, problem).remedy(remedy).of(nodes)
+}
+
+fn firewalls(port: &str) -> String {
+    format!(
+        "let {port} pass between all nodes, in firewalls of the nodes, their hosts and their cloud; and, where a node's own \
+         firewall drops what comes from the Pods' network, UDP 9456, at which paths are probed"
+    )
+}
+
+fn fitting_mtu() -> String {
+    "give the uplinks the MTU of the path, or all agents --mtu with what fits: 50 bytes less (IPv6 underlay: 70)"
+        .to_owned()
+}
+
+fn sound_device(from: &str) -> String {
+    format!(
+        "on {from} and at its host: `ethtool -K UPLINK tx off`, or update the device's driver or firmware"
+    )
 }
 
 /// The port of tunnels, as one of the nodes has it.
