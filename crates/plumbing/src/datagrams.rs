@@ -128,7 +128,7 @@ impl Datagrams {
         let (first, rest) = bytes.split_at(bytes.len() / 2);
         let to = SockaddrStorage::from(to);
         let socket = self.socket.as_raw_fd();
-        sendto(socket, first, &to, MsgFlags::MSG_MORE)?;
+        sendto(socket, first, &to, MsgFlags::from_bits_retain(libc::MSG_MORE))?;
         sendto(socket, rest, &to, MsgFlags::empty())?;
         Ok(())
     }
