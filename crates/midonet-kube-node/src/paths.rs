@@ -140,27 +140,26 @@ impl Sockets {
 
 /// What an arrival at the socket of a kind says of whom it is from.
 fn take(kind: Kind, arrival: Arrival, probes: &mut [Probe], nonce: u64) {
-    let mut of = |address: IpAddr| probes.iter_mut().find(|probe| probe.target.address == address);
-    match arrival {
-        Arrival::Datagram { from, bytes } => {
-            let is_answer = Message::read(&bytes) == Some(Message::probe(kind, nonce).answer());
-            if let Some(probe) = of(from.ip()).filter(|_| is_answer) {
-                probe.listens = true;
-                probe.answers.set(kind, Outcome::Answered);
+    let other = match &arrival {
+        Arrival::Datagram { from, .. } => from.ip(),
+        Arrival::Complaint { to, .. } => to.ip(),
+    };
+    let Some(probe) = probes.iter_mut().find(|probe| probe.target.address == other) else { return };
+    let outcome = match arrival {
+        Arrival::Datagram { bytes, .. } => {
+            if Message::read(&bytes) != Some(Message::probe(kind, nonce).answer()) {
+                return;
             }
+            probe.listens = true;
+            Outcome::Answered
         }
-        Arrival::Complaint { to, by, what } => {
-            let Some(probe) = of(to.ip()) else { return };
-            probe.answers.set(
-                kind,
-                match what {
-                    Complaint::TooBig(mtu) => Outcome::TooBig(mtu),
-                    _ if by == probe.target.address => Outcome::Answered,
-                    _ => Outcome::Refused(format!("{by} answers that {} cannot be reached", to.ip())),
-                },
-            );
+        Arrival::Complaint { what: Complaint::TooBig(mtu), .. } => Outcome::TooBig(mtu),
+        Arrival::Complaint { by, .. } if by == other => Outcome::Answered,
+        Arrival::Complaint { by, .. } => {
+            Outcome::Refused(format!("{by} answers that {other} cannot be reached"))
         }
-    }
+    };
+    probe.answers.set(kind, outcome);
 }
 
 #[cfg(test)]
