@@ -43,7 +43,7 @@ pub struct Probe {
     pub large: u32,
     /// What came back of each kind.
     pub answers: Answers,
-    /// Whether its agent answered any of them.
+    /// Whether its agent answered any of them, or certainly listened when one was sent.
     pub listens: bool,
 }
 
@@ -69,6 +69,8 @@ pub fn probe(from: IpAddr, mtu: u32, peers: &[Target], limit: usize, nonce: u64)
     let ends = ROUNDS.into_iter().skip(1).chain([LISTENING]);
     for end in ends.map(|end| start + end) {
         for probe in &mut probed.probes {
+            // It was heard less than a round ago, and listens for longer than that after its last probe.
+            probe.listens |= probed.heard.contains(&probe.target.node);
             sockets.send(probe, nonce);
         }
         while Instant::now() < end {

@@ -71,7 +71,7 @@ pub(super) struct Path {
     pub(super) plain: PathAnswer,
     pub(super) checksummed: PathAnswer,
     pub(super) unchecked: PathAnswer,
-    /// Whether the other agent answered: over IPv6 nobody else answers what has no checksum.
+    /// Whether the other agent listened: over IPv6 nobody else answers what has no checksum.
     pub(super) listens: bool,
 }
 
