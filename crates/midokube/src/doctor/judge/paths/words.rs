@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::super::cluster::Cluster;
 use super::super::super::finding::Finding;
 use super::super::settings::names;
-use super::Fault;
+use super::fault::Fault;
 
 /// A fault of the paths from one node to others, in some families.
 pub(super) fn finding(
