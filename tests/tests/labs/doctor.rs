@@ -294,8 +294,11 @@ fn an_archive_has_all_but_secrets_and_names_who_does_not_answer() {
     }
     let settings = text("nodes/node3/agent.json");
     assert!(settings.contains("OTHER_TOKEN") && settings.contains(&manifests), "{settings}");
-    let directory = text("nodes/node3/cni.txt");
-    assert!(directory.contains("99-other.conflist") && directory.contains("[redacted]"), "{directory}");
+    let configurations = text("nodes/node3/cni.txt");
+    assert!(
+        configurations.contains("99-other.conflist") && configurations.contains("[redacted]"),
+        "{configurations}"
+    );
     assert!(text("doctor.json").contains("agent_silent") && text("index.json").contains("missing"));
     // On a node there is the page of metrics, too.
     let here = directory.path().join("here.tar.gz");
