@@ -1,40 +1,50 @@
-//! Whether packets come through the tunnels to other nodes and back: datagrams that the other node's datapath answers, as no
-//! Pod has their address, and datagrams that its kernel answers, as nothing listens at their port. While the other agent
-//! probes as well it listens there, answers in the kernel's place, and knows that they arrived.
+//! Whether packets come through the tunnels to other nodes and back: datagrams to the nodes' own addresses in the Pods'
+//! network. While the other agent probes as well it listens there, answers, and knows that they arrived. Else its kernel
+//! answers that nothing listens, though not as often as it is asked.
 
 mod answers;
 mod message;
 mod targets;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use plumbing::datagrams::{self, Arrival, Complaint, Datagrams};
+use plumbing::datagrams::{self, Arrival, Checksums, Complaint, Datagrams};
 
 pub use answers::{Answers, Kind, Outcome};
 use message::Message;
 pub use targets::{LIMIT, Target, targets};
 
-/// The UDP port at Pods' addresses of nodes. Nothing listens there but while paths are probed.
+/// The UDP port at nodes' addresses in the Pods' network. Nothing listens there but while paths are probed.
 pub const PORT: u16 = 9456;
 
-/// So many times a datagram is sent until it is answered.
-const ROUNDS: u32 = 3;
+/// When a datagram is sent, from the beginning on, until it is answered.
+const ROUNDS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(2)];
 
-/// How long each of them may take.
-const ROUND: Duration = Duration::from_secs(1);
+/// How long this node waits for answers, and answers others, whatever it knows already: theirs may come later.
+const LISTENING: Duration = Duration::from_millis(3_500);
+
+/// What probing all nodes in one family came to.
+#[derive(Debug, Default)]
+pub struct Probed {
+    /// Those that were asked.
+    pub probes: Vec<Probe>,
+    /// The nodes whose probes arrived here meanwhile, whether this one asked them or not.
+    pub heard: BTreeSet<String>,
+}
 
 /// What probing one node in one family came to.
 #[derive(Debug)]
 pub struct Probe {
-    /// Its name, and its addresses.
+    /// Its name and its address.
     pub target: Target,
     /// The bytes of large packets.
     pub large: u32,
     /// What came back of each kind.
     pub answers: Answers,
-    /// Whether something came from that node that it sent of its own accord.
-    pub heard: bool,
+    /// Whether its agent answered any of them, or certainly listened when one was sent.
+    pub listens: bool,
 }
 
 /// The sockets at one address of this node.
@@ -44,41 +54,52 @@ struct Sockets {
     listener: Option<Datagrams>,
 }
 
-/// Probes all of them from this node's address in their family, and returns what is known then: in three seconds at most.
+/// Probes the first of these nodes from this node's address in their family, answers all of them, and returns what is known
+/// after [`LISTENING`].
 ///
 /// # Errors
 /// The address is not this node's, or the kernel does not tell what came.
-pub fn probe(from: IpAddr, mtu: u32, targets: Vec<Target>, nonce: u64) -> plumbing::Result<Vec<Probe>> {
+pub fn probe(from: IpAddr, mtu: u32, peers: &[Target], limit: usize, nonce: u64) -> plumbing::Result<Probed> {
+    let mut probed = Probed::new(peers, limit, mtu);
+    if peers.is_empty() {
+        return Ok(probed);
+    }
     let sockets = Sockets::open(from)?;
-    let new = |target| Probe { target, large: mtu, answers: Answers::new(from), heard: false };
-    let mut probes: Vec<Probe> = targets.into_iter().map(new).collect();
     let start = Instant::now();
-    for round in 1..=ROUNDS {
-        for probe in &mut probes {
-            sockets.send(probe, from, nonce);
+    let ends = ROUNDS.into_iter().skip(1).chain([LISTENING]);
+    for end in ends.map(|end| start + end) {
+        for probe in &mut probed.probes {
+            // It was heard less than a round ago, and listens for longer than that after its last probe.
+            probe.listens |= probed.heard.contains(&probe.target.node);
+            sockets.send(probe, nonce);
         }
-        let until = start + ROUND * round;
-        while Instant::now() < until {
-            sockets.receive(&mut probes, nonce)?;
-            if probes.iter().all(|probe| probe.answers.are_complete()) {
-                return Ok(probes);
-            }
-            datagrams::wait(sockets.all(), until)?;
+        while Instant::now() < end {
+            sockets.receive(&mut probed, peers, nonce)?;
+            datagrams::wait(sockets.all(), end)?;
         }
     }
-    sockets.receive(&mut probes, nonce)?;
-    Ok(probes)
+    sockets.receive(&mut probed, peers, nonce)?;
+    Ok(probed)
+}
+
+impl Probed {
+    fn new(peers: &[Target], limit: usize, mtu: u32) -> Self {
+        let new = |target: &Target| Probe {
+            target: target.clone(),
+            large: mtu,
+            answers: Answers::default(),
+            listens: false,
+        };
+        Self { probes: peers.iter().take(limit).map(new).collect(), heard: BTreeSet::new() }
+    }
 }
 
 impl Sockets {
     fn open(from: IpAddr) -> plumbing::Result<Self> {
-        let open = |kind: Kind| {
-            let socket = Datagrams::open(SocketAddr::new(from, 0), kind != Kind::Unchecked);
-            Ok((kind, socket?))
-        };
-        let kinds = Kind::of(from).iter().copied().map(open).collect::<plumbing::Result<_>>()?;
-        // Its answers have no checksums: what comes back must not depend on them.
-        let listener = Datagrams::open(SocketAddr::new(from, PORT), false).ok();
+        let open = |kind: Kind| Ok((kind, Datagrams::open(SocketAddr::new(from, 0), kind.checksums())?));
+        let kinds = Kind::ALL.into_iter().map(open).collect::<plumbing::Result<_>>()?;
+        // What it answers must not depend on checksums.
+        let listener = Datagrams::open(SocketAddr::new(from, PORT), Checksums::Nobody).ok();
         Ok(Self { kinds, listener })
     }
 
@@ -87,32 +108,30 @@ impl Sockets {
     }
 
     /// Sends what is not answered yet.
-    fn send(&self, probe: &mut Probe, from: IpAddr, nonce: u64) {
-        for (kind, socket) in &self.kinds {
-            if probe.answers.get(*kind).is_some_and(Outcome::is_final) {
-                continue;
-            }
-            let to = if kind.is_for_datapath() { probe.target.unused } else { probe.target.node_address };
+    fn send(&self, probe: &mut Probe, nonce: u64) {
+        let to = probe.target.address;
+        let missing: Vec<Kind> = probe.answers.missing().collect();
+        for (kind, socket) in self.kinds.iter().filter(|(kind, _)| missing.contains(kind)) {
             let size = kind.is_large().then_some(probe.large);
-            let message = Message::probe(*kind, nonce).bytes(from, size);
+            let message = Message::probe(*kind, nonce).bytes(to, size);
             if let Err(error) = socket.send(&message, SocketAddr::new(to, PORT)) {
                 probe.answers.set(*kind, Outcome::Refused(error.to_string()));
             }
         }
     }
 
-    fn receive(&self, probes: &mut [Probe], nonce: u64) -> plumbing::Result<()> {
+    fn receive(&self, probed: &mut Probed, peers: &[Target], nonce: u64) -> plumbing::Result<()> {
         for (kind, socket) in &self.kinds {
             while let Some(arrival) = socket.receive()? {
-                take(*kind, arrival, probes, nonce);
+                take(*kind, arrival, &mut probed.probes, nonce);
             }
         }
         let Some(listener) = &self.listener else { return Ok(()) };
         while let Some(arrival) = listener.receive()? {
             let Arrival::Datagram { from, bytes } = arrival else { continue };
-            let sender = probes.iter_mut().find(|probe| probe.target.node_address == from.ip());
-            if let (Some(probe), Some(message)) = (sender, Message::read(&bytes)) {
-                probe.heard = true;
+            let sender = peers.iter().find(|peer| peer.address == from.ip());
+            if let (Some(peer), Some(message)) = (sender, Message::read(&bytes)) {
+                probed.heard.insert(peer.node.clone());
                 // The other node sends it again if this is lost.
                 let _lost = listener.send(&message.answer().bytes(from.ip(), None), from);
             }
@@ -123,30 +142,32 @@ impl Sockets {
 
 /// What an arrival at the socket of a kind says of whom it is from.
 fn take(kind: Kind, arrival: Arrival, probes: &mut [Probe], nonce: u64) {
-    match arrival {
-        Arrival::Datagram { from, bytes } => {
-            let sender = probes.iter_mut().find(|probe| probe.target.node_address == from.ip());
-            let is_answer = Message::read(&bytes) == Some(Message::probe(kind, nonce).answer());
-            if let Some(probe) = sender.filter(|_| is_answer) {
-                probe.answers.set(kind, Outcome::Answered);
+    let other = match &arrival {
+        Arrival::Datagram { from, .. } => from.ip(),
+        Arrival::Complaint { to, .. } => to.ip(),
+    };
+    let Some(probe) = probes.iter_mut().find(|probe| probe.target.address == other) else { return };
+    let outcome = match arrival {
+        Arrival::Datagram { bytes, .. } => {
+            if Message::read(&bytes) != Some(Message::probe(kind, nonce).answer()) {
+                return;
             }
+            probe.listens = true;
+            Outcome::Answered
         }
-        Arrival::Complaint { to, by, what } => {
-            let Some(probe) = probes.iter_mut().find(|probe| probe.target.has(to.ip())) else { return };
-            probe.answers.set(
-                kind,
-                match what {
-                    Complaint::TooBig(mtu) => Outcome::TooBig(mtu),
-                    _ if probe.target.has(by) => Outcome::Answered,
-                    _ => Outcome::Refused(format!("{by} answers that {} cannot be reached", to.ip())),
-                },
-            );
+        Arrival::Complaint { what: Complaint::TooBig(mtu), .. } => Outcome::TooBig(mtu),
+        Arrival::Complaint { by, .. } if by == other => Outcome::Answered,
+        Arrival::Complaint { by, .. } => {
+            Outcome::Refused(format!("{by} answers that {other} cannot be reached"))
         }
-    }
+    };
+    probe.answers.set(kind, outcome);
 }
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     fn target(node: &str, cidr: &str) -> Target {
@@ -154,13 +175,8 @@ mod tests {
     }
 
     fn probes() -> Vec<Probe> {
-        let of = |target| Probe {
-            target,
-            large: 1450,
-            answers: Answers::new([10, 244, 1, 2].into()),
-            heard: false,
-        };
-        vec![of(target("b", "10.244.2.0/24")), of(target("c", "10.244.3.0/24"))]
+        let peers = [target("b", "10.244.2.0/24"), target("c", "10.244.3.0/24")];
+        Probed::new(&peers, 2, 1450).probes
     }
 
     fn complaint(to: [u8; 4], by: [u8; 4], what: Complaint) -> Arrival {
@@ -170,20 +186,21 @@ mod tests {
     #[test]
     fn who_complains_decides_what_a_complaint_means() {
         let mut probes = probes();
-        let refused = "10.244.1.1 answers that 10.244.2.0 cannot be reached";
+        let refused = "10.244.1.1 answers that 10.244.2.2 cannot be reached";
         for (by, what, want) in [
-            ([10, 244, 2, 1], Complaint::Unreachable, Outcome::Answered),
+            ([10, 244, 2, 2], Complaint::Unreachable, Outcome::Answered),
             ([10, 244, 2, 2], Complaint::Other, Outcome::Answered),
             ([10, 244, 1, 1], Complaint::Unreachable, Outcome::Refused(refused.into())),
             ([192, 0, 2, 1], Complaint::TooBig(1300), Outcome::TooBig(1300)),
         ] {
-            probes[0].answers = Answers::new([10, 244, 1, 2].into());
-            take(Kind::Large, complaint([10, 244, 2, 0], by, what), &mut probes, 7);
-            assert_eq!(probes[0].answers.get(Kind::Large), Some(&want), "{by:?}");
+            probes[0].answers = Answers::default();
+            take(Kind::Checksummed, complaint([10, 244, 2, 2], by, what), &mut probes, 7);
+            assert_eq!(probes[0].answers.get(Kind::Checksummed), Some(&want), "{by:?}");
         }
-        assert_eq!(probes[1].answers.get(Kind::Large), None);
-        take(Kind::Small, complaint([10, 9, 9, 9], [10, 9, 9, 9], Complaint::Other), &mut probes, 7);
-        assert_eq!(probes[0].answers.get(Kind::Small), None, "of nobody who was asked");
+        assert_eq!(probes[1].answers.get(Kind::Checksummed), None);
+        take(Kind::Plain, complaint([10, 9, 9, 9], [10, 9, 9, 9], Complaint::Other), &mut probes, 7);
+        assert_eq!(probes[0].answers.get(Kind::Plain), None, "of nobody who was asked");
+        assert!(!probes[0].listens, "its kernel answers");
     }
 
     #[test]
@@ -205,5 +222,24 @@ mod tests {
         }
         take(Kind::Plain, datagram([10, 244, 2, 2], answer), &mut probes, 7);
         assert_eq!(probes[0].answers.get(Kind::Plain), Some(&Outcome::Answered));
+        assert!(probes[0].listens && !probes[1].listens);
+    }
+
+    #[test]
+    fn nodes_answer_each_other_also_those_that_they_do_not_ask() {
+        let address = |last: u8| IpAddr::from([127, 94, 56, last]);
+        let target = |last: u8| Target { node: format!("node{last}"), address: address(last) };
+        // The first one asks the second one, which asks nobody.
+        let (one, other) = thread::scope(|scope| {
+            let one = scope.spawn(|| probe(address(1), 1450, &[target(2)], 1, 7).unwrap());
+            let other = scope.spawn(|| probe(address(2), 1450, &[target(1)], 0, 8).unwrap());
+            (one.join().unwrap(), other.join().unwrap())
+        });
+        let [asked] = one.probes.as_slice() else { panic!("{one:?}") };
+        for kind in Kind::ALL {
+            assert_eq!(asked.answers.get(kind), Some(&Outcome::Answered), "{kind:?}");
+        }
+        assert!(one.heard.is_empty() && other.probes.is_empty(), "{one:?} {other:?}");
+        assert!(other.heard.contains("node1") || !asked.listens, "{one:?} {other:?}");
     }
 }

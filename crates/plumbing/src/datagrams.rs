@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendto};
 
 use crate::error::{Error, Result};
 
@@ -22,7 +22,21 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 /// A socket whose datagrams are never fragmented, and whose size the kernel does not check against a path's known MTU.
 #[derive(Debug)]
-pub struct Datagrams(UdpSocket);
+pub struct Datagrams {
+    socket: UdpSocket,
+    checksums: Checksums,
+}
+
+/// Who computes the checksums of what is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checksums {
+    /// The network device, if it can.
+    Device,
+    /// The kernel, at once.
+    Kernel,
+    /// Nobody: there are none (RFC 768). Over IPv6 few receive such datagrams (RFC 6935).
+    Nobody,
+}
 
 /// What came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,11 +71,11 @@ pub enum Complaint {
 }
 
 impl Datagrams {
-    /// A socket at an address. Without `checksums`, UDP over IPv4 leaves them out (RFC 768); over IPv6 it may not.
+    /// A socket at an address. It receives datagrams without checksums, too.
     ///
     /// # Errors
     /// The address is not this host's, or its port is taken.
-    pub fn open(at: SocketAddr, checksums: bool) -> Result<Self> {
+    pub fn open(at: SocketAddr, checksums: Checksums) -> Result<Self> {
         let fail = |source| Error::new(format!("open a UDP socket at {at}"), source);
         let socket = UdpSocket::bind(at).map_err(fail)?;
         socket.set_nonblocking(true).map_err(fail)?;
@@ -74,16 +88,20 @@ impl Datagrams {
                 (libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1),
                 (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE),
                 (libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 1),
+                (libc::IPPROTO_UDP, libc::UDP_NO_CHECK6_RX, 1),
             ],
         };
-        if !checksums && at.is_ipv4() {
-            options.push((libc::SOL_SOCKET, libc::SO_NO_CHECK, 1));
+        if checksums == Checksums::Nobody {
+            options.push(match at {
+                SocketAddr::V4(_) => (libc::SOL_SOCKET, libc::SO_NO_CHECK, 1),
+                SocketAddr::V6(_) => (libc::IPPROTO_UDP, libc::UDP_NO_CHECK6_TX, 1),
+            });
         }
         options
             .into_iter()
             .try_for_each(|(level, name, value)| set(&socket, level, name, value))
             .map_err(fail)?;
-        Ok(Self(socket))
+        Ok(Self { socket, checksums })
     }
 
     /// Sends a datagram.
@@ -93,13 +111,26 @@ impl Datagrams {
     pub fn send(&self, bytes: &[u8], to: SocketAddr) -> Result<()> {
         let mut last = io::Error::from(ErrorKind::WouldBlock);
         for _ in 0..REPORTED {
-            match self.0.send_to(bytes, to) {
-                Ok(_) => return Ok(()),
+            match self.send_once(bytes, to) {
+                Ok(()) => return Ok(()),
                 // It may be that of a datagram before, which is in the queue of errors as well.
                 Err(error) => last = error,
             }
         }
         Err(Error::new(format!("send {} bytes to {to}", bytes.len()), last))
+    }
+
+    fn send_once(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+        if self.checksums != Checksums::Kernel {
+            return self.socket.send_to(bytes, to).map(drop);
+        }
+        // Of a datagram that it gets in parts the kernel computes the checksum itself.
+        let (first, rest) = bytes.split_at(bytes.len() / 2);
+        let to = SockaddrStorage::from(to);
+        let socket = self.socket.as_raw_fd();
+        sendto(socket, first, &to, MsgFlags::from_bits_retain(libc::MSG_MORE))?;
+        sendto(socket, rest, &to, MsgFlags::empty())?;
+        Ok(())
     }
 
     /// What came next; `None` if nothing did.
@@ -112,7 +143,7 @@ impl Datagrams {
             return Ok(Some(complaint));
         }
         let mut bytes = [0; KEPT];
-        match self.0.recv_from(&mut bytes) {
+        match self.socket.recv_from(&mut bytes) {
             Ok((length, from)) => {
                 let bytes = bytes.iter().take(length).copied().collect();
                 Ok(Some(Arrival::Datagram { from, bytes }))
@@ -131,7 +162,7 @@ impl Datagrams {
             let mut slices = [IoSliceMut::new(&mut bytes)];
             let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
             let message =
-                recvmsg::<SockaddrStorage>(self.0.as_raw_fd(), &mut slices, Some(&mut space), flags);
+                recvmsg::<SockaddrStorage>(self.socket.as_raw_fd(), &mut slices, Some(&mut space), flags);
             let message = match message {
                 Err(Errno::EAGAIN) => return Ok(None),
                 message => message?,
@@ -173,7 +204,7 @@ impl Complaint {
 /// The kernel does not wait.
 pub fn wait<'a>(sockets: impl IntoIterator<Item = &'a Datagrams>, until: Instant) -> Result<()> {
     let mut fds: Vec<PollFd<'_>> =
-        sockets.into_iter().map(|one| PollFd::new(one.0.as_fd(), PollFlags::POLLIN)).collect();
+        sockets.into_iter().map(|one| PollFd::new(one.socket.as_fd(), PollFlags::POLLIN)).collect();
     let left = until.saturating_duration_since(Instant::now()).min(LONGEST);
     let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
     match poll(&mut fds, timeout) {
@@ -203,16 +234,10 @@ fn is_complaint(error: &io::Error) -> bool {
 }
 
 fn set(socket: &UdpSocket, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
     // SAFETY: the pointer and the length are those of one integer that outlives the call.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            (&raw const value).cast(),
-            size_of_val(&value) as libc::socklen_t,
-        )
-    };
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -224,6 +249,14 @@ mod tests {
 
     /// So long everything of these tests takes at most.
     const DEADLINE: Duration = Duration::from_secs(10);
+
+    fn open(at: SocketAddr, checksums: Checksums) -> Datagrams {
+        Datagrams::open(at, checksums).unwrap()
+    }
+
+    fn local(socket: &Datagrams) -> SocketAddr {
+        socket.socket.local_addr().unwrap()
+    }
 
     fn next(socket: &Datagrams) -> Arrival {
         let until = Instant::now() + DEADLINE;
@@ -240,8 +273,8 @@ mod tests {
     fn a_datagram_arrives_and_a_closed_port_complains() {
         for address in [IpAddr::from([127, 0, 0, 1]), IpAddr::from(std::net::Ipv6Addr::LOCALHOST)] {
             let at = SocketAddr::new(address, 0);
-            let (one, other) = (Datagrams::open(at, true).unwrap(), Datagrams::open(at, false).unwrap());
-            let (from, to) = (one.0.local_addr().unwrap(), other.0.local_addr().unwrap());
+            let (one, other) = (open(at, Checksums::Device), open(at, Checksums::Nobody));
+            let (from, to) = (local(&one), local(&other));
             assert_eq!(one.receive().unwrap(), None);
             one.send(b"hello", to).unwrap();
             assert_eq!(next(&other), Arrival::Datagram { from, bytes: b"hello".to_vec() });
@@ -258,10 +291,26 @@ mod tests {
     }
 
     #[test]
+    fn whoever_computes_checksums_a_datagram_arrives_as_it_was() {
+        for address in [IpAddr::from([127, 0, 0, 1]), IpAddr::from(std::net::Ipv6Addr::LOCALHOST)] {
+            let at = SocketAddr::new(address, 0);
+            let receiver = open(at, Checksums::Device);
+            for checksums in [Checksums::Device, Checksums::Kernel, Checksums::Nobody] {
+                let sender = open(at, checksums);
+                for bytes in [&b"odd"[..], b"x", b"", &[7; KEPT]] {
+                    sender.send(bytes, local(&receiver)).unwrap();
+                    let arrival = Arrival::Datagram { from: local(&sender), bytes: bytes.to_vec() };
+                    assert_eq!(next(&receiver), arrival, "{checksums:?} at {address}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn no_other_port_of_an_own_address_is_taken_and_no_other_address() {
-        let taken = Datagrams::open((Ipv4Addr::LOCALHOST, 0).into(), true).unwrap();
-        let error = Datagrams::open(taken.0.local_addr().unwrap(), true).unwrap_err();
+        let taken = open((Ipv4Addr::LOCALHOST, 0).into(), Checksums::Device);
+        let error = Datagrams::open(local(&taken), Checksums::Device).unwrap_err();
         assert!(error.to_string().contains("open a UDP socket at 127.0.0.1:"), "{error}");
-        assert!(Datagrams::open("192.0.2.1:0".parse().unwrap(), true).is_err());
+        assert!(Datagrams::open("192.0.2.1:0".parse().unwrap(), Checksums::Device).is_err());
     }
 }

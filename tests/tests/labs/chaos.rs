@@ -250,13 +250,13 @@ fn no_probe_is_lost(agent_args: &[&str], replacements: &[fn(&Path)]) {
             for node in ["node1", "node2"] {
                 let pins =
                     "cd /sys/fs/bpf/midonet-kube; ls new maps | wc -l; bpftool map show pinned maps/ports-v1";
-                // Two names of directories, an empty line between them, and 27 maps; once the last agent is done.
+                // Two names of directories, an empty line between them, and 28 maps; once the last agent is done.
                 testkit::wait_until(
                     Duration::from_secs(60),
                     "the last agent's maps are the only ones",
                     || {
                         let shown = test_lab.stdout(&Target::Node(node.into()), "sh", &["-c", pins]).unwrap();
-                        shown.starts_with("30\n") && shown.contains("max_entries 2001")
+                        shown.starts_with("31\n") && shown.contains("max_entries 2001")
                     },
                 );
             }

@@ -1,6 +1,7 @@
 //! `midokube doctor` and `midokube sysdump` on nodes with planted faults.
 
 use std::fs;
+use std::io::{Read, Seek};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -17,7 +18,8 @@ use serde_json::Value;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
 /// Sends what is for other nodes' tunnels into the interface `sink`, of a length or of any.
-const DIVERT: &str = "ip link show sink >/dev/null 2>&1 || ip link add sink type dummy; ip link set sink up; \
+const DIVERT: &str = "ip link show sink >/dev/null 2>&1 || ip link add sink type veth peer name sink-end; \
+    ip link set sink-end up; ip link set sink up; \
     tc qdisc add dev eth0 clsact 2>/dev/null; \
     tc filter add dev eth0 egress protocol ip prio 7 u32 match ip protocol 17 0xff match ip dport 4789 0xffff";
 const ALL: &str = "";
@@ -117,7 +119,7 @@ impl Careless {
         let relay = move || {
             let mut frame = [0; 65_536];
             while !stopping.load(Ordering::Relaxed) {
-                if let Ok(length) = std::io::Read::read(&mut &from, &mut frame) {
+                if let Ok(length) = (&from).read(&mut frame) {
                     to.send(&frame[..length]).unwrap();
                 }
             }
@@ -179,12 +181,22 @@ impl Drop for Running {
 /// An agent of node3 with these arguments besides, and a secret in its environment.
 fn agent(lab: &TestLab, arguments: &[&str]) -> Running {
     let cidrs: Vec<_> = lab.state().unwrap().cluster_cidrs.iter().map(ToString::to_string).collect();
+    let mut log = tempfile::tempfile().unwrap();
     let mut command = Command::new(e2e::programs().join("midonet-kube-node"));
     command.args(["--node-name", "node3", "--cluster-cidr", &cidrs.join(",")]).args(arguments);
-    command.env("MIDONETKUBE_PASSWORD", SECRET).env("OTHER_TOKEN", SECRET);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let running = Running(lab.enter(&node("node3"), &mut command).unwrap());
-    testkit::wait_until(DEADLINE, "the agent of node3 answers", || lab.status("node3").is_ok());
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("OTHER_TOKEN", SECRET);
+    command.env("MIDONETKUBE_CACHEDIR", format!("/run/token={SECRET}"));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.try_clone().unwrap());
+    let mut running = Running(lab.enter(&node("node3"), &mut command).unwrap());
+    testkit::wait_until(DEADLINE, "the agent of node3 answers", || {
+        if running.0.try_wait().unwrap().is_some() {
+            let mut said = String::new();
+            log.rewind().unwrap();
+            log.read_to_string(&mut said).unwrap();
+            panic!("the agent of node3 ended: {said}");
+        }
+        lab.status("node3").is_ok()
+    });
     running
 }
 
@@ -256,7 +268,7 @@ fn an_archive_has_all_but_secrets_and_names_who_does_not_answer() {
     sh(
         &lab,
         &node("node3"),
-        &format!("echo '{{\"token\": \"{SECRET}\"}}' >/etc/cni/net.d/10-midonet.conflist"),
+        &format!("echo '{{\"token\": \"{SECRET}\"}}' >/etc/cni/net.d/99-other.conflist"),
     );
     let file = directory.path().join("all.tar.gz");
     let output = sysdump(&sockets, &file, &[]);
@@ -283,6 +295,7 @@ fn an_archive_has_all_but_secrets_and_names_who_does_not_answer() {
     }
     let settings = text("nodes/node3/agent.json");
     assert!(settings.contains("OTHER_TOKEN") && settings.contains("[redacted]"), "{settings}");
+    assert!(text("nodes/node3/cni.txt").contains("99-other.conflist"));
     assert!(text("doctor.json").contains("agent_silent") && text("index.json").contains("missing"));
     // On a node there is the page of metrics, too.
     let here = directory.path().join("here.tar.gz");

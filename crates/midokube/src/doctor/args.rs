@@ -11,8 +11,8 @@ use crate::nodes::Cluster;
 
 pub(crate) const HELP: &str = "\
 Every node is asked, by the kubeconfig, through its agent's Pod; with --this-node the agent of this node alone, or those
-at each --socket, as in a lab. Each node sends datagrams through its tunnels to up to 16 others, for three seconds at
-most. Nothing is changed.
+at each --socket, as in a lab. Each node sends datagrams through its tunnels to up to 16 others and waits 3.5 seconds
+for answers. Nothing is changed.
 Exit status: 0: nothing is wrong; 4: something is; 1: no node could be asked. The fields of -o json and -o yaml are
 described in docs/reference.md of the project, the findings in docs/troubleshooting.md.
 Examples:

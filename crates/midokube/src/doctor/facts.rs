@@ -30,6 +30,8 @@ pub(super) struct Facts {
     pub(super) problems: Vec<Problem>,
     pub(super) leaks: Vec<Problem>,
     pub(super) paths: Vec<Path>,
+    /// The nodes whose probes arrived here.
+    pub(super) heard: Vec<String>,
     /// Why no path was probed.
     pub(super) paths_error: Option<String>,
     /// The node's clock before and after all this was asked, in milliseconds since 1970.
@@ -66,12 +68,11 @@ pub(super) struct Path {
     pub(super) node: String,
     pub(super) family: String,
     pub(super) large_bytes: u32,
-    pub(super) small: PathAnswer,
-    pub(super) large: PathAnswer,
     pub(super) plain: PathAnswer,
     pub(super) checksummed: PathAnswer,
-    pub(super) unchecked: Option<PathAnswer>,
-    pub(super) heard: bool,
+    pub(super) unchecked: PathAnswer,
+    /// Whether the other agent listened: over IPv6 nobody else answers what has no checksum.
+    pub(super) listens: bool,
 }
 
 /// What became of a datagram.
@@ -138,12 +139,10 @@ impl From<v1::PathProbe> for Path {
             node: path.node,
             family: path.family,
             large_bytes: path.large_bytes,
-            small: answer(path.small),
-            large: answer(path.large),
             plain: answer(path.plain),
             checksummed: answer(path.checksummed),
-            unchecked: path.unchecked.map(PathAnswer::from),
-            heard: path.heard,
+            unchecked: answer(path.unchecked),
+            listens: path.listens,
         }
     }
 }

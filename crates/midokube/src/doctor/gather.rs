@@ -33,7 +33,10 @@ pub(super) fn facts(agent: &Agent) -> Result<Facts> {
     let status = agent.ask(&call::STATUS, &StatusRequest {}, "its status")?;
     let mut facts = Facts::read(status).context("the agent's status lacks what every agent says")?;
     match paths {
-        Ok(reply) => facts.paths = reply.paths.into_iter().map(Path::from).collect(),
+        Ok(reply) => {
+            facts.paths = reply.paths.into_iter().map(Path::from).collect();
+            facts.heard = reply.heard;
+        }
         Err(error) => facts.paths_error = Some(format!("{error:#}")),
     }
     (facts.began_ms, facts.ended_ms) = (began_ms, now_ms());

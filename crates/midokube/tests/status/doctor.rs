@@ -19,14 +19,13 @@ impl Paths for FakePaths {
             node: "node8".into(),
             family: "ipv4".into(),
             large_bytes: 1450,
-            small: answer(),
-            large: answer(),
             plain: answer(),
             checksummed: answer(),
             unchecked: answer(),
-            heard: true,
+            listens: true,
         };
-        Ok(Response::new(ProbePathsReply { paths: vec![path], peers: 1, now_unix_ms: 7 }))
+        let heard = vec!["node8".into()];
+        Ok(Response::new(ProbePathsReply { paths: vec![path], peers: 1, now_unix_ms: 7, heard }))
     }
 }
 

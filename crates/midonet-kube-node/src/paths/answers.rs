@@ -1,17 +1,13 @@
 //! What came back of the datagrams to one node.
 
-use std::net::IpAddr;
+use plumbing::datagrams::Checksums;
 
 /// A kind of datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A small one for the datapath.
-    Small,
-    /// The largest one for the datapath.
-    Large,
-    /// A small one for the kernel.
+    /// A small one whose checksum is certain to be right.
     Plain,
-    /// The largest one for the kernel; a network device may have to complete its checksum.
+    /// The largest one; a network device may have to complete its checksum.
     Checksummed,
     /// The same without a checksum.
     Unchecked,
@@ -29,40 +25,32 @@ pub enum Outcome {
 }
 
 /// What is known of each kind. What is not known was lost, in the end.
-#[derive(Debug)]
-pub struct Answers {
-    kinds: &'static [Kind],
-    outcomes: Vec<(Kind, Outcome)>,
-}
+#[derive(Debug, Default)]
+pub struct Answers(Vec<(Kind, Outcome)>);
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Small, Self::Large, Self::Plain, Self::Checksummed, Self::Unchecked];
-
-    /// Those that there are in the family of an address. One with a checksum comes before the one without: where a kernel
-    /// limits what it answers, the answer to the latter is the one that is left out.
-    pub(super) fn of(address: IpAddr) -> &'static [Self] {
-        match address {
-            IpAddr::V4(_) => &Self::ALL,
-            IpAddr::V6(_) => &[Self::Small, Self::Large, Self::Plain, Self::Checksummed],
-        }
-    }
+    /// All, in the order in which they are sent. Where a kernel limits what it answers, it is the last ones that it does not
+    /// answer: a path on which the first one is answered has no fault.
+    pub(super) const ALL: [Self; 3] = [Self::Checksummed, Self::Plain, Self::Unchecked];
 
     pub(super) fn is_large(self) -> bool {
-        !matches!(self, Self::Small | Self::Plain)
+        self != Self::Plain
     }
 
-    pub(super) fn is_for_datapath(self) -> bool {
-        matches!(self, Self::Small | Self::Large)
+    pub(super) fn checksums(self) -> Checksums {
+        match self {
+            Self::Plain => Checksums::Kernel,
+            Self::Checksummed => Checksums::Device,
+            Self::Unchecked => Checksums::Nobody,
+        }
     }
 
     /// What stands for it in a message.
     pub(super) fn number(self) -> u8 {
         match self {
-            Self::Small => 1,
-            Self::Large => 2,
-            Self::Plain => 3,
-            Self::Checksummed => 4,
-            Self::Unchecked => 5,
+            Self::Plain => 1,
+            Self::Checksummed => 2,
+            Self::Unchecked => 3,
         }
     }
 
@@ -79,32 +67,23 @@ impl Outcome {
 }
 
 impl Answers {
-    pub(super) fn new(from: IpAddr) -> Self {
-        Self { kinds: Kind::of(from), outcomes: Vec::new() }
-    }
-
-    /// What became of a kind; `None`: it was lost, or is not of this family.
+    /// What became of a kind; `None`: it was lost.
     pub fn get(&self, kind: Kind) -> Option<&Outcome> {
-        self.outcomes.iter().find(|(one, _)| *one == kind).map(|(_, outcome)| outcome)
-    }
-
-    /// Whether there is such a kind in this family.
-    pub fn has(&self, kind: Kind) -> bool {
-        self.kinds.contains(&kind)
+        self.0.iter().find(|(one, _)| *one == kind).map(|(_, outcome)| outcome)
     }
 
     /// Notes what became of a kind: what is final stays.
     pub(super) fn set(&mut self, kind: Kind, outcome: Outcome) {
-        match self.outcomes.iter_mut().find(|(one, _)| *one == kind) {
+        match self.0.iter_mut().find(|(one, _)| *one == kind) {
             Some((_, known)) if known.is_final() => {}
             Some((_, known)) => *known = outcome,
-            None => self.outcomes.push((kind, outcome)),
+            None => self.0.push((kind, outcome)),
         }
     }
 
-    /// Whether nothing is waited for any more.
-    pub(super) fn are_complete(&self) -> bool {
-        self.kinds.iter().all(|kind| self.get(*kind).is_some_and(Outcome::is_final))
+    /// The kinds that are to be sent again.
+    pub(super) fn missing(&self) -> impl Iterator<Item = Kind> {
+        Kind::ALL.into_iter().filter(|kind| !self.get(*kind).is_some_and(Outcome::is_final))
     }
 }
 
@@ -114,26 +93,17 @@ mod tests {
 
     #[test]
     fn an_answer_stays_and_a_refusal_does_not() {
-        let mut answers = Answers::new([10, 0, 0, 1].into());
-        answers.set(Kind::Small, Outcome::Refused("no route".into()));
-        answers.set(Kind::Small, Outcome::Answered);
-        answers.set(Kind::Small, Outcome::TooBig(7));
-        assert_eq!(answers.get(Kind::Small), Some(&Outcome::Answered));
-        assert!(!answers.are_complete());
+        let mut answers = Answers::default();
+        answers.set(Kind::Plain, Outcome::Refused("no route".into()));
+        assert_eq!(answers.missing().count(), 3);
+        answers.set(Kind::Plain, Outcome::Answered);
+        answers.set(Kind::Plain, Outcome::TooBig(7));
+        assert_eq!(answers.get(Kind::Plain), Some(&Outcome::Answered));
+        assert_eq!(answers.missing().collect::<Vec<_>>(), [Kind::Checksummed, Kind::Unchecked]);
         for kind in Kind::ALL {
             answers.set(kind, Outcome::Answered);
         }
-        assert!(answers.are_complete());
-    }
-
-    #[test]
-    fn without_checksums_there_is_ipv4_alone() {
-        let mut answers = Answers::new(std::net::Ipv6Addr::LOCALHOST.into());
-        assert!(!answers.has(Kind::Unchecked) && answers.has(Kind::Checksummed));
-        for kind in Kind::of(std::net::Ipv6Addr::LOCALHOST.into()) {
-            answers.set(*kind, Outcome::Answered);
-        }
-        assert!(answers.are_complete());
+        assert_eq!(answers.missing().count(), 0);
     }
 
     #[test]
@@ -141,6 +111,6 @@ mod tests {
         for kind in Kind::ALL {
             assert_eq!(Kind::read(kind.number()), Some(kind));
         }
-        assert_eq!(Kind::read(0), None);
+        assert_eq!((Kind::read(0), Kind::read(4)), (None, None));
     }
 }

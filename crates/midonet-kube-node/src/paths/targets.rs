@@ -11,53 +11,34 @@ use naming::subnet;
 /// So many other nodes are probed at most: each of them answers so many others at the same time.
 pub const LIMIT: usize = 16;
 
-/// Another node's addresses of one family.
+/// Another node in one family of addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// Its name.
     pub node: String,
-    /// What no Pod has of its podCIDR: its datapath answers that.
-    pub(super) unused: IpAddr,
-    /// Its gateway, in whose name it does.
-    gateway: IpAddr,
-    /// Its own.
-    pub(super) node_address: IpAddr,
+    /// Its own address of its podCIDR.
+    pub(super) address: IpAddr,
 }
 
 impl Target {
-    /// The addresses of a node with this podCIDR; `None` if it is too small for them.
+    /// A node with this podCIDR; `None` if it is too small for an address of the node.
     pub(super) fn new(node: &str, pod_cidr: IpNet) -> Option<Self> {
-        Some(Self {
-            node: node.to_owned(),
-            unused: pod_cidr.addr(),
-            gateway: subnet::gateway(pod_cidr).ok()?,
-            node_address: subnet::node(pod_cidr).ok()?,
-        })
+        Some(Self { node: node.to_owned(), address: subnet::node(pod_cidr).ok()? })
     }
 
-    /// That of its addresses, as programs get it.
+    /// That of its address, as programs get it.
     pub fn family(&self) -> &'static str {
-        if self.unused.is_ipv4() { "ipv4" } else { "ipv6" }
-    }
-
-    /// Whether an address is one of them.
-    pub(super) fn has(&self, address: IpAddr) -> bool {
-        [self.unused, self.gateway, self.node_address].contains(&address)
+        if self.address.is_ipv4() { "ipv4" } else { "ipv6" }
     }
 }
 
-/// The targets in the family of this node's address: `limit` of the nodes that follow this one by name, the first one after
-/// the last one, so that all nodes together probe all of them, and each is probed by as many.
-pub fn targets(
-    own_name: &str,
-    own_address: IpAddr,
-    peers: &BTreeMap<Arc<str>, Peer>,
-    limit: usize,
-) -> Vec<Target> {
+/// The other nodes in the family of this node's address: those that follow this one by name, the first one after the last
+/// one. If each node probes as many of its first ones, each is probed by as many.
+pub fn targets(own_name: &str, own_address: IpAddr, peers: &BTreeMap<Arc<str>, Peer>) -> Vec<Target> {
     let after = peers.iter().filter(|(name, _)| ***name > *own_name);
     let before = peers.iter().filter(|(name, _)| ***name < *own_name);
-    let chosen = after.chain(before).take(limit);
-    chosen
+    after
+        .chain(before)
         .filter_map(|(name, peer)| {
             let of_family = |cidr: &&IpNet| cidr.addr().is_ipv4() == own_address.is_ipv4();
             Target::new(name, *peer.pod_cidrs.iter().find(of_family)?)
@@ -79,14 +60,14 @@ mod tests {
     }
 
     fn chosen(own: &str, names: &[&str], limit: usize) -> Vec<String> {
-        let all = targets(own, [10, 244, 9, 2].into(), &peers(names), limit);
-        all.into_iter().map(|target| target.node).collect()
+        let all = targets(own, [10, 244, 9, 2].into(), &peers(names));
+        all.into_iter().take(limit).map(|target| target.node).collect()
     }
 
     #[test]
-    fn those_that_follow_are_probed_and_each_node_by_as_many() {
+    fn those_that_follow_are_first_and_each_node_is_so_for_as_many() {
         assert_eq!(chosen("b", &["a", "c", "d"], 2), ["c", "d"]);
-        assert_eq!(chosen("d", &["a", "b", "c"], 2), ["a", "b"]);
+        assert_eq!(chosen("d", &["a", "b", "c"], 9), ["a", "b", "c"]);
         let names = ["a", "b", "c", "d", "e"];
         let mut probed = BTreeMap::<String, usize>::new();
         for own in names {
@@ -97,11 +78,11 @@ mod tests {
     }
 
     #[test]
-    fn a_node_without_addresses_of_the_family_is_left_out() {
-        let all = targets("z", std::net::Ipv6Addr::LOCALHOST.into(), &peers(&["a"]), 9);
+    fn a_node_without_an_address_of_the_family_is_left_out() {
+        let all = targets("z", std::net::Ipv6Addr::LOCALHOST.into(), &peers(&["a"]));
         assert_eq!(all, []);
         let mut few = peers(&["a"]);
         few.values_mut().for_each(|peer| peer.pod_cidrs = vec!["10.244.0.0/31".parse().unwrap()]);
-        assert_eq!(targets("z", [10, 0, 0, 1].into(), &few, 9), []);
+        assert_eq!(targets("z", [10, 0, 0, 1].into(), &few), []);
     }
 }

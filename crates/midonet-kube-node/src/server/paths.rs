@@ -1,5 +1,6 @@
 //! What `midokube doctor` asks of each node: whether packets come through to the others.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread;
@@ -14,7 +15,7 @@ use tonic::{Request, Response, Status};
 
 use super::answers::internal;
 use crate::agent::Agent;
-use crate::paths::{self, Answers, Kind, Outcome, Probe};
+use crate::paths::{self, Answers, Kind, Outcome, Probe, Probed, Target};
 
 /// How long a call may wait for others.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -65,27 +66,30 @@ fn probe(agent: &Agent, limit: usize) -> Result<v1::ProbePathsReply, Status> {
     };
     let peers = agent.peers();
     let addresses = network.local.node_addresses.iter().map(ipnet::IpNet::addr);
-    let asked: Vec<_> = addresses
-        .map(|address| (address, paths::targets(agent.node_name(), address, &peers, limit)))
-        .collect();
+    let asked: Vec<_> =
+        addresses.map(|address| (address, paths::targets(agent.node_name(), address, &peers))).collect();
     let nonce = u64::try_from(now().as_nanos()).unwrap_or_default();
     // Families do not wait for each other.
-    let probed: Vec<Result<Vec<Probe>>> = thread::scope(|scope| {
+    let probed: Vec<Result<Probed>> = thread::scope(|scope| {
         let mtu = network.mtu;
-        let start =
-            |(from, targets): (IpAddr, _)| scope.spawn(move || paths::probe(from, mtu, targets, nonce));
+        let start = |(from, targets): (IpAddr, Vec<Target>)| {
+            scope.spawn(move || paths::probe(from, mtu, &targets, limit, nonce))
+        };
         let running: Vec<_> = asked.into_iter().map(start).collect();
-        let end = |one: thread::ScopedJoinHandle<'_, plumbing::Result<Vec<Probe>>>| {
+        let end = |one: thread::ScopedJoinHandle<'_, plumbing::Result<Probed>>| {
             Ok(one.join().map_err(|_| anyhow!("probing paths panicked"))??)
         };
         running.into_iter().map(end).collect()
     });
-    let mut all = Vec::new();
-    for probes in probed {
-        all.extend(probes.map_err(|error| internal(&error))?.iter().map(message));
+    let (mut all, mut heard) = (Vec::new(), BTreeSet::new());
+    for one in probed {
+        let mut one = one.map_err(|error| internal(&error))?;
+        all.extend(one.probes.iter().map(message));
+        heard.append(&mut one.heard);
     }
     Ok(v1::ProbePathsReply {
         paths: all,
+        heard: heard.into_iter().collect(),
         peers: peers.len().try_into().unwrap_or(u32::MAX),
         now_unix_ms: u64::try_from(now().as_millis()).unwrap_or_default(),
     })
@@ -101,12 +105,10 @@ fn message(probe: &Probe) -> v1::PathProbe {
         node: probe.target.node.clone(),
         family: probe.target.family().to_owned(),
         large_bytes: probe.large,
-        small: answer(Kind::Small),
-        large: answer(Kind::Large),
         plain: answer(Kind::Plain),
         checksummed: answer(Kind::Checksummed),
-        unchecked: answer(Kind::Unchecked).filter(|_| probe.answers.has(Kind::Unchecked)),
-        heard: probe.heard,
+        unchecked: answer(Kind::Unchecked),
+        listens: probe.listens,
     }
 }
 

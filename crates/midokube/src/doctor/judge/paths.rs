@@ -1,27 +1,18 @@
 //! Paths between nodes: from what came back of datagrams to what filters them, is too small for them, or damages them.
 
+mod fault;
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::cluster::Cluster;
-use super::super::facts::{Facts, Path, PathAnswer};
+use super::super::facts::{Facts, Path};
 use super::super::finding::Finding;
-use super::settings::names;
+use fault::{Fault, fault, is_silent};
+use words::{finding, firewalls, port};
 
 /// From how many paths on a node that nobody reaches is one finding.
 const ALONE: usize = 2;
-
-/// What is wrong with a path, in order of what hides the rest.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Fault {
-    /// It was not sent, or a router refuses it.
-    Refused(String),
-    /// Nothing comes through; whether it does from the other node's end to the first's.
-    Filtered { arrives: bool, returns: bool },
-    /// Small packets come through and large ones do not: bytes of the largest Pods send, and what a router takes.
-    Mtu { large: u32, most: Option<u32> },
-    /// Large packets come through, but not if a device completes their checksums.
-    Checksum,
-}
 
 /// The paths with one fault from one node; families are of one tunnel.
 type Faults<'a> = BTreeMap<(Fault, &'a str), (BTreeSet<&'a str>, BTreeSet<&'a str>)>;
@@ -29,18 +20,23 @@ type Faults<'a> = BTreeMap<(Fault, &'a str), (BTreeSet<&'a str>, BTreeSet<&'a st
 pub(super) fn judge(cluster: &Cluster) -> Vec<Finding> {
     let all: Vec<(&Facts, &Path)> =
         cluster.facts().flat_map(|facts| facts.paths.iter().map(move |path| (facts, path))).collect();
-    let heard: BTreeSet<(&str, &str)> = all
-        .iter()
-        .filter(|(_, path)| path.heard)
-        .map(|(facts, path)| (path.node.as_str(), facts.node.as_str()))
+    let heard: BTreeSet<(&str, &str)> = cluster
+        .facts()
+        .flat_map(|facts| facts.heard.iter().map(|from| (from.as_str(), facts.node.as_str())))
         .collect();
     let alone = alone(&all);
     let mut findings = isolated(cluster, &alone);
     let mut faults = Faults::new();
-    for (facts, path) in all {
+    let faulty = all.iter().filter_map(|(facts, path)| {
         let (from, to) = (facts.node.as_str(), path.node.as_str());
         let passes = |from, to| heard.contains(&(from, to));
-        let Some(fault) = fault(path, passes(from, to), passes(to, from)) else { continue };
+        Some((from, to, path.family.as_str(), fault(path, passes(from, to), passes(to, from))?))
+    });
+    let (open, certain): (Vec<_>, Vec<_>) = faulty.partition(|(.., fault)| matches!(fault, Fault::Large(_)));
+    let told: BTreeSet<(&str, &str)> = certain.iter().map(|(from, to, ..)| (*from, *to)).collect();
+    // What one family leaves open the other one may tell.
+    let open = open.into_iter().filter(|(from, to, ..)| !told.contains(&(*from, *to)));
+    for (from, to, family, fault) in certain.into_iter().chain(open) {
         let is_filtered = matches!(fault, Fault::Filtered { .. });
         if is_filtered && (alone.nodes.contains(from) || alone.nodes.contains(to)) {
             continue;
@@ -60,30 +56,12 @@ pub(super) fn judge(cluster: &Cluster) -> Vec<Finding> {
         };
         let (nodes, families) = faults.entry((fault, from)).or_default();
         nodes.insert(to);
-        families.insert(path.family.as_str());
+        families.insert(family);
     }
     findings.extend(
         faults.iter().map(|((fault, from), (to, families))| finding(cluster, fault, from, to, families)),
     );
     findings
-}
-
-/// What is wrong with a path, given whether packets arrive at the other node, and whether some of its arrive here.
-fn fault(path: &Path, arrives: bool, returns: bool) -> Option<Fault> {
-    match &path.small {
-        PathAnswer::Refused { problem } => return Some(Fault::Refused(problem.clone())),
-        PathAnswer::Lost => return Some(Fault::Filtered { arrives, returns }),
-        PathAnswer::TooBig { mtu } => return Some(Fault::Mtu { large: path.large_bytes, most: *mtu }),
-        PathAnswer::Answered => {}
-    }
-    match &path.large {
-        PathAnswer::Refused { problem } => return Some(Fault::Refused(problem.clone())),
-        PathAnswer::Lost => return Some(Fault::Mtu { large: path.large_bytes, most: None }),
-        PathAnswer::TooBig { mtu } => return Some(Fault::Mtu { large: path.large_bytes, most: *mtu }),
-        PathAnswer::Answered => {}
-    }
-    let damaged = path.checksummed == PathAnswer::Lost && path.unchecked == Some(PathAnswer::Answered);
-    damaged.then_some(Fault::Checksum)
 }
 
 /// Nodes that no probed path reaches.
@@ -96,7 +74,7 @@ struct Alone<'a> {
 fn alone<'a>(all: &[(&'a Facts, &'a Path)]) -> Alone<'a> {
     let mut nodes = BTreeMap::<&str, (BTreeSet<&str>, bool)>::new();
     for (facts, path) in all {
-        let lost = path.small == PathAnswer::Lost;
+        let lost = is_silent(path);
         let ends = [facts.node.as_str(), path.node.as_str()];
         for (one, other) in [(ends[0], ends[1]), (ends[1], ends[0])] {
             let (others, is_alone) = nodes.entry(one).or_insert((BTreeSet::new(), true));
@@ -113,8 +91,7 @@ fn alone<'a>(all: &[(&'a Facts, &'a Path)]) -> Alone<'a> {
 /// One finding for each, or for all.
 fn isolated(cluster: &Cluster, alone: &Alone<'_>) -> Vec<Finding> {
     let port = port(cluster);
-    let remedy =
-        format!("let {port} pass between all nodes, in firewalls of the nodes, their hosts and their cloud");
+    let remedy = firewalls(&port);
     let finding = |object: String, problem: String, nodes: Vec<&str>| {
         Finding::error("path_filtered", object, problem).remedy(&remedy).of(nodes)
     };
@@ -122,94 +99,16 @@ fn isolated(cluster: &Cluster, alone: &Alone<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     if alone.all {
-        let problem = format!("no packet comes through any tunnel: {port} is dropped between all nodes");
+        let problem =
+            format!("no packet comes through any tunnel and back: {port} is dropped between all nodes");
         return vec![finding("all nodes".to_owned(), problem, alone.nodes.iter().copied().collect())];
     }
     let of_node = |node: &&str| {
         let problem = format!(
-            "no packet comes through any of its tunnels: {port} is dropped, or the node is away from the others' network"
+            "no packet comes through any of its tunnels and back: {port} is dropped, or the node is away from the others' \
+             network"
         );
         finding(format!("Node {node}"), problem, vec![*node])
     };
     alone.nodes.iter().map(of_node).collect()
-}
-
-fn finding(
-    cluster: &Cluster,
-    fault: &Fault,
-    from: &str,
-    to: &BTreeSet<&str>,
-    families: &BTreeSet<&str>,
-) -> Finding {
-    let to: Vec<&str> = to.iter().copied().collect();
-    let families = families.iter().copied().collect::<Vec<_>>().join(" and ");
-    let arrow = if matches!(
-        fault,
-        Fault::Filtered { arrives: false, returns: false } | Fault::Filtered { arrives: true, .. }
-    ) {
-        "<->"
-    } else {
-        "->"
-    };
-    let object = format!("{from} {arrow} {}", names(&to));
-    let nodes = [from].into_iter().chain(to.iter().copied());
-    let port = port(cluster);
-    let firewall =
-        format!("let {port} pass between all nodes, in firewalls of the nodes, their hosts and their cloud");
-    let (what, problem, remedy) = match fault {
-        Fault::Refused(problem) => (
-            "path_refused",
-            format!("packets through the tunnel are refused ({families}): {problem}"),
-            "correct the route or rule that refuses them".to_owned(),
-        ),
-        Fault::Filtered { arrives: false, returns: true } => (
-            "path_filtered",
-            format!(
-                "packets in this direction are lost, those in the other one arrive ({families}): {port} is dropped one way"
-            ),
-            firewall,
-        ),
-        Fault::Filtered { arrives: true, .. } => (
-            "path_filtered",
-            format!(
-                "packets arrive in both directions, but no answer does ({families}): {port} is dropped now and then"
-            ),
-            format!("look for what limits or balances {port} on the way"),
-        ),
-        Fault::Filtered { .. } => (
-            "path_filtered",
-            format!(
-                "no packet comes through the tunnel in either direction ({families}): {port} is dropped, or the node is away"
-            ),
-            firewall,
-        ),
-        Fault::Mtu { large, most } => {
-            let takes = most.map_or_else(String::new, |most| format!("; a router says {most} bytes"));
-            (
-                "path_mtu",
-                format!(
-                    "small packets come through and those of {large} bytes, which Pods send, do not ({families}){takes}: a link on the way has \
-                     a smaller MTU than the uplinks"
-                ),
-                "give the uplinks the MTU of the path, or all agents --mtu with what fits: 50 bytes less (IPv6 underlay: 70)".to_owned(),
-            )
-        }
-        Fault::Checksum => (
-            "path_checksum",
-            format!(
-                "large packets come through without a checksum, and are thrown away with one ({families}): a device on the way \
-                 completes it wrongly, or changes packets"
-            ),
-            format!(
-                "on {from} and at its host: `ethtool -K UPLINK tx off`, or update the device's driver or firmware"
-            ),
-        ),
-    };
-    Finding::error(what, object, problem).remedy(remedy).of(nodes)
-}
-
-/// The port of tunnels, as one of the nodes has it.
-fn port(cluster: &Cluster) -> String {
-    let port = cluster.facts().find_map(|facts| facts.overlay_port);
-    port.map_or_else(|| "the tunnels' UDP port".to_owned(), |port| format!("UDP {port}"))
 }

@@ -41,12 +41,10 @@ fn path(node: &str) -> Path {
         node: node.into(),
         family: "ipv4".into(),
         large_bytes: 1450,
-        small: PathAnswer::Answered,
-        large: PathAnswer::Answered,
         plain: PathAnswer::Answered,
         checksummed: PathAnswer::Answered,
-        unchecked: Some(PathAnswer::Answered),
-        heard: false,
+        unchecked: PathAnswer::Answered,
+        listens: false,
     }
 }
 
@@ -63,11 +61,9 @@ fn between(cluster: &mut Cluster, from: usize, to: usize, change: impl FnOnce(&m
 
 /// All answers to and from a node are lost.
 fn cut(path: &mut Path) {
-    path.small = PathAnswer::Lost;
-    path.large = PathAnswer::Lost;
     path.plain = PathAnswer::Lost;
     path.checksummed = PathAnswer::Lost;
-    path.unchecked = Some(PathAnswer::Lost);
+    path.unchecked = PathAnswer::Lost;
 }
 
 /// `what: object` of each finding.
@@ -193,47 +189,67 @@ fn clocks_are_judged_by_the_one_in_the_middle_and_only_for_certain() {
     }
 }
 
+/// What became of each kind, whether the other agent listened, what is found, and words of that.
+type Case = (&'static str, [PathAnswer; 3], bool, &'static str, &'static str);
+
 #[test]
 fn what_is_wrong_with_a_path_is_told_from_what_came_back() {
-    type Change = fn(&mut Path);
-    let cases: [(Change, &str, &str); 6] = [
-        (|path| path.large = PathAnswer::Lost, "path_mtu: node1 -> node2", "1450 bytes"),
-        (
-            |path| path.large = PathAnswer::TooBig { mtu: Some(1300) },
-            "path_mtu: node1 -> node2",
-            "says 1300 bytes",
-        ),
-        (|path| path.checksummed = PathAnswer::Lost, "path_checksum: node1 -> node2", "checksum"),
-        (
-            |path| path.small = PathAnswer::Refused { problem: "no route to host".into() },
-            "path_refused: node1 -> node2",
-            "no route to host",
-        ),
-        (cut, "path_filtered: node1 <-> node2", "UDP 4789 is dropped"),
-        (
-            |path| {
-                path.large = PathAnswer::Lost;
-                path.checksummed = PathAnswer::Lost;
-                path.unchecked = Some(PathAnswer::Lost);
-            },
-            "path_mtu: node1 -> node2",
-            "smaller MTU",
-        ),
+    let (yes, lost) = (PathAnswer::Answered, PathAnswer::Lost);
+    let big = PathAnswer::TooBig { mtu: Some(1300) };
+    let refused = PathAnswer::Refused { problem: "no route to host".into() };
+    let of = |plain: &PathAnswer, checksummed: &PathAnswer, unchecked: &PathAnswer| {
+        [plain.clone(), checksummed.clone(), unchecked.clone()]
+    };
+    let cases: [Case; 8] = [
+        ("ipv4", of(&yes, &lost, &lost), false, "path_mtu: node1 -> node2", "1450 bytes"),
+        ("ipv6", of(&yes, &lost, &lost), true, "path_mtu: node1 -> node2", "1450 bytes"),
+        ("ipv6", of(&yes, &lost, &lost), false, "path_large: node1 -> node2", "1450 bytes"),
+        ("ipv6", of(&yes, &big, &lost), false, "path_mtu: node1 -> node2", "says 1300 bytes"),
+        ("ipv4", of(&yes, &lost, &yes), false, "path_checksum: node1 -> node2", "checksum"),
+        ("ipv6", of(&yes, &lost, &yes), true, "path_checksum: node1 -> node2", "checksum"),
+        ("ipv4", of(&refused, &lost, &lost), false, "path_refused: node1 -> node2", "no route to host"),
+        ("ipv4", of(&lost, &lost, &lost), false, "path_filtered: node1 <-> node2", "UDP 4789 is dropped"),
     ];
-    for (change, want, words) in cases {
+    for (family, [plain, checksummed, unchecked], listens, want, words) in cases {
         let mut cluster = cluster(3);
-        between(&mut cluster, 1, 2, change);
+        between(&mut cluster, 1, 2, |path| {
+            let (node, family) = (path.node.clone(), family.to_owned());
+            *path = Path { node, family, large_bytes: 1450, plain, checksummed, unchecked, listens };
+        });
         assert_eq!(named(&cluster), [want]);
         assert!(judge(&cluster)[0].problem.contains(words), "{words} in {:?}", judge(&cluster));
     }
-    // A firewall of the node that its kernel's answers do not pass is no fault of the path.
-    let mut closed = cluster(3);
-    between(&mut closed, 1, 2, |path| {
-        path.plain = PathAnswer::Lost;
-        path.checksummed = PathAnswer::Lost;
-        path.unchecked = Some(PathAnswer::Lost);
-    });
-    assert_eq!(named(&closed), [""; 0]);
+}
+
+#[test]
+fn a_path_through_which_pods_packets_come_has_no_fault() {
+    for (plain, unchecked) in [
+        (PathAnswer::Lost, PathAnswer::Lost),
+        (PathAnswer::Lost, PathAnswer::Answered),
+        (PathAnswer::Answered, PathAnswer::Lost),
+    ] {
+        let mut cluster = cluster(3);
+        between(&mut cluster, 1, 2, |path| (path.plain, path.unchecked) = (plain, unchecked));
+        assert_eq!(named(&cluster), [""; 0]);
+    }
+}
+
+#[test]
+fn what_one_family_leaves_open_the_other_one_tells() {
+    for (unchecked, want) in [
+        (PathAnswer::Lost, "path_mtu: node1 -> node2"),
+        (PathAnswer::Answered, "path_checksum: node1 -> node2"),
+    ] {
+        let mut cluster = cluster(3);
+        of(&mut cluster, 1, |facts| {
+            let path = facts.paths.iter_mut().find(|path| path.node == "node2").unwrap();
+            path.checksummed = PathAnswer::Lost;
+            let open = Path { family: "ipv6".into(), unchecked: PathAnswer::Lost, ..path.clone() };
+            path.unchecked = unchecked;
+            facts.paths.push(open);
+        });
+        assert_eq!(named(&cluster), [want]);
+    }
 }
 
 #[test]
@@ -246,10 +262,10 @@ fn the_direction_that_is_filtered_is_named_if_the_other_one_is_heard() {
     ] {
         let mut cluster = cluster(3);
         for (from, to, heard) in [(1, 2, heard_by_1), (2, 1, heard_by_2)] {
-            between(&mut cluster, from, to, |path| {
-                cut(path);
-                path.heard = heard;
-            });
+            between(&mut cluster, from, to, cut);
+            if heard {
+                of(&mut cluster, from, |facts| facts.heard.push(format!("node{to}")));
+            }
         }
         assert_eq!(named(&cluster), [want], "{heard_by_1} {heard_by_2}: {:?}", judge(&cluster));
     }
@@ -276,7 +292,9 @@ fn both_families_and_many_paths_of_one_node_are_one_finding() {
         let mut more: Vec<Path> =
             facts.paths.iter().cloned().map(|path| Path { family: "ipv6".into(), ..path }).collect();
         facts.paths.append(&mut more);
-        facts.paths.iter_mut().for_each(|path| path.large = PathAnswer::Lost);
+        for path in &mut facts.paths {
+            (path.checksummed, path.unchecked, path.listens) = (PathAnswer::Lost, PathAnswer::Lost, true);
+        }
     });
     assert_eq!(named(&cluster), ["path_mtu: node1 -> node2, node3, node4, node5, node6 and 3 others"]);
     assert!(judge(&cluster)[0].problem.contains("ipv4 and ipv6"));
