@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
 use self::remedy::remedy;
-use self::request::{Asked, find};
+use self::request::{Asked, EMBEDDED, MIDONET, find};
 use self::words::{Words, pod_name};
 use super::answers::internal;
 use crate::agent::Agent;
@@ -76,10 +76,6 @@ impl Traces for TracesService {
         done
     }
 }
-
-/// Whose packets are others' business.
-pub(super) const MIDONET: &str = "midonet";
-pub(super) const EMBEDDED: &str = "embedded";
 
 fn trace(agent: &Agent, request: &v1::TracePacketRequest) -> Result<v1::TracePacketReply, Status> {
     let node = agent.node_name().to_owned();

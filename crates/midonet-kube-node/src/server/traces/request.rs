@@ -11,9 +11,14 @@ use nodeapi::v1::trace_packet_request::Entrance as Asking;
 use objects::Key;
 use tonic::Status;
 
-use super::{EMBEDDED, MIDONET};
 use crate::agent::Agent;
 use crate::backend::PortRecord;
+
+/// The network of a node whose packets are traced here.
+pub(super) const EMBEDDED: &str = "embedded";
+
+/// That of one whose packets MidoNet carries.
+pub(super) const MIDONET: &str = "midonet";
 
 /// The kernel's own ephemeral ports, by default.
 const EPHEMERAL: std::ops::Range<u16> = 32_768..61_000;
