@@ -150,7 +150,7 @@ const COMMANDS: &[(Stage, &str)] = &[
     ),
     (Never("the same"), "kubectl get translations -A"),
     (
-        Never("its Pods are a reader's own: `midonet.rs` traces those of its own"),
+        Never("its Pods are a reader's own: `policy/traces.rs` and `midonet.rs` trace those of their own"),
         "midokube trace default/client service/default/web tcp/80",
     ),
     (Never("the same as a document"), "midokube trace default/client service/default/web tcp/80 -o json"),
