@@ -15,6 +15,7 @@ use crate::services::{self, ServicesArgs};
 use crate::status::{self, StatusArgs};
 use crate::sysdump::{self, SysdumpArgs};
 use crate::trace::{self, TraceArgs};
+use crate::ui::{self, UiArgs};
 use crate::version;
 
 /// Show the state of a node's Pod network: its agent, ports, peers, problems and traffic; Services, connections, policies,
@@ -37,6 +38,7 @@ Examples:
   midokube policy explain default/a default/b tcp/80
   midokube drops default/web              what was dropped between this Pod and others, and why
   midokube flows default/web --since 10m  who talks to this Pod, and to whom it does, seen by all nodes
+  midokube ui                             the same in a browser
   midokube doctor                         what is wrong in the whole cluster, and what to do
   source <(midokube completions bash)";
 
@@ -66,6 +68,9 @@ pub(crate) enum Command {
     /// Show who talks to whom on all nodes: how much, since when, and what policy said.
     #[command(after_help = flows::HELP)]
     Flows(FlowsArgs),
+    /// Show all of this in a browser: who talks to whom, as a map and as tables, nodes and Pods.
+    #[command(after_help = ui::HELP)]
+    Ui(UiArgs),
     /// Show what is wrong in the whole cluster, paths between nodes included, and what to do.
     #[command(after_help = doctor::HELP)]
     Doctor(DoctorArgs),

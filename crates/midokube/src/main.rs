@@ -17,6 +17,7 @@ mod services;
 mod status;
 mod sysdump;
 mod trace;
+mod ui;
 mod version;
 mod watch;
 
@@ -47,6 +48,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Sysdump(args) => sysdump::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Trace(args) => trace::run(&args),
+        Command::Ui(args) => ui::run(&args),
         Command::Version { output, agent } => version::run(&agent, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();
