@@ -8,6 +8,7 @@ import { KIND_WORDS, itemKey, itemName, mark, shape, verdict } from './words.js'
 
 // Rates are written beside edges as long as there are few; of others, and where there is no space, while they are pointed at.
 const FEW = 60;
+const CROWD = 120;
 const LETTER = 6;
 const SMALLEST = 520;
 const RECENT = 30;
@@ -170,6 +171,7 @@ export function createMap(inspect) {
     // What is denied is drawn last, above the rest.
     const outer = edges.filter((edge) => itemKey(edge.from) !== itemKey(edge.to));
     shown.labels = placeLabels(outer);
+    setClass(stage, 'is-crowd', outer.length > CROWD);
     const drawn = outer.sort((a, b) => Number(a.denied > 0) - Number(b.denied > 0) || (edgeKey(a) < edgeKey(b) ? -1 : 1));
     reconcile(edgesLayer, drawn, edgeKey, createEdge, (group, edge) => updateEdge(group, edge, selected));
   }

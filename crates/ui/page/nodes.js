@@ -114,7 +114,7 @@ export function createNode() {
         ['Version', agent.version], ['Running for', seconds(agent.uptimeSeconds)], ['Objects from', agent.source],
         ['Its trouble', agent.sourceError], ['Network', network.kind], ['Pod CIDRs', network.podCIDRs.join(', ')],
         ['Gateways', network.gateways.join(', ')], ['Node addresses', network.nodeAddresses.join(', ')], ['MTU', network.mtu],
-        ['Uplink', network.uplink], ['Tunnel end', network.tunnelAddress], ['Headers by', network.encapsulation],
+        ['Uplink', network.uplink], ['Tunnel end', network.tunnelAddress], ['Tunnel headers by', network.encapsulation],
         ['Cluster CIDRs', network.clusterCIDRs.join(', ')],
       ])),
       problems(document.problems),

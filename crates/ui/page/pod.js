@@ -1,11 +1,11 @@
 // One Pod: its addresses, what applies to it, its flows, and what it was denied.
 
-import { facts, h, replace, section, setText, table } from './dom.js';
+import { facts, h, replace, section, table } from './dom.js';
 import { empty } from './empty.js';
 import { createFlows } from './flows.js';
 import { bits, bytes, count, plural } from './format.js';
 import { nodeLink, problems } from './nodes.js';
-import { selection } from './state.js';
+import { address, selection } from './state.js';
 import { directionWord } from './words.js';
 
 const TIERS = { admin: 'Admin', networkPolicy: 'NetworkPolicy', baseline: 'Baseline' };
@@ -35,7 +35,7 @@ function policyRows(policies) {
 function policies(document) {
   const { policies: pod, policiesError } = document;
   if (!pod) return section('Policies', null, h('p', { class: 'empty' }, policiesError ?? 'The node enforces no policy for it.'));
-  const columns = [['#', 'number'], ['Way', ''], ['Tier', ''], ['Policy and rule', 'wrap'], ['Allowed', 'number'], ['Denied', 'number'], ['Audited', 'number']];
+  const columns = [['#', 'narrow'], ['Way', 'narrow'], ['Tier', 'narrow col-tier'], ['Policy and rule', 'wrap'], ['Allowed', 'number'], ['Denied', 'number'], ['Audited', 'number']];
   const rows = policyRows(pod.policies);
   return section('Policies', 'in the order in which they are asked; hits of all Pods of the node', rows.length
     ? table('Policies', columns, rows) : h('p', { class: 'empty' }, 'No policy applies: everything passes.'));
@@ -53,7 +53,7 @@ function portFacts({ port, node, policies: of }) {
 }
 
 export function createPod(inspect, inspector) {
-  const title = h('h1');
+  const title = h('h1', { class: 'crumbs' });
   const top = h('div', { class: 'stack' });
   const [denied, all] = [createFlows(inspect, { label: 'Denied' }), createFlows(inspect, { label: 'Flows' })];
   const parts = [['deny', denied, 'Denied', 'with the reason, the last first'], ['', all, 'Flows', 'the last first']].map(([verdict, flows, name, note]) => {
@@ -69,10 +69,17 @@ export function createPod(inspect, inspector) {
     if (verdict) query.append('verdict', verdict);
     return `/api/flows?${query}`;
   };
-  let shown = null;
+  let [shown, titleOf] = [null, null];
 
   const update = (state, documents, selected) => {
-    setText(title, state.name);
+    if (titleOf !== state.name) {
+      titleOf = state.name;
+      const [namespace, name] = state.name.split('/');
+      const traffic = { view: 'traffic', name: '', verdict: '', since: '', as: 'map' };
+      const link = (to, text) => h('a', { href: address({ ...traffic, focus: '', filters: [], ...to }) }, text);
+      replace(title, link({ focus: namespace }, namespace), h('span', { class: 'to' }, '/'), h('span', {}, name ?? ''),
+        link({ filters: [{ not: false, text: `pod=${state.name}` }] }, h('span', { class: 'aside' }, 'on the map')));
+    }
     const { document, error } = documents.get(path(state)) ?? {};
     const text = JSON.stringify([state.name, document, error]);
     if (text !== shown) {

@@ -45,9 +45,11 @@ export function createTraffic(inspect, inspector) {
   const trail = h('div', { class: 'crumbs', role: 'navigation', 'aria-label': 'What is looked at' });
   const ways = [['map', 'Map'], ['table', 'Table']].map(([as, word]) => h('button', { type: 'button', 'data-as': as, onclick: () => go({ as }, { replace: true }) }, word));
   const mapNote = h('p', { class: 'note more', hidden: true });
-  const [mapEmpty, flowsEmpty] = [h('div'), h('div')];
+  const mapEmpty = h('div');
   const flowCount = h('span', { class: 'note' });
   const key = legend();
+  const list = h('section', { class: 'card', 'aria-label': 'Flows', hidden: true },
+    h('div', { class: 'card-head' }, h('h2', {}, 'Flows'), flowCount, flows.held), flows.element);
   const tiles = { nodes: tile('Nodes'), flows: tile('Flows'), denied: tile('Denied'), rate: tile('Rate now') };
   const element = h('div', { class: 'view' },
     h('h1', { class: 'hidden' }, 'Traffic'),
@@ -58,8 +60,7 @@ export function createTraffic(inspect, inspector) {
         h('section', { class: 'card', 'aria-label': 'Who talks to whom' },
           h('div', { class: 'card-head' }, trail, h('div', { class: 'segments', role: 'group', 'aria-label': 'Shown as' }, ways)),
           map.element, edges.element, mapEmpty, mapNote, key),
-        h('section', { class: 'card', 'aria-label': 'Flows' },
-          h('div', { class: 'card-head' }, h('h2', {}, 'Flows'), flowCount, flows.held), flows.element, flowsEmpty)),
+        list),
       inspector));
   let trailOf = null;
 
@@ -84,36 +85,33 @@ export function createTraffic(inspect, inspector) {
 
   const update = (state, documents, selected) => {
     const asked = paths(state);
-    const [graph, list] = [documents.get(asked.map), documents.get(asked.flows)];
-    filters.update(state, list?.document?.flows ?? [], list?.error ?? graph?.error);
+    const [graph, rows] = [documents.get(asked.map), documents.get(asked.flows)];
+    filters.update(state, rows?.document?.flows ?? [], rows?.error ?? graph?.error);
     if (trailOf !== address(state)) {
       trailOf = address(state);
       replace(trail, crumbs(state));
     }
     for (const way of ways) setAttribute(way, 'aria-pressed', way.dataset.as === state.as);
+    const edgesKnown = graph?.document?.edges.length > 0;
+    map.element.hidden = !edgesKnown || state.as !== 'map';
+    key.hidden = map.element.hidden;
+    edges.element.hidden = !edgesKnown || state.as !== 'table';
+    mapNote.hidden = !graph?.document?.edgesLeftOut;
     if (graph?.document) {
       const { document } = graph;
-      const nothing = document.edges.length === 0;
       updateTiles(documents.get('/api/nodes')?.document, document);
-      map.element.hidden = nothing || state.as !== 'map';
-      key.hidden = map.element.hidden;
-      edges.element.hidden = nothing || state.as !== 'table';
       // A map that is not shown has no width.
       if (!map.element.hidden) map.update(document, state, selected?.kind === 'edge' ? selected.key : null);
       if (!edges.element.hidden) edges.update(document, state);
-      replace(mapEmpty, nothing ? empty(document, state) : null);
-      mapNote.hidden = !document.edgesLeftOut;
+      replace(mapEmpty, edgesKnown ? null : empty(document, state));
       setText(mapNote, `${plural(document.edgesLeftOut, 'edge')} with fewer flows are left out: look at a namespace, or filter.`);
     } else {
-      replace(mapEmpty, graph?.error ? null : h('p', { class: 'empty' }, 'Asking the nodes …'));
+      replace(mapEmpty, h('p', { class: 'empty' }, graph?.error ?? 'Asking the nodes …'));
     }
-    if (list?.document) {
-      const { document } = list;
-      const nothing = document.flows.length === 0;
-      flows.element.hidden = nothing;
-      flows.update(document, selected);
-      replace(flowsEmpty, nothing ? h('p', { class: 'empty' }, 'Nothing to be listed.') : null);
-      setText(flowCount, `${count(document.matching)} of ${count(document.known)}, the last first`);
+    list.hidden = !rows?.document?.flows.length;
+    if (rows?.document) {
+      flows.update(rows.document, selected);
+      setText(flowCount, `${count(rows.document.matching)} of ${count(rows.document.known)}, the last first`);
     }
   };
   return {

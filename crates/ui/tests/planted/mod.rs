@@ -4,6 +4,7 @@
 
 pub(crate) mod cluster;
 mod flow;
+pub(crate) mod serving;
 
 use std::collections::HashMap;
 use std::sync::Mutex;
