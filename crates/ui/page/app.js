@@ -67,7 +67,10 @@ function render() {
   view.update(state, known, selected);
   inspector.update(selected, view.flowsShown?.(state, known) ?? [], view.edgesShown?.(state, known) ?? [], state);
   setClass(view.element, 'has-details', selected !== null);
-  reconcile(banners, warnings(), ([key]) => key, ([, kind]) => h('p', { class: `banner banner-${kind}` }), (banner, [, , text]) => setText(banner, text));
+  reconcile(banners, warnings(), ([key]) => key, () => h('p'), (banner, [, kind, text]) => {
+    setAttribute(banner, 'class', `banner banner-${kind}`);
+    setText(banner, text);
+  });
   for (const tab of tabs) {
     const is = tab.dataset.view === state.view || (tab.dataset.view === 'nodes' && state.view === 'node');
     setAttribute(tab, 'aria-current', is ? 'page' : null);

@@ -38,22 +38,27 @@ export function setAttribute(element, name, value) {
 }
 
 // Makes the children of an element those of a list, one each, in its order. What stays is updated where it is: the focus
-// and a selection stay with it.
+// and a selection stay with it. Elements of what has gone are used again for what is new.
 export function reconcile(parent, list, key, create, update) {
-  const known = parent.known ?? new Map();
-  const next = new Map();
-  let at = parent.firstChild;
+  const before = parent.known ?? new Map();
+  const items = new Map();
   for (const item of list) {
     const id = key(item);
-    if (next.has(id)) continue;
-    const element = known.get(id) ?? create(item);
-    known.delete(id);
+    if (!items.has(id)) items.set(id, item);
+  }
+  const free = [];
+  for (const [id, element] of before) if (!items.has(id)) free.push(element);
+  let at = parent.firstChild;
+  const next = new Map();
+  let used = 0;
+  for (const [id, item] of items) {
+    const element = before.get(id) ?? free[used++] ?? create();
     next.set(id, element);
     update(element, item);
     if (element === at) at = at.nextSibling;
     else parent.insertBefore(element, at);
   }
-  for (const element of known.values()) element.remove();
+  for (const element of free.slice(used)) element.remove();
   parent.known = next;
 }
 

@@ -70,9 +70,19 @@ export function createFilters() {
     go({ filters: current.filters.filter((one) => one.text !== filter.text || one.not !== filter.not) });
     input.focus();
   };
-  const createChip = (filter) => h('li', {}, h('button', { type: 'button', class: 'chip', onclick: () => remove(filter),
-    'aria-label': `Remove the filter ${filter.not ? 'not ' : ''}${filter.text}` },
-  filter.not ? h('b', {}, 'not ') : null, filter.text, h('span', { 'aria-hidden': 'true' }, ' ✕')));
+  const createChip = () => {
+    const [not, text] = [h('b'), h('span')];
+    const button = h('button', { type: 'button', class: 'chip', onclick: () => remove(chip.filter) }, not, text, h('span', { 'aria-hidden': 'true' }, ' ✕'));
+    const chip = Object.assign(h('li', {}, button), { button, not, text });
+    return chip;
+  };
+  const updateChip = (chip, filter) => {
+    const word = filter.not ? 'not ' : '';
+    chip.filter = filter;
+    setText(chip.not, word);
+    setText(chip.text, filter.text);
+    setAttribute(chip.button, 'aria-label', `${word}${filter.text} ✕, remove the filter`);
+  };
 
   const update = (state, flows, fault) => {
     for (const choice of choices) {
@@ -87,10 +97,10 @@ export function createFilters() {
     if (fault) setText(error, fault);
     else if (error.fault) setText(error, '');
     error.fault = fault;
-    reconcile(chips, state.filters, ({ not, text }) => `${not} ${text}`, createChip, () => {});
+    reconcile(chips, state.filters, ({ not, text }) => `${not} ${text}`, createChip, updateChip);
     setClass(chips, 'is-empty', !state.filters.length);
     if (document.activeElement !== input || !list.childElementCount) {
-      reconcile(list, suggestions(flows), (text) => text, (value) => h('option', { value }), () => {});
+      reconcile(list, suggestions(flows), (text) => text, () => h('option'), (option, value) => setAttribute(option, 'value', value));
     }
     const line = commandLine(state);
     if (line !== written) {

@@ -3,7 +3,7 @@
 import { h, reconcile, replace, setAttribute, setClass, setText } from './dom.js';
 import { ago, bytes, count, endName, microseconds, plural, portName, rate, socket } from './format.js';
 import { flowKey } from './inspect.js';
-import { verdict } from './words.js';
+import { verdict, verdictWord } from './words.js';
 
 const COLUMNS = [
   ['Verdict', 'col-verdict'], ['Client → server', 'col-flow'], ['Port', 'col-port'], ['State', 'col-state'], ['Sent', 'number col-sent'],
@@ -50,7 +50,7 @@ export function createFlows(inspect, { label = 'Flows' } = {}) {
   // One row alone is reached by Tab; arrows go on from there.
   const rove = (row) => rows().forEach((one) => setAttribute(one.open, 'tabindex', one === row ? 0 : -1));
 
-  function create(flow) {
+  function create() {
     const parts = COLUMNS.map(([, kind]) => h('td', { class: kind }));
     const open = h('button', { type: 'button', class: 'cell', tabindex: '-1' });
     const [client, server, via, port] = ['end', 'end', '', 'small-port'].map((kind) => h('span', { class: kind }));
@@ -58,7 +58,7 @@ export function createFlows(inspect, { label = 'Flows' } = {}) {
     parts[1].append(h('span', { class: 'ends' }, client, h('span', { class: 'to' }, '→'), h('span', { class: 'server' }, server, h('span', { class: 'via' }, port, via))));
     const row = h('tr', {}, parts);
     row.addEventListener('click', () => {
-      if (getSelection().isCollapsed) inspect({ kind: 'flow', key: flowKey(flow) });
+      if (getSelection().isCollapsed) inspect({ kind: 'flow', key: row.key });
     });
     return Object.assign(row, { parts, open, client, server, via, port, said: '' });
   }
@@ -69,7 +69,7 @@ export function createFlows(inspect, { label = 'Flows' } = {}) {
       row.said = flow.verdict;
       replace(open, verdict(flow.verdict));
     }
-    setAttribute(open, 'aria-label', `${flow.verdict}: ${endName(flow.client)} to ${endName(flow.backend)} ${portName(flow)}`);
+    setAttribute(open, 'aria-label', `${verdictWord(flow.verdict)}: ${endName(flow.client)} to ${endName(flow.backend)} ${portName(flow)}`);
     setText(row.client, endName(flow.client));
     setAttribute(row.client, 'title', socket(flow.client));
     setText(row.server, endName(flow.backend));

@@ -2,9 +2,8 @@
 
 import { command, facts, h, replace } from './dom.js';
 import { bytes, clock, count, endName, microseconds, plural, portName, rate, seconds, ago, socket } from './format.js';
-import { edgeKey, edgeVerdict, itemLink } from './map.js';
-import { address } from './state.js';
-import { decision, verdict } from './words.js';
+import { itemLink, viewAddress } from './links.js';
+import { decision, edgeKey, edgeVerdict, verdict } from './words.js';
 
 export function flowKey(flow) {
   return `${flow.nodes[0] ?? ''} ${flow.id}`;
@@ -12,8 +11,7 @@ export function flowKey(flow) {
 
 function podLink(end) {
   if (!end.pod) return socket(end);
-  const to = address({ view: 'pod', name: end.pod, focus: '', verdict: '', since: '', filters: [], as: 'map' });
-  return h('span', {}, h('a', { href: to }, end.pod), ` ${socket(end)}`);
+  return h('span', {}, h('a', { href: viewAddress('pod', end.pod) }, end.pod), ` ${socket(end)}`);
 }
 
 // The command that says why a connection passes or not.

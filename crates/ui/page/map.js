@@ -1,10 +1,11 @@
-// Who talks to whom: a map, and the same as a table.
+// Who talks to whom, as a map.
 
 import { h, reconcile, replace, s, setAttribute, setClass, setText } from './dom.js';
-import { ago, count, microseconds, plural, rate } from './format.js';
+import { count, plural, rate } from './format.js';
 import { HEIGHT, arrange, gather, labels, path, point, route } from './layout.js';
+import { target } from './links.js';
 import { address, go } from './state.js';
-import { KIND_WORDS, itemKey, itemName, mark, shape, verdict } from './words.js';
+import { KIND_WORDS, edgeKey, edgeVerdict, itemKey, itemName, mark, shape } from './words.js';
 
 // Rates are written beside edges as long as there are few; of others, and where there is no space, while they are pointed at.
 const FEW = 60;
@@ -13,34 +14,10 @@ const LETTER = 6;
 const SMALLEST = 520;
 const RECENT = 30;
 
-export function edgeKey(edge) {
-  return `${itemKey(edge.from)} > ${itemKey(edge.to)}`;
-}
-
-export function edgeVerdict(edge) {
-  if (edge.denied) return 'deny';
-  return edge.audited ? 'audit' : 'allow';
-}
-
-// Where a click on an item leads.
-function target(state, { kind, namespace, name }) {
-  if (kind === 'namespace') return { ...state, focus: namespace };
-  if (kind === 'workload') return { ...state, focus: `${namespace}/${name}` };
-  if (kind === 'pod') return { view: 'pod', name: `${namespace}/${name}`, focus: '', verdict: '', since: '', filters: [], as: 'map' };
-  if (kind === 'node') return { view: 'node', name, focus: '', verdict: '', since: '', filters: [], as: 'map' };
-  return { ...state, as: 'map' };
-}
-
 function isInside(state, { namespace, name, kind }) {
   if (!state.focus) return false;
   const [wanted, of] = state.focus.split('/');
   return of === undefined ? namespace === wanted && kind === 'workload' : kind === 'pod' && namespace === wanted;
-}
-
-export function itemLink(state, item) {
-  const name = itemName(item, state.focus);
-  if (item.kind === 'outside' || item.kind === 'nodes') return h('span', { class: 'name' }, name);
-  return h('a', { class: 'name', href: address(target(state, item)) }, name);
 }
 
 function arrow(name) {
@@ -63,31 +40,36 @@ export function createMap(inspect) {
     for (const edge of edgesLayer.children) setClass(edge, 'is-hot', key !== null && (edge.from === key || edge.to === key));
   };
 
-  function createItem({ item, key }) {
-    const isLink = item.kind !== 'outside' && item.kind !== 'nodes';
-    const label = h('span', { class: 'item-name' });
-    const note = h('span', { class: 'item-note' });
-    const denied = h('span', { class: 'item-denied' });
-    const box = h(isLink ? 'a' : 'div', { class: `item item-${item.kind}` }, shape(item.kind),
-      h('span', { class: 'item-text' }, label, note), denied);
+  function createItem() {
+    const parts = { label: 'item-name', note: 'item-note', denied: 'item-denied', sign: 'item-sign' };
+    const made = Object.fromEntries(Object.entries(parts).map(([name, kind]) => [name, h('span', { class: kind })]));
+    const box = h('a', {}, made.sign, h('span', { class: 'item-text' }, made.label, made.note), made.denied);
+    const within = h('button', { type: 'button', onclick: () => inspect({ kind: 'edge', key: `${row.key} > ${row.key}` }) });
+    const row = Object.assign(h('li', {}, box, within), made, { box, within, kind: '' });
     for (const [start, end] of [['pointerenter', 'pointerleave'], ['focusin', 'focusout']]) {
-      box.addEventListener(start, () => heat(key));
+      box.addEventListener(start, () => heat(row.key));
       box.addEventListener(end, () => heat(null));
     }
-    const within = h('button', { type: 'button', class: 'item-within', onclick: () => inspect({ kind: 'edge', key: `${key} > ${key}` }) });
-    return Object.assign(h('li', {}, box, within), { box, label, note, denied, within });
+    return row;
   }
 
   function updateItem(row, one, state) {
-    const { box, label, note, denied, within } = row;
-    const name = itemName(one.item, state.focus);
+    const { box, within } = row;
+    const { item } = one;
+    const name = itemName(item, state.focus);
+    const isLink = item.kind !== 'outside' && item.kind !== 'nodes';
+    row.key = one.key;
     Object.assign(row.style, { left: `${one.x}px`, top: `${one.y}px`, width: `${one.width}px` });
-    if (box.tagName === 'A') setAttribute(box, 'href', address(target(state, one.item)));
-    setText(label, name);
-    setAttribute(box, 'title', `${KIND_WORDS[one.item.kind]} ${name}`);
-    setText(note, [plural(one.flows, 'flow'), rate(one.bytesPerSecond)].filter(Boolean).join(' · '));
-    setClass(box, 'is-inside', isInside(state, one.item));
-    setText(denied, one.denied ? `${count(one.denied)} denied` : '');
+    if (row.kind !== item.kind) {
+      row.kind = item.kind;
+      replace(row.sign, shape(item.kind));
+    }
+    setAttribute(box, 'href', isLink ? address(target(state, item)) : null);
+    setAttribute(box, 'title', `${KIND_WORDS[item.kind]} ${name}`);
+    setAttribute(box, 'class', `item item-${item.kind}${isInside(state, item) ? ' is-inside' : ''}`);
+    setText(row.label, name);
+    setText(row.note, [plural(one.flows, 'flow'), rate(one.bytesPerSecond)].filter(Boolean).join(' · '));
+    setText(row.denied, one.denied ? `${count(one.denied)} denied` : '');
     within.hidden = !one.within;
     if (one.within) {
       setText(within, `${count(one.within.flows)} within`);
@@ -95,14 +77,12 @@ export function createMap(inspect) {
     }
   }
 
-  function createEdge(edge) {
-    const line = s('path', { class: 'line' });
-    const hit = s('path', { class: 'hit' });
+  function createEdge() {
+    const [line, hit] = ['line', 'hit'].map((kind) => s('path', { class: kind }));
     const sign = s('g', { class: 'sign' });
     const text = s('text', { class: 'edge-text', 'text-anchor': 'middle' });
-    const group = s('g', { class: 'edge', onclick: () => inspect({ kind: 'edge', key: edgeKey(edge) }) }, line, hit, sign, text);
-    const [from, to] = [itemKey(edge.from), itemKey(edge.to)];
-    return Object.assign(group, { line, hit, sign, text, from, to, said: '' });
+    const group = s('g', { onclick: () => inspect({ kind: 'edge', key: group.key }) }, line, hit, sign, text);
+    return Object.assign(group, { line, hit, sign, text, said: '' });
   }
 
   function way(edge) {
@@ -113,14 +93,15 @@ export function createMap(inspect) {
   function updateEdge(group, edge, selected) {
     const curves = way(edge);
     const [x, y] = point(curves, 0.5);
+    Object.assign(group, { key: edgeKey(edge), from: itemKey(edge.from), to: itemKey(edge.to) });
     const said = edgeVerdict(edge);
     const idle = edge.lastSeconds > RECENT && said === 'allow';
-    const place = shown.labels.get(edgeKey(edge));
+    const place = shown.labels.get(group.key);
     for (const one of [group.line, group.hit]) setAttribute(one, 'd', path(curves));
     setAttribute(group.line, 'marker-end', `url(#arrow-${idle ? 'idle' : said})`);
     setAttribute(group.line, 'stroke-width', (1.1 + Math.min(2.4, Math.log10(edge.flows + 1) * 0.7)).toFixed(1));
     const kinds = ['edge', `edge-${said}`, idle && 'is-idle', edge.denied && edge.allowed && 'is-mixed', !place && 'is-crowded',
-      selected === edgeKey(edge) && 'is-selected', group.classList.contains('is-hot') && 'is-hot'];
+      selected === group.key && 'is-selected', group.classList.contains('is-hot') && 'is-hot'];
     setAttribute(group, 'class', kinds.filter(Boolean).join(' '));
     if (group.said !== said) {
       group.said = said;
@@ -185,40 +166,4 @@ export function createMap(inspect) {
     go({ focus: workload ? namespace : '' });
   });
   return { element, update };
-}
-
-// The same as a table.
-export function createEdgeTable(inspect) {
-  const body = h('tbody');
-  const columns = ['From', 'To', 'Verdict', 'Flows', 'Ports', 'Service', 'Rate', 'RTT', 'Last'];
-  const numeric = [3, 6, 7, 8];
-  const kind = (index) => (numeric.includes(index) ? 'number' : '');
-  const element = h('div', { class: 'scroll edge-table', tabindex: '0', role: 'region', 'aria-label': 'Who talks to whom' },
-    h('table', {}, h('thead', {}, h('tr', {}, columns.map((title, index) => h('th', { scope: 'col', class: kind(index) }, title)))), body));
-  const create = () => {
-    const cells = columns.map((_, index) => h('td', { class: kind(index) }));
-    return Object.assign(h('tr', {}, cells), { parts: cells, said: '' });
-  };
-  const update = (row, edge, state) => {
-    const said = `${edgeVerdict(edge)} ${edge.denied} ${address(state)}`;
-    const { parts: cells } = row;
-    if (row.said !== said) {
-      row.said = said;
-      replace(cells[0], itemLink(state, edge.from));
-      replace(cells[1], itemLink(state, edge.to));
-      const open = h('button', { type: 'button', class: 'cell', onclick: () => inspect({ kind: 'edge', key: edgeKey(edge) }) },
-        verdict(edgeVerdict(edge)), edge.denied ? h('span', { class: 'note' }, ` ${count(edge.denied)} of ${count(edge.flows)}`) : null);
-      replace(cells[2], open);
-    }
-    setText(cells[3], count(edge.flows));
-    setText(cells[4], edge.ports.join(', ') + (edge.morePorts ? ', …' : ''));
-    setText(cells[5], edge.services.join(', '));
-    setText(cells[6], rate(edge.bytesPerSecond));
-    setText(cells[7], microseconds(edge.roundTripMicroseconds));
-    setText(cells[8], ago(edge.lastSeconds));
-  };
-  return {
-    element,
-    update: (document, state) => reconcile(body, document.edges, edgeKey, create, (row, edge) => update(row, edge, state)),
-  };
 }

@@ -2,20 +2,16 @@
 
 import { facts, h, replace, section, table } from './dom.js';
 import { bits, bytes, count, plural, seconds } from './format.js';
-import { address } from './state.js';
+import { viewAddress } from './links.js';
 
 const FULL = 80;
 
-function to(view, name) {
-  return address({ view, name, focus: '', verdict: '', since: '', filters: [], as: 'map' });
-}
-
 export function nodeLink(name) {
-  return h('a', { href: to('node', name) }, name);
+  return h('a', { href: viewAddress('node', name) }, name);
 }
 
 function podLink(namespace, name) {
-  return h('a', { href: to('pod', `${namespace}/${name}`) }, `${namespace}/${name}`);
+  return h('a', { href: viewAddress('pod', `${namespace}/${name}`) }, `${namespace}/${name}`);
 }
 
 function condition(kind, word) {

@@ -1,11 +1,12 @@
 // The first view: the map, and the flows.
 
 import { h, replace, section, setAttribute, setClass, setText } from './dom.js';
+import { createEdgeTable } from './edges.js';
 import { empty } from './empty.js';
 import { createFilters } from './filters.js';
 import { createFlows } from './flows.js';
 import { count, plural, rate } from './format.js';
-import { createEdgeTable, createMap } from './map.js';
+import { createMap } from './map.js';
 import { address, go, selection } from './state.js';
 import { verdict } from './words.js';
 

@@ -51,8 +51,20 @@ export function itemName(item, focus) {
   return focus && namespace === focus.split('/')[0] ? name : `${namespace}/${name}`;
 }
 
+// What tells it from others; it is kept with it.
 export function itemKey(item) {
-  return `${item.kind} ${item.namespace ?? ''} ${item.name ?? ''}`;
+  item.key ??= `${item.kind} ${item.namespace ?? ''} ${item.name ?? ''}`;
+  return item.key;
+}
+
+export function edgeKey(edge) {
+  edge.key ??= `${itemKey(edge.from)} > ${itemKey(edge.to)}`;
+  return edge.key;
+}
+
+export function edgeVerdict(edge) {
+  if (edge.denied) return 'deny';
+  return edge.audited ? 'audit' : 'allow';
 }
 
 export const KIND_WORDS = {

@@ -6,7 +6,7 @@ use crate::source::{Question, Selection};
 pub(crate) const BELOW: &str = "/api/";
 
 /// How many flows are returned at most: so many the page shows.
-const FLOWS: usize = 500;
+const FLOWS: usize = 200;
 
 /// How many edges the map has at most.
 const EDGES: usize = 400;
