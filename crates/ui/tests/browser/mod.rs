@@ -172,6 +172,7 @@ impl Browser {
 
     /// A picture of the whole page, as a PNG.
     pub(crate) fn picture(&mut self) -> Vec<u8> {
+        self.value("scrollTo(0, 0)");
         let size = self.call("Page.getLayoutMetrics", json!({}))["cssContentSize"].clone();
         let clip = json!({"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1});
         let parameters = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
