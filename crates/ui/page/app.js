@@ -2,7 +2,7 @@
 
 import { ask, keep, known, link } from './ask.js';
 import { h, reconcile, replace, setAttribute, setClass, setText } from './dom.js';
-import { seconds } from './format.js';
+import { count, plural, seconds } from './format.js';
 import { createInspector } from './inspect.js';
 import { createNode, createNodes } from './nodes.js';
 import { createPod } from './pod.js';
@@ -46,13 +46,13 @@ function warnings() {
   const silent = nodes.filter((node) => node.error);
   if (silent.length && silent.length < nodes.length) {
     const [first] = silent;
-    const others = silent.length > 1 ? ` and ${silent.length - 1} others` : '';
-    all.push(['silent', 'warn', `${first.node}${others} cannot be asked, the others are shown: ${first.error}`]);
+    const others = silent.length > 1 ? ` and ${plural(silent.length - 1, 'other node')}` : '';
+    all.push(['silent', 'warn', `Nothing comes from ${first.node}${others}, the rest is shown: ${first.error}`]);
   }
   const lost = nodes.reduce((sum, node) => sum + (node.lostEvents ?? 0), 0);
   const unlisted = flows?.unlisted ?? 0;
-  if (lost) all.push(['events', 'warn', `${lost} events were too many at once: some flows may come later, or are missing.`]);
-  if (unlisted) all.push(['unlisted', 'warn', `${unlisted} flows were too many at once for midokube to be told: the counts are lower than they should be.`]);
+  if (lost) all.push(['events', 'warn', `${count(lost)} events were too many at once: some flows may come later, or are missing.`]);
+  if (unlisted) all.push(['unlisted', 'warn', `${count(unlisted)} flows were too many at once for midokube to be told: the counts are lower than they should be.`]);
   return all;
 }
 

@@ -28,7 +28,7 @@ export function empty(document, state) {
   const clear = h('button', { type: 'button', onclick: () => go({ focus: '', verdict: '', since: '', filters: [] }) }, 'Clear all filters');
   switch (why(document, state)) {
     case 'unreachable':
-      return box('unreachable', 'No node can be asked', h('p', {}, 'Nothing is known of flows. Why:'),
+      return box('unreachable', 'No node tells of flows', h('p', {}, 'Why:'),
         reasons(nodes.filter((node) => node.error)));
     case 'filtered':
       return box('filtered', 'No flow matches', h('p', {}, `${plural(known, 'flow')} ${known === 1 ? 'is' : 'are'} known, and the filters leave none.`), clear);

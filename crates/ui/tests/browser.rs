@@ -60,7 +60,7 @@ fn text(selector: &str) -> String {
 fn clicks_lead_from_the_cluster_to_a_pod() {
     let mut page = open(cluster::shop(), "/", LARGE);
     let browser = &mut page.browser;
-    browser.wait(&format!("{}.includes('node3 cannot be asked')", text("#banners")));
+    browser.wait(&format!("{}.includes('Nothing comes from node3')", text("#banners")));
     leave_picture(browser, "cluster");
     browser.click("a.item[href='/?focus=shop']");
     browser.wait("location.search === '?focus=shop' && document.querySelector('.item-workload')");

@@ -88,7 +88,7 @@ impl Asker {
     /// The API server does not say which nodes there are.
     pub(super) fn statuses(&self, wanted: impl Fn(&str) -> bool) -> Result<Answers<Value>> {
         match self {
-            Self::Agents(seats) => Ok(each(seats, wanted, |seat| read(&status::document(&seat.agent)?))),
+            Self::Agents(seats) => Ok(each(seats, wanted, Seat::status)),
             Self::Nodes(nodes, timeout) => {
                 let question = question(&["status"], *timeout, STATUS);
                 let answers = nodes.ask(&question, wanted)?;
@@ -124,11 +124,18 @@ impl Seat {
         told.1.clone().unwrap_or_else(|| self.agent.socket.display().to_string())
     }
 
+    fn status(&self) -> Result<Value> {
+        let status = read(&status::document(&self.agent)?)?;
+        if let Some(name) = status.pointer("/agent/node").and_then(Value::as_str) {
+            self.told.lock().unwrap_or_else(PoisonError::into_inner).1 = Some(name.to_owned());
+        }
+        Ok(status)
+    }
+
     fn flows(&self, since: Option<Duration>) -> Result<View> {
         let mut after = self.told.lock().unwrap_or_else(PoisonError::into_inner).0;
         let view = flows::of_agent(&self.agent, &mut after, since)?;
-        let name = view.nodes.first().map(|node| node.node.clone());
-        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = (after, name);
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).0 = after;
         Ok(view)
     }
 }
