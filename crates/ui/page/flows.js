@@ -17,7 +17,7 @@ function state(flow) {
 
 export function createFlows(inspect, { label = 'Flows' } = {}) {
   const body = h('tbody');
-  const held = h('span', { class: 'badge', hidden: true }, 'Held while you point at it');
+  const held = h('span', { class: 'badge', hidden: true }, 'Stands still while you are in it');
   const note = h('p', { class: 'note more', hidden: true });
   const scroll = h('div', { class: 'scroll flow-scroll', tabindex: '0', role: 'region', 'aria-label': label }, h('table', { class: 'flows' },
     h('thead', {}, h('tr', {}, COLUMNS.map(([title, kind]) => h('th', { scope: 'col', class: kind }, title)))), body));
@@ -29,9 +29,9 @@ export function createFlows(inspect, { label = 'Flows' } = {}) {
   const isHeld = () => pointed || body.contains(document.activeElement);
   const release = () => {
     if (isHeld() || !waiting) return;
-    const arguments_ = waiting;
+    const next = waiting;
     waiting = null;
-    update(...arguments_);
+    update(...next);
   };
   scroll.addEventListener('pointerenter', (event) => { pointed = event.pointerType === 'mouse'; });
   scroll.addEventListener('pointerleave', () => { pointed = false; release(); });
@@ -88,12 +88,12 @@ export function createFlows(inspect, { label = 'Flows' } = {}) {
     setClass(row, 'is-over', flow.ended);
   }
 
-  function update(document_, selected) {
+  function update(list, selected) {
     if (isHeld() && current) {
-      waiting = [document_, selected];
+      waiting = [list, selected];
       held.hidden = false;
       // What is there is brought up to date where it is.
-      const byKey = new Map(document_.flows.map((flow) => [flowKey(flow), flow]));
+      const byKey = new Map(list.flows.map((flow) => [flowKey(flow), flow]));
       for (const row of rows()) {
         const flow = byKey.get(row.key);
         if (flow) updateRow(row, flow, selected);
@@ -102,15 +102,15 @@ export function createFlows(inspect, { label = 'Flows' } = {}) {
       return;
     }
     held.hidden = true;
-    current = document_;
-    reconcile(body, document_.flows, flowKey, create, (row, flow) => {
+    current = list;
+    reconcile(body, list.flows, flowKey, create, (row, flow) => {
       row.key = flowKey(flow);
       updateRow(row, flow, selected);
     });
     if (!rows().some((row) => row.open.tabIndex === 0)) rows()[0]?.open.setAttribute('tabindex', 0);
-    const rest = document_.matching - document_.flows.length;
+    const rest = list.matching - list.flows.length;
     note.hidden = rest <= 0;
-    setText(note, `The last ${count(document_.flows.length)} of ${plural(document_.matching, 'flow')}: a filter shows others.`);
+    setText(note, `The last ${count(list.flows.length)} of ${plural(list.matching, 'flow')}: a filter shows others.`);
   }
   return { element, held, update };
 }
