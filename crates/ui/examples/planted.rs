@@ -19,7 +19,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     match words.next().as_deref() {
         Some("empty") => known.flows.clear(),
         Some("silent") => {
-            let nodes = known.nodes.into_iter().map(|(node, error)| (node, error.or(Some("there is no socket".to_owned()))));
+            let nodes = known
+                .nodes
+                .into_iter()
+                .map(|(node, error)| (node, error.or(Some("there is no socket".to_owned()))));
             known = Known { nodes: nodes.collect(), ..Known::default() };
         }
         Some("lost") => known = Known { lost_events: 812, flows: Vec::new(), ..known },

@@ -58,7 +58,8 @@ impl Access {
     /// Whether the one who asks has the key in a cookie.
     pub(crate) fn check_key(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let cookies = headers.get_all(COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
-        let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let mut pairs =
+            cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
         let has_key = pairs.any(|(name, value)| name == self.cookie && self.is_key(value));
         if has_key { Ok(()) } else { Err(Refusal::Key) }
     }
@@ -97,7 +98,14 @@ mod tests {
         for host in ["127.0.0.1:9455", "localhost:9455", "LocalHost:9455", "[::1]:9455"] {
             assert_eq!(access().check_host(&headers(&[("host", host)])), Ok(()), "{host}");
         }
-        for host in ["127.0.0.1", "localhost:80", "evil.example:9455", "127.0.0.1:9455.evil.example", "10.0.0.1:9455", ""] {
+        for host in [
+            "127.0.0.1",
+            "localhost:80",
+            "evil.example:9455",
+            "127.0.0.1:9455.evil.example",
+            "10.0.0.1:9455",
+            "",
+        ] {
             assert_eq!(access().check_host(&headers(&[("host", host)])), Err(Refusal::Host), "{host}");
         }
         assert_eq!(access().check_host(&headers(&[])), Err(Refusal::Host));
@@ -134,7 +142,13 @@ mod tests {
         let with = |cookie: &str| access().check_key(&headers(&[("cookie", cookie)]));
         assert_eq!(with("midokube-9455=0123456789abcdef"), Ok(()));
         assert_eq!(with("a=b; midokube-9455=0123456789abcdef; c"), Ok(()));
-        for bad in ["", "midokube-9455=", "midokube-9455=0123456789abcdeF", "midokube-1=0123456789abcdef", "midokube-9455=0123"] {
+        for bad in [
+            "",
+            "midokube-9455=",
+            "midokube-9455=0123456789abcdeF",
+            "midokube-1=0123456789abcdef",
+            "midokube-9455=0123",
+        ] {
             assert_eq!(with(bad), Err(Refusal::Key), "{bad}");
         }
         assert_eq!(access().check_key(&headers(&[])), Err(Refusal::Key));

@@ -46,7 +46,8 @@ pub(crate) fn asked(path: &str, pairs: Vec<(String, String)>) -> Result<Asked, W
             _ => return Err(Wrong::Query(format!("there is no option {option}"))),
         }
     }
-    let name = || name.filter(|name| !name.is_empty()).ok_or_else(|| Wrong::Query("name= is missing".to_owned()));
+    let name =
+        || name.filter(|name| !name.is_empty()).ok_or_else(|| Wrong::Query("name= is missing".to_owned()));
     let question = match path {
         "nodes" => Question::Nodes,
         "node" => Question::Node(name()?),
@@ -69,7 +70,10 @@ mod tests {
 
     #[test]
     fn an_address_is_a_question() {
-        let flows = ask("flows", &[("pod", "a/b"), ("not", "port=udp/53"), ("since", "5m"), ("focus", "a"), ("seen", "7")]);
+        let flows = ask(
+            "flows",
+            &[("pod", "a/b"), ("not", "port=udp/53"), ("since", "5m"), ("focus", "a"), ("seen", "7")],
+        );
         let selection = Selection {
             all: vec!["pod=a/b".to_owned()],
             none: vec!["port=udp/53".to_owned()],
@@ -81,7 +85,9 @@ mod tests {
         let node = Asked { question: Question::Node("node1".to_owned()), seen: None };
         assert_eq!(ask("node", &[("name", "node1")]), Ok(node));
         assert_eq!(ask("nothing", &[]), Err(Wrong::Path));
-        for (path, pairs) in [("node", [("seen", "1")]), ("map", [("focus", "a/b/c")]), ("map", [("odd", "1")])] {
+        for (path, pairs) in
+            [("node", [("seen", "1")]), ("map", [("focus", "a/b/c")]), ("map", [("odd", "1")])]
+        {
             assert!(matches!(ask(path, &pairs), Err(Wrong::Query(_))), "{path} {pairs:?}");
         }
     }

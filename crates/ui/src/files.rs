@@ -11,14 +11,22 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 macro_rules! script {
     ($name:literal) => {
-        File { path: concat!("/", $name), content_type: SCRIPT, text: include_str!(concat!("../page/", $name)) }
+        File {
+            path: concat!("/", $name),
+            content_type: SCRIPT,
+            text: include_str!(concat!("../page/", $name)),
+        }
     };
 }
 
 /// All of them.
 pub(crate) const FILES: &[File] = &[
     File { path: "/", content_type: "text/html; charset=utf-8", text: include_str!("../page/index.html") },
-    File { path: "/page.css", content_type: "text/css; charset=utf-8", text: include_str!("../page/page.css") },
+    File {
+        path: "/page.css",
+        content_type: "text/css; charset=utf-8",
+        text: include_str!("../page/page.css"),
+    },
     File { path: "/map.css", content_type: "text/css; charset=utf-8", text: include_str!("../page/map.css") },
     File { path: "/icon.svg", content_type: "image/svg+xml", text: include_str!("../page/icon.svg") },
     script!("app.js"),
@@ -85,7 +93,15 @@ mod tests {
     #[test]
     fn nothing_makes_markup_of_text() {
         for file in FILES {
-            for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "http://", "https://"] {
+            for word in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "http://",
+                "https://",
+            ] {
                 let text = file.text.replace("http://www.w3.org/", "");
                 assert!(!text.contains(word), "{} has {word}", file.path);
             }

@@ -5,8 +5,8 @@
 //! and cut here, never in the browser.
 
 mod access;
-mod api;
 mod answer;
+mod api;
 mod files;
 mod map;
 mod query;

@@ -95,7 +95,9 @@ impl Focus {
         [client, server].into_iter().any(|place| match (self, place) {
             (Self::Cluster, _) => true,
             (Self::Namespace(wanted), Place::Pod(namespace, _)) => namespace == wanted,
-            (Self::Workload(wanted, of), Place::Pod(namespace, name)) => namespace == wanted && workload(name) == of,
+            (Self::Workload(wanted, of), Place::Pod(namespace, name)) => {
+                namespace == wanted && workload(name) == of
+            }
             _ => false,
         })
     }
@@ -138,7 +140,8 @@ impl Map {
     pub fn add(&mut self, client: Place<'_>, server: Place<'_>, traffic: &Traffic<'_>) {
         self.flows += 1;
         let ends = (self.focus.item(client), self.focus.item(server));
-        let edge = self.edges.entry(ends).or_insert_with(|| Edge { last_seconds: u64::MAX, ..Edge::default() });
+        let edge =
+            self.edges.entry(ends).or_insert_with(|| Edge { last_seconds: u64::MAX, ..Edge::default() });
         edge.flows += 1;
         edge.denied += u64::from(traffic.verdict == Verdict::Deny);
         edge.audited += u64::from(traffic.verdict == Verdict::Audit);
@@ -217,7 +220,8 @@ struct EdgeView {
 impl From<((Item, Item), Edge)> for EdgeView {
     fn from(((from, to), mut edge): ((Item, Item), Edge)) -> Self {
         let middle = edge.round_trips.len() / 2;
-        let median = edge.round_trips.get(middle).is_some().then(|| *edge.round_trips.select_nth_unstable(middle).1);
+        let median =
+            edge.round_trips.get(middle).is_some().then(|| *edge.round_trips.select_nth_unstable(middle).1);
         Self {
             from,
             to,
@@ -264,8 +268,11 @@ mod tests {
     }
 
     fn document(focus: Focus, limit: usize) -> Value {
-        let (client, web, db) =
-            (Place::Pod("default", "client"), Place::Pod("shop", "web-7d4b9c6f5d-x2x4k"), Place::Pod("shop", "db-0"));
+        let (client, web, db) = (
+            Place::Pod("default", "client"),
+            Place::Pod("shop", "web-7d4b9c6f5d-x2x4k"),
+            Place::Pod("shop", "db-0"),
+        );
         let mut map = Map::new(focus);
         let all = [
             (client, web, traffic(Verdict::Allow, "tcp/80")),
@@ -285,7 +292,8 @@ mod tests {
 
     fn ends(document: &Value) -> Vec<String> {
         let name = |item: &Value| {
-            let parts = ["kind", "namespace", "name"].map(|part| item[part].as_str().unwrap_or("").to_owned());
+            let parts =
+                ["kind", "namespace", "name"].map(|part| item[part].as_str().unwrap_or("").to_owned());
             parts.join(" ").trim_end().to_owned()
         };
         let edges = document["edges"].as_array().unwrap();
@@ -306,7 +314,13 @@ mod tests {
         );
         let edge = &cluster["edges"][0];
         assert_eq!(
-            [&edge["flows"], &edge["allowed"], &edge["denied"], &edge["droppedPackets"], &edge["bytesPerSecond"]],
+            [
+                &edge["flows"],
+                &edge["allowed"],
+                &edge["denied"],
+                &edge["droppedPackets"],
+                &edge["bytesPerSecond"]
+            ],
             [3, 2, 1, 3, 30]
         );
         assert_eq!(edge["roundTripMicroseconds"], 200);

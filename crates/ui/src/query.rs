@@ -16,7 +16,11 @@ pub(crate) fn pairs(query: &str) -> Result<Vec<(String, String)>, &'static str> 
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         Some((decoded(name)?, decoded(value)?))
     };
-    parts.into_iter().map(pair).collect::<Option<_>>().ok_or("the address is not encoded as UTF-8 in percent signs")
+    parts
+        .into_iter()
+        .map(pair)
+        .collect::<Option<_>>()
+        .ok_or("the address is not encoded as UTF-8 in percent signs")
 }
 
 fn decoded(text: &str) -> Option<String> {
@@ -26,7 +30,8 @@ fn decoded(text: &str) -> Option<String> {
         bytes.push(match byte {
             b'+' => b' ',
             b'%' => {
-                let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+                let digit =
+                    |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
                 digit(rest.next()?)? << 4 | digit(rest.next()?)?
             }
             other => other,

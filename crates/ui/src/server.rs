@@ -169,7 +169,9 @@ async fn tell(shared: &Arc<Shared>, Asked { question, seen }: Asked) -> Answer {
             Ok(Err(Fault::Invalid(why))) => text(StatusCode::BAD_REQUEST, &why),
             Ok(Err(Fault::Unknown(why))) => text(StatusCode::NOT_FOUND, &why),
             Ok(Err(Fault::Unreachable(why))) => text(StatusCode::BAD_GATEWAY, &why),
-            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("midokube failed to answer: {error}")),
+            Err(error) => {
+                text(StatusCode::INTERNAL_SERVER_ERROR, &format!("midokube failed to answer: {error}"))
+            }
         }
     };
     with(answered, VERSION, &version.to_string())
@@ -177,8 +179,12 @@ async fn tell(shared: &Arc<Shared>, Asked { question, seen }: Asked) -> Answer {
 
 fn refused(refusal: Refusal) -> Answer {
     match refusal {
-        Refusal::Host => text(StatusCode::MISDIRECTED_REQUEST, "this is not the host that the request is for"),
+        Refusal::Host => {
+            text(StatusCode::MISDIRECTED_REQUEST, "this is not the host that the request is for")
+        }
         Refusal::Origin => text(StatusCode::FORBIDDEN, "another page cannot ask"),
-        Refusal::Key => text(StatusCode::FORBIDDEN, "open the address that midokube ui has printed: it has the key"),
+        Refusal::Key => {
+            text(StatusCode::FORBIDDEN, "open the address that midokube ui has printed: it has the key")
+        }
     }
 }

@@ -109,7 +109,12 @@ fn a_drop_is_found_with_its_cause_within_two_seconds() {
     browser.wait(&format!("{}.includes({})", text(".why"), json!(DENIED.2)));
     let took = begin.elapsed();
     assert!(took < Duration::from_secs(2), "it took {took:?}");
-    browser.wait(&format!("{}.includes('midokube policy explain {} {} tcp/5432')", text(".inspector"), DENIED.0, DENIED.1));
+    browser.wait(&format!(
+        "{}.includes('midokube policy explain {} {} tcp/5432')",
+        text(".inspector"),
+        DENIED.0,
+        DENIED.1
+    ));
     leave_picture(browser, "drop");
     browser.resize(SMALL.0, SMALL.1);
     leave_picture(browser, "drop-small");
@@ -131,8 +136,14 @@ fn a_hostile_name_stays_text() {
         "/?pod=%3Cscript%3Ealert(1)%3C%2Fscript%3E&focus=%3Cb%3E".to_owned(),
     ] {
         page.browser.open(&format!("{}{path}", page.serving.address()));
-        shown(&mut page.browser, if path.contains("script") { "pod=<script>alert(1)</script>" } else { name });
-        assert_eq!(page.browser.value("document.querySelectorAll('main img, main script, main b b').length"), 0);
+        shown(
+            &mut page.browser,
+            if path.contains("script") { "pod=<script>alert(1)</script>" } else { name },
+        );
+        assert_eq!(
+            page.browser.value("document.querySelectorAll('main img, main script, main b b').length"),
+            0
+        );
     }
     let complaints = page.browser.complaints();
     assert!(complaints.iter().all(|complaint| complaint.contains("400")), "{complaints:?}");
@@ -150,7 +161,8 @@ fn nothing_to_be_seen_has_four_reasons() {
     page.source.change(|known| known.lost_events = 812);
     page.browser.wait(&empty("lost"));
     leave_picture(&mut page.browser, "lost");
-    page.source.change(|known| known.nodes = vec![("node1".to_owned(), Some("there is no socket".to_owned()))]);
+    page.source
+        .change(|known| known.nodes = vec![("node1".to_owned(), Some("there is no socket".to_owned()))]);
     page.browser.wait(&empty("unreachable"));
     page.browser.wait(&format!("{}.includes('there is no socket')", text("main")));
     leave_picture(&mut page.browser, "unreachable");
@@ -176,10 +188,9 @@ fn filters_are_in_the_address_and_the_keyboard_suffices() {
     let browser = &mut page.browser;
     browser.wait("document.querySelector('table.flows tbody tr')");
     browser.value("document.querySelector('input[aria-label=\"Add a filter\"]').focus()");
-    for (typed, search) in [
-        ("not port=udp/53", "?not=port%3Dudp%2F53"),
-        ("shop", "?not=port%3Dudp%2F53&namespace=shop"),
-    ] {
+    for (typed, search) in
+        [("not port=udp/53", "?not=port%3Dudp%2F53"), ("shop", "?not=port%3Dudp%2F53&namespace=shop")]
+    {
         browser.type_text(typed);
         browser.press("Enter");
         browser.wait(&format!("location.search === {}", json!(search)));
@@ -194,7 +205,9 @@ fn filters_are_in_the_address_and_the_keyboard_suffices() {
     browser.value("document.querySelector('table.flows').parentElement.focus()");
     browser.press("Tab");
     browser.press("ArrowDown");
-    browser.wait("document.activeElement === document.querySelector('table.flows tbody tr:nth-child(2) button')");
+    browser.wait(
+        "document.activeElement === document.querySelector('table.flows tbody tr:nth-child(2) button')",
+    );
     let outline = browser.value("getComputedStyle(document.activeElement).outlineStyle");
     assert_eq!(outline, "solid");
     browser.press("Enter");

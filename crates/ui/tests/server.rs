@@ -57,7 +57,11 @@ fn only_the_page_itself_is_answered() {
         (200, "GET /?view=nodes&pod=a%2Fb", vec![]),
         (200, "GET /app.js", vec![]),
         (200, "GET /api/nodes", vec![]),
-        (200, "GET /api/flows?verdict=deny&not=port%3Dudp%2F53", vec![own.as_str(), "Sec-Fetch-Site: same-origin"]),
+        (
+            200,
+            "GET /api/flows?verdict=deny&not=port%3Dudp%2F53",
+            vec![own.as_str(), "Sec-Fetch-Site: same-origin"],
+        ),
         (200, "GET /", vec!["Sec-Fetch-Site: cross-site"]),
         (421, "GET /", vec!["Host: evil.example"]),
         (421, "GET /api/nodes", vec!["Host: 127.0.0.1"]),
@@ -104,7 +108,8 @@ fn the_key_is_given_once_and_is_no_part_of_the_address() {
     let answer = ask(serving.port, &format!("GET /?key={KEY}"), &["Cookie: "]);
     assert_eq!(status(&answer), 303);
     assert!(answer.contains("\r\nlocation: /\r\n"), "{answer}");
-    let cookie = format!("set-cookie: midokube-{}={KEY}; HttpOnly; SameSite=Strict; Path=/\r\n", serving.port);
+    let cookie =
+        format!("set-cookie: midokube-{}={KEY}; HttpOnly; SameSite=Strict; Path=/\r\n", serving.port);
     assert!(answer.contains(&cookie), "{answer}");
     assert_eq!(status(&ask(serving.port, "GET /?key=guess", &["Cookie: "])), 403);
 }
@@ -139,7 +144,8 @@ fn who_is_slow_keeps_nobody_out() {
     let silent = connect(port);
     let mut half = connect(port);
     half.write_all(b"GET / HT").unwrap();
-    let request = format!("GET /api/flows HTTP/1.1\r\nHost: localhost:{port}\r\nCookie: midokube-{port}={KEY}\r\n\r\n");
+    let request =
+        format!("GET /api/flows HTTP/1.1\r\nHost: localhost:{port}\r\nCookie: midokube-{port}={KEY}\r\n\r\n");
     let deaf: Vec<TcpStream> = (0..2)
         .map(|_| {
             let mut stream = connect(port);

@@ -75,7 +75,11 @@ impl Asker {
     ///
     /// # Errors
     /// The API server does not say which nodes there are.
-    pub(super) fn flows(&self, since: Option<Duration>, wanted: impl Fn(&str) -> bool) -> Result<Answers<View>> {
+    pub(super) fn flows(
+        &self,
+        since: Option<Duration>,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Answers<View>> {
         match self {
             Self::Agents(seats) => Ok(each(seats, wanted, |seat| seat.flows(since))),
             Self::Nodes(nodes, timeout) => flows::of_nodes(nodes, *timeout, since, wanted),
@@ -110,7 +114,8 @@ impl Asker {
             Self::Nodes(nodes, timeout) => {
                 let question = question(&["policy", &pod.to_string()], *timeout, &[0]);
                 let answers = nodes.ask(&question, is_it);
-                answers.map(|all| all.into_iter().map(|(name, said)| (name, document(said))).collect::<Vec<_>>())
+                answers
+                    .map(|all| all.into_iter().map(|(name, said)| (name, document(said))).collect::<Vec<_>>())
             }
         };
         let answers = answers.map_err(|error| output::explain(&error))?;

@@ -29,7 +29,8 @@ pub(super) fn flows(known: &Known, selection: &Selection, now: Instant) -> Resul
     let mut selected = selected(known, selection, now)?;
     let matching = selected.len();
     let order = |seen: &&Seen| (seen.flow.last_milliseconds, seen.flow.began_milliseconds);
-    selected.sort_by(|one, other| order(other).cmp(&order(one)).then_with(|| one.flow.id.cmp(&other.flow.id)));
+    selected
+        .sort_by(|one, other| order(other).cmp(&order(one)).then_with(|| one.flow.id.cmp(&other.flow.id)));
     selected.truncate(selection.limit);
     let aged = |seen: &&Seen| Flow { last_seconds: seen.last_seconds(now), ..seen.flow.clone() };
     let flows: Vec<Flow> = selected.iter().map(aged).collect();
@@ -176,7 +177,8 @@ fn line(name: &str, node: &NodeState) -> Value {
         let number = |name: &str| table.get(name).and_then(Value::as_u64).unwrap_or(0);
         number("used").saturating_mul(1_000_000) / number("limit").max(1)
     };
-    let tables = ["/services/tables", "/policy/tables"].into_iter().filter_map(&at).filter_map(Value::as_array);
+    let tables =
+        ["/services/tables", "/policy/tables"].into_iter().filter_map(&at).filter_map(Value::as_array);
     json!({
         "node": name,
         "error": node.error(),

@@ -131,7 +131,9 @@ impl Path {
         let seen = |flow: Flow| {
             let told = self.told.iter().filter(|(one, _)| one.last_milliseconds == flow.last_milliseconds);
             let told = told.map(|(_, told)| *told).max().unwrap_or(now);
-            let known = before.iter().find(|seen| seen.flow.id == flow.id || seen.flow.began_milliseconds == flow.began_milliseconds);
+            let known = before.iter().find(|seen| {
+                seen.flow.id == flow.id || seen.flow.began_milliseconds == flow.began_milliseconds
+            });
             let (rate, rated) = rate(known, &flow, now);
             Seen { flow, told, rate, rated }
         };

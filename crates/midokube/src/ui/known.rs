@@ -128,7 +128,8 @@ impl Known {
         self.nodes().find_map(|(node, state)| {
             let ports = state.status.as_ref()?.get("ports")?.as_array()?;
             let is_it = |port: &&Value| {
-                port.get("namespace").is_some_and(|of| of == namespace) && port.get("name").is_some_and(|own| own == name)
+                port.get("namespace").is_some_and(|of| of == namespace)
+                    && port.get("name").is_some_and(|own| own == name)
             };
             Some((node, state, ports.iter().find(is_it)?))
         })

@@ -104,7 +104,10 @@ fn what_two_nodes_see_is_one_flow_whoever_tells_first() {
         flows.add(flow(node, id, ENDS, bytes, 1), now);
         flows.add(denied(node), now);
     }
-    let seen: Vec<_> = flows.iter().map(|seen| (seen.flow.state.as_str(), seen.flow.nodes.len(), seen.flow.client_bytes)).collect();
+    let seen: Vec<_> = flows
+        .iter()
+        .map(|seen| (seen.flow.state.as_str(), seen.flow.nodes.len(), seen.flow.client_bytes))
+        .collect();
     let connections: Vec<_> = seen.iter().filter(|(state, ..)| *state != DENIED).collect();
     assert_eq!(connections, [&("established", 2, 150)]);
     // Each node denied it by itself.
@@ -138,7 +141,11 @@ fn what_is_remembered_is_bounded() {
     let mut flows = Flows::default();
     for number in 0..150_000_u64 {
         let one = flow("node1", &number.to_string(), ENDS, 1, number / 1000);
-        let source = End { port: Some(u32::try_from(number % 60_000).unwrap()), address: (number / 60_000).to_string(), pod: None };
+        let source = End {
+            port: Some(u32::try_from(number % 60_000).unwrap()),
+            address: (number / 60_000).to_string(),
+            pod: None,
+        };
         flows.add(Flow { source, ..one }, now);
     }
     let count = flows.iter().count();
@@ -165,8 +172,14 @@ fn documents_have_what_was_selected_and_who_said_nothing() {
 
     let all = read(documents::flows(&known, &select(&[]), now + Duration::from_secs(7)));
     assert_eq!((&all["kind"], &all["matching"], &all["known"]), (&json!("Flows"), &json!(3), &json!(3)));
-    assert_eq!(all["nodes"][1], json!({"node": "node2", "error": "it is off", "events": 0, "lostEvents": 0, "dropped": 0}));
-    assert_eq!((&all["flows"][0]["id"], &all["flows"][1]["lastSeconds"]), (&json!("ingress/deny/tcp/10.244.1.3/[fd00::2]:5432/policy_ingress"), &json!(7)));
+    assert_eq!(
+        all["nodes"][1],
+        json!({"node": "node2", "error": "it is off", "events": 0, "lostEvents": 0, "dropped": 0})
+    );
+    assert_eq!(
+        (&all["flows"][0]["id"], &all["flows"][1]["lastSeconds"]),
+        (&json!("ingress/deny/tcp/10.244.1.3/[fd00::2]:5432/policy_ingress"), &json!(7))
+    );
     assert!(all["flows"][1]["bytesPerSecond"].is_u64());
 
     let one = read(documents::flows(&known, &select(&["verdict=deny", "port=tcp/5432"]), now));
@@ -185,11 +198,15 @@ fn documents_have_what_was_selected_and_who_said_nothing() {
     let focus = Selection { focus: Focus::Workload("shop".to_owned(), "web".to_owned()), ..select(&[]) };
     let map = read(documents::map(&known, &focus, now));
     assert_eq!((&map["kind"], &map["matching"], &map["known"]), (&json!("FlowMap"), &json!(2), &json!(3)));
-    let clients: Vec<_> = map["edges"].as_array().unwrap().iter().map(|edge| edge["from"]["kind"].as_str().unwrap()).collect();
+    let clients: Vec<_> =
+        map["edges"].as_array().unwrap().iter().map(|edge| edge["from"]["kind"].as_str().unwrap()).collect();
     assert!(clients.contains(&"workload") && clients.contains(&"node"), "{clients:?}");
 
     let nodes: Value = serde_json::from_slice(&documents::nodes(&known)).unwrap();
-    assert_eq!((&nodes["nodes"][0]["fullestTable"]["name"], &nodes["nodes"][0]["ready"]), (&json!("connections"), &json!(true)));
+    assert_eq!(
+        (&nodes["nodes"][0]["fullestTable"]["name"], &nodes["nodes"][0]["ready"]),
+        (&json!("connections"), &json!(true))
+    );
     assert_eq!(nodes["nodes"][1]["error"], "it is off");
     assert!(documents::node(&known, "node1").is_ok());
     assert!(matches!(documents::node(&known, "node2"), Err(Fault::Unreachable(_))));

@@ -32,7 +32,13 @@ impl Browser {
         let mut command = Command::new("sh");
         // The browser reads file descriptor 3 and writes 4.
         command.args(["-c", r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1"#, "chromium"]);
-        command.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"]);
+        command.args([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--remote-debugging-pipe",
+            "--no-first-run",
+        ]);
         command.args(["--disable-background-networking", "--disable-component-update", "--hide-scrollbars"]);
         command.arg(format!("--user-data-dir={}", profile.path().display())).arg("about:blank");
         let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
@@ -164,7 +170,8 @@ impl Browser {
     /// Types a text into what has the focus.
     pub(crate) fn type_text(&mut self, text: &str) {
         for letter in text.chars() {
-            let event = |kind: &str| json!({"type": kind, "text": letter.to_string(), "key": letter.to_string()});
+            let event =
+                |kind: &str| json!({"type": kind, "text": letter.to_string(), "key": letter.to_string()});
             self.call("Input.dispatchKeyEvent", event("keyDown"));
             self.call("Input.dispatchKeyEvent", event("keyUp"));
         }

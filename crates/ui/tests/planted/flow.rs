@@ -80,9 +80,14 @@ impl Flow {
         let (protocol, port) = self.port.split_once('/').unwrap_or((&self.port, ""));
         let server_port = port.parse::<u32>().ok();
         let end = |name: &str, port: Option<u32>| {
-            let hash = name.bytes().fold(7_u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(u32::from(byte)));
+            let hash =
+                name.bytes().fold(7_u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(u32::from(byte)));
             let pod = name.contains('/').then_some(name);
-            let address = if pod.is_some() { format!("10.244.{}.{}", hash % 3 + 1, hash / 3 % 250 + 3) } else { name.to_owned() };
+            let address = if pod.is_some() {
+                format!("10.244.{}.{}", hash % 3 + 1, hash / 3 % 250 + 3)
+            } else {
+                name.to_owned()
+            };
             json!({"address": address, "port": port, "pod": pod})
         };
         let (client, server) = (end(&self.client, Some(40_000)), end(&self.server, server_port));
@@ -90,7 +95,10 @@ impl Flow {
         let decision = (!self.policies.is_empty()).then(|| {
             json!({"decidedBy": "networkPolicy", "policies": self.policies, "rule": null, "ruleName": null, "audit": self.verdict == "audit"})
         });
-        let frontend = self.service.as_ref().map_or_else(|| server.clone(), |_| json!({"address": "10.96.0.80", "port": server_port, "pod": null}));
+        let frontend = self.service.as_ref().map_or_else(
+            || server.clone(),
+            |_| json!({"address": "10.96.0.80", "port": server_port, "pod": null}),
+        );
         json!({
             "nodes": [self.node], "id": self.id, "protocol": protocol, "client": client, "frontend": frontend, "source": client,
             "backend": server, "service": self.service, "servicePort": null,
@@ -108,7 +116,9 @@ impl Flow {
         let ends = [self.client.as_str(), self.server.as_str()];
         Ok(match option {
             "pod" => ends.contains(&value),
-            "namespace" => ends.iter().any(|end| end.split_once('/').is_some_and(|(namespace, _)| namespace == value)),
+            "namespace" => {
+                ends.iter().any(|end| end.split_once('/').is_some_and(|(namespace, _)| namespace == value))
+            }
             "address" if value.parse::<std::net::IpAddr>().is_err() => {
                 return Err(Fault::Invalid(format!("{value} is no IP address")));
             }

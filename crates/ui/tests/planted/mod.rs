@@ -58,10 +58,16 @@ impl Source for Planted {
         match question {
             Question::Nodes => Ok(known.node_list()),
             Question::Node(name) => {
-                if let Some(error) = known.nodes.iter().find(|(node, _)| node == name).and_then(|(_, error)| error.clone()) {
+                if let Some(error) =
+                    known.nodes.iter().find(|(node, _)| node == name).and_then(|(_, error)| error.clone())
+                {
                     return Err(Fault::Unreachable(error));
                 }
-                known.statuses.get(name).map(bytes).ok_or_else(|| Fault::Unknown(format!("there is no node {name}")))
+                known
+                    .statuses
+                    .get(name)
+                    .map(bytes)
+                    .ok_or_else(|| Fault::Unknown(format!("there is no node {name}")))
             }
             Question::Pod(name) => known.pod(name),
             Question::Flows(selection) => {
@@ -75,7 +81,10 @@ impl Source for Planted {
                 let mut map = Map::new(selection.focus.clone());
                 flows.iter().for_each(|flow| flow.add_to(&mut map));
                 let document = map.document(API_VERSION, selection.limit).unwrap();
-                Ok(bytes(&merged(known.head("FlowMap", flows.len()), serde_json::from_slice(&document).unwrap())))
+                Ok(bytes(&merged(
+                    known.head("FlowMap", flows.len()),
+                    serde_json::from_slice(&document).unwrap(),
+                )))
             }
         }
     }
@@ -83,9 +92,7 @@ impl Source for Planted {
 
 impl Known {
     fn head(&self, kind: &str, matching: usize) -> Value {
-        let node = |(node, error): &(String, Option<String>)| {
-            json!({"node": node, "error": error, "events": 1000, "lostEvents": self.lost_events, "dropped": 0})
-        };
+        let node = |(node, error): &(String, Option<String>)| json!({"node": node, "error": error, "events": 1000, "lostEvents": self.lost_events, "dropped": 0});
         let nodes: Vec<_> = self.nodes.iter().map(node).collect();
         json!({"apiVersion": API_VERSION, "kind": kind, "nodes": nodes, "matching": matching, "known": self.flows.len(), "unlisted": 0})
     }
@@ -108,7 +115,9 @@ impl Known {
         let (namespace, pod) = name.split_once('/').unwrap_or(("", name));
         for (node, status) in &self.statuses {
             let ports = status["ports"].as_array().into_iter().flatten();
-            if let Some(port) = ports.into_iter().find(|port| port["namespace"] == namespace && port["name"] == pod) {
+            if let Some(port) =
+                ports.into_iter().find(|port| port["namespace"] == namespace && port["name"] == pod)
+            {
                 return Ok(bytes(&json!({
                     "apiVersion": API_VERSION, "kind": "Pod", "node": node, "port": port, "policies": self.policies.get(name),
                     "policiesError": null, "problems": [], "notes": [],
