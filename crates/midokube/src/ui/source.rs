@@ -118,10 +118,7 @@ impl Watched {
     }
 
     fn ask(&self, who: Who, since: Option<Duration>, with_status: bool) -> Result<()> {
-        let silent: Vec<String> = self.known(|known| {
-            known.nodes().filter(|(_, node)| node.is_silent()).map(|(name, _)| name.to_owned()).collect()
-        });
-        let wanted = |name: &str| silent.iter().any(|node| node == name) == (who == Who::Silent);
+        let wanted = |name: &str| self.known(|known| known.is_silent(name)) == (who == Who::Silent);
         let statuses = if with_status { self.asker.statuses(wanted)? } else { Vec::new() };
         let flows = self.asker.flows(since, wanted)?;
         self.change(|known| {
