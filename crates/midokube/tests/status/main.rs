@@ -15,3 +15,4 @@ mod preview;
 mod services;
 mod support;
 mod terminal;
+mod ui;
