@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -86,8 +86,9 @@ fn the_page_gets_what_the_commands_say() {
         let rows = flows["flows"].as_array().unwrap();
         let row = rows.iter().find(|row| row["id"] == flow["id"] && row["state"] == flow["state"]).unwrap();
         for (name, value) in flow.as_object().unwrap() {
-            // These two pass by.
-            if name != "lastSeconds" && !name.ends_with("Milliseconds") && flow["state"] == "denied" {
+            // Time passes; and what this agent tells of a connection at last has no ingress.
+            let changes = name == "lastSeconds" || name.ends_with("Milliseconds");
+            if !changes && (name != "ingress" || flow["state"] == "denied") {
                 assert_eq!(row[name], *value, "{name}");
             }
         }
@@ -120,8 +121,4 @@ fn nodes_and_pods_are_as_status_and_policy_have_them() {
     // This agent enforces no policy, and says so.
     assert!(pod["policies"].is_null() && pod["policiesError"].is_string(), "{pod}");
     assert_eq!(ui.get("/api/pod?name=default/nobody", &ui.key).0, 404);
-    // What silent nodes say is asked for apart: nobody waits for them.
-    let begin = Instant::now();
-    while ui.document("/api/nodes") == nodes && begin.elapsed() < Duration::from_secs(1) {}
-    assert!(begin.elapsed() < PATIENCE);
 }
