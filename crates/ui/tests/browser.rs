@@ -198,7 +198,7 @@ fn filters_are_in_the_address_and_the_keyboard_suffices() {
     let rows = "document.querySelectorAll('table.flows tbody tr').length";
     browser.wait(&format!("{rows} > 0 && !{}.includes('udp/53')", text("table.flows")));
     let before = browser.value(rows);
-    browser.call("Page.reload", json!({}));
+    browser.call("Page.reload", &json!({}));
     browser.wait(&format!("document.readyState === 'complete' && {rows} === {before}"));
     assert_eq!(browser.value("document.querySelectorAll('.chip').length"), 2);
     // From the filters by Tab to the first row, by arrows to the second one, and its details.
@@ -246,7 +246,7 @@ fn nothing_hinders_people_seriously() {
     let mut page = open(cluster::shop(), "/", LARGE);
     page.source.change(|known| known.flows.push(cluster::drop()));
     // The test's own script is not the page's.
-    page.browser.call("Page.setBypassCSP", json!({"enabled": true}));
+    page.browser.call("Page.setBypassCSP", &json!({"enabled": true}));
     for scheme in ["light", "dark"] {
         page.browser.prefer(scheme);
         for (width, height) in [LARGE, SMALL] {

@@ -62,25 +62,25 @@ impl Browser {
         });
         let mut browser =
             Self { child, input, answers, complaints, session: None, calls: 0, _profile: profile };
-        let target = browser.call("Target.createTarget", json!({"url": "about:blank"}));
+        let target = browser.call("Target.createTarget", &json!({"url": "about:blank"}));
         let attach = json!({"targetId": target["targetId"], "flatten": true});
-        let session = browser.call("Target.attachToTarget", attach);
+        let session = browser.call("Target.attachToTarget", &attach);
         browser.session = Some(session["sessionId"].as_str().unwrap().to_owned());
         for domain in ["Runtime", "Log", "Page"] {
-            browser.call(&format!("{domain}.enable"), json!({}));
+            browser.call(&format!("{domain}.enable"), &json!({}));
         }
         browser.resize(width, height);
         browser
     }
 
     /// Calls a method of the protocol.
-    pub(crate) fn call(&mut self, method: &str, parameters: Value) -> Value {
+    pub(crate) fn call(&mut self, method: &str, parameters: &Value) -> Value {
         self.calls += 1;
         let mut message = json!({"id": self.calls, "method": method, "params": parameters});
         if let Some(session) = &self.session {
             message["sessionId"] = json!(session);
         }
-        self.input.write_all(format!("{message}\0").as_bytes()).expect("is chromium installed?");
+        self.input.write_all(format!("{message}\0").as_bytes()).unwrap();
         loop {
             match self.answers.recv_timeout(PATIENCE) {
                 Ok(answer) if answer["id"] == self.calls => {
@@ -96,24 +96,24 @@ impl Browser {
 
     pub(crate) fn resize(&mut self, width: u32, height: u32) {
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
-        self.call("Emulation.setDeviceMetricsOverride", size);
+        self.call("Emulation.setDeviceMetricsOverride", &size);
     }
 
     /// `light` or `dark`.
     pub(crate) fn prefer(&mut self, scheme: &str) {
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
-        self.call("Emulation.setEmulatedMedia", json!({"features": features}));
+        self.call("Emulation.setEmulatedMedia", &json!({"features": features}));
     }
 
     pub(crate) fn open(&mut self, address: &str) {
-        self.call("Page.navigate", json!({"url": address}));
+        self.call("Page.navigate", &json!({"url": address}));
         self.wait("document.readyState === 'complete'");
     }
 
     /// What an expression is.
     pub(crate) fn value(&mut self, expression: &str) -> Value {
         let parameters = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
-        let answer = self.call("Runtime.evaluate", parameters);
+        let answer = self.call("Runtime.evaluate", &parameters);
         assert!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
         answer["result"]["value"].clone()
     }
@@ -145,7 +145,7 @@ impl Browser {
         ] {
             let button = if kind == "mouseMoved" { "none" } else { "left" };
             let event = json!({"type": kind, "x": x, "y": y, "button": button, "clickCount": 1});
-            self.call("Input.dispatchMouseEvent", event);
+            self.call("Input.dispatchMouseEvent", &event);
         }
     }
 
@@ -162,9 +162,9 @@ impl Browser {
         if key == "Enter" {
             event["text"] = json!("\r");
         }
-        self.call("Input.dispatchKeyEvent", event.clone());
+        self.call("Input.dispatchKeyEvent", &event);
         event["type"] = json!("keyUp");
-        self.call("Input.dispatchKeyEvent", event);
+        self.call("Input.dispatchKeyEvent", &event);
     }
 
     /// Types a text into what has the focus.
@@ -172,18 +172,18 @@ impl Browser {
         for letter in text.chars() {
             let event =
                 |kind: &str| json!({"type": kind, "text": letter.to_string(), "key": letter.to_string()});
-            self.call("Input.dispatchKeyEvent", event("keyDown"));
-            self.call("Input.dispatchKeyEvent", event("keyUp"));
+            self.call("Input.dispatchKeyEvent", &event("keyDown"));
+            self.call("Input.dispatchKeyEvent", &event("keyUp"));
         }
     }
 
     /// A picture of the whole page, as a PNG.
     pub(crate) fn picture(&mut self) -> Vec<u8> {
         self.value("scrollTo(0, 0)");
-        let size = self.call("Page.getLayoutMetrics", json!({}))["cssContentSize"].clone();
+        let size = self.call("Page.getLayoutMetrics", &json!({}))["cssContentSize"].clone();
         let clip = json!({"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1});
         let parameters = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
-        let picture = self.call("Page.captureScreenshot", parameters);
+        let picture = self.call("Page.captureScreenshot", &parameters);
         BASE64_STANDARD.decode(picture["data"].as_str().unwrap()).unwrap()
     }
 
