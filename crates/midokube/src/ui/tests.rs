@@ -218,7 +218,8 @@ fn documents_have_what_was_selected_and_who_said_nothing() {
 
 #[test]
 fn without_any_node_the_reason_is_told() {
-    let known = Known { error: Some("there is no API server".to_owned()), ..Known::default() };
+    let mut known = Known::default();
+    known.error = Some("there is no API server".to_owned());
     let document = read(documents::map(&known, &select(&[]), Instant::now()));
     assert_eq!(document["nodes"][0]["error"], "there is no API server");
 }
