@@ -40,6 +40,7 @@ packages-lint: rust
 
 packages-test: rust
 	@tests/cluster/packages install test
+	@tests/promtool --version >/dev/null
 
 build: packages-build musl ## Build the programs into target/release
 	cargo build --release --locked $(PROGRAMS:%=-p %) -p lab

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod chaos;
+pub mod documents;
 pub mod services;
 
 use std::path::{Path, PathBuf};

@@ -3,32 +3,23 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use e2e::documents::{anchors, repository};
 
 /// The documents: in these directories of the repository.
 const DIRECTORIES: [&str; 4] = [".", "docs", "deploy", "tests/cluster"];
 
 fn documents() -> Vec<PathBuf> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let entries =
-        DIRECTORIES.iter().flat_map(|directory| fs::read_dir(repository.join(directory)).unwrap().flatten());
+    let entries = DIRECTORIES
+        .iter()
+        .flat_map(|directory| fs::read_dir(repository().join(directory)).unwrap().flatten());
     entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "md")).collect()
 }
 
 /// What the links of a text lead to: `[...](this)`.
 fn links(text: &str) -> Vec<&str> {
     text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0)).collect()
-}
-
-/// The anchors of a document's headings, as GitHub makes them.
-fn anchors(text: &str) -> Vec<String> {
-    let headings = text.lines().filter(|line| line.starts_with('#'));
-    let anchor = |heading: &str| {
-        let words = heading.trim_start_matches('#').trim().to_lowercase();
-        let kept = words.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
-        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
-    };
-    headings.map(anchor).collect()
 }
 
 #[test]

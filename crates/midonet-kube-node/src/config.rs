@@ -274,15 +274,15 @@ pub struct FlowLog {
     /// A file that gets a line of JSON for each flow that is over, and every minute for one that goes on; without it there is
     /// none. It takes --flows on. In the cluster it has to be in a directory of the node that the manifest mounts, such as
     /// /var/lib/midonet-kube-node/flows.log.
-    #[arg(long = "flow-log", env = "MIDONETKUBE_FLOWLOG", value_name = "FILE")]
+    #[arg(id = "flow-log", long, env = "MIDONETKUBE_FLOWLOG", value_name = "FILE")]
     pub file: Option<PathBuf>,
 
     /// How large that file gets before it is renamed and a new one begins, such as 10MiB.
-    #[arg(long = "flow-log-size", env = "MIDONETKUBE_FLOWLOGSIZE", default_value = "10MiB")]
+    #[arg(id = "flow-log-size", long, env = "MIDONETKUBE_FLOWLOGSIZE", default_value = "10MiB")]
     pub size: Size,
 
     /// How many former files are kept: the file's name with .1 (the newest), .2 and so on.
-    #[arg(long = "flow-log-files", env = "MIDONETKUBE_FLOWLOGFILES", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
+    #[arg(id = "flow-log-files", long, env = "MIDONETKUBE_FLOWLOGFILES", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
     pub files: u32,
 }
 

@@ -41,7 +41,10 @@ const PERIOD: Duration = Duration::from_secs(10);
 pub async fn watch(agent: &Agent, log: &FlowLog) {
     let Some(flows) = agent.flows() else { return std::future::pending().await };
     let descriptor = flows.events().descriptor();
-    let readable = descriptor.and_then(|descriptor| AsyncFd::with_interest(descriptor, Interest::READABLE));
+    let readable = descriptor.and_then(|descriptor| {
+        // SAFETY: the descriptor is owned, and stays open and the same until `AsyncFd` drops it.
+        Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
+    });
     let readable = match readable {
         Ok(readable) => readable,
         Err(error) => {

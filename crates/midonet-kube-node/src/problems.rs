@@ -10,11 +10,11 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 /// Every kind of problem: the values of the metric's label.
-pub const KINDS: [&str; 35] = [
+pub const KINDS: [&str; 36] = [
     "accept_ra",
     "deny_log",
-    "flow_log",
     "disable_ipv6",
+    "flow_log",
     "foreign_cni_config",
     "foreign_route",
     "forward_dropped",

@@ -12,10 +12,12 @@ mod metrics;
 mod paths;
 mod policies;
 mod policy_metrics;
+mod process_metrics;
 mod services;
 mod services_metrics;
 mod status;
 mod summary;
+mod text_format;
 
 pub use drops::DropsService;
 pub use flows::FlowsService;

@@ -68,14 +68,29 @@ const COMMANDS: &[(Stage, &str)] = &[
         Kubectl,
         r#"kubectl -n kube-system patch configmap midonet-kube-config --type=merge -p '{"data": {"HTTPLISTEN": "[::]:9454"}}'"#,
     ),
+    (
+        Kubectl,
+        r#"kubectl -n kube-system patch configmap midonet-kube-config --type=merge -p '{"data": {"FLOWS": "on"}}'"#,
+    ),
     (Kubectl, "kubectl -n kube-system rollout restart daemonset/midonet-kube-node"),
     (Kubectl, "kubectl -n kube-system rollout status daemonset/midonet-kube-node --timeout=5m"),
     (Kubectl, "kubectl -n kube-system exec ds/midonet-kube-node -- midokube status"),
     (Kubectl, "kubectl describe nodes"),
+    (
+        Kubectl,
+        r"sed '1,/^spec:/d; s/^ \{2\}//' deploy/monitoring/prometheusrule.yaml >midonet-kube-rules.yaml",
+    ),
+    (
+        Kubectl,
+        "kubectl -n kube-system create configmap midonet-kube-dashboard \
+         --from-file=deploy/monitoring/dashboard.json",
+    ),
+    (Kubectl, "kubectl -n kube-system label configmap midonet-kube-dashboard grafana_dashboard=1"),
     (Kubectl, "midokube policy preview -f policies/"),
     (Kubectl, "midokube policy preview -f policies/ -o json"),
     (Kubectl, "midokube policy wait networkpolicy/web -n default"),
     (Kubectl, "midokube policy wait networkpolicy/web -n default -o json"),
+    (Kubectl, "midokube flows"),
     (Kubectl, "midokube doctor"),
     (Kubectl, "midokube sysdump midonet.tar.gz"),
     (Node, "ctr -n k8s.io images import midonet-kube.tar"),
@@ -195,6 +210,7 @@ const COMMANDS: &[(Stage, &str)] = &[
         Never("needs the Prometheus Operator: `deploy.rs` applies it with its definition alone"),
         "kubectl apply -f deploy/podmonitor.yaml",
     ),
+    (Never("the same"), "kubectl apply -f deploy/monitoring/prometheusrule.yaml"),
     (Never("needs a registry"), "skopeo copy docker-archive:OUT.tar docker://..."),
     (Never("OUT.tar is midonet-kube.tar"), "ctr -n k8s.io images import OUT.tar"),
 ];
@@ -373,7 +389,7 @@ fn is_command(text: &str) -> bool {
 fn every_documented_command_is_run_by_a_test() {
     let repository = repository();
     let mut documents = vec![repository.join("README.md")];
-    for directory in ["deploy", "docs"] {
+    for directory in ["deploy", "deploy/monitoring", "docs"] {
         documents
             .extend(fs::read_dir(repository.join(directory)).unwrap().map(|entry| entry.unwrap().path()));
     }

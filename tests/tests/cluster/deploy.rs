@@ -192,35 +192,41 @@ pub(super) fn other_distributions_have_their_directories(cluster: &Cluster) {
     }
 }
 
-/// As far as an API server knows the Prometheus Operator's objects that has nothing of it but their name.
-const POD_MONITORS: &str = r#"
+/// As far as an API server knows an object of the Prometheus Operator that has nothing of it but that object's name.
+fn definition(kind: &str) -> String {
+    let singular = kind.to_lowercase();
+    format!(
+        "
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
-metadata: {name: podmonitors.monitoring.coreos.com}
+metadata: {{name: {singular}s.monitoring.coreos.com}}
 spec:
   group: monitoring.coreos.com
   scope: Namespaced
-  names: {kind: PodMonitor, plural: podmonitors, singular: podmonitor}
+  names: {{kind: {kind}, plural: {singular}s, singular: {singular}}}
   versions:
   - name: v1
     served: true
     storage: true
-    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
-"#;
+    schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}
+"
+    )
+}
+
+/// What an API server makes of a file in `deploy/` with an object of the Prometheus Operator.
+fn taken(cluster: &Cluster, kind: &str, file: &str) -> Value {
+    let path = cluster.directory.join("definition.yaml");
+    fs::write(&path, definition(kind)).unwrap();
+    let path = path.to_str().unwrap();
+    cluster.kubectl(&["apply", "-f", path]);
+    cluster.kubectl(&["wait", "--for=condition=Established", "-f", path, "--timeout=60s"]);
+    let object = cluster.json(&["apply", "--dry-run=server", "-f", deploy(file).to_str().unwrap()]);
+    cluster.kubectl(&["delete", "-f", path]);
+    object
+}
 
 pub(super) fn the_pod_monitor_names_the_agents_and_their_port(cluster: &Cluster) {
-    let definition = cluster.directory.join("podmonitors.yaml");
-    fs::write(&definition, POD_MONITORS).unwrap();
-    let definition = definition.to_str().unwrap();
-    cluster.kubectl(&["apply", "-f", definition]);
-    cluster.kubectl(&[
-        "wait",
-        "--for=condition=Established",
-        "crd/podmonitors.monitoring.coreos.com",
-        "--timeout=60s",
-    ]);
-    let monitor =
-        cluster.json(&["apply", "--dry-run=server", "-f", deploy("podmonitor.yaml").to_str().unwrap()]);
+    let monitor = taken(cluster, "PodMonitor", "podmonitor.yaml");
     let agents = cluster.json(&["-n", "kube-system", "get", "daemonset", "midonet-kube-node"]);
     let template = &agents["spec"]["template"];
     for (label, value) in monitor["spec"]["selector"]["matchLabels"].as_object().unwrap() {
@@ -229,7 +235,10 @@ pub(super) fn the_pod_monitor_names_the_agents_and_their_port(cluster: &Cluster)
     let port = &monitor["spec"]["podMetricsEndpoints"][0]["port"];
     assert_eq!(*port, template["spec"]["containers"][0]["ports"][0]["name"]);
     assert_eq!(monitor["metadata"]["namespace"], agents["metadata"]["namespace"]);
-    cluster.kubectl(&["delete", "-f", definition]);
+    // The alerts look for the job that the Operator gives a PodMonitor's targets: its namespace and name.
+    let rules = taken(cluster, "PrometheusRule", "monitoring/prometheusrule.yaml");
+    assert_eq!(monitor["metadata"]["name"], "midonet-kube-node");
+    assert!(rules["spec"].to_string().contains(r#"up{job=~\"(.*/)?midonet-kube-node\"}"#), "{rules}");
 }
 
 /// Everything that the network may leave on a node.

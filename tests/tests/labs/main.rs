@@ -17,6 +17,7 @@ mod install;
 mod leaks;
 mod metrics;
 mod midonet;
+mod monitoring;
 mod names;
 mod nat;
 mod offload;

@@ -102,7 +102,7 @@ fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
 
 #[test]
 fn the_metrics_are_as_documented_and_complete_from_the_start() {
-    let lab = TestLab::up(1, Family::Dual, &[]).unwrap();
+    let lab = TestLab::up(1, Family::Dual, &["--flows", "on"]).unwrap();
     let page = scrape(&lab);
     let metrics = parse(&page);
 

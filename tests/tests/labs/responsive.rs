@@ -21,6 +21,9 @@ const SOON: Duration = Duration::from_millis(100);
 const PODS: usize = 1000;
 const NODES: usize = 5000;
 
+/// How many series an agent may have, whatever is on its node.
+const MOST_SERIES: usize = 500;
+
 /// The agent's work with this many objects is waited for so long: other machines are slow.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -80,6 +83,15 @@ impl Scene {
         let page = self.page("/metrics").0;
         let value = page.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
         value.unwrap_or_else(|| panic!("{name} in {page}")).parse().unwrap()
+    }
+
+    /// How many series the agent has; no text of this kind is in them.
+    fn series_without(&self, words: &[String]) -> usize {
+        let page = self.page("/metrics").0;
+        let body = page.split_once("\r\n\r\n").unwrap().1;
+        let found: Vec<_> = words.iter().filter(|word| body.contains(*word)).collect();
+        assert!(found.is_empty(), "{found:?} in {body}");
+        body.lines().filter(|line| line.starts_with("midonet_kube_node_")).count()
     }
 
     /// Adds Pods, several at a time.
@@ -153,7 +165,19 @@ impl Scene {
 #[test]
 fn nobody_waits_for_long_work() {
     let scene = Scene::new();
+    let has_addresses = || scene.page("/metrics").0.contains("midonet_kube_node_addresses_free{");
+    testkit::wait_until(DEADLINE, "the node's addresses are known", has_addresses);
+    let alone = scene.series_without(&[]);
     let pods = scene.add(PODS);
+    // Metrics have neither Pods nor nodes in them, so that their number does not grow.
+    let names = |pod: &Pod| {
+        let addresses = pod.addresses().into_iter().map(|address| address.to_string());
+        addresses.chain([pod.key.to_string()]).collect::<Vec<_>>()
+    };
+    let names: Vec<_> = pods.iter().flat_map(names).collect();
+    assert_eq!(scene.metric("midonet_kube_node_ports"), PODS as u64);
+    assert_eq!(scene.series_without(&names), alone);
+    assert!(alone <= MOST_SERIES, "{alone}");
 
     scene.set_uplink_mtu(1400);
     scene.ask_while("mtu", || scene.with_mtu(1350) < PODS).are_soon("the Pods' MTU changes");
@@ -166,6 +190,7 @@ fn nobody_waits_for_long_work() {
     std::fs::rename(&new, &manifest).unwrap();
     let known = || scene.metric("midonet_kube_node_peers") < NODES as u64;
     scene.ask_while("routes", known).are_soon("routes are set");
+    assert_eq!(scene.series_without(&names), alone);
 
     // The MTU changes again, and the agent has to end in the middle of that.
     let mut ends = [1500, 1400, 1500].map(|uplink| {
@@ -197,6 +222,7 @@ fn nobody_waits_for_long_work() {
         let deleting = || !left.lock().unwrap().is_empty() || !retired().is_empty();
         scene.ask_while("deletion", deleting).are_soon("interfaces are deleted");
     });
+    assert_eq!(scene.series_without(&names), alone);
 }
 
 fn node(number: usize) -> serde_json::Value {

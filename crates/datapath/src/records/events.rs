@@ -86,7 +86,7 @@ impl Events {
     /// # Errors
     ///
     /// If it is not what the programs of this build send.
-    pub fn next(&mut self) -> Result<Option<Event>> {
+    pub fn read(&mut self) -> Result<Option<Event>> {
         let Some(item) = self.ring.next() else { return Ok(None) };
         let foreign = |value: String| Error::Foreign { map: "record_ring", value };
         let raw: RecordEvent = bytemuck::try_pod_read_unaligned(&item)

@@ -39,7 +39,7 @@ fn recording(test: impl FnOnce(&mut Scene, &mut Events) + Send) {
 
 /// The events that nobody has read.
 fn unread(events: &mut Events) -> Vec<(What, Record)> {
-    let next = || events.next().unwrap().map(|event| (event.what, event.record));
+    let next = || events.read().unwrap().map(|event| (event.what, event.record));
     std::iter::from_fn(next).collect()
 }
 
@@ -364,9 +364,9 @@ fn an_evicted_record_begins_anew() {
                     assert_eq!(keys.len(), 1);
                     map.remove(&keys[0]).unwrap();
                     if by_client {
-                        talk.ask(ACK, b"x")
+                        talk.ask(ACK, b"x");
                     } else {
-                        talk.answer(ACK, b"x")
+                        talk.answer(ACK, b"x");
                     }
                     let late = unread(events);
                     assert_eq!((late.len(), late[0].0, late[0].1.late), (1, What::GoesOn, true));

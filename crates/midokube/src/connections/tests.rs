@@ -82,18 +82,18 @@ struct Line {
     args: ConnectionsArgs,
 }
 
-fn parse(words: &[&str]) -> Result<v1::ListConnectionsRequest, String> {
+fn parse(words: &[&str]) -> Result<ListConnectionsRequest, String> {
     let line = Line::try_parse_from([&["connections"], words].concat());
     line.map(|line| line.args.request()).map_err(|error| error.to_string())
 }
 
 #[test]
 fn every_option_is_asked_for() {
-    let none = v1::ListConnectionsRequest { limit: 1000, ..Default::default() };
+    let none = ListConnectionsRequest { limit: 1000, ..Default::default() };
     assert_eq!(parse(&[]), Ok(none));
     let words = "--pod default/a --service kube-system/dns --address fd44::3 --port 53 --protocol udp --state new \
                  --limit 5";
-    let all = v1::ListConnectionsRequest {
+    let all = ListConnectionsRequest {
         pod: Some(v1::PodName { namespace: "default".into(), name: "a".into() }),
         service: Some(v1::ServiceName { namespace: "kube-system".into(), name: "dns".into() }),
         address: "fd44::3".into(),

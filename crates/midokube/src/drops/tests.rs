@@ -102,7 +102,7 @@ fn others_that_match_are_told() {
 
 #[test]
 fn programs_get_null_for_what_is_not_known() {
-    let json = terminal::Format::Json.text(&View::from(reply()), text::text).unwrap();
+    let json = Format::Json.text(&View::from(reply()), text::text).unwrap();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     let first = &json["drops"][0];
     assert_eq!((&json["kind"], &json["matching"]), (&"Drops".into(), &3.into()));
@@ -125,18 +125,18 @@ struct Line {
     args: DropsArgs,
 }
 
-fn parse(words: &[&str]) -> Result<v1::ListDropsRequest, String> {
+fn parse(words: &[&str]) -> Result<ListDropsRequest, String> {
     let line = Line::try_parse_from([&["drops"], words].concat());
     line.map(|line| line.args.request()).map_err(|error| error.to_string())
 }
 
 #[test]
 fn every_option_is_asked_for() {
-    let none = v1::ListDropsRequest { limit: 1000, ..Default::default() };
+    let none = ListDropsRequest { limit: 1000, ..Default::default() };
     assert_eq!(parse(&[]), Ok(none));
     let words =
         "default/web -n shop --address fd44::3 --port udp/53 --reason policy_egress --since 1.5s --limit 5";
-    let all = v1::ListDropsRequest {
+    let all = ListDropsRequest {
         pod: Some(v1::PodName { namespace: "default".into(), name: "web".into() }),
         namespace: "shop".into(),
         address: "fd44::3".into(),

@@ -1,6 +1,6 @@
 //! Asking for flows: the agent of this node, or all.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nodeapi::call;
@@ -66,11 +66,8 @@ pub(crate) fn of_agent(agent: &Agent, after: &mut u64, since: Option<Duration>) 
         let request =
             ListFlowsRequest { after: *after, since_seconds: whole_seconds(since), drops: page == 0 };
         let reply = agent.ask(&call::LIST_FLOWS, &request, "its flows")?;
-        let milliseconds =
-            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-        let now = u64::try_from(milliseconds).unwrap_or(u64::MAX);
         flows.extend(reply.flows.into_iter().map(|flow| Flow::new(&reply.node, flow)));
-        flows.extend(reply.drops.into_iter().map(|drop| Flow::denied(&reply.node, drop, now)));
+        flows.extend(reply.drops.into_iter().map(|drop| Flow::denied(&reply.node, drop)));
         node = Some(Node::new(&reply.node, reply.totals.unwrap_or_default()));
         *after = reply.next;
         if !reply.more {

@@ -53,8 +53,9 @@ fn are_one(one: &Flow, other: &Flow) -> bool {
 /// Adds what another node knows.
 fn add(one: &mut Flow, other: Flow) {
     // Who translated it knows the real client, and what it asked for.
-    let translated =
-        |flow: &Flow| flow.client != flow.source || flow.frontend.socket() != flow.backend.socket();
+    let translated = |flow: &Flow| {
+        flow.client.socket() != flow.source.socket() || flow.frontend.socket() != flow.backend.socket()
+    };
     let (own, theirs) = (pods(one), pods(&other));
     if !translated(one) && translated(&other) {
         (one.client, one.frontend) = (other.client.clone(), other.frontend.clone());

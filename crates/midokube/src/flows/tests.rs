@@ -94,6 +94,8 @@ fn denied() -> v1::Drop {
         Some(v1::DropEnd { address: address.into(), port, pod })
     };
     v1::Drop {
+        first: "1970-01-01T00:17:00Z".into(),
+        last: "1970-01-01T00:17:00Z".into(),
         direction: "ingress".into(),
         verdict: "deny".into(),
         reason: "policy_ingress".into(),
@@ -117,7 +119,7 @@ fn other() -> Flow {
 }
 
 fn dropped() -> Flow {
-    Flow::denied("node2", denied(), 1_020_000)
+    Flow::denied("node2", denied())
 }
 
 fn node(name: &str) -> Node {
@@ -290,7 +292,7 @@ fn a_flow_is_shown_again_only_if_it_is_further() {
     assert_eq!(news(vec![closed.clone()]), 1);
     assert_eq!(news(vec![Flow { ended: true, ..closed }]), 1);
     let more = v1::Drop { packets: 4, ..denied() };
-    assert_eq!(news(vec![Flow::denied("node2", more, 0)]), 1);
+    assert_eq!(news(vec![Flow::denied("node2", more)]), 1);
 }
 
 /// A flow of few ends and times, so that many are of one path.

@@ -1,5 +1,7 @@
 //! Flows as programs get them: see docs/reference.md.
 
+use std::time::SystemTime;
+
 use nodeapi::v1;
 use serde::{Deserialize, Serialize};
 
@@ -193,8 +195,8 @@ impl Flow {
         }
     }
 
-    /// What a node denied. Its clock says when: `now` in milliseconds since 1970.
-    pub(crate) fn denied(node: &str, drop: v1::Drop, now: u64) -> Self {
+    /// What a node denied.
+    pub(crate) fn denied(node: &str, drop: v1::Drop) -> Self {
         let end = |end: Option<v1::DropEnd>| {
             let v1::DropEnd { address, port, pod: of } = end.unwrap_or_default();
             End { address, port: number(port), pod: pod(of) }
@@ -208,7 +210,7 @@ impl Flow {
             audit: drop.verdict == "audit",
         };
         let is_ingress = drop.direction == "ingress";
-        let last_milliseconds = now.saturating_sub(drop.last_seconds.saturating_mul(1000));
+        let (began_milliseconds, last_milliseconds) = (milliseconds(&drop.first), milliseconds(&drop.last));
         Self {
             nodes: vec![node.to_owned()],
             id: format!(
@@ -236,7 +238,7 @@ impl Flow {
             began: drop.first,
             last: drop.last,
             last_seconds: drop.last_seconds,
-            began_milliseconds: last_milliseconds,
+            began_milliseconds,
             last_milliseconds,
             ..Self::default()
         }
@@ -253,6 +255,13 @@ impl From<v1::FlowDecision> for Decision {
             audit: decision.audit,
         }
     }
+}
+
+/// A time (RFC 3339) as milliseconds since 1970; 0: it is none.
+fn milliseconds(time: &str) -> u64 {
+    let since =
+        humantime::parse_rfc3339(time).ok().and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    since.and_then(|since| u64::try_from(since.as_millis()).ok()).unwrap_or_default()
 }
 
 fn pod(pod: Option<v1::PodName>) -> Option<String> {

@@ -4,17 +4,14 @@ use std::io::{self, Write};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use tar::{Builder, Header};
 
 /// Bytes of a block.
 const BLOCK: usize = 512;
 
-/// Bytes that a name and the directory before it may have.
-const NAME: usize = 100;
-const PREFIX: usize = 155;
-
 /// The archive as it is written.
 pub(super) struct Archive<W: Write> {
-    out: GzEncoder<W>,
+    tar: Builder<GzEncoder<W>>,
     /// Seconds since 1970: every file's.
     time: u64,
     left: u64,
@@ -33,7 +30,8 @@ pub(super) enum Refused {
 impl<W: Write> Archive<W> {
     /// An archive of at most so many bytes before compression.
     pub(super) fn new(out: W, time: u64, most: u64) -> Self {
-        Self { out: GzEncoder::new(out, Compression::default()), time, left: most, written: 0 }
+        let tar = Builder::new(GzEncoder::new(out, Compression::default()));
+        Self { tar, time, left: most, written: 0 }
     }
 
     /// Adds a file.
@@ -41,13 +39,16 @@ impl<W: Write> Archive<W> {
     /// # Errors
     /// [`Refused`]; with [`Refused::TooLarge`] nothing of it was written.
     pub(super) fn add(&mut self, name: &str, content: &[u8]) -> Result<(), Refused> {
-        let padding = content.len().next_multiple_of(BLOCK) - content.len();
-        let size = (BLOCK + content.len() + padding) as u64;
+        let size = (BLOCK + content.len().next_multiple_of(BLOCK)) as u64;
         let Some(left) = self.left.checked_sub(size) else { return Err(Refused::TooLarge) };
-        let header = header(name, content.len(), self.time)?;
-        self.write(&header)?;
-        self.write(content)?;
-        self.write(&[0; BLOCK][..padding])?;
+        let mut header = Header::new_ustar();
+        header.set_path(name).map_err(Refused::Io)?;
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        header.set_mtime(self.time);
+        header.set_cksum();
+        self.tar.append(&header, content).map_err(Refused::Io)?;
+        self.written += size;
         self.left = left;
         Ok(())
     }
@@ -56,54 +57,9 @@ impl<W: Write> Archive<W> {
     ///
     /// # Errors
     /// It cannot be written.
-    pub(super) fn finish(mut self) -> io::Result<(u64, W)> {
-        self.out.write_all(&[0; 2 * BLOCK])?;
-        Ok((self.written, self.out.finish()?))
+    pub(super) fn finish(self) -> io::Result<(u64, W)> {
+        Ok((self.written, self.tar.into_inner()?.finish()?))
     }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Refused> {
-        self.out.write_all(bytes).map_err(Refused::Io)?;
-        self.written += bytes.len() as u64;
-        Ok(())
-    }
-}
-
-fn header(name: &str, size: usize, time: u64) -> Result<[u8; BLOCK], Refused> {
-    let invalid = || Refused::Io(io::Error::other(format!("the name {name} is too long for an archive")));
-    // A name is cut at a slash, if it is too long for its field.
-    let (prefix, name) = match name.len() > NAME {
-        true => name.rsplit_once('/').ok_or_else(invalid)?,
-        false => ("", name),
-    };
-    if name.len() > NAME || prefix.len() > PREFIX {
-        return Err(invalid());
-    }
-    let fields: [(usize, String); 9] = [
-        (0, name.to_owned()),
-        (100, "0000644\0".to_owned()),
-        (108, "0000000\0".to_owned()),
-        (116, "0000000\0".to_owned()),
-        (124, format!("{size:011o}\0")),
-        (136, format!("{time:011o}\0")),
-        (148, " ".repeat(8)),
-        (156, "0".to_owned()),
-        (257, "ustar\x0000".to_owned()),
-    ];
-    let mut header = [0; BLOCK];
-    let mut put = |at: usize, text: &str| {
-        for (byte, value) in header.iter_mut().skip(at).zip(text.bytes()) {
-            *byte = value;
-        }
-    };
-    for (at, text) in &fields {
-        put(*at, text);
-    }
-    put(345, prefix);
-    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-    for (byte, value) in header.iter_mut().skip(148).zip(format!("{sum:06o}\0 ").bytes()) {
-        *byte = value;
-    }
-    Ok(header)
 }
 
 #[cfg(test)]

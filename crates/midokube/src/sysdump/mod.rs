@@ -63,7 +63,7 @@ pub(crate) fn run(args: &SysdumpArgs) -> Result<ExitCode> {
     let (target, written, missing) = writer?.finish()?;
     match target.keep()? {
         Some((path, size)) => {
-            say(&format!("{}: {}, {} before compression", path.display(), bytes(size), bytes(written)))
+            say(&format!("{}: {}, {} before compression", path.display(), bytes(size), bytes(written)));
         }
         None => say(&format!("{} before compression", bytes(written))),
     }

@@ -71,7 +71,7 @@ impl<W: Write> Writer<W> {
             match self.archive.add(&format!("{DIRECTORY}/{name}"), file.text.as_bytes()) {
                 Ok(()) => self.index.files.push(Listed { name, bytes: file.text.len() }),
                 Err(Refused::TooLarge) => {
-                    self.lacks(name, "the archive is as large as it may be: --max-size".to_owned())
+                    self.lacks(name, "the archive is as large as it may be: --max-size".to_owned());
                 }
                 Err(Refused::Io(error)) => return Err(error).context("cannot write the archive"),
             }

@@ -45,6 +45,8 @@ const ENDS: (&str, &str) = ("default/client", "shop/web-7d4b9c6f5d-x2x4k");
 
 fn denied(node: &str) -> Flow {
     let drop = v1::Drop {
+        first: "1970-01-01T00:16:45Z".into(),
+        last: "1970-01-01T00:16:45Z".into(),
         direction: "ingress".into(),
         verdict: "deny".into(),
         reason: "policy_ingress".into(),
@@ -55,7 +57,7 @@ fn denied(node: &str) -> Flow {
         packets: 3,
         ..v1::Drop::default()
     };
-    Flow::denied(node, drop, 1_005_000)
+    Flow::denied(node, drop)
 }
 
 fn answer(node: &str, flows: Vec<Flow>) -> (String, Result<View, String>) {

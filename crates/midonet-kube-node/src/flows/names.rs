@@ -73,7 +73,7 @@ impl Names {
 
     fn read_services(&mut self, agent: &Agent) -> Result<()> {
         self.read = Some(Instant::now());
-        let records = agent.backend().services(None)?;
+        let records = agent.packets()?.services(None)?;
         // The table has host ports, too, which are no Service's.
         let port = |service: &str, port: &str| {
             let (namespace, name) = service.split_once('/')?;

@@ -60,7 +60,7 @@ impl Reader {
     fn next_events(&self) -> Result<Vec<Event>> {
         let (mut events, mut ring) = (Vec::new(), self.flows.events());
         while events.len() < SLICE
-            && let Some(event) = ring.next()?
+            && let Some(event) = ring.read()?
         {
             events.push(event);
         }

@@ -120,8 +120,8 @@ fn message(flow: Flow, clocks: (SystemTime, Duration)) -> v1::Flow {
         state: record.state.name().to_owned(),
         ended: flow.ended,
         verdict: if audited { "audit" } else { "allow" }.to_owned(),
-        ingress: flow.ingress.map(decision),
-        egress: flow.egress.map(decision),
+        ingress: flow.ingress.as_ref().map(decision),
+        egress: flow.egress.as_ref().map(decision),
         client_packets: record.client_sent.packets,
         client_bytes: record.client_sent.bytes,
         server_packets: record.server_sent.packets,
@@ -138,7 +138,7 @@ fn message(flow: Flow, clocks: (SystemTime, Duration)) -> v1::Flow {
     }
 }
 
-fn decision(decision: Decision) -> v1::FlowDecision {
+fn decision(decision: &Decision) -> v1::FlowDecision {
     let rule = decision.rule.as_deref();
     v1::FlowDecision {
         decided_by: rule.map_or("unknown", |rule| rule.origin.name()).to_owned(),

@@ -6,13 +6,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures::future::try_join_all;
 use tokio::net::TcpListener;
 
 use super::metrics::Page;
+use super::text_format;
 use crate::agent::{Agent, Readiness};
 
 /// What the pages need.
@@ -68,11 +69,16 @@ async fn ready(State(server): State<Shared>) -> Response {
     .into_response()
 }
 
-async fn metrics_page(State(server): State<Shared>) -> Response {
+async fn metrics_page(State(server): State<Shared>, headers: HeaderMap) -> Response {
+    let accepted = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     match server.page.get(&server.agent).await {
         Ok(page) => {
-            let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, content_type)], page.to_string()).into_response()
+            let (content_type, body) = if text_format::is_wanted(accepted) {
+                (text_format::TEXT, text_format::from_openmetrics(&page))
+            } else {
+                (text_format::OPENMETRICS, page.to_string())
+            };
+            ([(header::CONTENT_TYPE, content_type), (header::VARY, "Accept")], body).into_response()
         }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}\n")).into_response(),
     }

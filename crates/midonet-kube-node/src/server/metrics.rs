@@ -15,7 +15,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::sync::Mutex;
 
-use super::{flows_metrics, policy_metrics, services_metrics, status};
+use super::{flows_metrics, policy_metrics, process_metrics, services_metrics, status};
 use crate::agent::Agent;
 use crate::backend::Packets;
 use crate::cni_config::capacity;
@@ -182,6 +182,7 @@ fn page(agent: &Agent) -> Result<String> {
         api_errors.get_or_create(&labels).inc_by(agent.api_errors().get(verb, reason));
     }
     registry.register("api_errors", "Requests to the API server that failed, and why", api_errors);
+    process_metrics::register(&mut registry)?;
     register_addresses(&mut registry, agent)?;
     services_metrics::register(&mut registry, agent)?;
     policy_metrics::register(&mut registry, agent)?;

@@ -6,6 +6,9 @@ use super::super::cluster::Cluster;
 use super::super::facts::Facts;
 use super::super::finding::Finding;
 
+/// What an agent says of a setting; `None`: nothing.
+type Value<'a> = &'a dyn Fn(&Facts) -> Option<String>;
+
 pub(super) fn judge(cluster: &Cluster) -> Vec<Finding> {
     let number = |number: Option<u32>| number.map(|number| number.to_string());
     let sorted = |cidrs: &[String]| {
@@ -13,7 +16,7 @@ pub(super) fn judge(cluster: &Cluster) -> Vec<Finding> {
         let words: Vec<&str> = cidrs.into_iter().map(String::as_str).collect();
         (!words.is_empty()).then(|| words.join(","))
     };
-    let settings: [(&str, &dyn Fn(&Facts) -> Option<String>); 4] = [
+    let settings: [(&str, Value<'_>); 4] = [
         ("--tunnel-port", &|facts| number(facts.overlay_port)),
         ("--vni", &|facts| number(facts.vni)),
         ("--cluster-cidr", &|facts| sorted(&facts.cluster_cidrs)),
@@ -61,7 +64,7 @@ fn acquaintances(cluster: &Cluster, facts: &Facts) -> Vec<Finding> {
     let wrong = others.filter(|other| {
         let known = facts.peers.iter().find(|peer| peer.node == other.node);
         let set = |cidrs: &[String]| cidrs.iter().cloned().collect::<BTreeSet<_>>();
-        !known.is_some_and(|known| set(&known.pod_cidrs) == set(&other.pod_cidrs)) && !is_told(&other.node)
+        known.is_none_or(|known| set(&known.pod_cidrs) != set(&other.pod_cidrs)) && !is_told(&other.node)
     });
     let wrong: Vec<&str> = wrong.map(|other| other.node.as_str()).collect();
     if wrong.is_empty() {

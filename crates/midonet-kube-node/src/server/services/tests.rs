@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
+use datapath::records::{Events, Records};
 use datapath::{Counter, ServiceCounters, Sweep, TableUsage};
 use model::{Changes, Family, Local, Problem, Protocol, Ranges, ServiceOptions};
 use nodeapi::v1::services_server::ServicesServer;
@@ -125,6 +126,10 @@ impl Packets for Told {
 
     fn swept(&self) -> Arc<Sweep> {
         Arc::default()
+    }
+
+    fn take_records(&self) -> Option<(Arc<Records>, Events)> {
+        None
     }
 
     fn policy(&self) -> &dyn PolicyTables {
