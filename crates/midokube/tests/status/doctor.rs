@@ -104,7 +104,7 @@ fn facts_are_for_another_midokube() {
     let output = agent.run(&["doctor", "--this-node", "--facts"]);
     let facts: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(
-        (&facts["node"], &facts["paths"][0]["small"]["outcome"]),
+        (&facts["node"], &facts["paths"][0]["plain"]["outcome"]),
         (&"node7".into(), &"answered".into())
     );
     assert!(facts["beganMs"].as_u64() <= facts["endedMs"].as_u64());
