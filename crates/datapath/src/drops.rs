@@ -8,7 +8,7 @@ use aya::maps::MapData;
 use crate::counters::reasons;
 use crate::error::{Error, Result};
 use crate::layout::drops::{DROP_AUDIT, DROP_INGRESS, DropCounter, DropKey};
-use crate::sys::{self, Cursor, RawMap};
+use crate::sys::{Cursor, RawMap};
 
 /// Packets that were dropped, or would have been, for one reason between the same two addresses.
 ///
@@ -41,11 +41,6 @@ pub struct Drop {
     pub first: Duration,
     /// When the last one came, since boot.
     pub last: Duration,
-}
-
-/// The clock of drops: how long ago the node booted, time in suspension included.
-pub fn now() -> Duration {
-    Duration::from_nanos(sys::boot_ns())
 }
 
 /// The table of drops. It can be read without holding the datapath: programs write to it all the time anyway.

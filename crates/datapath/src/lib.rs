@@ -110,6 +110,7 @@ pub use services::{
     Backend, Family, Frontend, FrontendKind, GRACE, Policy, Protocol, ServiceCounters, ServicePort,
     ServicePortKey, Services, TableUsage,
 };
+pub use sys::uptime;
 
 /// The tests' support is that of the tests outside of the crate.
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::connections::{timeout_of, tuple};
 use crate::error::{Error, Result};
 use crate::layout::connections::Tuple;
 use crate::layout::records::Record as RawRecord;
-use crate::sys::{self, Cursor, RawMap};
+use crate::sys::{Cursor, RawMap, uptime};
 
 pub use events::{Event, Events, Totals, What};
 pub(crate) use types::Clock;
@@ -66,7 +66,7 @@ impl Records {
     ///
     /// If the map cannot be read or written.
     pub fn remove_if_over(&self, record: &Record) -> Result<Option<Record>> {
-        if !is_over(record, now()) {
+        if !is_over(record, uptime()) {
             return Ok(None);
         }
         // Its source got a port that no other connection of the tuple has: there is one variant.
@@ -75,7 +75,7 @@ impl Records {
         let found = self.0.get(key).map_err(|error| Error::map("read", Self::MAP, &error))?;
         let Some(value) = found else { return Ok(None) };
         let last = read(key, &value, Clock::now())?;
-        if !is_over(&last, now()) {
+        if !is_over(&last, uptime()) {
             return Ok(None);
         }
         self.0.remove(key).map_err(|error| Error::map("write", Self::MAP, &error))?;
@@ -94,9 +94,4 @@ fn read(key: &[u8], value: &[u8], clock: Clock) -> Result<Record> {
     let key: Tuple = bytemuck::try_pod_read_unaligned(key).map_err(foreign)?;
     let value: RawRecord = bytemuck::try_pod_read_unaligned(value).map_err(foreign)?;
     Ok(Record::new(key, &value, clock))
-}
-
-/// The clock of records: how long ago the node booted, time in suspension included.
-pub fn now() -> Duration {
-    Duration::from_nanos(sys::boot_ns())
 }

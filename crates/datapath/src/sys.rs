@@ -6,6 +6,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd, FromRawFd as _, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use aya::maps::{MapData, MapError, MapType};
 
@@ -173,6 +174,11 @@ pub(crate) fn monotonic_ns() -> u64 {
 /// CLOCK_BOOTTIME in nanoseconds, as bpf_ktime_get_boot_ns() has it.
 pub(crate) fn boot_ns() -> u64 {
     clock_ns(libc::CLOCK_BOOTTIME)
+}
+
+/// How long ago the node booted, time in suspension included: the clock of drops and records.
+pub fn uptime() -> Duration {
+    Duration::from_nanos(boot_ns())
 }
 
 fn clock_ns(clock: libc::clockid_t) -> u64 {

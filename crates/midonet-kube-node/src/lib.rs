@@ -10,6 +10,7 @@ pub mod backend;
 pub mod capabilities;
 pub mod check;
 pub mod cli;
+pub mod clock;
 pub mod cni_config;
 pub mod config;
 pub mod degraded;

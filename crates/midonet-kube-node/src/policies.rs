@@ -460,7 +460,7 @@ impl State {
             news.take(judge, known, locals, objects);
         });
         if self.known.pods == Some(true) {
-            self.owners.begin(datapath::drops::now());
+            self.owners.begin(datapath::uptime());
         }
         self.touch();
     }
@@ -473,7 +473,7 @@ impl State {
         let before: Vec<Option<Key>> =
             touched.iter().map(|address| self.judge.pod_at(*address).cloned()).collect();
         let changed = change(self);
-        let now = datapath::drops::now();
+        let now = datapath::uptime();
         for (address, before) in touched.into_iter().zip(before) {
             if self.judge.pod_at(address) != before.as_ref() {
                 self.owners.changed(address, before, now);

@@ -9,7 +9,8 @@ use crate::support::scene::*;
 use crate::support::services::*;
 use crate::support::*;
 use datapath::Protocol;
-use datapath::drops::{Drop, now};
+use datapath::drops::Drop;
+use datapath::uptime;
 use testkit::packet::*;
 
 const OBJECT: &str = env!("DATAPATH_TUNNEL_OBJECT");
@@ -73,8 +74,8 @@ fn take(scene: &Scene) -> Vec<Row> {
     let keys: Vec<_> = map.keys().map(Result::unwrap).collect();
     keys.iter().for_each(|key| map.remove(key).unwrap());
     let row = |drop: &Drop| {
-        assert!(drop.first <= drop.last && drop.last <= now(), "{drop:?}");
-        assert!(now() - drop.first < Duration::from_secs(60), "{drop:?}");
+        assert!(drop.first <= drop.last && drop.last <= uptime(), "{drop:?}");
+        assert!(uptime() - drop.first < Duration::from_secs(60), "{drop:?}");
         Row {
             reason: drop.reason,
             ingress: drop.ingress,

@@ -10,6 +10,7 @@ use objects::PodRef;
 use policy::{RuleId, RuleName};
 
 use crate::agent::Agent;
+use crate::clock::Clock;
 use crate::policies::Policies;
 
 /// Packets that were dropped for one reason, or would have been but for an audit.
@@ -85,38 +86,4 @@ fn known(policies: &Policies, address: IpAddr, time: Duration) -> Option<PodRef>
     let uid = policies.pod(&key).and_then(|pod| pod.uid.as_deref().map(str::to_owned));
     let (namespace, name) = (key.namespace().unwrap_or_default().to_owned(), key.name().to_owned());
     Some(PodRef { namespace, name, uid })
-}
-
-/// What the kernel's clock (CLOCK_BOOTTIME) shows at a time.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
-    /// The time.
-    pub(super) now: SystemTime,
-    /// Since the system started.
-    pub(super) uptime: Duration,
-}
-
-impl Clock {
-    /// The time that it was when the kernel's clock showed this.
-    pub(super) fn at(&self, uptime: Duration) -> SystemTime {
-        let ago = self.uptime.saturating_sub(uptime);
-        // A clock that nobody has set yet begins in 1970; what is before that cannot be written.
-        self.now.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH).max(SystemTime::UNIX_EPOCH)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kernels_time_becomes_that_of_the_wall() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
-        let clock = Clock { now, uptime: Duration::from_secs(600) };
-        assert_eq!(clock.at(Duration::from_secs(590)), now - Duration::from_secs(10));
-        // A packet that came after the clock was read, and a clock before 1970.
-        assert_eq!(clock.at(Duration::from_secs(601)), now);
-        let early = Clock { now: SystemTime::UNIX_EPOCH, ..clock };
-        assert_eq!(early.at(Duration::ZERO), SystemTime::UNIX_EPOCH);
-    }
 }

@@ -1,19 +1,20 @@
 //! One look at what was denied.
 
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use anyhow::Result;
 use datapath::drops::Drop;
 use model::Problem;
 use objects::PodEvent;
 
-use super::denial::{Clock, Names};
+use super::denial::Names;
 use super::differences::{Differences, by_turns};
 use super::event::event;
 use super::log::{DenyLog, Limits};
 use super::pending::Pending;
 use super::totals::{Outcome, Outcomes};
 use crate::agent::Agent;
+use crate::clock::Clock;
 use crate::config;
 use crate::policies::Policies;
 
@@ -75,8 +76,7 @@ impl Watcher {
             let is_of_policy = |row: &Drop| REASONS.contains(&row.reason);
             found = self.differences.look(rows.into_iter().filter(is_of_policy).collect());
         }
-        let (now, time) = (Instant::now(), SystemTime::now());
-        let clock = Clock { now: time, uptime: datapath::drops::now() };
+        let (now, clock) = (Instant::now(), Clock::now());
         let waits = self.events.as_ref().is_some_and(|(pending, _)| pending.waits());
         let names = (!found.is_empty() || waits).then(|| Names::of(agent, policies, clock));
         let mut result = Found::default();
@@ -97,7 +97,7 @@ impl Watcher {
                 Some(names) => names.denial(row, packets),
                 None => Names::of(agent, policies, clock).denial(row, packets),
             };
-            log.write(&found, &mut self.differences, counted, (now, time), name);
+            log.write(&found, &mut self.differences, counted, (now, clock.wall), name);
             result.problems.extend(log.problem());
         }
         let waits = self.events.as_ref().is_some_and(|(pending, _)| pending.waits());

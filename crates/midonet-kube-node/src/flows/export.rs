@@ -1,12 +1,13 @@
 //! The file of flows: a line of JSON for each one that is over, and now and then for one that goes on.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use model::Problem;
 
 use super::flow::Flow;
 use super::line::line;
+use crate::clock::Clock;
 use crate::config::FlowLog;
 use crate::denials::{Outcome, Outcomes, Rotated};
 
@@ -43,8 +44,7 @@ impl Export {
             self.outcomes.add(Outcome::Limited, 1);
             return;
         }
-        let clock = (SystemTime::now(), datapath::records::now());
-        self.lines.push(line(&self.node, flow, last, clock));
+        self.lines.push(line(&self.node, flow, last, Clock::now()));
     }
 
     /// Writes them. What cannot be written is counted and gone: the flows stay in memory. Returns what is wrong.

@@ -1,12 +1,12 @@
 //! A line of the file of flows: one JSON object, with the attributes' names of OpenTelemetry as far as it has some.
 
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
 
 use objects::Key;
 use serde::Serialize;
 
 use super::flow::{Decision, Flow};
+use crate::clock::Clock;
 use crate::protocols::protocol_name;
 
 #[derive(Debug, Serialize)]
@@ -68,14 +68,9 @@ struct Line<'a> {
     server_bytes: u64,
 }
 
-/// The line of a flow; `clock` is the time, by the wall and since boot.
-pub(super) fn line(node: &str, flow: &Flow, last: bool, clock: (SystemTime, Duration)) -> String {
+/// The line of a flow, as of now.
+pub(super) fn line(node: &str, flow: &Flow, last: bool, now: Clock) -> String {
     let record = &flow.record;
-    let wall = |time: Duration| {
-        let then = clock.0.checked_sub(clock.1.saturating_sub(time));
-        let then = then.unwrap_or(SystemTime::UNIX_EPOCH).max(SystemTime::UNIX_EPOCH);
-        humantime::format_rfc3339_millis(then).to_string()
-    };
     let port = |end: SocketAddr| (record.protocol != 1).then_some(end.port());
     let namespace = |pod: &Option<Key>| pod.as_ref().and_then(|pod| pod.namespace().map(str::to_owned));
     let (client, server) = (namespace(&flow.client), namespace(&flow.server));
@@ -83,7 +78,7 @@ pub(super) fn line(node: &str, flow: &Flow, last: bool, clock: (SystemTime, Dura
     let rules =
         [&flow.egress, &flow.ingress].into_iter().flatten().filter_map(|one: &Decision| one.rule.as_ref());
     let line = Line {
-        time: wall(clock.1),
+        time: now.rfc3339(now.uptime),
         event: if last { "flow.end" } else { "flow.goes_on" },
         node,
         transport: protocol_name(record.protocol),
@@ -103,8 +98,8 @@ pub(super) fn line(node: &str, flow: &Flow, last: bool, clock: (SystemTime, Dura
         state: record.state.name(),
         verdict: if flow.is_audited() { "audit" } else { "allow" },
         policies: rules.map(ToString::to_string).collect(),
-        began: wall(record.began),
-        last: wall(record.last),
+        began: now.rfc3339(record.began),
+        last: now.rfc3339(record.last),
         late: record.late,
         round_trip: record.round_trip.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
         client_packets: record.client_sent.packets,

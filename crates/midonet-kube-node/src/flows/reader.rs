@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::Result;
-use datapath::records::{Event, Place, Record, What, now};
+use datapath::records::{Event, Place, Record, What};
+use datapath::uptime;
 use model::Problem;
 
 use super::export::Export;
@@ -84,7 +85,7 @@ impl Reader {
             self.take_in(agent, &known, |_| false)?;
             self.finish(agent, &over)?;
         }
-        let now = now();
+        let now = uptime();
         let gone: Vec<Record> = {
             let store = flows.store();
             let is_gone = |(identity, flow): &(&Identity, &Flow)| {

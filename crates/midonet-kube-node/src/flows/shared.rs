@@ -54,7 +54,7 @@ impl Flows {
 
     /// The flows that changed after a page.
     pub(crate) fn page(&self, after: u64, since: Option<Duration>) -> Page {
-        self.store().page(after, since, datapath::records::now())
+        self.store().page(after, since, datapath::uptime())
     }
 
     pub(super) fn events(&self) -> MutexGuard<'_, Events> {

@@ -390,7 +390,7 @@ fn an_address_was_its_pods_of_that_time_whoever_has_it_now() {
     let address: IpAddr = "10.0.0.7".parse().unwrap();
     let mut times = Vec::new();
     let mut moment = || {
-        times.push(datapath::drops::now());
+        times.push(datapath::uptime());
         std::thread::sleep(Duration::from_millis(1));
     };
     moment();

@@ -6,9 +6,9 @@ mod row;
 
 use std::cmp::Reverse;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use datapath::drops::{Drop, now};
+use datapath::drops::Drop;
 use nodeapi::v1;
 use nodeapi::v1::drops_server::Drops;
 use tokio::sync::Semaphore;
@@ -17,9 +17,10 @@ use tonic::{Request, Response, Status};
 
 use self::filter::{Filter, LARGEST_LIMIT as LARGEST};
 use self::message::message;
-use self::row::{Clocks, Row};
+use self::row::Row;
 use super::answers::internal;
 use crate::agent::Agent;
+use crate::clock::Clock;
 use crate::policies::Policies;
 
 /// So many rows get names before others get the policies.
@@ -67,17 +68,17 @@ impl Drops for DropsService {
 fn list(agent: &Agent, request: &v1::ListDropsRequest) -> Result<v1::ListDropsReply, Status> {
     let packets = agent.packets()?;
     let (filter, limit) = Filter::read(request)?;
-    let clocks = Clocks { boot: now(), wall: SystemTime::now() };
+    let clock = Clock::now();
     let policies = agent.policies();
     let mut drops = packets.policy().drops().map_err(|error| internal(&error))?;
-    drops.retain(|drop| filter.matches(drop, clocks.boot));
+    drops.retain(|drop| filter.matches(drop, clock.uptime));
     drops.sort_unstable_by_key(|drop| {
         Reverse((drop.last, drop.packets, drop.source, drop.destination, drop.port))
     });
     if !filter.is_of_pods() {
         let matching = drops.len() as u64;
         drops.truncate(limit);
-        return Ok(reply(named(policies, &drops), matching, policies, clocks));
+        return Ok(reply(named(policies, &drops), matching, policies, clock));
     }
     let mut rows = named(policies, &drops);
     rows.retain(|row| filter.matches_pods(row));
@@ -90,7 +91,7 @@ fn list(agent: &Agent, request: &v1::ListDropsRequest) -> Result<v1::ListDropsRe
     }
     let matching = rows.len() as u64;
     rows.truncate(limit);
-    Ok(reply(rows, matching, policies, clocks))
+    Ok(reply(rows, matching, policies, clock))
 }
 
 /// The rows that had a packet in so much time, as messages: as many as a call returns at most, those seen last.
@@ -102,9 +103,9 @@ pub(super) fn since(agent: &Agent, since: Option<Duration>) -> Result<Vec<v1::Dr
 
 /// Rows as messages, in their order.
 pub(super) fn messages(policies: &Policies, drops: &[Drop]) -> Vec<v1::Drop> {
-    let clocks = Clocks { boot: now(), wall: SystemTime::now() };
+    let clock = Clock::now();
     let rows = named(Some(policies), drops);
-    reply(rows, 0, Some(policies), clocks).drops
+    reply(rows, 0, Some(policies), clock).drops
 }
 
 /// The rows with the names of Pods.
@@ -119,10 +120,10 @@ fn named(policies: Option<&Policies>, drops: &[Drop]) -> Vec<Row> {
     rows
 }
 
-fn reply(rows: Vec<Row>, matching: u64, policies: Option<&Policies>, clocks: Clocks) -> v1::ListDropsReply {
+fn reply(rows: Vec<Row>, matching: u64, policies: Option<&Policies>, clock: Clock) -> v1::ListDropsReply {
     let rules = rows.iter().map(|row| policy::RuleId(row.drop.rule));
     let names = policies.map_or_else(|| vec![None; rows.len()], |policies| policies.rules_of(rules));
-    let drops = rows.into_iter().zip(names).map(|(row, name)| message(row, name.as_deref(), clocks));
+    let drops = rows.into_iter().zip(names).map(|(row, name)| message(row, name.as_deref(), clock));
     v1::ListDropsReply { drops: drops.collect(), matching }
 }
 

@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status};
 use super::answers::internal;
 use super::drops;
 use crate::agent::Agent;
+use crate::clock::Clock;
 use crate::flows::{Decision, Flow};
 use crate::protocols::protocol_name;
 
@@ -64,11 +65,11 @@ fn list(agent: &Agent, request: &v1::ListFlowsRequest) -> Result<v1::ListFlowsRe
     let since = Some(Duration::from_secs(since_seconds)).filter(|since| !since.is_zero());
     let page = flows.page(after, since);
     let (totals, sizes) = (flows.totals().map_err(|error| internal(&error))?, flows.sizes());
-    let clocks = (SystemTime::now(), datapath::records::now());
+    let clock = Clock::now();
     let number = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
     let drops = if drops { drops::since(agent, since)? } else { Vec::new() };
     Ok(v1::ListFlowsReply {
-        flows: page.flows.into_iter().map(|flow| message(flow, clocks)).collect(),
+        flows: page.flows.into_iter().map(|flow| message(flow, clock)).collect(),
         next: page.next,
         more: page.more,
         totals: Some(v1::FlowTotals {
@@ -83,14 +84,11 @@ fn list(agent: &Agent, request: &v1::ListFlowsRequest) -> Result<v1::ListFlowsRe
     })
 }
 
-/// A flow as a message; `clocks` are the time by the wall and since boot.
-fn message(flow: Flow, clocks: (SystemTime, Duration)) -> v1::Flow {
+/// A flow as a message, as of now.
+fn message(flow: Flow, clock: Clock) -> v1::Flow {
     let record = flow.record;
-    let ago = |time| clocks.1.saturating_sub(time);
-    let at = |time| clocks.0.checked_sub(ago(time)).unwrap_or(clocks.0).max(SystemTime::UNIX_EPOCH);
-    let wall = |time| humantime::format_rfc3339_millis(at(time)).to_string();
     let milliseconds = |time| {
-        let since = at(time).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since = clock.at(time).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     };
     let end = |end: SocketAddr, pod: Option<Key>| {
@@ -129,9 +127,9 @@ fn message(flow: Flow, clocks: (SystemTime, Duration)) -> v1::Flow {
         round_trip_microseconds: record
             .round_trip
             .map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
-        began: wall(record.began),
-        last: wall(record.last),
-        last_seconds: ago(record.last).as_secs(),
+        began: clock.rfc3339(record.began),
+        last: clock.rfc3339(record.last),
+        last_seconds: clock.since(record.last).as_secs(),
         late: record.late,
         began_milliseconds: milliseconds(record.began),
         last_milliseconds: milliseconds(record.last),

@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
@@ -27,7 +28,8 @@ fn flow() -> Flow {
 
 #[test]
 fn a_line_is_one_object_with_the_names_of_opentelemetry() {
-    let now = (SystemTime::UNIX_EPOCH + 1_767_225_600 * SECOND, 1000 * SECOND);
+    let wall = SystemTime::UNIX_EPOCH + 1_767_225_600 * SECOND;
+    let now = Clock { wall, uptime: 1000 * SECOND };
     let text = line("node1", &flow(), true, now);
     assert!(!text.contains('\n'), "{text}");
     let line: Value = serde_json::from_str(&text).unwrap();
@@ -58,6 +60,8 @@ fn a_line_is_one_object_with_the_names_of_opentelemetry() {
 fn an_echo_has_no_port() {
     let mut ping = flow();
     ping.record.protocol = 1;
-    let line: Value = serde_json::from_str(&line("n", &ping, false, (SystemTime::now(), SECOND))).unwrap();
+    let line: Value =
+        serde_json::from_str(&line("n", &ping, false, Clock { wall: SystemTime::now(), uptime: SECOND }))
+            .unwrap();
     assert_eq!((&line["event.name"], line.get("source.port")), (&"flow.goes_on".into(), None));
 }

@@ -6,18 +6,14 @@ use nodeapi::v1;
 use objects::Key;
 use policy::RuleName;
 
-use super::row::{Clocks, Row};
+use super::row::Row;
+use crate::clock::Clock;
 use crate::policies::words::Decision;
 use crate::protocols::protocol_name;
 
 /// A row; `rule` is the name of its rule, if it is known.
-pub(super) fn message(row: Row, rule: Option<&RuleName>, clocks: Clocks) -> v1::Drop {
+pub(super) fn message(row: Row, rule: Option<&RuleName>, clock: Clock) -> v1::Drop {
     let Row { drop, source, destination } = row;
-    let ago = |time| clocks.boot.saturating_sub(time);
-    let wall = |time| {
-        let time = clocks.wall.checked_sub(ago(time)).unwrap_or(clocks.wall);
-        humantime::format_rfc3339_millis(time).to_string()
-    };
     let end = |address: IpAddr, port: u16, pod: Option<Key>| {
         let pod = pod.map(|key| v1::PodName {
             namespace: key.namespace().unwrap_or_default().to_owned(),
@@ -28,9 +24,9 @@ pub(super) fn message(row: Row, rule: Option<&RuleName>, clocks: Clocks) -> v1::
     let protocol = if drop.protocol == 0 { String::new() } else { protocol_name(drop.protocol) };
     let Decision { by, rule, why } = Decision::of(drop.reason, drop.audit, rule);
     v1::Drop {
-        first: wall(drop.first),
-        last: wall(drop.last),
-        last_seconds: ago(drop.last).as_secs(),
+        first: clock.rfc3339(drop.first),
+        last: clock.rfc3339(drop.last),
+        last_seconds: clock.since(drop.last).as_secs(),
         packets: drop.packets,
         bytes: drop.bytes,
         direction: if drop.ingress { "ingress" } else { "egress" }.to_owned(),

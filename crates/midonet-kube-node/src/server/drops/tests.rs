@@ -4,13 +4,15 @@ use objects::Key;
 use policy::{Direction, Origin, RuleName};
 use tonic::Code;
 
+use std::time::SystemTime;
+
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// 2026-01-01T00:00:00Z, 1000 seconds after boot.
-fn clocks() -> Clocks {
-    Clocks { boot: 1000 * SECOND, wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600) }
+fn clock() -> Clock {
+    Clock { uptime: 1000 * SECOND, wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600) }
 }
 
 fn drop() -> Drop {
@@ -71,12 +73,12 @@ fn a_row_says_who_whom_when_and_why() {
         why: "the default deny of NetworkPolicy shop/db, shop/web denies it".into(),
     };
     let default = rule(Origin::NetworkPolicy, None);
-    assert_eq!(message(row(drop()), Some(&default), clocks()), want);
+    assert_eq!(message(row(drop()), Some(&default), clock()), want);
 
     let audited =
         Drop { audit: true, ingress: false, reason: "policy_egress", protocol: 1, port: 0, ..drop() };
     let admin = rule(Origin::Admin, Some(2));
-    let found = message(row(audited), Some(&admin), clocks());
+    let found = message(row(audited), Some(&admin), clock());
     assert_eq!((&*found.verdict, &*found.direction, &*found.protocol), ("audit", "egress", "icmp"));
     assert_eq!((&*found.decided_by, found.rule, &*found.rule_name), ("admin", Some(2), "dns"));
     let why =
@@ -84,7 +86,7 @@ fn a_row_says_who_whom_when_and_why() {
     assert_eq!(found.why, why);
 
     for (protocol, name) in [(0, ""), (17, "udp"), (132, "sctp"), (47, "47")] {
-        let found = message(row(Drop { protocol, ..drop() }), None, clocks());
+        let found = message(row(Drop { protocol, ..drop() }), None, clock());
         assert_eq!(found.protocol, name, "{protocol}");
     }
 }
@@ -99,7 +101,7 @@ fn what_nobody_decided_or_nobody_knows_any_more_says_so() {
     ] {
         let drop = Drop { reason, ..drop() };
         let row = Row { drop, source: None, destination: None };
-        let found = message(row, name, clocks());
+        let found = message(row, name, clock());
         assert_eq!((&*found.decided_by, found.rule, found.policies.len()), ("unknown", None, 0), "{reason}");
         assert!(found.why.contains(want), "{}", found.why);
         assert_eq!((found.source.unwrap().pod, found.destination.unwrap().pod), (None, None));
@@ -112,7 +114,7 @@ fn every_part_of_a_filter_counts() {
     let matches = |request: v1::ListDropsRequest| {
         let (filter, limit) = Filter::read(&request).unwrap();
         assert_eq!(limit, 1000);
-        filter.matches(&drop(), clocks().boot) && filter.matches_pods(&row(drop()))
+        filter.matches(&drop(), clock().uptime) && filter.matches_pods(&row(drop()))
     };
     assert!(matches(none()));
     let pod = |namespace: &str, name: &str| {
@@ -168,7 +170,7 @@ fn what_can_match_nothing_is_refused() {
 fn without_policies_rows_have_addresses_alone() {
     let rows = named(None, &[drop(), drop()]);
     assert!(rows.len() == 2 && rows.iter().all(|row| row.source.is_none() && row.destination.is_none()));
-    let reply = reply(rows, 5, None, clocks());
+    let reply = reply(rows, 5, None, clock());
     assert_eq!((reply.drops.len(), reply.matching), (2, 5));
     let source: IpAddr = reply.drops[0].source.as_ref().unwrap().address.parse().unwrap();
     assert_eq!(source, drop().source);

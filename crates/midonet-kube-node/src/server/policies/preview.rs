@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use datapath::State;
-use datapath::drops::{Drop, now};
+use datapath::drops::Drop;
+use datapath::uptime;
 use nodeapi::v1;
 use objects::PolicyManifests;
 use policy::{Direction, Origin, Problem, RuleId, RuleName, SetId, Verdict};
@@ -134,7 +135,7 @@ pub(super) fn preview(
 
 /// What policy denied of late, and between whom.
 fn recent(drops: Vec<Drop>, at: &Whereabouts) -> Vec<(Drop, Ends, Judgement)> {
-    let now = now();
+    let now = uptime();
     let is_denied = |drop: &Drop| {
         let is_by_policy = ["policy_ingress", "policy_egress", "policy_unknown"].contains(&drop.reason);
         is_by_policy && !drop.audit && now.saturating_sub(drop.last) <= RECENT
@@ -284,7 +285,7 @@ impl Told<'_> {
     /// Those that were active last stand first.
     fn messages(&self, latest: Latest) -> Vec<v1::ChangedConnection> {
         let connections = latest.into_sorted();
-        let now = now();
+        let now = uptime();
         let ends = connections.iter().flat_map(|one| [one.client.ip(), one.backend.ip()]);
         let mut pods = self.policies.pods_at(ends.map(|address| (address, now))).into_iter();
         let mut next = || {
