@@ -18,6 +18,7 @@ mod services_metrics;
 mod status;
 mod summary;
 mod text_format;
+mod turn;
 
 pub use drops::DropsService;
 pub use flows::FlowsService;

@@ -5,20 +5,18 @@ mod message;
 mod row;
 
 use std::cmp::Reverse;
-use std::sync::Arc;
 use std::time::Duration;
 
 use datapath::drops::Drop;
 use nodeapi::v1;
 use nodeapi::v1::drops_server::Drops;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
 use self::filter::{Filter, LARGEST_LIMIT as LARGEST};
 use self::message::message;
 use self::row::Row;
 use super::answers::internal;
+use super::turn::Turn;
 use crate::agent::Agent;
 use crate::clock::Clock;
 use crate::policies::Policies;
@@ -33,13 +31,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct DropsService {
     agent: Agent,
-    turn: Arc<Semaphore>,
+    turn: Turn,
 }
 
 impl DropsService {
     /// A service for this agent.
     pub fn new(agent: Agent) -> Self {
-        Self { agent, turn: Arc::new(Semaphore::new(1)) }
+        Self { agent, turn: Turn::new("drops", PATIENCE) }
     }
 }
 
@@ -50,18 +48,7 @@ impl Drops for DropsService {
         request: Request<v1::ListDropsRequest>,
     ) -> Result<Response<v1::ListDropsReply>, Status> {
         let request = request.into_inner();
-        let turn = timeout(PATIENCE, Arc::clone(&self.turn).acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else {
-            return Err(Status::resource_exhausted(format!(
-                "other calls for drops took longer than {PATIENCE:?}: try again"
-            )));
-        };
-        // The turn lasts until the work is done, also if the caller has gone.
-        let done = self.agent.blocking(move |agent| {
-            let _turn = turn;
-            Ok(list(agent, &request))
-        });
-        done.await.map_err(|error| internal(&error))?.map(Response::new)
+        self.turn.answer(&self.agent, move |agent| list(agent, &request)).await
     }
 }
 

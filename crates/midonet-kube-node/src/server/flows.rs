@@ -1,18 +1,16 @@
 //! What `midokube flows` shows: the flows that the agent knows, page by page.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use nodeapi::v1;
 use nodeapi::v1::flows_server::Flows;
 use objects::Key;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
 use super::answers::internal;
 use super::drops;
+use super::turn::Turn;
 use crate::agent::Agent;
 use crate::clock::Clock;
 use crate::flows::{Decision, Flow};
@@ -25,13 +23,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct FlowsService {
     agent: Agent,
-    turn: Arc<Semaphore>,
+    turn: Turn,
 }
 
 impl FlowsService {
     /// A service for this agent.
     pub fn new(agent: Agent) -> Self {
-        Self { agent, turn: Arc::new(Semaphore::new(1)) }
+        Self { agent, turn: Turn::new("flows", PATIENCE) }
     }
 }
 
@@ -42,18 +40,7 @@ impl Flows for FlowsService {
         request: Request<v1::ListFlowsRequest>,
     ) -> Result<Response<v1::ListFlowsReply>, Status> {
         let request = request.into_inner();
-        let turn = timeout(PATIENCE, Arc::clone(&self.turn).acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else {
-            return Err(Status::resource_exhausted(format!(
-                "other calls for flows took longer than {PATIENCE:?}: try again"
-            )));
-        };
-        // The turn lasts until the work is done, also if the caller has gone.
-        let done = self.agent.blocking(move |agent| {
-            let _turn = turn;
-            Ok(list(agent, &request))
-        });
-        done.await.map_err(|error| internal(&error))?.map(Response::new)
+        self.turn.answer(&self.agent, move |agent| list(agent, &request)).await
     }
 }
 

@@ -2,18 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, anyhow};
 use nodeapi::v1;
 use nodeapi::v1::paths_server::Paths;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
 use super::answers::internal;
+use super::turn::Turn;
 use crate::agent::Agent;
 use crate::paths::{self, Answers, Kind, Outcome, Probe, Probed, Target};
 
@@ -24,13 +22,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct PathsService {
     agent: Agent,
-    turn: Arc<Semaphore>,
+    turn: Turn,
 }
 
 impl PathsService {
     /// A service for this agent.
     pub fn new(agent: Agent) -> Self {
-        Self { agent, turn: Arc::new(Semaphore::new(1)) }
+        Self { agent, turn: Turn::new("paths", PATIENCE) }
     }
 }
 
@@ -44,18 +42,7 @@ impl Paths for PathsService {
             0 => paths::LIMIT,
             some => some.min(paths::LIMIT),
         };
-        let turn = timeout(PATIENCE, Arc::clone(&self.turn).acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else {
-            return Err(Status::resource_exhausted(format!(
-                "other calls for paths took longer than {PATIENCE:?}: try again"
-            )));
-        };
-        // The turn lasts until the work is done, also if the caller has gone.
-        let done = self.agent.blocking(move |agent| {
-            let _turn = turn;
-            Ok(probe(agent, limit))
-        });
-        done.await.map_err(|error| internal(&error))?.map(Response::new)
+        self.turn.answer(&self.agent, move |agent| probe(agent, limit)).await
     }
 }
 

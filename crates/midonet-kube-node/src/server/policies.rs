@@ -13,12 +13,11 @@ use nodeapi::v1;
 use nodeapi::v1::policies_server::Policies as Api;
 use objects::Key;
 use policy::{Applied, Direction, LocalId, Origin, RuleName, SetId};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
 use super::answers::internal;
 use super::status::problem_message;
+use super::turn::Turn;
 use crate::agent::Agent;
 use crate::backend::PortRecord;
 use crate::memory;
@@ -32,13 +31,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct PoliciesService {
     agent: Agent,
-    turn: Arc<Semaphore>,
+    turn: Turn,
 }
 
 impl PoliciesService {
     /// A service for this agent.
     pub fn new(agent: Agent) -> Self {
-        Self { agent, turn: Arc::new(Semaphore::new(1)) }
+        Self { agent, turn: Turn::new("previews", PATIENCE) }
     }
 
     /// Answers away from the threads that serve calls.
@@ -78,12 +77,7 @@ impl Api for PoliciesService {
         request: Request<v1::PreviewPolicyRequest>,
     ) -> Result<Response<v1::PreviewPolicyReply>, Status> {
         let request = request.into_inner();
-        let turn = timeout(PATIENCE, Arc::clone(&self.turn).acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else {
-            return Err(Status::resource_exhausted(format!(
-                "other previews took longer than {PATIENCE:?}: try again"
-            )));
-        };
+        let turn = self.turn.wait().await?;
         // The turn lasts until the work is done, also if the caller has gone.
         self.answer(move |agent, policies| {
             let _turn = turn;

@@ -9,13 +9,12 @@ use datapath::State;
 use model::{EndpointView, Frontend, Model, Policy, PortView, ServicePortKey, ServiceView};
 use nodeapi::v1;
 use nodeapi::v1::services_server::Services;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
 use super::answers::{internal, split};
 use super::connections;
 use super::status::problem_message;
+use super::turn::Turn;
 use crate::agent::Agent;
 use crate::backend::ServiceRecord;
 
@@ -29,32 +28,21 @@ const SLICE: usize = 128;
 #[derive(Debug)]
 pub struct ServicesService {
     agent: Agent,
-    turn: Arc<Semaphore>,
+    turn: Turn,
 }
 
 impl ServicesService {
     /// A service for this agent.
     pub fn new(agent: Agent) -> Self {
-        Self { agent, turn: Arc::new(Semaphore::new(1)) }
+        Self { agent, turn: Turn::new("Services and connections", PATIENCE) }
     }
 
-    /// Answers when it is this call's turn, away from the threads that serve calls. The turn lasts until the work is done,
-    /// also if the caller has gone.
+    /// Answers when it is this call's turn; `work` gets the time until when it may take.
     async fn answer<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Agent, Instant) -> Result<T, Status> + Send + 'static,
     ) -> Result<Response<T>, Status> {
-        let turn = timeout(PATIENCE, Arc::clone(&self.turn).acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else {
-            return Err(Status::resource_exhausted(format!(
-                "other calls for Services and connections took longer than {PATIENCE:?}: try again"
-            )));
-        };
-        let done = self.agent.blocking(move |agent| {
-            let _turn = turn;
-            Ok(work(agent, Instant::now() + PATIENCE))
-        });
-        done.await.map_err(|error| internal(&error))?.map(Response::new)
+        self.turn.answer(&self.agent, move |agent| work(agent, Instant::now() + PATIENCE)).await
     }
 }
 
