@@ -229,6 +229,11 @@ impl Services {
         self.rows.get(key).map(|row| row.parts.number)
     }
 
+    /// The key of the row that has a number now.
+    pub fn named(&self, number: u32) -> Option<&ServicePortKey> {
+        self.by_number.get(&number)
+    }
+
     /// What became of connections to a row.
     ///
     /// # Errors

@@ -38,7 +38,7 @@ use anyhow::{Context, Result, bail};
 use datapath::records::{Events, Records};
 use datapath::{Counter, Datapath, ServiceCounters, Sweep, TableUsage};
 use ipnet::IpNet;
-use model::{Changes, Local, Problem};
+use model::{Changes, Local, Problem, ServicePortKey};
 use plumbing::probe::Question;
 use plumbing::tc;
 
@@ -355,6 +355,10 @@ impl Packets for Embedded {
 
     fn services(&self, service: Option<&str>) -> Result<Vec<ServiceRecord>> {
         services::records(service, &self.parts.tables)
+    }
+
+    fn service_ports(&self, numbers: &[u32]) -> Vec<Option<ServicePortKey>> {
+        services::ports(numbers, &self.parts.tables)
     }
 
     fn service_totals(&self) -> Result<ServiceCounters> {

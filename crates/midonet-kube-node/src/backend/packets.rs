@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::Result;
 use datapath::records::{Events, Records};
 use datapath::{Counter, ServiceCounters, Sweep, TableUsage};
+use model::ServicePortKey;
 
 use super::policy::PolicyTables;
 use super::tracking::{Connection, ServiceRecord};
@@ -37,6 +38,9 @@ pub trait Packets: fmt::Debug + Send + Sync {
     /// # Errors
     /// The kernel does not tell.
     fn services(&self, service: Option<&str>) -> Result<Vec<ServiceRecord>>;
+
+    /// Which ports of Services, or host ports, have these numbers now, in their order.
+    fn service_ports(&self, numbers: &[u32]) -> Vec<Option<ServicePortKey>>;
 
     /// What became of connections to all Services since this agent was started.
     ///

@@ -3,86 +3,57 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::Result;
 use datapath::records::{Direction, Record};
+use model::ServicePortKey;
 use objects::Key;
 use policy::RuleId;
 
 use super::flow::{Decision, Flow, ServicePort};
 use crate::agent::Agent;
-
-/// How often the table of Services is read for a number that is not known: it can be large.
-const PAUSE: Duration = Duration::from_secs(1);
+use crate::backend::Elsewhere;
 
 /// So many flows get names before others get the policies.
 const SLICE: usize = 256;
 
-/// The names of Services by the datapath's numbers, as they were last read.
-#[derive(Debug, Default)]
-pub(super) struct Names {
-    services: HashMap<u32, Option<ServicePort>>,
-    read: Option<Instant>,
+/// Records as flows, with the names of now.
+///
+/// # Errors
+/// Another program carries Pods' packets.
+pub(super) fn of(agent: &Agent, records: &[Record]) -> Result<Vec<Flow>, Elsewhere> {
+    let packets = agent.packets()?;
+    let mut flows = Vec::with_capacity(records.len());
+    for records in records.chunks(SLICE) {
+        let mut pods = pods(agent, records).into_iter();
+        let services: Vec<_> = records.iter().map(|record| record.service).collect();
+        let services = packets.service_ports(&services);
+        let rules = records.iter().flat_map(|record| [record.ingress.rule, record.egress.rule]).map(RuleId);
+        let mut rules = match agent.policies() {
+            Some(policies) => policies.rules_of(rules),
+            None => rules.map(|_| None).collect(),
+        }
+        .into_iter();
+        for (record, service) in records.iter().zip(services) {
+            let mut decision = |direction: Direction| {
+                let rule = rules.next().flatten();
+                (direction.rule != 0).then_some(Decision { rule, audit: direction.audited })
+            };
+            let (ingress, egress) = (decision(record.ingress), decision(record.egress));
+            let mut pod = || pods.next().flatten();
+            let (client, server) = (pod(), pod());
+            let service = service.as_ref().and_then(service_port);
+            let (ended, written) = (false, Duration::ZERO);
+            flows.push(Flow { record: *record, client, server, service, ingress, egress, ended, written });
+        }
+    }
+    Ok(flows)
 }
 
-impl Names {
-    /// Records as flows, with the names of now.
-    ///
-    /// # Errors
-    /// The kernel does not tell which Services there are.
-    pub(super) fn flows(&mut self, agent: &Agent, records: &[Record]) -> Result<Vec<Flow>> {
-        let mut flows = Vec::with_capacity(records.len());
-        let unknown = |record: &Record| record.service != 0 && !self.services.contains_key(&record.service);
-        if records.iter().any(unknown) && self.read.is_none_or(|read| read.elapsed() >= PAUSE) {
-            self.read_services(agent)?;
-        }
-        for records in records.chunks(SLICE) {
-            let mut pods = pods(agent, records).into_iter();
-            let rules =
-                records.iter().flat_map(|record| [record.ingress.rule, record.egress.rule]).map(RuleId);
-            let mut rules = match agent.policies() {
-                Some(policies) => policies.rules_of(rules),
-                None => rules.map(|_| None).collect(),
-            }
-            .into_iter();
-            for record in records {
-                let mut decision = |direction: Direction| {
-                    let rule = rules.next().flatten();
-                    (direction.rule != 0).then_some(Decision { rule, audit: direction.audited })
-                };
-                let (ingress, egress) = (decision(record.ingress), decision(record.egress));
-                let mut pod = || pods.next().flatten();
-                let (client, server) = (pod(), pod());
-                let service = self.services.get(&record.service).cloned().flatten();
-                let (ended, written) = (false, Duration::ZERO);
-                flows.push(Flow {
-                    record: *record,
-                    client,
-                    server,
-                    service,
-                    ingress,
-                    egress,
-                    ended,
-                    written,
-                });
-            }
-        }
-        Ok(flows)
-    }
-
-    fn read_services(&mut self, agent: &Agent) -> Result<()> {
-        self.read = Some(Instant::now());
-        let records = agent.packets()?.services(None)?;
-        // The table has host ports, too, which are no Service's.
-        let port = |service: &str, port: &str| {
-            let (namespace, name) = service.split_once('/')?;
-            Some((Key::namespaced(namespace, name), Arc::<str>::from(port)))
-        };
-        self.services =
-            records.iter().map(|one| (one.number, port(&one.key.service, &one.key.port))).collect();
-        Ok(())
-    }
+/// A port of a Service by its key; `None`: it is a host port, which is no Service's.
+fn service_port(key: &ServicePortKey) -> Option<ServicePort> {
+    let (namespace, name) = key.service.split_once('/')?;
+    Some((Key::namespaced(namespace, name), Arc::clone(&key.port)))
 }
 
 /// The Pods of clients and servers, in turns. Without policies only those of this node are known.

@@ -10,7 +10,7 @@ use model::Problem;
 
 use super::export::Export;
 use super::flow::{Flow, Identity};
-use super::names::Names;
+use super::names;
 use super::shared::Flows;
 use crate::agent::Agent;
 use crate::config::FlowLog;
@@ -28,14 +28,13 @@ const FORGOTTEN: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Reader {
     flows: Flows,
-    names: Names,
     export: Option<Export>,
 }
 
 impl Reader {
     pub(super) fn new(node: &str, flows: Flows, log: &FlowLog) -> Self {
         let export = log.file.as_deref().map(|path| Export::new(node, path, log, flows.lines()));
-        Self { flows, names: Names::default(), export }
+        Self { flows, export }
     }
 
     /// Reads all events, and, if asked for, all records. Returns what is wrong with the file.
@@ -114,7 +113,7 @@ impl Reader {
             .map(|(index, record)| (*record, ended(index)))
             .collect();
         let named: Vec<Record> = news.iter().map(|(record, _)| *record).collect();
-        let named = self.names.flows(agent, &named)?;
+        let named = names::of(agent, &named)?;
         for (mut flow, (_, ended)) in named.into_iter().zip(news) {
             flow.ended = ended;
             self.put(flow, false);
@@ -124,7 +123,7 @@ impl Reader {
 
     /// Puts records of flows that are over into the store, and into the file.
     fn finish(&mut self, agent: &Agent, records: &[Record]) -> Result<()> {
-        for mut flow in self.names.flows(agent, records)? {
+        for mut flow in names::of(agent, records)? {
             flow.ended = true;
             self.put(flow, true);
         }

@@ -258,6 +258,17 @@ pub(super) fn records(service: Option<&str>, tables: &Tables) -> Result<Vec<Serv
     Ok(records)
 }
 
+/// The ports that have these numbers now, in their order.
+pub(super) fn ports(numbers: &[u32], tables: &Tables) -> Vec<Option<ServicePortKey>> {
+    let mut ports = Vec::with_capacity(numbers.len());
+    for slice in numbers.chunks(SLICE) {
+        let mut held = tables.lock();
+        let services = held.datapath.services();
+        ports.extend(slice.iter().map(|number| services.named(*number).map(model_key)));
+    }
+    ports
+}
+
 #[cfg(test)]
 mod tests {
     use model::{Family, Protocol};

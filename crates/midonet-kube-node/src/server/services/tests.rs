@@ -107,6 +107,11 @@ impl Packets for Told {
         Ok(self.records.iter().filter(is_asked).cloned().collect())
     }
 
+    fn service_ports(&self, numbers: &[u32]) -> Vec<Option<ServicePortKey>> {
+        let port = |number: &u32| Some(self.records.iter().find(|one| one.number == *number)?.key.clone());
+        numbers.iter().map(port).collect()
+    }
+
     fn service_totals(&self) -> Result<ServiceCounters> {
         Ok(ServiceCounters { connections: 12, refused: 1 })
     }
