@@ -10,7 +10,6 @@ mod bucket;
 mod denial;
 mod differences;
 mod event;
-mod file;
 mod line;
 mod log;
 mod pending;
@@ -28,10 +27,10 @@ use tracing::{debug, info, warn};
 
 use crate::agent::Agent;
 use crate::config::DenyLog;
+use crate::outcomes::{Outcome, Outcomes};
 use crate::policies::Policies;
 use crate::problems::Origin;
-pub(crate) use file::Rotated;
-pub use totals::{Outcome, Outcomes, Totals};
+pub use totals::Totals;
 use watcher::Watcher;
 
 /// How often is looked.

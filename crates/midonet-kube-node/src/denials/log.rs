@@ -9,9 +9,9 @@ use model::Problem;
 use super::bucket::Bucket;
 use super::denial::Denial;
 use super::differences::{Difference, Differences};
-use super::file::Rotated;
 use super::line;
-use super::totals::{Outcome, Outcomes};
+use crate::outcomes::{Outcome, Outcomes};
+use crate::rotated::Rotated;
 
 /// The log of a node.
 #[derive(Debug)]

@@ -12,10 +12,10 @@ use super::differences::{Differences, by_turns};
 use super::event::event;
 use super::log::{DenyLog, Limits};
 use super::pending::Pending;
-use super::totals::{Outcome, Outcomes};
 use crate::agent::Agent;
 use crate::clock::Clock;
 use crate::config;
+use crate::outcomes::{Outcome, Outcomes};
 use crate::policies::Policies;
 
 /// The reasons of drops for which policy is to blame.

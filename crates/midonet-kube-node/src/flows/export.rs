@@ -9,7 +9,8 @@ use super::flow::Flow;
 use super::line::line;
 use crate::clock::Clock;
 use crate::config::FlowLog;
-use crate::denials::{Outcome, Outcomes, Rotated};
+use crate::outcomes::{Outcome, Outcomes};
+use crate::rotated::Rotated;
 
 /// How often one that goes on has a line.
 const EVERY: Duration = Duration::from_secs(60);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use datapath::records::{Events, Records, Totals};
 
 use super::store::{Page, Store};
-use crate::denials::Outcomes;
+use crate::outcomes::Outcomes;
 
 /// What the agent knows of flows. Clones share one state.
 #[derive(Debug, Clone)]

@@ -11,7 +11,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::summary::policy_summary;
 use crate::agent::Agent;
-use crate::denials::Outcome;
+use crate::outcomes::Outcome;
 use crate::policies::words::tier_label;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
