@@ -26,9 +26,9 @@ pub fn write_service(lab: &Lab, protocol: &str, pods: &[Pod]) -> Result<()> {
     Ok(())
 }
 
-/// The Service, and a slice of each family.
-fn objects(protocol: &str, pods: &[Pod]) -> [Value; 3] {
-    let service = json!({
+/// The Service `default/web` of a protocol.
+pub fn service(protocol: &str) -> Value {
+    json!({
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"namespace": "default", "name": "web"},
@@ -37,7 +37,11 @@ fn objects(protocol: &str, pods: &[Pod]) -> [Value; 3] {
             "ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "RequireDualStack",
             "ports": [{"protocol": protocol, "port": PORT, "targetPort": TARGET, "nodePort": NODE_PORT}],
         },
-    });
+    })
+}
+
+/// That Service, and a slice of each family.
+fn objects(protocol: &str, pods: &[Pod]) -> [Value; 3] {
     let slice = |family: &str| {
         let is_of = |pod: &Pod| pod.addresses().into_iter().find(|ip| ip.is_ipv4() == (family == "IPv4"));
         let endpoint = |pod: &Pod| {
@@ -58,5 +62,5 @@ fn objects(protocol: &str, pods: &[Pod]) -> [Value; 3] {
             "endpoints": pods.iter().map(endpoint).collect::<Vec<_>>(),
         })
     };
-    [service, slice("IPv4"), slice("IPv6")]
+    [service(protocol), slice("IPv4"), slice("IPv6")]
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use e2e::services::{CLUSTER_IPS, SERVICE_CIDRS};
+use e2e::services::{SERVICE_CIDRS, service};
 use e2e::{DEADLINE, TestLab, api, node1, sh};
 use lab::{Family, Target};
 use plumbing::NetNs;
@@ -216,17 +216,8 @@ fn what_is_wrong_with_nodes_is_named() {
     .unwrap();
     // Its frontends take all the eight rows that there are for two ports: for each family one of the ClusterIP and two of
     // the NodePort, and two of the external address.
-    let service = json!({
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"namespace": "default", "name": "web"},
-        "spec": {
-            "type": "NodePort", "clusterIP": CLUSTER_IPS[0], "clusterIPs": CLUSTER_IPS,
-            "externalIPs": ["198.51.100.7"],
-            "ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "RequireDualStack",
-            "ports": [{"port": 80, "nodePort": 30_080}],
-        },
-    });
+    let mut service = service("TCP");
+    service["spec"]["externalIPs"] = json!(["198.51.100.7"]);
     lab.write_manifest("web", &service).unwrap();
     finds(&sockets, "foreign_cni_config", &["00-other.conflist", "node1"]);
     finds(&sockets, "kube_proxy", &["kube-ipvs0", "node2"]);
