@@ -1,13 +1,9 @@
 //! The command line of `midokube doctor`.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use clap::Args;
-use terminal::{Format, units};
+use terminal::Format;
 
-use crate::agent::Agent;
-use crate::nodes::Cluster;
+use crate::nodes::{Cluster, Sockets};
 
 pub(crate) const HELP: &str = "\
 Every node is asked, by the kubeconfig, through its agent's Pod; with --this-node the agent of this node alone, or those
@@ -28,21 +24,9 @@ pub(crate) struct DoctorArgs {
     pub(super) output: Format,
     #[command(flatten)]
     pub(super) cluster: Cluster,
-    /// With --this-node, the agent's Unix socket; several: those of as many agents.
-    #[arg(long, env = "MIDONETKUBE_SOCKET", default_value = nodeapi::SOCKET)]
-    socket: Vec<PathBuf>,
-    /// How long a node may take to answer, for example 20s or 1m.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = units::duration)]
-    pub(super) timeout: Duration,
+    #[command(flatten)]
+    pub(super) sockets: Sockets,
     /// Print what this node knows, for another midokube.
     #[arg(long, hide = true, requires = "this_node")]
     pub(super) facts: bool,
-}
-
-impl DoctorArgs {
-    /// The agents at the sockets.
-    pub(super) fn agents(&self) -> Vec<Agent> {
-        let agent = |socket: &PathBuf| Agent { socket: socket.clone(), timeout: self.timeout };
-        self.socket.iter().map(agent).collect()
-    }
 }

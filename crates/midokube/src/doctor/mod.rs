@@ -31,7 +31,7 @@ const FAILED: u8 = 1;
 /// Looks and prints what is wrong.
 pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     if args.facts {
-        let agent = args.agents().into_iter().next().ok_or_else(|| anyhow!("no socket is given"))?;
+        let agent = args.sockets.agents().into_iter().next().ok_or_else(|| anyhow!("no socket is given"))?;
         output::write(&(serde_json::to_string(&gather::facts(&agent)?)? + "\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -46,9 +46,9 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
 
 fn gather(args: &DoctorArgs) -> Result<Cluster> {
     if args.cluster.this_node {
-        return Ok(gather::agents(&args.agents()));
+        return Ok(gather::agents(&args.sockets.agents()));
     }
-    gather::nodes(&Nodes::new(&args.cluster, args.timeout)?, args.timeout)
+    gather::nodes(&Nodes::new(&args.cluster, args.sockets.timeout)?, args.sockets.timeout)
 }
 
 fn look(cluster: &Cluster) -> View {

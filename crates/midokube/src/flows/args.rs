@@ -1,7 +1,6 @@
 //! The command line of `midokube flows`.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,9 +8,8 @@ use terminal::{Format, units};
 
 use super::filter::{Condition, Filter, Verdict};
 use super::groups::By;
-use crate::agent::Agent;
 use crate::name::Name;
-use crate::nodes::Cluster;
+use crate::nodes::{Cluster, ThisNode};
 use crate::port::Port;
 
 pub(crate) const HELP: &str = "\
@@ -74,20 +72,11 @@ pub(crate) struct FlowsArgs {
     pub(super) output: Format,
     #[command(flatten)]
     pub(super) cluster: Cluster,
-    /// The agent's Unix socket.
-    #[arg(long, env = "MIDONETKUBE_SOCKET", default_value = nodeapi::SOCKET)]
-    socket: PathBuf,
-    /// How long a node may take to answer, for example 5s or 1m.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = units::duration)]
-    pub(super) timeout: Duration,
+    #[command(flatten)]
+    pub(super) node: ThisNode,
 }
 
 impl FlowsArgs {
-    /// The agent of this node.
-    pub(super) fn agent(&self) -> Agent {
-        Agent { socket: self.socket.clone(), timeout: self.timeout }
-    }
-
     /// What flows have to match.
     pub(super) fn filter(&self) -> Filter {
         let all = [

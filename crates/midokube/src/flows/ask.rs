@@ -34,7 +34,7 @@ impl<'a> Source<'a> {
         if args.cluster.this_node {
             return Ok(Self::Agent(args, 0));
         }
-        Ok(Self::Nodes(args, Box::new(Nodes::new(&args.cluster, args.timeout)?)))
+        Ok(Self::Nodes(args, Box::new(Nodes::new(&args.cluster, args.node.timeout)?)))
     }
 
     /// What there is with a packet in so much time; of this node, when it is asked again, what changed since.
@@ -55,7 +55,7 @@ fn whole_seconds(since: Option<Duration>) -> u64 {
 }
 
 fn ask_agent(args: &FlowsArgs, after: &mut u64, since: Option<Duration>) -> Result<View> {
-    let (agent, mut flows) = (args.agent(), Vec::new());
+    let (agent, mut flows) = (args.node.agent(), Vec::new());
     let mut node = None;
     for page in 0..PAGES {
         let request =
@@ -96,7 +96,7 @@ fn ask_nodes(args: &FlowsArgs, nodes: &Nodes, since: Option<Duration>) -> Result
 fn question(args: &FlowsArgs, since: Option<Duration>) -> Question {
     let mut words: Vec<String> = ["flows", "--this-node", "--output", "json"].map(str::to_owned).into();
     words.extend(["--limit".to_owned(), MOST.to_string()]);
-    words.extend(["--timeout".to_owned(), format!("{}ms", args.timeout.as_millis())]);
+    words.extend(["--timeout".to_owned(), format!("{}ms", args.node.timeout.as_millis())]);
     if let Some(since) = since {
         words.extend(["--since".to_owned(), format!("{}s", whole_seconds(Some(since)))]);
     }

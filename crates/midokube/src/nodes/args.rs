@@ -7,6 +7,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use terminal::units;
+
+use crate::agent::Agent;
 
 /// Where kubectl's configuration is, in the home directory.
 const DEFAULT: &str = ".kube/config";
@@ -26,6 +29,43 @@ pub(crate) struct Cluster {
     /// The namespace of the agents' Pods.
     #[arg(long, value_name = "NAME", default_value = "kube-system")]
     pub(super) agent_namespace: String,
+}
+
+/// The agent of this node, where all nodes can be asked instead, and how long a node may take.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ThisNode {
+    /// The agent's Unix socket.
+    #[arg(long, env = "MIDONETKUBE_SOCKET", default_value = nodeapi::SOCKET)]
+    socket: PathBuf,
+    /// How long a node may take to answer, for example 5s or 1m.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = units::duration)]
+    pub(crate) timeout: Duration,
+}
+
+impl ThisNode {
+    /// It, with that time to answer.
+    pub(crate) fn agent(&self) -> Agent {
+        Agent { socket: self.socket.clone(), timeout: self.timeout }
+    }
+}
+
+/// The agents at some sockets, where all nodes can be asked instead, and how long a node may take.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Sockets {
+    /// With --this-node, the agent's Unix socket; several: those of as many agents.
+    #[arg(long, env = "MIDONETKUBE_SOCKET", default_value = nodeapi::SOCKET)]
+    socket: Vec<PathBuf>,
+    /// How long a node may take to answer, for example 20s or 1m.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = units::duration)]
+    pub(crate) timeout: Duration,
+}
+
+impl Sockets {
+    /// They, with that time to answer.
+    pub(crate) fn agents(&self) -> Vec<Agent> {
+        let agent = |socket: &PathBuf| Agent { socket: socket.clone(), timeout: self.timeout };
+        self.socket.iter().map(agent).collect()
+    }
 }
 
 impl Cluster {

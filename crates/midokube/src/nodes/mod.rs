@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
 use agents::{AgentPod, agents};
-pub(crate) use args::Cluster;
+pub(crate) use args::{Cluster, Sockets, ThisNode};
 pub(crate) use exec::Output;
 use exec::exec;
 

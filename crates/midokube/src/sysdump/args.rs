@@ -1,13 +1,10 @@
 //! The command line of `midokube sysdump`.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
-use terminal::units;
 
-use crate::agent::Agent;
-use crate::nodes::Cluster;
+use crate::nodes::{Cluster, Sockets};
 
 pub(crate) const HELP: &str = "\
 The archive has what doctor finds, and of each node its status, Services, connections, policies and drops (up to 1,000
@@ -34,21 +31,9 @@ pub(crate) struct SysdumpArgs {
     pub(super) max_size: u64,
     #[command(flatten)]
     pub(super) cluster: Cluster,
-    /// With --this-node, the agent's Unix socket; several: those of as many agents.
-    #[arg(long, env = "MIDONETKUBE_SOCKET", default_value = nodeapi::SOCKET)]
-    socket: Vec<PathBuf>,
-    /// How long a node may take to answer, for example 20s or 1m.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = units::duration)]
-    pub(super) timeout: Duration,
+    #[command(flatten)]
+    pub(super) sockets: Sockets,
     /// Print what is of this node, for another midokube.
     #[arg(long, hide = true, requires = "this_node")]
     pub(super) parts: bool,
-}
-
-impl SysdumpArgs {
-    /// The agents at the sockets.
-    pub(super) fn agents(&self) -> Vec<Agent> {
-        let agent = |socket: &PathBuf| Agent { socket: socket.clone(), timeout: self.timeout };
-        self.socket.iter().map(agent).collect()
-    }
 }

@@ -41,7 +41,7 @@ const AT_ONCE: usize = 8;
 /// Collects and writes.
 pub(crate) fn run(args: &SysdumpArgs) -> Result<ExitCode> {
     if args.parts {
-        let agent = args.agents().into_iter().next().ok_or_else(|| anyhow!("no socket is given"))?;
+        let agent = args.sockets.agents().into_iter().next().ok_or_else(|| anyhow!("no socket is given"))?;
         output::write(&(serde_json::to_string(&node::parts(&agent))? + "\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -79,7 +79,7 @@ fn of_agents(
     mut writer: Writer<Target>,
     announce: impl Fn(usize),
 ) -> Result<Writer<Target>> {
-    let agents = args.agents();
+    let agents = args.sockets.agents();
     announce(agents.len());
     let examination = doctor::examine_agents(&agents);
     add_examination(&mut writer, &examination)?;
@@ -103,13 +103,13 @@ fn of_nodes(
     mut writer: Writer<Target>,
     announce: impl Fn(usize),
 ) -> Result<Writer<Target>> {
-    let nodes = Nodes::new(&args.cluster, args.timeout)?;
+    let nodes = Nodes::new(&args.cluster, args.sockets.timeout)?;
     let names = nodes.names()?;
     announce(names.len());
-    let examination = doctor::examine_nodes(&nodes, args.timeout)?;
+    let examination = doctor::examine_nodes(&nodes, args.sockets.timeout)?;
     add_examination(&mut writer, &examination)?;
     let words = ["sysdump", "--this-node", "--parts", "--timeout"].map(str::to_owned).into_iter();
-    let words = words.chain([format!("{}ms", (args.timeout / PIECES).as_millis())]).collect();
+    let words = words.chain([format!("{}ms", (args.sockets.timeout / PIECES).as_millis())]).collect();
     let question = Question { words, input: None, answers: &[0] };
     for names in names.chunks(AT_ONCE) {
         let is_wanted = |name: &str| names.iter().any(|one| one == name);

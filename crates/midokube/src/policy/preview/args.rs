@@ -1,14 +1,12 @@
 //! The command line of `midokube policy preview`.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
-use terminal::{Format, units};
+use terminal::Format;
 
 use super::super::target::Target;
-use crate::agent::Agent;
-use crate::nodes::Cluster;
+use crate::nodes::{Cluster, ThisNode};
 
 pub(crate) const HELP: &str = "\
 Nothing comes into force. Each policy replaces that of its name, as kubectl apply does; --delete is tried after that.
@@ -40,17 +38,6 @@ pub(crate) struct PreviewArgs {
     pub(super) output: Format,
     #[command(flatten)]
     pub(super) cluster: Cluster,
-    /// The agent's Unix socket.
-    #[arg(long, env = "MIDONETKUBE_SOCKET", default_value = nodeapi::SOCKET)]
-    socket: PathBuf,
-    /// How long a node may take to answer, for example 5s or 1m.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = units::duration)]
-    pub(super) timeout: Duration,
-}
-
-impl PreviewArgs {
-    /// The agent of this node.
-    pub(super) fn agent(&self) -> Agent {
-        Agent { socket: self.socket.clone(), timeout: self.timeout }
-    }
+    #[command(flatten)]
+    pub(super) node: ThisNode,
 }

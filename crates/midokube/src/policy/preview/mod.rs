@@ -47,12 +47,12 @@ fn ask_agent(args: &PreviewArgs) -> Result<view::View> {
         deleted: deleted.collect(),
         limit: args.limit,
     };
-    let reply = args.agent().ask(&call::PREVIEW_POLICY, &request, "what these policies would change")?;
+    let reply = args.node.agent().ask(&call::PREVIEW_POLICY, &request, "what these policies would change")?;
     Ok(reply.into())
 }
 
 fn ask_nodes(args: &PreviewArgs) -> Result<view::View> {
-    let nodes = Nodes::new(&args.cluster, args.timeout)?;
+    let nodes = Nodes::new(&args.cluster, args.node.timeout)?;
     let namespace = args.namespace.as_deref().unwrap_or(nodes.namespace());
     let policies = manifests::policies(&args.filename, namespace)?;
     let answers = nodes.ask(&question(args, &policies, namespace), |_| true)?;
@@ -71,7 +71,7 @@ fn question(args: &PreviewArgs, policies: &[String], namespace: &str) -> Questio
     let mut words: Vec<String> =
         ["policy", "preview", "--this-node", "--output", "json"].map(str::to_owned).into();
     words.extend(["--limit".to_owned(), args.limit.to_string()]);
-    words.extend(["--timeout".to_owned(), format!("{}ms", args.timeout.as_millis())]);
+    words.extend(["--timeout".to_owned(), format!("{}ms", args.node.timeout.as_millis())]);
     let deleted = args.delete.iter().map(|target: &Target| target.clone().within(namespace).word());
     words.extend(deleted.flat_map(|word| ["--delete".to_owned(), word]));
     let input = (!policies.is_empty()).then(|| manifests::list(policies).into_bytes());
