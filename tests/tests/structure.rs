@@ -285,3 +285,35 @@ fn circles_are_found() {
     let modules = self::modules(directory.path());
     assert!(self::circle(&dependencies(&modules)).is_empty());
 }
+
+/// Every package that a command of cargo would compile for the programs, with its features.
+fn features(edges: &str, packages: &[&str]) -> BTreeSet<String> {
+    let mut cargo = std::process::Command::new("cargo");
+    cargo.args(["tree", "--locked", "--prefix", "none", "--format", "{p} [{f}]", "--edges", edges]);
+    let output = cargo.args(packages).current_dir(repository()).output().unwrap();
+    assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+}
+
+/// The words after a variable of the Makefile.
+fn variable(name: &str) -> Vec<String> {
+    let makefile = fs::read_to_string(repository().join("Makefile")).unwrap();
+    let line = makefile.lines().find_map(|line| line.strip_prefix(&format!("{name} = "))).unwrap();
+    line.split_whitespace()
+        .filter(|word| !["--release", "--locked"].contains(word))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Else all that has other features, and what depends on it, is compiled twice by `make test`.
+#[test]
+fn tests_and_programs_have_the_same_features() {
+    let tested = variable("TESTED");
+    let tested = features("normal,build,dev", &tested.iter().map(String::as_str).collect::<Vec<_>>());
+    let programs = ["midonet-kube-node", "midokube", "midonet-kube-controllers", "lab", "bench"];
+    let programs: Vec<&str> = programs.iter().flat_map(|name| ["-p", *name]).collect();
+    let built = features("normal,build", &programs);
+    let twice: Vec<_> = built.difference(&tested).collect();
+    assert!(twice.is_empty(), "with other features in tests, or not in them at all: {twice:#?}");
+}

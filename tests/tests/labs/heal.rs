@@ -144,7 +144,8 @@ fn overlay_and_programs_without_tcx() {
     }
     // Others' come after it, and stay.
     let foreign = "tc filter add dev eth0 ingress prio 5 protocol ip u32 match ip dst 192.0.2.99 flowid 1:1";
-    let clear = "tc qdisc del dev eth0 clsact; tc qdisc add dev eth0 clsact";
+    // The agent may put its own back in between.
+    let clear = "tc qdisc del dev eth0 clsact; tc qdisc replace dev eth0 clsact";
     scene.heals("uplink_program", &format!("{clear}; {foreign}"), &program_at("eth0"));
     assert!(sh(&scene.lab, &node1(), "tc filter show dev eth0 ingress").contains("u32"));
 }

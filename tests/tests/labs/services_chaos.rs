@@ -158,7 +158,8 @@ fn a_thousand_connections_through_services_live_on_while_agents_are_killed_and_r
         for node in ["node1", "node2"] {
             let line = "bpftool map show pinned $(ls /sys/fs/bpf/midonet-kube/maps/connections-v*)";
             let shown = e2e::sh(&lab, &Target::Node(node.into()), line);
-            assert!(shown.contains("max_entries 200000"), "{shown}");
+            let status = || lab.status(node).unwrap();
+            assert!(shown.contains("max_entries 200000"), "{node}: {shown}: {:?}", status().problems);
         }
         // Whoever comes now is served as those before.
         for (from, at) in &targets {

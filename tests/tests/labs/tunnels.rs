@@ -286,7 +286,7 @@ fn several_uplinks_share_the_tunnels() {
     let _server =
         EchoServer::start(&scene.lab.netns(&pod(&scene.pods[1])).unwrap(), &scene.pods[1].addresses())
             .unwrap();
-    for _ in 0..32 {
+    for _ in 0..128 {
         tcp_echo(&scene.lab.netns(&pod(&scene.pods[0])).unwrap(), scene.pods[1].addresses()[0], DEADLINE)
             .unwrap();
     }

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::netns::*;
@@ -212,27 +213,28 @@ fn a_transfer_loses_nothing_to_changes_that_allow_it() {
         let RealNode { datapath, pods, .. } = &mut node;
         let [a, b] = &pods[..] else { panic!("two pods") };
         for to in servers {
-            let done = std::sync::atomic::AtomicBool::new(false);
-            let changes = std::thread::scope(|scope| {
+            // However slow the one or the other is: many changes meet transfers.
+            let changes = AtomicU32::new(0);
+            std::thread::scope(|scope| {
                 let transfers = scope.spawn(|| {
-                    for _ in 0..3 {
+                    for _ in 0..100 {
                         transfer(a, b, to, 64 << 20);
+                        if changes.load(Ordering::Relaxed) > 10 {
+                            break;
+                        }
                     }
-                    done.store(true, std::sync::atomic::Ordering::Relaxed);
                 });
-                let mut changes = 0;
-                while !done.load(std::sync::atomic::Ordering::Relaxed) && !transfers.is_finished() {
+                while !transfers.is_finished() {
                     let draft = [clients, servers].into_iter().flatten();
                     let draft = draft.fold(Draft::new(), |draft, address| draft.address(address, 1));
                     draft
                         .pod(ports[0], nothing(), only_peer())
                         .pod(ports[1], only_peer(), nothing())
                         .apply(datapath);
-                    changes += 1;
+                    changes.fetch_add(1, Ordering::Relaxed);
                 }
-                changes
             });
-            println!("{changes} changes");
+            let changes = changes.into_inner();
             assert!(changes > 10, "{changes}");
         }
     });
