@@ -10,7 +10,6 @@ use anyhow::{Context as _, Result, bail};
 
 fn main() -> Result<()> {
     println!("cargo::rerun-if-changed=bpf");
-    println!("cargo::rerun-if-changed=tests/bpf");
     println!("cargo::rerun-if-env-changed=CLANG");
     let out = PathBuf::from(env::var("OUT_DIR").context("OUT_DIR")?);
     let clang = match find_clang() {
@@ -21,8 +20,8 @@ fn main() -> Result<()> {
         }
     };
     compile(&clang, Path::new("bpf/midokube.bpf.c"), &out.join("midokube.bpf.o"))?;
-    // Only for the tests: test_run has no tunnel device, so a program stands in for it.
-    compile(&clang, Path::new("tests/bpf/tunnel.bpf.c"), &out.join("tunnel.bpf.o"))?;
+    // For single packets of traces and tests: test_run has no tunnel device, so a program stands in for it.
+    compile(&clang, Path::new("bpf/tunnel.bpf.c"), &out.join("tunnel.bpf.o"))?;
     println!("cargo::rustc-env=DATAPATH_TUNNEL_OBJECT={}", out.join("tunnel.bpf.o").display());
 
     for header in fs::read_dir("bpf").context("bpf")? {

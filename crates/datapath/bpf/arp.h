@@ -2,6 +2,7 @@
 /* ARP (RFC 826): the gateway has no interface, so it is answered for here. */
 #pragma once
 #include "answer.h"
+#include "drops.h"
 #include "frame.h"
 
 /*
@@ -30,6 +31,14 @@ INLINE __u32 arp_sender(struct __sk_buff *skb, const struct arphdr *arp, const _
 	return REASON_arp_reply;
 }
 
+/* The end of a message, from whom it says it is. */
+INLINE int drop_arp(struct __sk_buff *skb, struct context *ctx, const struct arphdr *arp, __u32 reason)
+{
+	mapped(&ctx->saddr, arp->ar_sip);
+	mapped(&ctx->daddr, arp->ar_tip);
+	return drop_of_port(skb, ctx, reason);
+}
+
 NOINLINE int answer_arp(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
 {
 	void *data = frame(skb, ETH_HLEN + sizeof(struct arphdr));
@@ -42,22 +51,22 @@ NOINLINE int answer_arp(struct __sk_buff *skb, const struct config *cfg, struct 
 		return TC_ACT_SHOT;
 	if (!data || arp->ar_hrd != htons(ARPHRD_ETHER) || arp->ar_pro != htons(ETH_P_IP) ||
 	    arp->ar_hln != ETH_ALEN || arp->ar_pln != 4)
-		return drop(ctx, REASON_malformed);
+		return drop_of_port(skb, ctx, REASON_malformed);
 	copy(&request, arp, sizeof(request));
 	copy_mac(mac, eth->h_source);
 	if (!ctx->from_node) {
 		__u32 reason = arp_sender(skb, &request, mac, &outside);
 
 		if (reason != REASON_arp_reply)
-			return drop(ctx, reason);
+			return drop_arp(skb, ctx, &request, reason);
 	}
 	if (request.ar_op != htons(ARPHRD_ETHER) || (request.ar_tip != cfg->gateway4.word[3] && !outside) || !request.ar_tip ||
 	    request.ar_sip == request.ar_tip)
-		return drop(ctx, REASON_arp_other);
+		return drop_arp(skb, ctx, &request, REASON_arp_other);
 
 	data = frame_start(skb);
 	if (data + ETH_HLEN + sizeof(struct arphdr) > frame_end(skb))
-		return drop(ctx, REASON_malformed);
+		return drop_of_port(skb, ctx, REASON_malformed);
 	eth = data;
 	arp = data + ETH_HLEN;
 	answer_macs(eth, cfg);

@@ -79,6 +79,23 @@ struct context {
 /* Linux 6.1 gives no global function memory that has bytes without a value. */
 _Static_assert(sizeof(struct context) == 128, "no padding");
 
+INLINE bool has_ports(__u8 protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP;
+}
+
+/* The number of the transport's protocol, of ICMPv6 that of ICMP; 0: it is not known. */
+INLINE __u8 transport_of(const struct context *ctx)
+{
+	if (ctx->tracked)
+		return ctx->tracked;
+	if (ctx->version == 4)
+		return ctx->nexthdr;
+	if (ctx->protocol < 0)
+		return 0;
+	return ctx->protocol == IPPROTO_ICMPV6 ? IPPROTO_ICMP : ctx->protocol;
+}
+
 INLINE void count(__u32 reason, __u32 bytes)
 {
 	struct counter *counter = bpf_map_lookup_elem(&counters, &reason);
@@ -89,17 +106,11 @@ INLINE void count(__u32 reason, __u32 bytes)
 	}
 }
 
-/* Every packet leaves here, once. What is to be told of single packets is told here. */
+/* Every packet leaves here, once, but for one that is dropped (drops.h). */
 INLINE int leave(const struct context *ctx, int action)
 {
 	count(ctx->reason, ctx->len);
 	return action;
-}
-
-INLINE int drop(struct context *ctx, __u32 reason)
-{
-	ctx->reason = reason;
-	return leave(ctx, TC_ACT_SHOT);
 }
 
 /* How many events of connections' records there may be in a second; zero: nothing is recorded. The loader sets it. */

@@ -81,7 +81,7 @@ INLINE bool next_hop(struct __sk_buff *skb, const struct config *cfg, struct con
 INLINE int to_node(struct __sk_buff *skb, const struct config *cfg, struct context *ctx)
 {
 	if (!next_hop(skb, cfg, ctx, cfg->node_mac, cfg->gateway_mac))
-		return leave(ctx, TC_ACT_SHOT);
+		return drop(skb, ctx, ctx->reason);
 	return leave(ctx, bpf_redirect(cfg->node_ifindex, BPF_F_INGRESS));
 }
 
@@ -93,7 +93,7 @@ INLINE int to_pod(struct __sk_buff *skb, const struct config *cfg, struct contex
 	else if (ctx->peer_ifindex && ctx->peer_ifindex != endpoint->ifindex)
 		return stale(skb, cfg, ctx);
 	if (!next_hop(skb, cfg, ctx, endpoint->mac, cfg->gateway_mac))
-		return leave(ctx, TC_ACT_SHOT);
+		return drop(skb, ctx, ctx->reason);
 	/* Past every queue, but for those who have to queue. */
 	if (endpoint->limited & LIMITED_INGRESS)
 		return leave(ctx, bpf_redirect(endpoint->ifindex, 0));
@@ -175,7 +175,7 @@ INLINE int to_outside(struct __sk_buff *skb, const struct config *cfg, struct co
 
 	/* Answers have the Service's address. */
 	if (ctx->part != PART_SERVER && is_tunnel(cfg, ctx))
-		return drop(ctx, REASON_tunnel_from_pod);
+		return drop(skb, ctx, REASON_tunnel_from_pod);
 	found = outside_hop(skb, ctx, &hop);
 	if (found == BPF_FIB_LKUP_RET_FRAG_NEEDED && (ctx->version == 6 || ctx->frag_off & IP_DF)) {
 		ctx->mtu = hop.mtu;
@@ -183,11 +183,11 @@ INLINE int to_outside(struct __sk_buff *skb, const struct config *cfg, struct co
 		return icmp_error(skb, cfg, ctx, ICMP4_TOO_BIG, ICMP6_TOO_BIG);
 	}
 	if (found != BPF_FIB_LKUP_RET_SUCCESS)
-		return drop(ctx, REASON_outside_unreachable);
+		return drop(skb, ctx, REASON_outside_unreachable);
 	if (!leave_as(skb, cfg, ctx))
-		return leave(ctx, TC_ACT_SHOT);
+		return drop(skb, ctx, ctx->reason);
 	if (ctx->routed && (!frame(skb, ETH_HLEN + sizeof(struct iphdr)) || !decrement_ttl(skb, ctx)))
-		return drop(ctx, REASON_malformed);
+		return drop_rewritten(skb, ctx, REASON_malformed);
 	ctx->reason = REASON_outside;
 	return leave(ctx, bpf_redirect_neigh(hop.ifindex, &hop.neighbour, sizeof(hop.neighbour), 0));
 }
@@ -204,7 +204,7 @@ NOINLINE int to_shaper(struct __sk_buff *skb, const struct config *cfg, struct c
 	if (!cfg || !ctx)
 		return TC_ACT_SHOT;
 	if (!limit || !limit->class || !cfg->shaper_ifindex)
-		return drop(ctx, REASON_no_shaper);
+		return drop(skb, ctx, REASON_no_shaper);
 	skb->priority = limit->class;
 	return bpf_redirect(cfg->shaper_ifindex, 0);
 }
@@ -258,7 +258,7 @@ INLINE int to_tunnel(struct __sk_buff *skb, const struct config *cfg, struct con
 	}
 	/* Not from the overlay's own MAC: the receiving VXLAN device takes that for a loop. */
 	if (!next_hop(skb, cfg, ctx, cfg->overlay_mac, cfg->gateway_mac))
-		return leave(ctx, TC_ACT_SHOT);
+		return drop(skb, ctx, ctx->reason);
 	if (hop.ifindex) {
 		int action = send_directly(skb, cfg, ctx, end->word[3], &hop);
 
@@ -266,7 +266,7 @@ INLINE int to_tunnel(struct __sk_buff *skb, const struct config *cfg, struct con
 			return action;
 	}
 	if (!set_tunnel(skb, cfg, end))
-		return drop(ctx, REASON_tunnel_failed);
+		return drop_rewritten(skb, ctx, REASON_tunnel_failed);
 	ctx->reason = REASON_overlay_out;
 	return leave(ctx, bpf_redirect(cfg->overlay_ifindex, 0));
 }

@@ -7,6 +7,8 @@
  */
 #pragma once
 #include "answer.h"
+#include "bucket.h"
+#include "drops.h"
 #include "parse.h"
 
 #define ICMP_ERROR(type, code) ((type) << 8 | (code))
@@ -43,19 +45,16 @@ INLINE bool may_answer4(const struct config *cfg, const struct context *ctx)
  * RFC 4443 2.4 (f), RFC 1812 4.3.2.8: errors and echo replies are limited, for each port that causes them. Path-MTU
  * messages have a limit of their own: nothing else must keep them from a sender.
  */
-#define SECOND 1000000000ULL
 #define ANSWERS_INTERVAL (SECOND / 100)
 #define ANSWERS_BURST 200
 #define TOO_BIG_INTERVAL (SECOND / 1000)
 #define TOO_BIG_BURST 1000
 
-/* Whether one more answer may be sent, and counts it. CPUs that answer at the same moment may count one for two. */
+/* Whether one more answer may be sent, and counts it. */
 NOINLINE bool within_limit(struct __sk_buff *skb, const struct config *cfg, const struct context *ctx, bool too_big)
 {
-	__u64 interval = too_big ? TOO_BIG_INTERVAL : ANSWERS_INTERVAL;
-	__u64 most = too_big ? TOO_BIG_INTERVAL * (TOO_BIG_BURST - 1) : ANSWERS_INTERVAL * (ANSWERS_BURST - 1);
-	__u64 now = bpf_ktime_get_ns(), *due, next;
 	struct answers *bucket, full = {};
+	__u64 now = bpf_ktime_get_ns();
 	__u32 ifindex;
 
 	if (!cfg || !ctx)
@@ -68,12 +67,9 @@ NOINLINE bool within_limit(struct __sk_buff *skb, const struct config *cfg, cons
 		if (!bucket)
 			return too_big;
 	}
-	due = too_big ? &bucket->due_too_big : &bucket->due;
-	next = *due > now ? *due : now;
-	if (next - now > most)
-		return false;
-	*due = next + interval;
-	return true;
+	if (too_big)
+		return take(&bucket->due_too_big, now, TOO_BIG_INTERVAL, TOO_BIG_BURST);
+	return take(&bucket->due, now, ANSWERS_INTERVAL, ANSWERS_BURST);
 }
 
 /* Cuts the frame to what is quoted, word by word, and inserts space for new headers behind the MACs. */
@@ -240,17 +236,17 @@ NOINLINE int gateway_ipv4(struct __sk_buff *skb, const struct config *cfg, struc
 	if (!cfg || !ctx)
 		return TC_ACT_SHOT;
 	if (ctx->nexthdr != IPPROTO_ICMP)
-		return drop(ctx, REASON_gateway_other);
+		return drop(skb, ctx, REASON_gateway_other);
 	if (!within_limit(skb, cfg, ctx, false))
-		return drop(ctx, REASON_icmp_limited);
+		return drop(skb, ctx, REASON_icmp_limited);
 	if (!(ctx->frag_off & IP_OFFSET) &&
 	    !echo_type(skb, ctx->l4_offset, ICMP_ECHO, ICMP_ECHOREPLY))
-		return drop(ctx, REASON_gateway_other);
+		return drop(skb, ctx, REASON_gateway_other);
 	if (bpf_l3_csum_replace(skb, ETH_HLEN + 10, htons(ctx->ttl << 8), htons(GATEWAY_HOPS << 8), 2))
-		return drop(ctx, REASON_answer_failed);
+		return drop(skb, ctx, REASON_answer_failed);
 	data = frame(skb, ETH_HLEN + sizeof(*ip));
 	if (!data)
-		return drop(ctx, REASON_answer_failed);
+		return drop(skb, ctx, REASON_answer_failed);
 	reverse_macs(data);
 	ip = data + ETH_HLEN;
 	ip->ttl = GATEWAY_HOPS;
@@ -275,20 +271,20 @@ NOINLINE int gateway_ipv6(struct __sk_buff *skb, const struct config *cfg, struc
 		__u8 header[4];
 
 		if (bpf_skb_load_bytes(skb, offset, header, sizeof(header)))
-			return drop(ctx, REASON_malformed);
+			return drop(skb, ctx, REASON_malformed);
 		protocol = header[0];
 		first = !header[2] && !(header[3] & 0xf8);
 		offset += 8;
 	}
 	if (protocol != IPPROTO_ICMPV6)
-		return drop(ctx, REASON_gateway_other);
+		return drop(skb, ctx, REASON_gateway_other);
 	if (!within_limit(skb, cfg, ctx, false))
-		return drop(ctx, REASON_icmp_limited);
+		return drop(skb, ctx, REASON_icmp_limited);
 	if (first && !echo_type(skb, offset, ICMPV6_ECHO_REQUEST, ICMPV6_ECHO_REPLY))
-		return drop(ctx, REASON_gateway_other);
+		return drop(skb, ctx, REASON_gateway_other);
 	data = frame(skb, ETH_HLEN + sizeof(*ip));
 	if (!data)
-		return drop(ctx, REASON_answer_failed);
+		return drop(skb, ctx, REASON_answer_failed);
 	reverse_macs(data);
 	ip = data + ETH_HLEN;
 	ip->hop_limit = GATEWAY_HOPS;
@@ -301,6 +297,11 @@ NOINLINE int gateway_ipv6(struct __sk_buff *skb, const struct config *cfg, struc
 /* The error that is due about a packet, whose reason is in its context. */
 INLINE int icmp_error(struct __sk_buff *skb, const struct config *cfg, struct context *ctx, __u16 error4, __u16 error6)
 {
+	bool made;
+
 	ctx->error = ctx->version == 4 ? error4 : error6;
-	return make_error(skb, cfg, ctx) ? answer_sender(skb, cfg, ctx) : leave(ctx, TC_ACT_SHOT);
+	describe(skb, ctx);
+	made = make_error(skb, cfg, ctx);
+	note_described(ctx);
+	return made ? answer_sender(skb, cfg, ctx) : leave(ctx, TC_ACT_SHOT);
 }

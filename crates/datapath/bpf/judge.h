@@ -24,11 +24,6 @@ INLINE bool is_unjudged(const struct context *ctx)
 	return ctx->generation && !(ctx->judgement & JUDGED) && !ctx->related;
 }
 
-INLINE bool has_ports(__u8 protocol)
-{
-	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP;
-}
-
 /* The question's protocol and ports, of a packet that begins a connection or has none. */
 INLINE void ask_for_packet(struct question *question, const struct context *ctx)
 {
@@ -38,12 +33,7 @@ INLINE void ask_for_packet(struct question *question, const struct context *ctx)
 		question->port = ctx->l4.udp.dest;
 		question->source_port = ctx->l4.udp.source;
 	}
-	if (ctx->tracked)
-		question->transport = ctx->tracked;
-	else if (ctx->version == 4)
-		question->transport = ctx->nexthdr;
-	else if (ctx->protocol >= 0)
-		question->transport = ctx->protocol == IPPROTO_ICMPV6 ? IPPROTO_ICMP : ctx->protocol;
+	question->transport = transport_of(ctx);
 	question->port_unknown = !ctx->tracked && (ctx->protocol < 0 || has_ports(ctx->protocol));
 }
 
@@ -54,10 +44,7 @@ INLINE bool real_client(struct __sk_buff *skb, const struct context *ctx, struct
 		*client = ctx->saddr;
 		return true;
 	}
-	if (ctx->version == 6)
-		return !bpf_skb_load_bytes(skb, ETH_HLEN + 8, client, sizeof(*client));
-	mapped(client, 0);
-	return !bpf_skb_load_bytes(skb, ETH_HLEN + 12, &client->word[3], sizeof(client->word[3]));
+	return read_source(skb, ctx, client);
 }
 
 /* Whether the node's stack will translate the destination, for another proxy than this one: it comes back then. */

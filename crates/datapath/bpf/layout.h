@@ -353,13 +353,17 @@ struct rule_counter {
 };
 
 /*
- * What was dropped: by which rule, and between whom. The source is the real client, and the destination the endpoint
- * behind a Service.
+ * What was dropped: why, and between whom. The source is the real client, and the destination the endpoint behind a
+ * Service; zero: it is not known.
+ *
+ * A source that its sender may have made up is in no key. In its place stands who sent the packet: an address of the
+ * port where it came in, or the other node's end of the tunnel.
  */
 struct drop_key {
 	struct address source;
 	struct address destination;
 	__u32 rule; /* of policy; 0: none, or another reason */
+	__u32 ifindex; /* where it came in, before the shaper; 0: policy dropped it */
 	__u16 port; /* of the destination, network order; 0: it has none, or it is not known */
 	__u8 protocol; /* of ICMPv6 that of ICMP; 0: it is not known */
 	__u8 reason;
@@ -369,14 +373,16 @@ struct drop_key {
 
 #define DROP_INGRESS 1 /* it was about to come to the destination; else the source was about to send it */
 #define DROP_AUDIT 2 /* it passed: its policy is on trial */
+#define DROP_OTHERS 4 /* all those of one sender that were too many to have rows of their own */
 
 struct drop_counter {
 	__u64 packets; /* with DROP_AUDIT: connections, and packets that belong to none */
 	__u64 bytes; /* of frames */
 	__u64 first; /* nanoseconds since boot (bpf_ktime_get_boot_ns) */
 	__u64 last;
+	struct address claimed; /* the last packet's own source, if that is in no key; zero: it has none */
 	__u16 source_port; /* of the last packet, network order; 0 as above */
-	__u8 pad[6];
+	__u8 mac[ETH_ALEN]; /* likewise, of a frame from a port */
 };
 
 struct counter {
@@ -632,7 +638,7 @@ struct {
 } policy_counts SEC(".maps");
 
 /*
- * The agent's setting decides how many. When the map is full, the least recently seen is evicted. 152 bytes each, which
+ * The agent's setting decides how many. When the map is full, the least recently seen is evicted. 168 bytes each, which
  * the kernel takes for all of them at once.
  */
 struct {

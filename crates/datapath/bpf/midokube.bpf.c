@@ -39,20 +39,20 @@ INLINE int from_endpoint_ip(struct __sk_buff *skb, const struct config *cfg, str
 	struct ethhdr *eth;
 
 	if (!parse(skb, ctx, version))
-		return leave(ctx, TC_ACT_SHOT);
+		return drop_of_port(skb, ctx, ctx->reason);
 	/* Neighbour discovery has no extension headers. */
 	if (version == 6 && ctx->nexthdr == IPPROTO_ICMPV6) {
 		__u8 type = ctx->l4.icmp.type;
 
 		if (!ctx->has_l4 && bpf_skb_load_bytes(skb, ctx->l4_offset, &type, sizeof(type)))
-			return drop(ctx, REASON_malformed);
+			return drop_of_port(skb, ctx, REASON_malformed);
 		if (type >= NDISC_ROUTER_SOLICITATION && type <= NDISC_REDIRECT)
 			return answer_ndp(skb, cfg, ctx);
 	}
 
 	eth = frame(skb, ETH_HLEN);
 	if (!eth)
-		return drop(ctx, REASON_malformed);
+		return drop_of_port(skb, ctx, REASON_malformed);
 	if (!same_mac(eth->h_dest, cfg->gateway_mac))
 		return refuse_destination(skb, ctx);
 	if (!ctx->from_node) {
@@ -81,7 +81,7 @@ INLINE int from_endpoint_ip(struct __sk_buff *skb, const struct config *cfg, str
 			case REFUSED:
 				return icmp_error(skb, cfg, ctx, ICMP4_PORT_UNREACHABLE, ICMP6_PORT_UNREACHABLE);
 			case DENIED:
-				return leave(ctx, TC_ACT_SHOT);
+				return drop(skb, ctx, ctx->reason);
 			}
 		}
 	} else if (ctx->has_l4 && is_icmp_error(ctx->protocol, ctx->l4.icmp.type)) {
@@ -106,9 +106,11 @@ SEC("classifier") int from_endpoint(struct __sk_buff *skb)
 	const struct config *cfg = configured();
 	struct context ctx;
 
+	if (!cfg) {
+		ctx = (struct context){ .len = skb->len };
+		return drop_of_port(skb, &ctx, REASON_not_configured);
+	}
 	ctx.len = skb->len;
-	if (!cfg)
-		return drop(&ctx, REASON_not_configured);
 	ctx.from_node = skb->ifindex == cfg->mido_ifindex;
 	ctx.from_outside = false;
 	ctx.generation = cfg->policy_generation;
@@ -121,7 +123,8 @@ SEC("classifier") int from_endpoint(struct __sk_buff *skb)
 		ctx = (struct context){ .len = skb->len, .from_node = ctx.from_node };
 		return answer_arp(skb, cfg, &ctx);
 	default:
-		return drop(&ctx, REASON_ethertype);
+		ctx = (struct context){ .len = skb->len };
+		return drop_of_port(skb, &ctx, REASON_ethertype);
 	}
 }
 
@@ -135,19 +138,19 @@ INLINE int from_overlay_ip(struct __sk_buff *skb, const struct config *cfg, stru
 	__u32 vni;
 
 	if (!parse(skb, ctx, version))
-		return leave(ctx, TC_ACT_SHOT);
+		return drop_of_peer(skb, ctx, ctx->reason, 0);
 	eth = frame(skb, ETH_HLEN);
 	if (!eth)
-		return drop(ctx, REASON_malformed);
+		return drop_of_peer(skb, ctx, REASON_malformed, 0);
 	if (!same_mac(eth->h_dest, cfg->overlay_mac))
-		return drop(ctx, REASON_destination_mac);
+		return drop_of_peer(skb, ctx, REASON_destination_mac, 0);
 	if (!tunnel_peer(skb, &peer, &vni))
-		return drop(ctx, REASON_overlay_peer);
+		return drop_of_peer(skb, ctx, REASON_overlay_peer, 0);
 	end = tunnel_sender(cfg, ctx, &peer, &is_node);
 	if (!end)
-		return leave(ctx, TC_ACT_SHOT);
+		return drop_of_peer(skb, ctx, ctx->reason, 0);
 	if (vni != cfg->vni)
-		return drop(ctx, REASON_overlay_vni);
+		return drop_of_peer(skb, ctx, REASON_overlay_vni, 0);
 	ctx->reason = REASON_overlay_in;
 	return route_from_tunnel(skb, cfg, ctx, end, is_node);
 }
@@ -157,11 +160,13 @@ SEC("classifier") int from_overlay(struct __sk_buff *skb)
 	const struct config *cfg = configured();
 	struct context ctx;
 
+	if (!cfg) {
+		ctx = (struct context){ .len = skb->len };
+		return drop_of_peer(skb, &ctx, REASON_not_configured, 0);
+	}
 	ctx.len = skb->len;
 	ctx.from_node = false;
 	ctx.from_outside = false;
-	if (!cfg)
-		return drop(&ctx, REASON_not_configured);
 	ctx.generation = cfg->policy_generation;
 	switch (ethertype(skb)) {
 	case htons(ETH_P_IP):
@@ -169,7 +174,8 @@ SEC("classifier") int from_overlay(struct __sk_buff *skb)
 	case htons(ETH_P_IPV6):
 		return from_overlay_ip(skb, cfg, &ctx, 6);
 	default:
-		return drop(&ctx, REASON_ethertype);
+		ctx = (struct context){ .len = skb->len };
+		return drop_of_peer(skb, &ctx, REASON_ethertype, 0);
 	}
 }
 
@@ -186,15 +192,17 @@ INLINE int from_uplink_ip(struct __sk_buff *skb, const struct config *cfg, struc
 	ctx->from_node = false;
 	ctx->from_outside = false;
 	ctx->generation = cfg->policy_generation;
-	if (!eth)
-		return drop(ctx, REASON_malformed);
+	if (!eth) {
+		*ctx = (struct context){ .len = skb->len };
+		return drop_of_peer(skb, ctx, REASON_malformed, peer);
+	}
 	eth->h_proto = version == 4 ? htons(ETH_P_IP) : htons(ETH_P_IPV6);
 	if (!parse(skb, ctx, version))
-		return leave(ctx, TC_ACT_SHOT);
+		return drop_of_peer(skb, ctx, ctx->reason, peer);
 	mapped(&outer, peer);
 	end = tunnel_sender(cfg, ctx, &outer, &is_node);
 	if (!end)
-		return leave(ctx, TC_ACT_SHOT);
+		return drop_of_peer(skb, ctx, ctx->reason, peer);
 	ctx->reason = REASON_direct_in;
 	return route_from_tunnel(skb, cfg, ctx, end, is_node);
 }
@@ -212,8 +220,8 @@ INLINE int from_tunnel(struct __sk_buff *skb, const struct config *cfg, __u32 pe
 		return from_uplink_ip(skb, cfg, &ctx, 6, peer);
 	if (!version)
 		return TCX_NEXT;
-	ctx.len = skb->len;
-	return drop(&ctx, REASON_tunnel_failed);
+	ctx = (struct context){ .len = skb->len };
+	return drop_of_peer(skb, &ctx, REASON_tunnel_failed, peer);
 }
 
 /*

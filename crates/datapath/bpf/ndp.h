@@ -2,6 +2,7 @@
 /* Neighbour discovery (RFC 4861): solicitations for the gateway are answered, nothing else is. */
 #pragma once
 #include "answer.h"
+#include "drops.h"
 #include "frame.h"
 
 #define NDP_OPTION_SOURCE 1
@@ -95,12 +96,12 @@ NOINLINE int answer_ndp(struct __sk_buff *skb, const struct config *cfg, struct 
 		return TC_ACT_SHOT;
 	reason = ndp_verdict(skb, cfg, ctx);
 	if (reason != REASON_ndp_reply)
-		return drop(ctx, reason);
+		return drop_of_port(skb, ctx, reason);
 	if (bpf_skb_change_tail(skb, NDP_ANSWER_SIZE, 0))
-		return drop(ctx, REASON_answer_failed);
+		return drop_of_port(skb, ctx, REASON_answer_failed);
 	data = frame(skb, NDP_ANSWER_SIZE);
 	if (!data)
-		return drop(ctx, REASON_answer_failed);
+		return drop_of_port(skb, ctx, REASON_answer_failed);
 	ip = data + ETH_HLEN;
 	ndp = data + NDP_OFFSET;
 	option = data + NDP_OPTIONS;

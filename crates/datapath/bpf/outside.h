@@ -21,7 +21,7 @@ INLINE int to_host(struct __sk_buff *skb, const struct config *cfg, struct conte
 	if (ctx->part == PART_NEW && ctx->host_backend)
 		note_flow(FLOW_HOST_BACKEND);
 	if (!leave_as(skb, cfg, ctx))
-		return leave(ctx, TC_ACT_SHOT);
+		return drop(skb, ctx, ctx->reason);
 	ctx->reason = REASON_from_outside;
 	return leave(ctx, TCX_NEXT);
 }
@@ -84,7 +84,7 @@ INLINE int from_outside(struct __sk_buff *skb, const struct config *cfg, struct 
 			case REFUSED:
 				return icmp_error(skb, cfg, ctx, ICMP4_PORT_UNREACHABLE, ICMP6_PORT_UNREACHABLE);
 			case DENIED:
-				return leave(ctx, TC_ACT_SHOT);
+				return drop(skb, ctx, ctx->reason);
 			}
 		}
 	} else if (ctx->has_l4 && is_icmp_error(ctx->protocol, ctx->l4.icmp.type)) {

@@ -176,8 +176,10 @@ INLINE bool parse(struct __sk_buff *skb, struct context *ctx, __u8 version)
 	ctx->rules[0] = ctx->rules[1] = 0;
 	ctx->judgement = 0;
 	ctx->pad = 0;
-	if (!(version == 4 ? parse_ipv4(skb, ctx) : parse_ipv6(skb, ctx)))
+	if (!(version == 4 ? parse_ipv4(skb, ctx) : parse_ipv6(skb, ctx))) {
+		*ctx = (struct context){ .len = ctx->len, .reason = REASON_malformed, .from_node = ctx->from_node };
 		return false;
+	}
 	if (!pretends_ipv4(ctx))
 		return true;
 	ctx->reason = REASON_not_routable;

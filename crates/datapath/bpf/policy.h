@@ -120,7 +120,11 @@ INLINE void note_denied(const struct context *ctx, const struct question *questi
 	key->port = question->protocol ? question->port : 0;
 	key->protocol = question->transport;
 	key->reason = reason;
-	note_drop(memory, ctx->len, question->source_port);
+	key->ifindex = 0;
+	memory->dropped.source_port = question->source_port;
+	memory->dropped.claimed = (struct address){};
+	__builtin_memset(memory->dropped.mac, 0, ETH_ALEN);
+	note_drop(memory, ctx->len, ctx->source_ifindex, question->direction == EGRESS, question->direction == INGRESS);
 }
 
 /* Whether one end lets the packet pass, which is counted; if not, the context has why. */

@@ -10,4 +10,21 @@ enum reason {
 	REASON_COUNT,
 };
 
+#define FATE_FORWARD 0
+#define FATE_DROP 1
+#define FATE_IGNORE 2
+
+/* Whether whoever looks for a fault has to know of a packet that ends so. */
+INLINE bool is_drop(__u32 reason)
+{
+	switch (reason) {
+#define REASON(name, fate, help)  \
+	case REASON_##name:       \
+		return FATE_##fate == FATE_DROP;
+#include "reasons.def"
+#undef REASON
+	}
+	return false;
+}
+
 _Static_assert(REASON_COUNT <= REASONS_MAX, "raise REASONS_MAX in layout.h");

@@ -122,7 +122,7 @@ NOINLINE int reset_sender(struct __sk_buff *skb, const struct config *cfg, struc
 	if (!cfg || !ctx)
 		return TC_ACT_SHOT;
 	if (!make_reset(skb, ctx))
-		return drop(ctx, REASON_answer_failed);
+		return drop(skb, ctx, REASON_answer_failed);
 	ctx->reason = REASON_connection_reset;
 	return answer_sender(skb, cfg, ctx);
 }
@@ -134,6 +134,6 @@ NOINLINE int stale(struct __sk_buff *skb, const struct config *cfg, struct conte
 		return TC_ACT_SHOT;
 	forget_packet(skb, ctx);
 	if (!needs_reset(ctx))
-		return drop(ctx, REASON_stale_connection);
+		return drop(skb, ctx, REASON_stale_connection);
 	return reset_sender(skb, cfg, ctx);
 }

@@ -80,7 +80,7 @@ INLINE int route_out(struct __sk_buff *skb, const struct config *cfg, struct con
 	} else if (route && route->kind == ROUTE_LOCAL) {
 		return no_endpoint(skb, cfg, ctx);
 	} else if (route && route->kind == ROUTE_SERVICES) {
-		return drop(ctx, REASON_service_address);
+		return drop(skb, ctx, REASON_service_address);
 	} else if (route) {
 		ctx->reason = REASON_unreachable;
 		return icmp_error(skb, cfg, ctx, ICMP4_NET_UNREACHABLE, ICMP6_NO_ROUTE);
@@ -88,7 +88,7 @@ INLINE int route_out(struct __sk_buff *skb, const struct config *cfg, struct con
 		__u32 reason = not_routable(ctx);
 
 		if (reason != REASON_no_route)
-			return drop(ctx, reason);
+			return drop(skb, ctx, reason);
 		if (ctx->part == PART_SERVER && !is_unspecified6(&ctx->via))
 			return to_tunnel(skb, cfg, ctx, &ctx->via);
 		if (ctx->translated && is_this_node(&ctx->daddr)) {
@@ -98,9 +98,9 @@ INLINE int route_out(struct __sk_buff *skb, const struct config *cfg, struct con
 		if (has_node_source(cfg, ctx))
 			return to_outside(skb, cfg, ctx);
 		if (ctx->from_node)
-			return drop(ctx, reason);
+			return drop(skb, ctx, reason);
 		if (is_tunnel(cfg, ctx))
-			return drop(ctx, REASON_tunnel_from_pod);
+			return drop(skb, ctx, REASON_tunnel_from_pod);
 		end = answered_node(skb, ctx);
 		if (!end) {
 			ctx->reason = REASON_external;
@@ -128,7 +128,7 @@ INLINE int route_from_endpoint(struct __sk_buff *skb, const struct config *cfg, 
 		return to_pod(skb, cfg, ctx, endpoint);
 	}
 	if (ctx->from_node && !ctx->translated)
-		return drop(ctx, REASON_node_loop);
+		return drop(skb, ctx, REASON_node_loop);
 	ctx->reason = REASON_to_node;
 	return to_node(skb, cfg, ctx);
 }
@@ -189,7 +189,7 @@ INLINE int route_from_tunnel(struct __sk_buff *skb, const struct config *cfg, st
 	if (ctx->judgement & FORBIDDEN)
 		return refuse_node(skb, cfg, ctx, end);
 	if (asks_node(cfg, ctx) && balance_host_port(cfg, ctx) >= REFUSED)
-		return leave(ctx, TC_ACT_SHOT);
+		return drop(skb, ctx, ctx->reason);
 	endpoint = bpf_map_lookup_elem(&endpoints, &ctx->daddr);
 	if (!endpoint || (ctx->peer_ifindex && ctx->peer_ifindex != endpoint->ifindex)) {
 		if (!endpoint && ctx->translated && part_of_cluster(ctx, false) != ROUTE_LOCAL && !is_this_node(&ctx->daddr))
@@ -198,16 +198,16 @@ INLINE int route_from_tunnel(struct __sk_buff *skb, const struct config *cfg, st
 			if (ctx->part != PART_NEW)
 				forget_packet(skb, ctx);
 			if (!needs_reset(ctx))
-				return drop(ctx, endpoint ? REASON_stale_connection : REASON_overlay_unknown);
+				return drop(skb, ctx, endpoint ? REASON_stale_connection : REASON_overlay_unknown);
 			if (!make_reset(skb, ctx))
-				return drop(ctx, REASON_answer_failed);
+				return drop(skb, ctx, REASON_answer_failed);
 			return to_tunnel(skb, cfg, ctx, end);
 		}
 	}
 	if (through_service) {
 		/* From a host outside, which no Pod of this node knows as anything else. */
 		if (!endpoint || endpoint->role == ROLE_NODE)
-			return drop(ctx, REASON_overlay_source);
+			return drop(skb, ctx, REASON_overlay_source);
 		if (ctx->part == PART_CLIENT && !same_address(&ctx->via, end))
 			change_tunnel(ctx, end);
 	}

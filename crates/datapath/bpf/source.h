@@ -4,6 +4,7 @@
  * serves the source.
  */
 #pragma once
+#include "drops.h"
 #include "parse.h"
 
 /* Why a Pod's packet is refused whose source is not an address of the port with that MAC. */
@@ -16,10 +17,10 @@ NOINLINE int refuse_source(struct __sk_buff *skb, struct context *ctx)
 	if (!ctx)
 		return TC_ACT_SHOT;
 	if (!eth)
-		return drop(ctx, REASON_malformed);
+		return drop_of_port(skb, ctx, REASON_malformed);
 	if (!port)
-		return drop(ctx, REASON_port_not_bound);
-	return drop(ctx, same_mac(port->mac, eth->h_source) ? REASON_source_ip : REASON_source_mac);
+		return drop_of_port(skb, ctx, REASON_port_not_bound);
+	return drop_of_port(skb, ctx, same_mac(port->mac, eth->h_source) ? REASON_source_ip : REASON_source_mac);
 }
 
 /* Why a frame is refused that is not for the gateway's MAC. */
@@ -31,10 +32,10 @@ NOINLINE int refuse_destination(struct __sk_buff *skb, struct context *ctx)
 	if (!ctx)
 		return TC_ACT_SHOT;
 	if (!eth)
-		return drop(ctx, REASON_malformed);
+		return drop_of_port(skb, ctx, REASON_malformed);
 	if (!ctx->from_node && !bpf_map_lookup_elem(&ports, &ifindex))
-		return drop(ctx, REASON_port_not_bound);
-	return drop(ctx, is_multicast_mac(eth->h_dest) ? REASON_multicast : REASON_destination_mac);
+		return drop_of_port(skb, ctx, REASON_port_not_bound);
+	return drop_of_port(skb, ctx, is_multicast_mac(eth->h_dest) ? REASON_multicast : REASON_destination_mac);
 }
 
 /*
@@ -122,6 +123,35 @@ INLINE bool tunnel_peer(struct __sk_buff *skb, struct address *peer, __u32 *vni)
 	else
 		copy(peer, tunnel.remote_ipv6, sizeof(*peer));
 	return true;
+}
+
+/*
+ * The end of a packet from a tunnel whose source is not checked, or wrong: it is the other node's. `peer`: that node, or 0
+ * if the VXLAN device noted it.
+ */
+NOINLINE int drop_of_peer(struct __sk_buff *skb, struct context *ctx, __u32 reason, __be32 peer)
+{
+	struct scratch *memory = scratch_memory();
+	struct address from = {};
+	__u32 vni;
+
+	if (!ctx)
+		return TC_ACT_SHOT;
+	ctx->reason = reason;
+	if (memory && is_drop(reason)) {
+		if (peer)
+			mapped(&from, peer);
+		else
+			tunnel_peer(skb, &from, &vni);
+		describe_context(memory, ctx);
+		memory->drop.source = from;
+		memory->drop.ifindex = skb->ifindex;
+		memory->drop.flags = DROP_INGRESS;
+		memory->drop.reason = reason;
+		memory->dropped.claimed = ctx->saddr;
+		note_drop(memory, ctx->len, skb->ifindex, false, false);
+	}
+	return leave(ctx, TC_ACT_SHOT);
 }
 
 /*

@@ -9,6 +9,7 @@
  */
 #pragma once
 #include "answer.h"
+#include "drops.h"
 #include "frame.h"
 
 /* What a tunnel puts between a frame's MAC addresses and its IP packet. */
@@ -171,7 +172,7 @@ INLINE int send_directly(struct __sk_buff *skb, const struct config *cfg, struct
 		return TCX_NEXT;
 	outer = data = tunnel_frame(skb);
 	if (!data)
-		return drop(ctx, REASON_tunnel_failed);
+		return drop_rewritten(skb, ctx, REASON_tunnel_failed);
 	tunnel = data + ETH_HLEN;
 	copy_mac(tunnel->inner.h_dest, outer->h_dest);
 	copy_mac(tunnel->inner.h_source, outer->h_source);

@@ -129,7 +129,7 @@ impl Datapath {
     }
 
     /// The maps that the programs use, by name.
-    fn maps(&self) -> Result<BTreeMap<String, MapData>> {
+    pub(crate) fn maps(&self) -> Result<BTreeMap<String, MapData>> {
         let error = |error| Error::map("read", "of the programs", &error);
         let mut maps = BTreeMap::new();
         for program in PROGRAMS {

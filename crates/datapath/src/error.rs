@@ -168,6 +168,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A packet that cannot be traced.
+    #[error("cannot trace the packet: {0}")]
+    Trace(String),
     /// A size with which there is nothing to do, or too much.
     #[error("cannot make maps for {value} {what}: it must be between 1 and {most}")]
     Sizes {

@@ -43,8 +43,7 @@
 //! Services are rows of a table ([`Services`]): where each of their ports is reached, and lists of who serves it. The
 //! programs record every connection in two tables ([`Connections`]), which the agent sweeps, and of which a
 //! change of Services removes some ([`Purge`]). If it is asked for, they also keep a record of each connection for people, and
-//! send events about them ([`records`]). What is dropped because of policy they write into a table of [`drops`], with
-//! who, whom and why.
+//! send events about them ([`records`]). What is dropped they count in a table of [`drops`], with who, whom and why.
 //!
 //! Each map has a version of its own (`src/maps.rs`). One that is pinned with another version, or with another size
 //! than is configured, is replaced by a new one with the same entries while traffic runs (`src/migration.rs`); all
@@ -90,6 +89,7 @@ mod routes;
 mod services;
 mod sys;
 mod table;
+pub mod trace;
 
 pub use addresses::OwnAddress;
 pub use api::Datapath;

@@ -13,7 +13,7 @@ use aya::maps::MapType;
 use crate::layout::connections::{
     Connection, FRAGMENTS_MAX, Fragment, FragmentKey, NEW_CONNECTIONS_MAX, Tuple,
 };
-use crate::layout::drops::{DropCounter, DropKey};
+use crate::layout::drops::{CLAIMED, DropCounter, DropKey, IFINDEX};
 use crate::layout::policy::{Class, PortsKey, RuleCounter, SetEntry, SetKey, Verdict};
 use crate::layout::records::Record;
 use crate::layout::services::{
@@ -181,6 +181,17 @@ const CONNECTIONS_1: Former = Former {
     },
 };
 
+/// Version 1 of `drops` had neither interfaces nor claimed sources: policy alone wrote it, which knows none.
+const DROPS_1: Former = Former {
+    version: 1,
+    shape: Shape { kind: MapType::LruHash, key: DropKey::SIZE_1, value: DropCounter::SIZE_1, flags: 0 },
+    migrate: |(mut key, mut value)| {
+        key.splice(IFINDEX..IFINDEX, [0; size_of::<u32>()]);
+        value.splice(CLAIMED..CLAIMED, [0; size_of::<Address>()]);
+        Some((key, value))
+    },
+};
+
 /// Every map.
 pub(crate) fn specs(sizes: &Sizes) -> [MapSpec; 28] {
     fn map<K, V>(name: &'static str, kind: MapType, flags: u32, max_entries: u32, writer: Writer) -> MapSpec {
@@ -270,6 +281,8 @@ pub(crate) fn specs(sizes: &Sizes) -> [MapSpec; 28] {
             ..of_policy::<u32, RuleCounter>("policy_counts", MapType::PerCpuHash, policy.counts(), RULES)
         },
         MapSpec {
+            version: 2,
+            former: &[DROPS_1],
             setting: Some("--max-drops"),
             ..map::<DropKey, DropCounter>("drops", MapType::LruHash, 0, drops, Writer::Drops)
         },

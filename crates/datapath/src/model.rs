@@ -27,7 +27,8 @@ pub struct Options {
     pub max_backends: u32,
     /// How many entries the tables of policy can have.
     pub policy: policy::Sizes,
-    /// How many rows the table of drops has at most: `--max-drops`.
+    /// How many rows the table of drops has at most: `--max-drops`. One sender may add a sixteenth of them at once, and four a
+    /// second.
     pub max_drops: u32,
     /// What is recorded of connections; `None`: nothing (`--flows off`).
     pub recording: Option<Recording>,

@@ -58,6 +58,8 @@ impl Datapath {
         }
         let (events, ring) = (options.recording.map_or(0, |recording| recording.events), ring_bytes(options));
         loader.override_global("record_events", &events, true);
+        let rows = (options.max_drops / SENDERS).max(1);
+        loader.override_global("drop_rows", &rows, true);
         loader.map_max_entries("record_ring", ring);
         let mut ebpf =
             loader.load(OBJECT).map_err(|error| Error::Load { what: "maps", reason: chain(&error) })?;
@@ -144,7 +146,10 @@ pub const MOST_BACKENDS: u32 = 1 << 22;
 /// The most that each of [`Options::policy`] can be.
 pub const MOST_POLICY: u32 = 1 << 20;
 
-/// The most that [`Options::max_drops`] can be: 40 MiB of memory.
+/// So many senders fill the table of drops at least: each may add a part of it at once (`bpf/drops.h`).
+const SENDERS: u32 = 16;
+
+/// The most that [`Options::max_drops`] can be: 44 MiB of memory.
 pub const MOST_DROPS: u32 = 1 << 18;
 
 /// The most that [`Recording::most`](crate::records::Recording::most) can be: 224 MiB of memory.

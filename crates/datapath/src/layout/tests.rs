@@ -147,7 +147,10 @@ fn both_languages_see_the_same_bytes() {
         ("set_entry", rust!(SetEntry { list, others })),
         ("ports_key", rust!(PortsKey { prefix_length, list, pad, protocol, port })),
         ("rule_counter", rust!(RuleCounter { allowed, denied, audited })),
-        ("drop_key", rust!(DropKey { source, destination, rule, port, protocol, reason, flags, pad })),
+        (
+            "drop_key",
+            rust!(DropKey { source, destination, rule, ifindex, port, protocol, reason, flags, pad }),
+        ),
         (
             "record",
             rust!(Record {
@@ -169,7 +172,7 @@ fn both_languages_see_the_same_bytes() {
         ),
         ("record_event", rust!(RecordEvent { key, record, what, pad })),
         ("record_budget", rust!(RecordBudget { window, made, over, full })),
-        ("drop_counter", rust!(DropCounter { packets, bytes, first, last, source_port, pad })),
+        ("drop_counter", rust!(DropCounter { packets, bytes, first, last, claimed, source_port, mac })),
     ] {
         assert_eq!(c.get(name), Some(&rust), "struct {name}");
     }
@@ -236,6 +239,7 @@ fn both_languages_use_the_same_numbers() {
         ("ORIGIN_NOTHING", ORIGIN_NOTHING),
         ("DROP_INGRESS", DROP_INGRESS.into()),
         ("DROP_AUDIT", DROP_AUDIT.into()),
+        ("DROP_OTHERS", DROP_OTHERS.into()),
         ("CONNECTION_TICK_SHIFT", CONNECTION_TICK_SHIFT),
         ("RECORD_LATE", RECORD_LATE),
         ("RECORD_ENDED", RECORD_ENDED),

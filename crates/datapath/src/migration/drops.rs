@@ -44,8 +44,8 @@ mod tests {
     use super::*;
 
     fn row(packets: u64, first: u64, last: u64, port: u8) -> Vec<u8> {
-        let row =
-            DropCounter { packets, bytes: 100 * packets, first, last, source_port: [0, port], pad: [0; 6] };
+        let (bytes, source_port) = (100 * packets, [0, port]);
+        let row = DropCounter { packets, bytes, first, last, source_port, ..DropCounter::default() };
         bytemuck::bytes_of(&row).to_vec()
     }
 

@@ -27,12 +27,12 @@ fn without_unreachable((key, value): Bytes) -> Option<Bytes> {
     (value[..4] != crate::layout::ROUTE_UNREACHABLE.to_ne_bytes()).then_some((key, value))
 }
 
-/// The maps of a build in which one has version 2.
+/// The maps of a build in which one has the next version.
 fn next_build(options: &datapath::Options, name: &str, migrate: fn(Bytes) -> Option<Bytes>) -> Vec<MapSpec> {
     let mut specs = specs(&crate::open::sizes(options).unwrap()).to_vec();
     let spec = specs.iter_mut().find(|spec| spec.name == name).unwrap();
-    let former = Former { version: 1, shape: spec.shape, migrate };
-    (spec.version, spec.former) = (2, Box::leak(Box::new([former])));
+    let former = Former { version: spec.version, shape: spec.shape, migrate };
+    (spec.version, spec.former) = (spec.version + 1, Box::leak(Box::new([former])));
     specs
 }
 
@@ -189,7 +189,7 @@ fn drops_are_counted_on() {
         Scene::attach(bpffs, hook, &mut new);
         new.retire_old_maps().unwrap();
         let rows = new.drops().all().unwrap();
-        let mut found: Vec<_> = rows.iter().map(|row| (row.source, row.port, row.packets)).collect();
+        let mut found: Vec<_> = rows.iter().map(|row| (row.source.unwrap(), row.port, row.packets)).collect();
         found.sort_unstable();
         let [v4, v6] = families();
         assert_eq!(found, [(v4.a, 1, 4), (v4.a, 2, 1), (v6.a, 1, 4), (v6.a, 2, 1)]);
@@ -339,6 +339,48 @@ fn endpoints_and_connections_of_version_1_know_no_policy() {
         node.datapath = new;
         let frame = udp(f.a, f.b, b"x").frame(GATEWAY_MAC, A_MAC);
         assert_eq!(node.process(&node.program("from_endpoint"), node.a, 0, &frame).reason, "local");
+    });
+}
+
+/// The agent that had rows of policy alone is at work: they are counted on.
+#[test]
+fn drops_of_version_1_are_counted_on() {
+    use crate::layout::drops::{DROP_INGRESS, DropCounter, DropKey};
+    sandbox(|bpffs| {
+        let mut node = Node::new(bpffs);
+        let (options, maps) = (options(bpffs), options(bpffs).pin_dir.join("maps"));
+        std::fs::remove_file(maps.join("drops-v2")).unwrap();
+        let sizes = [DropKey::SIZE_1, DropCounter::SIZE_1, 1024];
+        create_map(&maps.join("drops-v1"), "drops", aya::maps::MapType::LruHash, sizes);
+        let old = crate::sys::RawMap::new(MapData::from_pin(maps.join("drops-v1")).unwrap()).unwrap();
+        let reason = crate::reasons().iter().position(|reason| reason.name == "policy_ingress").unwrap();
+        for f in families() {
+            // By the layout of then: addresses, rule, port, protocol, reason, flags; counts, times, port.
+            let address = |of| bytemuck::bytes_of(&crate::layout::Address::from(of)).to_vec();
+            let rest = [0, 80, 6, reason as u8, DROP_INGRESS, 0, 0, 0];
+            let key = [&address(f.a)[..], &address(f.b), &7u32.to_ne_bytes(), &rest].concat();
+            let counts = [3u64, 300, 1000, 2000].map(u64::to_ne_bytes).concat();
+            old.set(&key, &[&counts[..], &[0x9c, 0x40, 0, 0, 0, 0, 0, 0]].concat()).unwrap();
+        }
+        let mut new = Datapath::open(&options).unwrap();
+        new.retire_old_maps().unwrap();
+        let closed = Table(all(deny(7)), vec![]);
+        Draft::new().pod(node.b, closed, open()).pod(node.a, open(), open()).apply(&mut new);
+        node.datapath = new;
+        for f in families() {
+            let packet = segment(6, (f.a, 50_000), (f.b, 80), 2, b"").frame(GATEWAY_MAC, A_MAC);
+            node.process(&node.program("from_endpoint"), node.a, 0, &packet);
+        }
+        let rows = node.datapath.drops().all().unwrap();
+        assert_eq!(rows.len(), 2, "{rows:?}");
+        for f in families() {
+            let row = rows.iter().find(|row| row.source == Some(f.a)).unwrap();
+            assert_eq!((row.destination, row.port, row.protocol, row.rule), (Some(f.b), 80, 6, 7));
+            assert_eq!((row.reason, row.ingress, row.others), ("policy_ingress", true, false));
+            assert_eq!((row.packets, row.source_port), (4, 50_000));
+            assert_eq!(row.first, Duration::from_nanos(1000));
+            assert_eq!((row.interface, row.claimed, row.claimed_mac), (0, None, None));
+        }
     });
 }
 

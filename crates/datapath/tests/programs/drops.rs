@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use aya::maps::{Array, Map, MapData};
+
 use crate::support::packets::*;
 use crate::support::policy::*;
 use crate::support::scene::*;
@@ -70,7 +72,7 @@ impl Row {
 /// The table, which is empty then.
 fn take(scene: &Scene) -> Vec<Row> {
     let rows = scene.node.datapath.drops().all().unwrap();
-    let mut map = scene.maps.hash::<44, 40>("drops");
+    let mut map = scene.maps.hash::<48, 56>("drops");
     let keys: Vec<_> = map.keys().map(Result::unwrap).collect();
     keys.iter().for_each(|key| map.remove(key).unwrap());
     let row = |drop: &Drop| {
@@ -81,8 +83,8 @@ fn take(scene: &Scene) -> Vec<Row> {
             ingress: drop.ingress,
             audit: drop.audit,
             protocol: drop.protocol,
-            source: (drop.source, drop.source_port),
-            destination: (drop.destination, drop.port),
+            source: (drop.source.unwrap(), drop.source_port),
+            destination: (drop.destination.unwrap(), drop.port),
             rule: drop.rule,
             packets: drop.packets,
             bytes: drop.bytes,
@@ -323,15 +325,26 @@ fn a_pod_whose_policy_is_not_known_and_a_port_that_is_not_known() {
     });
 }
 
+/// How many rows each interface may still add. The map has no pin.
+fn budgets(scene: &Scene) -> Array<MapData, u64> {
+    let maps = scene.node.program("from_endpoint").info().unwrap().map_ids().unwrap().unwrap();
+    let mut maps = maps.into_iter().map(|id| MapData::from_id(id).unwrap());
+    let map = maps.find(|map| map.info().unwrap().name_as_str() == Some("drop_budgets")).unwrap();
+    Map::Array(map).try_into().unwrap()
+}
+
 #[test]
 fn a_full_table_keeps_what_was_seen_last_and_counts_on() {
     sandbox(|bpffs| {
         let scene = &mut Scene::new(bpffs, OBJECT);
         let drops = scene.node.datapath.drops();
+        let mut budgets = budgets(scene);
         for p in parties() {
             apply(scene, Draft::new().pod(scene.node.a, open(), nothing(1)));
             let packet = |port| segment(UDP, (p.pods.a, CLIENT), (p.pods.b, port), 0, b"x");
             for port in 1..=2 * drops.size() as u16 {
+                // Nobody is kept from adding rows.
+                budgets.set(scene.node.a % budgets.len(), 0, 0).unwrap();
                 dropped(&scene.a_sends(&packet(port)), "policy_egress");
             }
             for _ in 0..2 {

@@ -27,6 +27,7 @@ mod overlay;
 mod policy;
 mod policy_traffic;
 mod policy_tuples;
+mod reasons;
 mod records;
 mod related;
 mod restart;

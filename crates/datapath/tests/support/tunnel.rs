@@ -35,7 +35,7 @@ impl Overlay {
 
     pub fn process(&mut self, node: &Node, peer: &str, vni: u32, frame: &[u8]) -> Verdict {
         let peer: IpAddr = peer.parse().unwrap();
-        let mut tunnel = [0u8; 48]; // struct tunnel in tests/bpf/tunnel.bpf.c
+        let mut tunnel = [0u8; 48]; // struct tunnel in bpf/tunnel.bpf.c
         tunnel[..4].copy_from_slice(&vni.to_ne_bytes());
         match peer {
             IpAddr::V4(v4) => tunnel[28..32].copy_from_slice(&u32::from(v4).to_ne_bytes()),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Stands in for the VXLAN device in a test: gives the packet the metadata of a tunnel and goes on
- * with the program under test. What a receiver reads as the remote end is the key's local end.
+ * Stands in for the VXLAN device where a single packet is run (BPF_PROG_TEST_RUN has no such device): gives the packet
+ * the metadata of a tunnel and goes on with the program of that hook. What a receiver reads as the remote end is the
+ * key's local end. No network has this program.
  */
 #include "kernel.h"
 
