@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "proto/drops.proto",
             "proto/flows.proto",
             "proto/paths.proto",
+            "proto/traces.proto",
         ],
         ["proto"],
     )?;

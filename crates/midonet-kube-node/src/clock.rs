@@ -31,6 +31,11 @@ impl Clock {
         humantime::format_rfc3339_millis(self.at(uptime)).to_string()
     }
 
+    /// The same in nanoseconds since 1970.
+    pub fn nanoseconds(&self, uptime: Duration) -> u128 {
+        self.at(uptime).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos()
+    }
+
     /// How long ago the kernel's clock showed this; not at all if that is still to come.
     pub fn since(&self, uptime: Duration) -> Duration {
         self.uptime.saturating_sub(uptime)
@@ -47,6 +52,7 @@ mod tests {
         let clock = Clock { wall, uptime: Duration::from_secs(600) };
         assert_eq!(clock.at(Duration::from_secs(590)), wall - Duration::from_secs(10));
         assert_eq!(clock.rfc3339(Duration::from_secs(590)), "1970-01-01T00:16:30.000Z");
+        assert_eq!(clock.nanoseconds(Duration::from_secs(590)), 990_000_000_000);
         // A packet that came after the clock was read, and a clock before 1970.
         assert_eq!(clock.at(Duration::from_secs(601)), wall);
         let early = Clock { wall: SystemTime::UNIX_EPOCH, ..clock };

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-pub use logs::{DenyLog, FlowLog, Size};
+pub use logs::{Collector, DenyLog, FlowLog, Size};
 
 /// Settings of the running agent.
 #[derive(Debug, Clone, Args)]
@@ -154,7 +154,7 @@ pub struct Config {
     #[arg(long, env = "MIDONETKUBE_FLOWEVENTS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=i64::from(datapath::MOST_EVENTS)))]
     pub flow_events: u32,
 
-    /// The file of flows.
+    /// The file of flows, and the collector.
     #[command(flatten)]
     pub flow_log: FlowLog,
 
@@ -400,6 +400,12 @@ impl Config {
             problems.push(Problem::new(
                 "--flow-log (MIDONETKUBE_FLOWLOG) without --flows on: no flow would be in that file",
                 "set --flows on (MIDONETKUBE_FLOWS), or leave --flow-log out",
+            ));
+        }
+        if self.flow_log.collector.is_some() && self.flows == Switch::Off {
+            problems.push(Problem::new(
+                "--flow-otlp (MIDONETKUBE_FLOWOTLP) without --flows on: no flow would be sent",
+                "set --flows on (MIDONETKUBE_FLOWS), or leave --flow-otlp out",
             ));
         }
         if self.network == NetworkKind::Midonet {

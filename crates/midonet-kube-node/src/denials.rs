@@ -1,10 +1,10 @@
-//! What policy denies to Pods, told to people: the deny log and Events about Pods.
+//! What is dropped, told to people: the deny log, and Events about Pods of what policy denies to them.
 //!
-//! The datapath counts what is denied in a table, one row for each source, destination, port and rule. Once a second the
-//! packets that it counts by reason are looked at, which costs little; only if there are more of them, the table is read and
-//! compared with the last time (`differences`). What differs gets a line in the log, as many as its rate allows (`log`), and
-//! is added up for the Events of the Pods whose policy it was (`pending`). Nothing waits for the disk or the API server: what
-//! they do not take is counted.
+//! The datapath counts what it drops in a table, one row for each reason, source, destination, port and rule. Once a second
+//! the packets that it counts by reason are looked at, which costs little; only if there are more of them, the table is read
+//! and compared with the last time (`differences`). What differs gets a line in the log, as many as its rate allows (`log`),
+//! and what policy did is added up for the Events of the Pods whose policy it was (`pending`). Nothing waits for the disk or
+//! the API server: what they do not take is counted.
 
 mod bucket;
 mod denial;
@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use objects::{PodEvent, Recorder};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
@@ -42,11 +42,13 @@ const REST: Duration = Duration::from_secs(10);
 /// So many Events wait for the API server.
 const WAITING: usize = 16;
 
-/// Tells of what is denied, for as long as the agent runs. Without a recorder there are no Events.
+/// Tells of what is dropped, for as long as the agent runs. Without a recorder there are no Events.
 pub async fn watch(agent: &Agent, log: &DenyLog, recorder: Option<Recorder>) {
-    let Some(policies) = agent.policies().filter(|_| log.file.is_some() || recorder.is_some()) else {
+    let policies = agent.policies();
+    let recorder = recorder.filter(|_| policies.is_some());
+    if log.file.is_none() && recorder.is_none() {
         return std::future::pending().await;
-    };
+    }
     let (events, waiting) = mpsc::channel(WAITING);
     let watcher = Watcher::new(agent, log, recorder.is_some());
     tokio::select! {
@@ -56,21 +58,21 @@ pub async fn watch(agent: &Agent, log: &DenyLog, recorder: Option<Recorder>) {
 }
 
 /// Looks for what is new, for ever.
-async fn look(agent: &Agent, policies: &Policies, watcher: Watcher, events: mpsc::Sender<PodEvent>) {
+async fn look(agent: &Agent, policies: Option<&Policies>, watcher: Watcher, events: mpsc::Sender<PodEvent>) {
     let watcher = Arc::new(Mutex::new(watcher));
-    let mut settled = policies.watch();
+    let mut settled = policies.map(Policies::watch);
     let mut told: Option<String> = None;
     loop {
-        settled.mark_unchanged();
-        let (looking, of) = (Arc::clone(&watcher), policies.clone());
+        settled.iter_mut().for_each(watch::Receiver::mark_unchanged);
+        let looking = Arc::clone(&watcher);
         // Reading tables and writing files takes milliseconds: not on the threads that serve calls.
         let found = agent
-            .blocking(move |agent| looking.lock().unwrap_or_else(PoisonError::into_inner).look(agent, &of))
+            .blocking(move |agent| looking.lock().unwrap_or_else(PoisonError::into_inner).look(agent))
             .await;
         let rests = match found {
             Ok(found) => {
                 if told.take().is_some() {
-                    info!("what policy denies is read again");
+                    info!("what is dropped is read again");
                 }
                 agent.set_problems(Origin::DenyLog, found.problems);
                 for event in found.events {
@@ -85,14 +87,14 @@ async fn look(agent: &Agent, policies: &Policies, watcher: Watcher, events: mpsc
                 if told.as_ref() != Some(&error) {
                     warn!(
                         error,
-                        "cannot read what policy denies: the deny log and Events lack it; trying again"
+                        "cannot read what is dropped: the deny log and Events lack it; trying again"
                     );
                 }
                 told = Some(error);
                 false
             }
         };
-        if rests {
+        if let Some(settled) = settled.as_mut().filter(|_| rests) {
             // The other end lives as long as the agent.
             let _ = timeout(REST, settled.changed()).await;
         }

@@ -3,7 +3,7 @@
 //! The datapath keeps a record of each connection and sends events about them (`datapath::records`). A task reads the events
 //! soon after they come, and every ten seconds the records themselves, which have all that events could not tell. Both get the
 //! names of the Pods, Services and policies of that moment, and go into a store of bounded size (`store`), from where
-//! `midokube flows` reads them, and those that ended into a file if there is to be one (`export`). The ring of events is
+//! `midokube flows` reads them, and those that ended into a file, and to an OpenTelemetry collector, if that is wanted (`export`). The ring of events is
 //! the queue in between: what does not fit is counted by who sends it, and nothing waits for this task.
 
 #[cfg(test)]
@@ -12,6 +12,7 @@ mod export;
 mod flow;
 mod line;
 mod names;
+mod otlp;
 mod reader;
 mod shared;
 mod store;
@@ -21,11 +22,12 @@ use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::agent::Agent;
-use crate::config::FlowLog;
+use crate::config::{Collector, FlowLog};
 use crate::problems::Origin;
 pub(crate) use flow::{Decision, Flow};
 use reader::Reader;
@@ -61,7 +63,17 @@ async fn follow(
     log: &FlowLog,
     readable: Option<AsyncFd<std::os::fd::OwnedFd>>,
 ) {
-    let reader = Arc::new(Mutex::new(Reader::new(agent.node_name(), flows.clone(), log)));
+    let (collector, exporter) = match &log.collector {
+        Some(Collector(endpoint)) => {
+            let (queue, exporter) = otlp::Queue::new(agent.node_name(), endpoint, flows.sent());
+            (Some(queue), Some(exporter))
+        }
+        None => (None, None),
+    };
+    let mut sending = JoinSet::new();
+    exporter.map(|exporter| sending.spawn(exporter.run()));
+    let reader = Reader::new(agent.node_name(), flows.clone(), log, collector);
+    let reader = Arc::new(Mutex::new(reader));
     let mut told: Option<String> = None;
     let mut sweep_at = Instant::now();
     loop {

@@ -17,6 +17,7 @@ pub mod degraded;
 pub mod denials;
 pub mod drift;
 pub mod durations;
+mod ends;
 mod feed;
 pub mod flows;
 pub mod install;

@@ -10,11 +10,12 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 /// Every kind of problem: the values of the metric's label.
-pub const KINDS: [&str; 36] = [
+pub const KINDS: [&str; 37] = [
     "accept_ra",
     "deny_log",
     "disable_ipv6",
     "flow_log",
+    "flow_otlp",
     "foreign_cni_config",
     "foreign_route",
     "forward_dropped",

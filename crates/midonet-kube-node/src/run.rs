@@ -15,6 +15,7 @@ use nodeapi::v1::node_server::NodeServer;
 use nodeapi::v1::paths_server::PathsServer;
 use nodeapi::v1::policies_server::PoliciesServer;
 use nodeapi::v1::services_server::ServicesServer;
+use nodeapi::v1::traces_server::TracesServer;
 use objects::{Annotator, Node};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -40,7 +41,7 @@ use crate::proxy::{self, Proxy};
 use crate::repairs::Repairs;
 use crate::server::{
     DropsService, FlowsService, LegacyService, NodeService, PathsService, PoliciesService, ServicesService,
-    http,
+    TracesService, http,
 };
 use crate::source::source;
 use crate::{annotate, check, degraded, denials, flows, leaks, lock, reconcile};
@@ -126,6 +127,7 @@ pub async fn run(args: Config) -> Result<()> {
         .add_service(DropsServer::new(DropsService::new(agent.clone())))
         .add_service(FlowsServer::new(FlowsService::new(agent.clone())))
         .add_service(PathsServer::new(PathsService::new(agent.clone())))
+        .add_service(TracesServer::new(TracesService::new(agent.clone())))
         .add_service(MidoNetKubeNodeServer::new(LegacyService::new(annotator.clone())))
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     let mut grpc = tokio::spawn(grpc);

@@ -13,11 +13,13 @@ mod paths;
 mod policies;
 mod policy_metrics;
 mod process_metrics;
+mod remedy;
 mod services;
 mod services_metrics;
 mod status;
 mod summary;
 mod text_format;
+mod traces;
 mod turn;
 
 pub use drops::DropsService;
@@ -27,3 +29,4 @@ pub use legacy::LegacyService;
 pub use paths::PathsService;
 pub use policies::PoliciesService;
 pub use services::ServicesService;
+pub use traces::TracesService;

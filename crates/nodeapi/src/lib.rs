@@ -95,4 +95,12 @@ pub mod call {
     /// What comes back from other nodes through the tunnels.
     pub const PROBE_PATHS: Method<ProbePathsRequest, ProbePathsReply> =
         Method::new("/midonetkube.node.v1.Paths/ProbePaths");
+
+    /// Which address a name stands for.
+    pub const FIND_TRACE_END: Method<FindTraceEndRequest, FindTraceEndReply> =
+        Method::new("/midonetkube.node.v1.Traces/FindTraceEnd");
+
+    /// What becomes of a packet on a node.
+    pub const TRACE_PACKET: Method<TracePacketRequest, TracePacketReply> =
+        Method::new("/midonetkube.node.v1.Traces/TracePacket");
 }

@@ -28,14 +28,17 @@ mod source_ports;
 mod state;
 mod sweep;
 mod tables;
+mod tracer;
 
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use datapath::drops::Drop;
 use datapath::records::{Events, Records};
+use datapath::trace::{Entrance, Packet, State, Traced};
 use datapath::{Counter, Datapath, ServiceCounters, Sweep, TableUsage};
 use ipnet::IpNet;
 use model::{Changes, Local, Problem, ServicePortKey};
@@ -55,6 +58,7 @@ use self::services::{Services, Unserved};
 use self::sets::Sets;
 use self::state::Applied;
 use self::tables::Tables;
+use self::tracer::Tracing;
 use super::names::Names;
 use super::underlay::{Tunnels, Underlay, mtu_problem};
 use super::{
@@ -127,6 +131,7 @@ impl Embedded {
             repairs,
             tables,
             tracking,
+            tracing: Tracing::default(),
             sets,
             ports: Mutex::new(ports),
             nftables: Mutex::new(Nftables::take_over()),
@@ -353,6 +358,12 @@ impl Packets for Embedded {
         Ok(self.parts.tables.lock().datapath.counters()?)
     }
 
+    fn drops(&self) -> Result<Vec<Drop>> {
+        // Read without the lock: a large table takes long.
+        let drops = self.parts.tables.lock().datapath.drops();
+        Ok(drops.all()?)
+    }
+
     fn services(&self, service: Option<&str>) -> Result<Vec<ServiceRecord>> {
         services::records(service, &self.parts.tables)
     }
@@ -389,6 +400,14 @@ impl Packets for Embedded {
 
     fn policy(&self) -> &dyn PolicyTables {
         &self.parts
+    }
+
+    fn trace(&self, entrance: Entrance, packet: &Packet, state: &State) -> Result<Traced> {
+        self.parts.tracing.trace(&self.parts.tables, entrance, packet, state)
+    }
+
+    fn rest_tracer(&self, idle: Duration) {
+        self.parts.tracing.rest(idle);
     }
 
     fn take_records(&self) -> Option<(Arc<Records>, Events)> {

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use datapath::drops::Drop;
 use datapath::records::{Events, Records};
+use datapath::trace::{Entrance, Packet, State, Traced};
 use datapath::{Counter, ServiceCounters, Sweep, TableUsage};
 use model::ServicePortKey;
 
@@ -31,6 +33,12 @@ pub trait Packets: fmt::Debug + Send + Sync {
     /// # Errors
     /// The kernel does not tell.
     fn counters(&self) -> Result<Vec<Counter>>;
+
+    /// What was dropped and why, and what policy would not let pass, as far as the table has space: rows in no order.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    fn drops(&self) -> Result<Vec<Drop>>;
 
     /// The ports of Services that the datapath has, those of one Service (`namespace/name`) or all; host ports, too, whose
     /// Service is a container.
@@ -68,6 +76,15 @@ pub trait Packets: fmt::Debug + Send + Sync {
 
     /// The records of connections and the events about them, once; `None`: nothing is recorded, or they were taken.
     fn take_records(&self) -> Option<(Arc<Records>, Events)>;
+
+    /// What becomes of a packet, judged by the programs without sending it. Nothing changes.
+    ///
+    /// # Errors
+    /// The packet cannot be right, or the kernel does not tell.
+    fn trace(&self, entrance: Entrance, packet: &Packet, state: &State) -> Result<Traced>;
+
+    /// Unloads what tracing needs, if nobody traced for that long.
+    fn rest_tracer(&self, idle: Duration);
 
     /// What enforces policy.
     fn policy(&self) -> &dyn PolicyTables;

@@ -5,7 +5,6 @@ use std::fmt;
 use std::net::IpAddr;
 
 use anyhow::Result;
-use datapath::drops::Drop;
 use datapath::policy::{Counts, Found, Question, State};
 use policy::{Changes, LocalId, SetId};
 
@@ -32,12 +31,6 @@ pub trait PolicyTables: fmt::Debug + Send + Sync {
     /// # Errors
     /// The kernel does not tell.
     fn counts(&self) -> Result<HashMap<u32, Counts>>;
-
-    /// What policy did not let pass, or would not, as far as the table has space: rows in no order.
-    ///
-    /// # Errors
-    /// The kernel does not tell.
-    fn drops(&self) -> Result<Vec<Drop>>;
 
     /// What the kernel's tables say to a question; `None`: no Pod of this node has that address.
     ///

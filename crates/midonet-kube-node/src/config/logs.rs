@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
+use http::Uri;
+use http::uri::PathAndQuery;
 
-/// How what policy denies is logged.
+/// How what is dropped is logged.
 #[derive(Debug, Clone, Args)]
 pub struct DenyLog {
-    /// A file that gets a line of JSON for each connection that policy denies, or would deny but for an audit; without it there
-    /// is none. In the cluster it has to be in a directory of the node that the manifest mounts, such as
+    /// A file that gets a line of JSON for what is dropped, or would be but for an audit, of each sender and destination; without
+    /// it there is none. In the cluster it has to be in a directory of the node that the manifest mounts, such as
     /// /var/lib/midonet-kube-node/deny.log.
     #[arg(long = "deny-log", env = "MIDONETKUBE_DENYLOG", value_name = "FILE")]
     pub file: Option<PathBuf>,
@@ -27,7 +29,7 @@ pub struct DenyLog {
     pub rate: u32,
 }
 
-/// How flows are written to a file.
+/// How flows are told to others than midokube.
 #[derive(Debug, Clone, Args)]
 pub struct FlowLog {
     /// A file that gets a line of JSON for each flow that is over, and every minute for one that goes on; without it there is
@@ -43,6 +45,36 @@ pub struct FlowLog {
     /// How many former files are kept: the file's name with .1 (the newest), .2 and so on.
     #[arg(id = "flow-log-files", long, env = "MIDONETKUBE_FLOWLOGFILES", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
     pub files: u32,
+
+    /// An OpenTelemetry collector that gets the same as log records, by OTLP/HTTP, such as http://collector.monitoring:4318; a path
+    /// is /v1/logs unless it is given. With https it needs a certificate that the node trusts (SSL_CERT_FILE). It takes --flows on.
+    #[arg(id = "flow-otlp", long, env = "MIDONETKUBE_FLOWOTLP", value_name = "URL")]
+    pub collector: Option<Collector>,
+}
+
+/// Where an OpenTelemetry collector listens for logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collector(pub Uri);
+
+impl FromStr for Collector {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const EXPECTED: &str =
+            "http://HOST:PORT or https://HOST:PORT is expected, for example http://127.0.0.1:4318";
+        let uri: Uri = text.parse().map_err(|error| format!("{error}: {EXPECTED}"))?;
+        let mut parts = uri.into_parts();
+        let is_known =
+            parts.scheme.as_ref().is_some_and(|scheme| ["http", "https"].contains(&scheme.as_str()));
+        let has_user = parts.authority.as_ref().is_none_or(|authority| authority.as_str().contains('@'));
+        if !is_known || has_user {
+            return Err(EXPECTED.to_owned());
+        }
+        if parts.path_and_query.as_ref().is_none_or(|path| path.as_str() == "/") {
+            parts.path_and_query = Some(PathAndQuery::from_static("/v1/logs"));
+        }
+        Uri::from_parts(parts).map(Self).map_err(|error| format!("{error}: {EXPECTED}"))
+    }
 }
 
 /// A number of bytes.

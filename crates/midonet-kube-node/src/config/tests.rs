@@ -50,7 +50,24 @@ fn a_file_of_flows_takes_flows() {
     let all = |args: &str| problems(&format!("--node-name n --cluster-cidr 10.244.0.0/16 {args}")).join("\n");
     assert!(all("--flow-log /var/log/flows").contains("--flows on"));
     assert_eq!(all("--flow-log /var/log/flows --flows on"), "");
+    assert!(all("--flow-otlp http://[::1]:4318").contains("--flows on"));
+    assert_eq!(all("--flow-otlp http://127.0.0.1:4318 --flows on"), "");
     assert_eq!(parse("").flows, Switch::Off);
+}
+
+#[test]
+fn a_collector_is_a_url() {
+    for (text, wanted) in [
+        ("http://[fd00::1]:4318", "http://[fd00::1]:4318/v1/logs"),
+        ("https://collector:4318/", "https://collector:4318/v1/logs"),
+        ("http://127.0.0.1:4318/otlp/logs", "http://127.0.0.1:4318/otlp/logs"),
+    ] {
+        assert_eq!(text.parse::<Collector>().map(|Collector(uri)| uri.to_string()), Ok(wanted.to_owned()));
+    }
+    for bad in ["", "collector:4317", "grpc://collector:4317", "http://", "/v1/logs", "http://user:word@host"]
+    {
+        assert!(bad.parse::<Collector>().is_err(), "{bad}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What was denied, with the names of those who have to do with it.
+//! What was dropped, with the names of those who have to do with it.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use datapath::drops::Drop;
 use objects::PodRef;
+use plumbing::link;
 use policy::{RuleId, RuleName};
 
 use crate::agent::Agent;
@@ -21,6 +22,8 @@ pub(super) struct Denial {
     pub(super) packets: u64,
     /// What decided; `None`: nothing, or a rule that is gone.
     pub(super) rule: Option<Arc<RuleName>>,
+    /// The interface where they came in, if it is known and still there.
+    pub(super) interface: Option<String>,
     /// The Pod that sent them.
     pub(super) source: Option<PodRef>,
     /// The Pod that they were for.
@@ -33,7 +36,7 @@ pub(super) struct Denial {
 
 /// Whose addresses and rules are.
 pub(super) struct Names<'a> {
-    policies: &'a Policies,
+    policies: Option<&'a Policies>,
     /// The Pods of this node, as of now.
     local: HashMap<IpAddr, PodRef>,
     clock: Clock,
@@ -41,7 +44,8 @@ pub(super) struct Names<'a> {
 
 impl<'a> Names<'a> {
     /// Those that an agent knows.
-    pub(super) fn of(agent: &Agent, policies: &'a Policies, clock: Clock) -> Self {
+    pub(super) fn of(agent: &'a Agent, clock: Clock) -> Self {
+        let policies = agent.policies();
         let mut local = HashMap::new();
         for port in agent.backend().ports() {
             // Of a name that is cut, or lost, the Pod's object tells.
@@ -51,7 +55,7 @@ impl<'a> Names<'a> {
                     name: owner.pod.name.clone(),
                     uid: owner.pod_uid.clone(),
                 }),
-                None => port.addresses.first().and_then(|address| known(policies, *address, clock.uptime)),
+                None => port.addresses.first().and_then(|address| known(policies?, *address, clock.uptime)),
             };
             let Some(pod) = pod else { continue };
             local.extend(port.addresses.iter().map(|address| (*address, pod.clone())));
@@ -66,12 +70,18 @@ impl<'a> Names<'a> {
 
     /// So many packets of a row. A Pod is named if the address was its own when the last packet came.
     pub(super) fn denial(&self, row: &Drop, packets: u64) -> Denial {
-        let rules = self.policies.rules_of([RuleId(row.rule)]);
+        let rules = self.policies.map(|policies| policies.rules_of([RuleId(row.rule)])).unwrap_or_default();
+        // Without policies nobody knows who had an address at another time.
+        let pod = |end: Option<IpAddr>| match self.policies {
+            Some(policies) => known(policies, end?, row.last),
+            None => self.local(end?).cloned(),
+        };
         Denial {
             packets,
             rule: rules.into_iter().next().flatten(),
-            source: known(self.policies, row.source, row.last),
-            destination: known(self.policies, row.destination, row.last),
+            interface: link::name_of(row.interface),
+            source: pod(row.source),
+            destination: pod(row.destination),
             first: self.clock.at(row.first),
             last: self.clock.at(row.last),
             row: *row,

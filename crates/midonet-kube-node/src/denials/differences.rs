@@ -9,13 +9,15 @@ use datapath::drops::Drop;
 /// What tells one row of the table from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
-    source: IpAddr,
-    destination: IpAddr,
+    source: Option<IpAddr>,
+    destination: Option<IpAddr>,
     rule: u32,
+    interface: u32,
     port: u16,
     protocol: u8,
     ingress: bool,
     audit: bool,
+    others: bool,
     reason: &'static str,
 }
 
@@ -102,24 +104,27 @@ impl Differences {
 }
 
 fn key(row: &Drop) -> Key {
-    let Drop { source, destination, rule, port, protocol, ingress, audit, reason, .. } = *row;
-    Key { source, destination, rule, port, protocol, ingress, audit, reason }
+    let Drop { source, destination, rule, interface, port, protocol, ingress, audit, others, reason, .. } =
+        *row;
+    Key { source, destination, rule, interface, port, protocol, ingress, audit, others, reason }
 }
 
-/// Orders them so that each Pod and rule has its turn: one that is flooded takes no line from the others. Of a Pod and rule,
-/// what had no line for longest comes first, and of several what has most packets.
+/// Orders them so that each Pod and rule, or interface and reason, has its turn: one that is flooded takes no line from the
+/// others. Of each, what had no line for longest comes first, and of several what has most packets.
 pub(super) fn by_turns(found: &mut [Difference]) {
     found.sort_by_key(|one| (one.line, std::cmp::Reverse(one.untold)));
-    let mut turns: HashMap<(IpAddr, u32, bool), usize> = HashMap::new();
-    found.sort_by_cached_key(|one| {
-        let turn = turns.entry((own_end(&one.row), one.row.rule, one.row.audit)).or_default();
+    let mut turns = HashMap::<_, usize>::new();
+    found.sort_by_cached_key(|Difference { row, .. }| {
+        let by_policy = row.is_of_policy().then(|| (own_end(row), row.rule, row.audit));
+        let by_others = by_policy.is_none().then_some((row.interface, row.reason));
+        let turn = turns.entry((by_policy, by_others)).or_default();
         *turn += 1;
         *turn
     });
 }
 
 /// The address of the Pod whose policy decided.
-pub(super) fn own_end(row: &Drop) -> IpAddr {
+pub(super) fn own_end(row: &Drop) -> Option<IpAddr> {
     if row.ingress { row.destination } else { row.source }
 }
 
@@ -164,12 +169,15 @@ mod tests {
     fn rows_that_differ_in_anything_are_others() {
         let mut differences = Differences::default();
         assert_eq!(look(&mut differences, Vec::new()), []);
-        let address = |text: &str| text.parse().unwrap();
+        let address = |text: &str| Some(text.parse().unwrap());
         let rows = [
             row(),
             Drop { source: address("fd44::9"), ..row() },
             Drop { destination: address("10.244.1.9"), ..row() },
+            Drop { destination: None, ..row() },
             Drop { rule: 9, ..row() },
+            Drop { interface: 9, ..row() },
+            Drop { others: true, ..row() },
             Drop { port: 9, ..row() },
             Drop { protocol: 17, ..row() },
             Drop { ingress: false, ..row() },
@@ -209,18 +217,19 @@ mod tests {
 
     #[test]
     fn one_pod_that_is_flooded_takes_no_turn_from_others() {
-        let address = |text: &str| text.parse().unwrap();
+        let address = |text: &str| Some(text.parse().unwrap());
         let flood = (1..=1000).map(|port| Drop { port, packets: 50, ..row() });
         let other = Drop { destination: address("10.244.1.9"), packets: 1, ..row() };
         let sent = Drop { ingress: false, packets: 2, ..row() };
         let audited = Drop { audit: true, packets: 3, ..row() };
-        let rows = flood.chain([other, sent, audited]);
+        let forged = |interface| Drop { reason: "source_ip", interface, packets: 4, ..row() };
+        let rows = flood.chain([other, sent, audited, forged(7), forged(8)]);
         let mut differences = Differences::default();
         differences.look(Vec::new());
         let mut found = differences.look(rows.collect());
         by_turns(&mut found);
-        let first: Vec<u64> = found.iter().take(5).map(|one| one.untold).collect();
-        assert_eq!(first, [50, 3, 2, 1, 50]);
-        assert_eq!(found.len(), 1003);
+        let first: Vec<u64> = found.iter().take(7).map(|one| one.untold).collect();
+        assert_eq!(first, [50, 4, 4, 3, 2, 1, 50]);
+        assert_eq!(found.len(), 1005);
     }
 }

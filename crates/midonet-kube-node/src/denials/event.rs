@@ -1,5 +1,7 @@
 //! The Event of what was denied to a Pod.
 
+use std::net::IpAddr;
+
 use objects::{PodEvent, PodRef};
 
 use super::denial::Denial;
@@ -14,10 +16,13 @@ pub(super) fn event(node: &str, pod: PodRef, named: &Denial, sum: &Sum) -> PodEv
         true => (&named.source, row.source, "from"),
         false => (&named.destination, row.destination, "to"),
     };
-    let peer_name = match peer {
-        Some(peer) => format!("{} ({peers_address})", key(peer)),
-        None => peers_address.to_string(),
+    let peer_name = match (peer, peers_address) {
+        (Some(peer), Some(address)) => format!("{} ({address})", key(peer)),
+        (Some(peer), None) => key(peer),
+        (None, Some(address)) => address.to_string(),
+        (None, None) => "several peers".to_owned(),
     };
+    let place = if row.others { "several ports".to_owned() } else { place(row.protocol, row.port) };
     let Decision { why, .. } = Decision::of(row.reason, row.audit, named.rule.as_deref());
     let (what, became) = match (row.audit, named.packets) {
         (true, 1) => ("connection", "would have been dropped"),
@@ -26,10 +31,9 @@ pub(super) fn event(node: &str, pod: PodRef, named: &Denial, sum: &Sum) -> PodEv
         (false, _) => ("packets", "were dropped"),
     };
     let mut note = format!(
-        "{}: {} {what} {way} {peer_name}, {}, {became}, the last at {}: {}",
+        "{}: {} {what} {way} {peer_name}, {place}, {became}, the last at {}: {}",
         direction(row.ingress),
         named.packets,
-        place(row.protocol, row.port),
         time(named.last),
         why
     );
@@ -55,10 +59,12 @@ fn explain(denial: &Denial) -> Option<String> {
         "icmp" => name,
         _ => return None,
     };
-    let end = |pod: &Option<PodRef>, address: std::net::IpAddr| {
-        pod.as_ref().map_or_else(|| address.to_string(), key)
+    let end = |pod: &Option<PodRef>, address: Option<IpAddr>| match pod {
+        Some(pod) => Some(key(pod)),
+        None => address.map(|address| address.to_string()),
     };
-    let (source, destination) = (end(&denial.source, row.source), end(&denial.destination, row.destination));
+    let (source, destination) =
+        (end(&denial.source, row.source)?, end(&denial.destination, row.destination)?);
     Some(format!("midokube policy explain {source} {destination} {port}"))
 }
 
@@ -108,6 +114,19 @@ mod tests {
         ] {
             assert!(event.note.contains(want), "{want} in {}", event.note);
         }
+    }
+
+    #[test]
+    fn what_is_not_told_apart_says_so() {
+        let known = denial();
+        let row = Drop { source: None, source_port: 0, port: 0, protocol: 0, others: true, ..known.row };
+        let event = event("node1", pod("shop", "db"), &Denial { row, source: None, ..known }, &sum(3));
+        assert!(
+            event.note.starts_with("ingress: 3 packets from several peers, several ports, were dropped"),
+            "{}",
+            event.note
+        );
+        assert!(!event.note.contains("midokube"), "{}", event.note);
     }
 
     #[test]

@@ -18,13 +18,16 @@ struct Line<'a> {
     verdict: &'static str,
     direction: &'static str,
     reason: &'static str,
-    source: IpAddr,
+    interface: Option<&'a str>,
+    source: Option<IpAddr>,
     source_pod: Option<String>,
     source_port: Option<u16>,
-    destination: IpAddr,
+    claimed_source: Option<IpAddr>,
+    destination: Option<IpAddr>,
     destination_pod: Option<String>,
     port: Option<u16>,
     protocol: Option<String>,
+    others: bool,
     decided_by: &'static str,
     policies: Vec<String>,
     rule: Option<u32>,
@@ -45,22 +48,25 @@ struct Missing<'a> {
 
 /// The line of a denial, without its end.
 pub(super) fn line(node: &str, now: SystemTime, denial: &Denial) -> String {
-    let Denial { row, packets, rule, source, destination, first, last } = denial;
+    let Denial { row, packets, rule, interface, source, destination, first, last } = denial;
     let Decision { by, rule, .. } = Decision::of(row.reason, row.audit, rule.as_deref());
-    let with_ports = row.port != 0;
+    let port = |port: u16| (port != 0).then_some(port);
     json(&Line {
         time: time(now),
         node,
         verdict: if row.audit { "audit" } else { "deny" },
         direction: direction(row.ingress),
         reason: row.reason,
+        interface: interface.as_deref(),
         source: row.source,
         source_pod: source.as_ref().map(key),
-        source_port: with_ports.then_some(row.source_port),
+        source_port: port(row.source_port),
+        claimed_source: row.claimed,
         destination: row.destination,
         destination_pod: destination.as_ref().map(key),
-        port: with_ports.then_some(row.port),
+        port: port(row.port),
         protocol: protocol_name(row.protocol),
+        others: row.others,
         decided_by: by,
         policies: rule.iter().flat_map(|rule| rule.policies.iter()).map(ToString::to_string).collect(),
         rule: rule.and_then(|rule| rule.rule),
@@ -100,8 +106,9 @@ mod tests {
             line,
             json!({
                 "time": "2023-11-14T22:15:23.456Z", "node": "node1", "verdict": "deny", "direction": "ingress",
-                "reason": "policy_ingress", "source": "10.244.2.7", "sourcePod": "shop/web", "sourcePort": 41000,
-                "destination": "10.244.1.7", "destinationPod": "shop/db", "port": 80, "protocol": "tcp",
+                "reason": "policy_ingress", "interface": null, "source": "10.244.2.7", "sourcePod": "shop/web",
+                "sourcePort": 41000, "claimedSource": null, "destination": "10.244.1.7", "destinationPod": "shop/db",
+                "port": 80, "protocol": "tcp", "others": false,
                 "decidedBy": "networkPolicy", "policies": ["shop/db"], "rule": null, "packets": 3,
                 "first": "2023-11-14T22:13:20.000Z", "last": "2023-11-14T22:13:21.500Z",
             })
@@ -115,8 +122,9 @@ mod tests {
             ingress: false,
             audit: true,
             port: 0,
+            source_port: 0,
             protocol: 1,
-            source: "fd44::1".parse().unwrap(),
+            source: "fd44::1".parse().ok(),
             ..known.row
         };
         let line = parsed(&line(
@@ -137,6 +145,34 @@ mod tests {
             assert_eq!(line[key], want);
         }
         assert_eq!(line["policies"], json!([]));
+    }
+
+    #[test]
+    fn what_no_policy_dropped_has_its_interface_and_what_was_claimed() {
+        let known = denial();
+        let row = datapath::drops::Drop {
+            reason: "source_ip",
+            ingress: false,
+            rule: 0,
+            claimed: "192.0.2.66".parse().ok(),
+            destination: None,
+            others: true,
+            ..known.row
+        };
+        let denial = Denial { row, rule: None, interface: Some("mido7".into()), destination: None, ..known };
+        let line = parsed(&line("node1", SystemTime::UNIX_EPOCH, &denial));
+        for (key, want) in [
+            ("reason", json!("source_ip")),
+            ("verdict", json!("deny")),
+            ("interface", json!("mido7")),
+            ("sourcePod", json!("shop/web")),
+            ("claimedSource", json!("192.0.2.66")),
+            ("destination", Value::Null),
+            ("others", json!(true)),
+            ("decidedBy", json!("none")),
+        ] {
+            assert_eq!(line[key], want, "{key}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The deny log: which denials get a line, and what is said of the others.
+//! The deny log: which drops get a line, and what is said of the others.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -115,7 +115,7 @@ impl DenyLog {
         Some(Problem::new(
             "deny_log",
             format!("the deny log {}", self.file.path().display()),
-            format!("denied connections are not logged: {error}"),
+            format!("what is dropped is not logged: {error}"),
             "free space, remove what is in its place, or give another --deny-log: the agent tries again by itself",
         ))
     }

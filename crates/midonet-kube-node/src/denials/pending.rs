@@ -57,7 +57,7 @@ pub(super) struct Sum {
 }
 
 /// What tells connections of a Pod apart, whichever rule decides.
-type Row = (IpAddr, u16, u8, bool);
+type Row = (Option<IpAddr>, u16, u8, bool);
 
 /// What an Event is to tell.
 #[derive(Debug, Clone)]
@@ -67,9 +67,9 @@ pub(super) struct Due {
 }
 
 impl Sum {
-    /// The connection with most packets, and how many it has.
+    /// The connection with most packets, and how many it has; one that is told apart from others, if there is one.
     pub(super) fn most(&self) -> Option<(Drop, u64)> {
-        let order = |(row, packets): &(Drop, u64)| (*packets, row.last);
+        let order = |(row, packets): &(Drop, u64)| (!row.others, *packets, row.last);
         self.rows.values().copied().max_by_key(order)
     }
 
@@ -80,6 +80,7 @@ impl Sum {
 
     fn add(&mut self, row: &Drop, packets: u64) {
         self.packets = self.packets.saturating_add(packets);
+        self.more |= row.others;
         let peer = if row.ingress { row.source } else { row.destination };
         let key = (peer, row.port, row.protocol, row.ingress);
         if self.rows.len() >= TOLD_APART && !self.rows.contains_key(&key) {
@@ -98,11 +99,12 @@ impl Pending {
         Self { pods: BTreeMap::new(), node: Bucket::new(AT_ONCE, ANOTHER) }
     }
 
-    /// Takes in what was found. `pod` names the Pods of this node by their addresses: who is none has no Event.
+    /// Takes in what policy did of what was found. `pod` names the Pods of this node by their addresses: who is none has no
+    /// Event.
     pub(super) fn add(&mut self, found: &[Difference], now: Instant, pod: impl Fn(IpAddr) -> Option<PodRef>) {
         let mut names = HashMap::new();
-        for Difference { row, new, .. } in found {
-            let own = own_end(row);
+        for Difference { row, new, .. } in found.iter().filter(|one| one.row.is_of_policy()) {
+            let Some(own) = own_end(row) else { continue };
             let Some(name) = names.entry(own).or_insert_with(|| pod(own).map(name_of)) else { continue };
             let known = self.pods.entry(name.clone()).or_insert_with(|| OfPod::new(own));
             let [denied, audited] = &mut known.sums;
@@ -198,7 +200,7 @@ mod tests {
     }
 
     fn to(number: u8) -> Drop {
-        Drop { destination: Ipv4Addr::new(10, 244, 1, number).into(), ..row() }
+        Drop { destination: Some(Ipv4Addr::new(10, 244, 1, number).into()), ..row() }
     }
 
     /// Which Pods get an Event of how many packets, and how many have to wait.
@@ -256,8 +258,9 @@ mod tests {
     #[test]
     fn who_is_no_pod_of_this_node_or_gone_has_none() {
         let (mut pending, start) = (Pending::new(), Instant::now());
-        let outgoing = Drop { ingress: false, source: "10.244.9.9".parse().unwrap(), ..row() };
-        pending.add(&found([outgoing]), start, named);
+        let outgoing = Drop { ingress: false, source: "10.244.9.9".parse().ok(), ..row() };
+        let by_nobody = Drop { reason: "no_endpoint", ..row() };
+        pending.add(&found([outgoing, by_nobody]), start, named);
         assert!(!pending.waits());
         pending.add(&found([to(7), to(8)]), start, named);
         let (due, limited) =
@@ -290,5 +293,12 @@ mod tests {
         assert_eq!((due.sum.packets, due.sum.connections(), due.sum.more), (10_009, TOLD_APART, true));
         let (most, packets) = due.sum.most().unwrap();
         assert_eq!((most.port, packets, most.rule), (443, 10, row().rule), "by the rule that decided last");
+        // What is not told apart is named only if there is nothing else.
+        let others = Drop { others: true, source: None, port: 0, packets: 90, ..to(7) };
+        let mut sum = Sum::default();
+        sum.add(&others, 90);
+        assert_eq!((sum.most().unwrap().1, sum.more), (90, true));
+        sum.add(&to(7), 1);
+        assert_eq!(sum.most().unwrap().1, 1);
     }
 }

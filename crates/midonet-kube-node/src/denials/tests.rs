@@ -8,8 +8,8 @@ use policy::{Direction, Origin, RuleName};
 
 use super::denial::Denial;
 
-fn address(text: &str) -> IpAddr {
-    text.parse().unwrap()
+fn address(text: &str) -> Option<IpAddr> {
+    Some(text.parse().unwrap())
 }
 
 /// A TCP packet to shop/db.
@@ -18,12 +18,16 @@ pub(super) fn row() -> Drop {
         reason: "policy_ingress",
         ingress: true,
         audit: false,
+        others: false,
         protocol: 6,
         source: address("10.244.2.7"),
         source_port: 41000,
         destination: address("10.244.1.7"),
         port: 80,
         rule: 7,
+        interface: 0,
+        claimed: None,
+        claimed_mac: None,
         packets: 1,
         bytes: 74,
         first: Duration::from_secs(100),
@@ -49,6 +53,7 @@ pub(super) fn denial() -> Denial {
         row: row(),
         packets: 3,
         rule: Some(Arc::new(rule)),
+        interface: None,
         source: Some(pod("shop", "web")),
         destination: Some(pod("shop", "db")),
         first,

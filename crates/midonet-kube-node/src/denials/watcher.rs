@@ -1,9 +1,10 @@
-//! One look at what was denied.
+//! One look at what was dropped.
 
 use std::time::Instant;
 
 use anyhow::Result;
-use datapath::drops::Drop;
+use datapath::drops::{Drop, OF_POLICY};
+use datapath::{Counter, Fate};
 use model::Problem;
 use objects::PodEvent;
 
@@ -18,9 +19,6 @@ use crate::config;
 use crate::outcomes::{Outcome, Outcomes};
 use crate::policies::Policies;
 
-/// The reasons of drops for which policy is to blame.
-const REASONS: [&str; 4] = ["policy_ingress", "policy_egress", "policy_unknown", "policy_no_port"];
-
 /// What was seen at the last look, and what is still to be told.
 #[derive(Debug)]
 pub(super) struct Watcher {
@@ -28,8 +26,8 @@ pub(super) struct Watcher {
     differences: Differences,
     log: Option<DenyLog>,
     events: Option<(Pending, Outcomes)>,
-    /// How many packets were denied, and how many connections would have been; `None` before the first look.
-    denied: Option<u64>,
+    /// How many packets were dropped, and how many connections would have been; `None` before the first look.
+    dropped: Option<u64>,
     audited: Option<u64>,
     had_audits: bool,
     /// Whether there were more at the last look: the table may have had a part of them only later.
@@ -41,7 +39,7 @@ pub(super) struct Watcher {
 pub(super) struct Found {
     pub(super) problems: Vec<Problem>,
     pub(super) events: Vec<PodEvent>,
-    /// Whether nothing can be denied until other policy comes into force.
+    /// Whether there is nothing to be told until other policy comes into force.
     pub(super) rests: bool,
 }
 
@@ -56,7 +54,7 @@ impl Watcher {
             differences: Differences::default(),
             log: limits.map(|limits| DenyLog::new(agent.node_name(), limits, &totals.lines)),
             events: events.then(|| (Pending::new(), totals.events.clone())),
-            denied: None,
+            dropped: None,
             audited: None,
             had_audits: false,
             moved: false,
@@ -66,19 +64,19 @@ impl Watcher {
     /// Looks, writes, and says what is to be told.
     ///
     /// # Errors
-    /// The kernel does not tell what was denied.
-    pub(super) fn look(&mut self, agent: &Agent, policies: &Policies) -> Result<Found> {
-        let counted = self.count(agent, policies)?;
+    /// The kernel does not tell what was dropped.
+    pub(super) fn look(&mut self, agent: &Agent) -> Result<Found> {
+        let counted = self.count(agent)?;
         let moved_before = std::mem::replace(&mut self.moved, counted > 0);
         let mut found = Vec::new();
         if self.moved || moved_before || self.differences.is_first() {
-            let rows = agent.packets()?.policy().drops()?;
-            let is_of_policy = |row: &Drop| REASONS.contains(&row.reason);
-            found = self.differences.look(rows.into_iter().filter(is_of_policy).collect());
+            let mut rows = agent.packets()?.drops()?;
+            rows.retain(|row| self.log.is_some() || row.is_of_policy());
+            found = self.differences.look(rows);
         }
         let (now, clock) = (Instant::now(), Clock::now());
         let waits = self.events.as_ref().is_some_and(|(pending, _)| pending.waits());
-        let names = (!found.is_empty() || waits).then(|| Names::of(agent, policies, clock));
+        let names = (!found.is_empty() || waits).then(|| Names::of(agent, clock));
         let mut result = Found::default();
         if let (Some((pending, outcomes)), Some(names)) = (&mut self.events, &names) {
             pending.add(&found, now, |address| names.local(address).cloned());
@@ -95,23 +93,29 @@ impl Watcher {
             by_turns(&mut found);
             let name = |row: &Drop, packets| match &names {
                 Some(names) => names.denial(row, packets),
-                None => Names::of(agent, policies, clock).denial(row, packets),
+                None => Names::of(agent, clock).denial(row, packets),
             };
             log.write(&found, &mut self.differences, counted, (now, clock.wall), name);
             result.problems.extend(log.problem());
         }
         let waits = self.events.as_ref().is_some_and(|(pending, _)| pending.waits());
-        result.rests = !self.moved && !waits && result.problems.is_empty() && policies.denies_nothing();
+        let denies_nothing = agent.policies().is_none_or(Policies::denies_nothing);
+        result.rests = self.log.is_none() && !self.moved && !waits && denies_nothing;
         Ok(result)
     }
 
-    /// How many packets were denied since the last look, connections that would have been included.
-    fn count(&mut self, agent: &Agent, policies: &Policies) -> Result<u64> {
+    /// How many packets were dropped since the last look, connections that would have been included. Without a log those of
+    /// policy count.
+    fn count(&mut self, agent: &Agent) -> Result<u64> {
         let counters = agent.packets()?.counters()?;
-        let denied = counters.iter().filter(|counter| REASONS.contains(&counter.name));
-        let denied = denied.fold(0u64, |sum, counter| sum.saturating_add(counter.packets));
+        let counts = |counter: &&Counter| {
+            counter.fate == Fate::Drop && (self.log.is_some() || OF_POLICY.contains(&counter.name))
+        };
+        let dropped = counters.iter().filter(counts);
+        let dropped = dropped.fold(0u64, |sum, counter| sum.saturating_add(counter.packets));
         let since = |before: Option<u64>, now: u64| before.map_or(0, |before| now.saturating_sub(before));
-        let mut counted = since(self.denied.replace(denied), denied);
+        let mut counted = since(self.dropped.replace(dropped), dropped);
+        let Some(policies) = agent.policies() else { return Ok(counted) };
         // Each rule's counter is read, so this is done only where a policy is on trial, or just was.
         let has_audits = policies.has_audits();
         if std::mem::replace(&mut self.had_audits, has_audits) || has_audits || self.audited.is_none() {

@@ -1,55 +1,88 @@
-//! The file of flows: a line of JSON for each one that is over, and now and then for one that goes on.
+//! Flows told to others: a line of the file of flows, and a record for an OpenTelemetry collector, for each one that is over,
+//! and now and then for one that goes on.
 
-use std::path::Path;
 use std::time::Duration;
 
 use model::Problem;
 
 use super::flow::Flow;
-use super::line::line;
+use super::line::Line;
+use super::otlp::{self, Queue};
 use crate::clock::Clock;
 use crate::config::FlowLog;
 use crate::outcomes::{Outcome, Outcomes};
 use crate::rotated::Rotated;
 
-/// How often one that goes on has a line.
+/// How often one that goes on is told.
 const EVERY: Duration = Duration::from_secs(60);
 
 /// How many lines wait to be written: those of one look.
 const WAITING: usize = 65_536;
 
-/// The file, and what is to be written to it.
+/// Whom flows are told to.
 #[derive(Debug)]
 pub(super) struct Export {
     node: String,
+    file: Option<File>,
+    collector: Option<Queue>,
+}
+
+/// The file, and what is to be written to it.
+#[derive(Debug)]
+struct File {
     file: Rotated,
     lines: Vec<String>,
     outcomes: Outcomes,
 }
 
 impl Export {
-    pub(super) fn new(node: &str, path: &Path, log: &FlowLog, outcomes: &Outcomes) -> Self {
-        let file = Rotated::new(path, log.size.0, log.files);
-        Self { node: node.to_owned(), file, lines: Vec::new(), outcomes: outcomes.clone() }
+    /// To the file that is wanted, whose lines are counted there, and to who sends on what is in the queue.
+    pub(super) fn new(node: &str, log: &FlowLog, outcomes: &Outcomes, collector: Option<Queue>) -> Self {
+        let file = log.file.as_deref().map(|path| File {
+            file: Rotated::new(path, log.size.0, log.files),
+            lines: Vec::new(),
+            outcomes: outcomes.clone(),
+        });
+        Self { node: node.to_owned(), file, collector }
     }
 
-    /// Whether a flow that goes on is to have a line again.
+    /// Whether a flow that goes on is to be told again.
     pub(super) fn is_due(&self, flow: &Flow) -> bool {
         let since = flow.written.max(flow.record.began);
-        flow.record.last.saturating_sub(since) >= EVERY
+        (self.file.is_some() || self.collector.is_some()) && flow.record.last.saturating_sub(since) >= EVERY
     }
 
-    /// Adds a line, the last one of its flow or not.
+    /// Tells of a flow, for the last time or not.
     pub(super) fn add(&mut self, flow: &Flow, last: bool) {
+        if self.file.is_none() && self.collector.is_none() {
+            return;
+        }
+        let line = Line::new(&self.node, flow, last, Clock::now());
+        if let Some(file) = &mut self.file {
+            file.add(&line);
+        }
+        if let Some(collector) = &self.collector {
+            collector.add(otlp::record(&line));
+        }
+    }
+
+    /// Writes the lines. What cannot be written is counted and gone: the flows stay in memory. Returns what is wrong.
+    pub(super) fn write(&mut self) -> Vec<Problem> {
+        let collector = self.collector.as_ref().and_then(Queue::problem);
+        self.file.as_mut().and_then(File::write).into_iter().chain(collector).collect()
+    }
+}
+
+impl File {
+    fn add(&mut self, line: &Line<'_>) {
         if self.lines.len() >= WAITING {
             self.outcomes.add(Outcome::Limited, 1);
             return;
         }
-        self.lines.push(line(&self.node, flow, last, Clock::now()));
+        self.lines.push(line.json());
     }
 
-    /// Writes them. What cannot be written is counted and gone: the flows stay in memory. Returns what is wrong.
-    pub(super) fn write(&mut self) -> Option<Problem> {
+    fn write(&mut self) -> Option<Problem> {
         let lines = std::mem::take(&mut self.lines);
         let (written, result) = self.file.append(&lines);
         self.outcomes.add(Outcome::Written, written);

@@ -1,4 +1,5 @@
-//! A line of the file of flows: one JSON object, with the attributes' names of OpenTelemetry as far as it has some.
+//! What is told of a flow: a line of the file of flows, one JSON object, with the attributes' names of OpenTelemetry as far as
+//! it has some.
 
 use std::net::SocketAddr;
 
@@ -9,8 +10,11 @@ use super::flow::{Decision, Flow};
 use crate::clock::Clock;
 use crate::protocols::protocol_name;
 
+/// A flow, as of a moment.
 #[derive(Debug, Serialize)]
-struct Line<'a> {
+pub(super) struct Line<'a> {
+    #[serde(skip)]
+    now: Clock,
     time: String,
     #[serde(rename = "event.name")]
     event: &'static str,
@@ -68,47 +72,60 @@ struct Line<'a> {
     server_bytes: u64,
 }
 
-/// The line of a flow, as of now.
-pub(super) fn line(node: &str, flow: &Flow, last: bool, now: Clock) -> String {
-    let record = &flow.record;
-    let port = |end: SocketAddr| (record.protocol != 1).then_some(end.port());
-    let namespace = |pod: &Option<Key>| pod.as_ref().and_then(|pod| pod.namespace().map(str::to_owned));
-    let (client, server) = (namespace(&flow.client), namespace(&flow.server));
-    let service = flow.service.as_ref().map(|(service, _)| service);
-    let rules =
-        [&flow.egress, &flow.ingress].into_iter().flatten().filter_map(|one: &Decision| one.rule.as_ref());
-    let line = Line {
-        time: now.rfc3339(now.uptime),
-        event: if last { "flow.end" } else { "flow.goes_on" },
-        node,
-        transport: protocol_name(record.protocol),
-        network: if record.client.is_ipv4() { "ipv4" } else { "ipv6" },
-        source: record.client.ip().to_string(),
-        source_port: port(record.client),
-        destination: record.frontend.ip().to_string(),
-        destination_port: port(record.frontend),
-        backend: record.backend.ip().to_string(),
-        backend_port: port(record.backend),
-        source_namespace: client.as_deref(),
-        source_name: flow.client.as_ref().map(Key::name),
-        destination_namespace: server.as_deref(),
-        destination_name: flow.server.as_ref().map(Key::name),
-        service_namespace: service.and_then(Key::namespace),
-        service: service.map(Key::name),
-        state: record.state.name(),
-        verdict: if flow.is_audited() { "audit" } else { "allow" },
-        policies: rules.map(ToString::to_string).collect(),
-        began: now.rfc3339(record.began),
-        last: now.rfc3339(record.last),
-        late: record.late,
-        round_trip: record.round_trip.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
-        client_packets: record.client_sent.packets,
-        client_bytes: record.client_sent.bytes,
-        server_packets: record.server_sent.packets,
-        server_bytes: record.server_sent.bytes,
-    };
-    // Strings and numbers alone: it cannot fail.
-    serde_json::to_string(&line).unwrap_or_default()
+impl<'a> Line<'a> {
+    /// A flow, as of now.
+    pub(super) fn new(node: &'a str, flow: &'a Flow, last: bool, now: Clock) -> Self {
+        let record = &flow.record;
+        let port = |end: SocketAddr| (record.protocol != 1).then_some(end.port());
+        let (client, server) = (flow.client.as_ref(), flow.server.as_ref());
+        let service = flow.service.as_ref().map(|(service, _)| service);
+        let rules = [&flow.egress, &flow.ingress]
+            .into_iter()
+            .flatten()
+            .filter_map(|one: &Decision| one.rule.as_ref());
+        Self {
+            now,
+            time: now.rfc3339(now.uptime),
+            event: if last { "flow.end" } else { "flow.goes_on" },
+            node,
+            transport: protocol_name(record.protocol),
+            network: if record.client.is_ipv4() { "ipv4" } else { "ipv6" },
+            source: record.client.ip().to_string(),
+            source_port: port(record.client),
+            destination: record.frontend.ip().to_string(),
+            destination_port: port(record.frontend),
+            backend: record.backend.ip().to_string(),
+            backend_port: port(record.backend),
+            source_namespace: client.and_then(Key::namespace),
+            source_name: client.map(Key::name),
+            destination_namespace: server.and_then(Key::namespace),
+            destination_name: server.map(Key::name),
+            service_namespace: service.and_then(Key::namespace),
+            service: service.map(Key::name),
+            state: record.state.name(),
+            verdict: if flow.is_audited() { "audit" } else { "allow" },
+            policies: rules.map(ToString::to_string).collect(),
+            began: now.rfc3339(record.began),
+            last: now.rfc3339(record.last),
+            late: record.late,
+            round_trip: record.round_trip.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+            client_packets: record.client_sent.packets,
+            client_bytes: record.client_sent.bytes,
+            server_packets: record.server_sent.packets,
+            server_bytes: record.server_sent.bytes,
+        }
+    }
+
+    /// The line of the file.
+    pub(super) fn json(&self) -> String {
+        // Strings and numbers alone: it cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// The moment, in nanoseconds since 1970.
+    pub(super) fn now_nanoseconds(&self) -> u128 {
+        self.now.nanoseconds(self.now.uptime)
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! Whose addresses, Services and rules are.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +11,7 @@ use policy::RuleId;
 use super::flow::{Decision, Flow, ServicePort};
 use crate::agent::Agent;
 use crate::backend::Elsewhere;
+use crate::ends::pods_at;
 
 /// So many flows get names before others get the policies.
 const SLICE: usize = 256;
@@ -25,7 +24,10 @@ pub(super) fn of(agent: &Agent, records: &[Record]) -> Result<Vec<Flow>, Elsewhe
     let packets = agent.packets()?;
     let mut flows = Vec::with_capacity(records.len());
     for records in records.chunks(SLICE) {
-        let mut pods = pods(agent, records).into_iter();
+        let ends = records
+            .iter()
+            .flat_map(|record| [record.client, record.backend].map(|end| (end.ip(), record.last)));
+        let mut pods = pods_at(agent, &ends.collect::<Vec<_>>()).into_iter();
         let services: Vec<_> = records.iter().map(|record| record.service).collect();
         let services = packets.service_ports(&services);
         let rules = records.iter().flat_map(|record| [record.ingress.rule, record.egress.rule]).map(RuleId);
@@ -54,20 +56,4 @@ pub(super) fn of(agent: &Agent, records: &[Record]) -> Result<Vec<Flow>, Elsewhe
 fn service_port(key: &ServicePortKey) -> Option<ServicePort> {
     let (namespace, name) = key.service.split_once('/')?;
     Some((Key::namespaced(namespace, name), Arc::clone(&key.port)))
-}
-
-/// The Pods of clients and servers, in turns. Without policies only those of this node are known.
-fn pods(agent: &Agent, records: &[Record]) -> Vec<Option<Key>> {
-    let ends =
-        records.iter().flat_map(|record| [record.client, record.backend].map(|end| (end.ip(), record.last)));
-    if let Some(policies) = agent.policies() {
-        return policies.pods_at(ends);
-    }
-    let mut local = HashMap::<IpAddr, Key>::new();
-    for port in agent.backend().ports() {
-        let Some(owner) = port.owner.known().filter(|owner| owner.is_whole()) else { continue };
-        let key = Key::namespaced(&owner.pod.namespace, &owner.pod.name);
-        local.extend(port.addresses.iter().map(|address| (*address, key.clone())));
-    }
-    ends.map(|(address, _)| local.get(&address).cloned()).collect()
 }

@@ -11,6 +11,7 @@ use model::Problem;
 use super::export::Export;
 use super::flow::{Flow, Identity};
 use super::names;
+use super::otlp::Queue;
 use super::shared::Flows;
 use crate::agent::Agent;
 use crate::config::FlowLog;
@@ -28,12 +29,12 @@ const FORGOTTEN: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Reader {
     flows: Flows,
-    export: Option<Export>,
+    export: Export,
 }
 
 impl Reader {
-    pub(super) fn new(node: &str, flows: Flows, log: &FlowLog) -> Self {
-        let export = log.file.as_deref().map(|path| Export::new(node, path, log, flows.lines()));
+    pub(super) fn new(node: &str, flows: Flows, log: &FlowLog, collector: Option<Queue>) -> Self {
+        let export = Export::new(node, log, flows.lines(), collector);
         Self { flows, export }
     }
 
@@ -54,7 +55,7 @@ impl Reader {
         if sweeps {
             self.sweep(agent)?;
         }
-        Ok(self.export.as_mut().and_then(Export::write).into_iter().collect())
+        Ok(self.export.write())
     }
 
     fn next_events(&self) -> Result<Vec<Event>> {
@@ -140,10 +141,8 @@ impl Reader {
             flow.ended |= known.ended;
             flow.written = known.written;
         }
-        if let Some(export) = &mut self.export
-            && (last || export.is_due(&flow))
-        {
-            export.add(&flow, last);
+        if last || self.export.is_due(&flow) {
+            self.export.add(&flow, last);
             flow.written = flow.record.last;
         }
         store.put(flow);

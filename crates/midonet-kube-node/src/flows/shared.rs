@@ -18,14 +18,16 @@ struct Inner {
     events: Mutex<Events>,
     store: Mutex<Store>,
     lines: Outcomes,
+    sent: Outcomes,
 }
 
 impl Flows {
     /// Those of the datapath; as many are kept as it has records.
     pub fn new(records: Arc<Records>, events: Events) -> Self {
         let store = Store::new(usize::try_from(records.size()).unwrap_or(usize::MAX));
-        let (events, store, lines) = (Mutex::new(events), Mutex::new(store), Outcomes::default());
-        Self(Arc::new(Inner { records, events, store, lines }))
+        let (events, store) = (Mutex::new(events), Mutex::new(store));
+        let (lines, sent) = (Outcomes::default(), Outcomes::default());
+        Self(Arc::new(Inner { records, events, store, lines, sent }))
     }
 
     /// How many events there were since the agent started.
@@ -44,6 +46,11 @@ impl Flows {
     /// What became of the lines of the file.
     pub fn lines(&self) -> &Outcomes {
         &self.0.lines
+    }
+
+    /// What became of those for an OpenTelemetry collector.
+    pub fn sent(&self) -> &Outcomes {
+        &self.0.sent
     }
 
     /// How many flows are kept, how many can be, and how many had to go early.

@@ -38,16 +38,18 @@ impl From<&Connection> for Ends {
 }
 
 impl Ends {
-    /// Between whom dropped packets were, with the Pods that have the addresses now; `None`: it is not known to which port.
+    /// Between whom dropped packets were, with the Pods that have the addresses now; `None`: it is not known, or not to which
+    /// port.
     pub(crate) fn of_drop(drop: &Drop, at: &Whereabouts) -> Option<Self> {
         let protocol = protocol(drop.protocol);
-        if protocol.is_some() && drop.port == 0 {
+        if drop.others || (protocol.is_some() && drop.port == 0) {
             return None;
         }
-        let (client_ifindex, server_ifindex) = (at.ifindex_of(drop.source), at.ifindex_of(drop.destination));
+        let (client, server) = (drop.source?, drop.destination?);
+        let (client_ifindex, server_ifindex) = (at.ifindex_of(client), at.ifindex_of(server));
         Some(Self {
-            client: drop.source,
-            server: drop.destination,
+            client,
+            server,
             port: protocol.map(|protocol| (protocol, drop.port)),
             client_ifindex,
             server_ifindex,

@@ -6,7 +6,6 @@ use ::objects::{
     Tier,
 };
 use anyhow::{Result, bail};
-use datapath::drops::Drop;
 use datapath::policy::{Found, Question, State as Kernel};
 use policy::{Changes, Direction, Origin};
 
@@ -44,10 +43,6 @@ impl PolicyTables for Tables {
 
     fn counts(&self) -> Result<HashMap<u32, Counts>> {
         Ok(self.counts.lock().unwrap().clone())
-    }
-
-    fn drops(&self) -> Result<Vec<Drop>> {
-        Ok(Vec::new())
     }
 
     fn find(&self, _: &Question) -> Result<Option<Found>> {

@@ -1,5 +1,7 @@
 //! Policies in words.
 
+use datapath::drops::OF_POLICY;
+use datapath::reasons;
 use nodeapi::v1;
 use policy::{Direction, Origin, RuleName, SetId, Verdict};
 
@@ -30,7 +32,7 @@ const FORGOTTEN: &str = "a rule that this agent does not know any more: the agen
 /// Who dropped something, and why.
 #[derive(Debug)]
 pub(crate) struct Decision<'a> {
-    /// The tier, as messages have it.
+    /// The tier, as messages have it: "none" if it was no policy.
     pub(crate) by: &'static str,
     /// What decided, if it was a rule that is known.
     pub(crate) rule: Option<&'a RuleName>,
@@ -45,10 +47,17 @@ impl<'a> Decision<'a> {
         match (reason, rule) {
             ("policy_unknown", _) => unknown(CLOSED),
             ("policy_no_port", _) => unknown(NO_PORT),
+            _ if !OF_POLICY.contains(&reason) => Self { by: "none", rule: None, why: help(reason) },
             (_, None) => unknown(FORGOTTEN),
             (_, Some(rule)) => Self { by: rule.origin.name(), rule: Some(rule), why: denied(rule, audit) },
         }
     }
+}
+
+/// What a reason means.
+fn help(reason: &str) -> String {
+    let known = reasons().iter().find(|known| known.name == reason);
+    known.map_or("a reason that this agent does not know", |known| known.help).to_owned()
 }
 
 /// What a Pod's set says to a connection, with the name of the rule that says so; `None`: nothing is known.

@@ -1,15 +1,17 @@
-//! What `midokube drops` shows: the datapath's table of drops, with the names of Pods and rules.
+//! What `midokube drops` shows: the datapath's table of drops, with the names of Pods, nodes, Services, rules and interfaces.
 
 mod filter;
 mod message;
 mod row;
 
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use datapath::drops::Drop;
 use nodeapi::v1;
 use nodeapi::v1::drops_server::Drops;
+use plumbing::link;
 use tonic::{Request, Response, Status};
 
 use self::filter::{Filter, LARGEST_LIMIT as LARGEST};
@@ -19,10 +21,8 @@ use super::answers::internal;
 use super::turn::Turn;
 use crate::agent::Agent;
 use crate::clock::Clock;
+use crate::ends;
 use crate::policies::Policies;
-
-/// So many rows get names before others get the policies.
-const SLICE: usize = 256;
 
 /// How long a call may wait for others.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,7 +57,7 @@ fn list(agent: &Agent, request: &v1::ListDropsRequest) -> Result<v1::ListDropsRe
     let (filter, limit) = Filter::read(request)?;
     let clock = Clock::now();
     let policies = agent.policies();
-    let mut drops = packets.policy().drops().map_err(|error| internal(&error))?;
+    let mut drops = packets.drops().map_err(|error| internal(&error))?;
     drops.retain(|drop| filter.matches(drop, clock.uptime));
     drops.sort_unstable_by_key(|drop| {
         Reverse((drop.last, drop.packets, drop.source, drop.destination, drop.port))
@@ -65,9 +65,9 @@ fn list(agent: &Agent, request: &v1::ListDropsRequest) -> Result<v1::ListDropsRe
     if !filter.is_of_pods() {
         let matching = drops.len() as u64;
         drops.truncate(limit);
-        return Ok(reply(named(policies, &drops), matching, policies, clock));
+        return Ok(reply(named(agent, &drops), matching, policies, clock));
     }
-    let mut rows = named(policies, &drops);
+    let mut rows = named(agent, &drops);
     rows.retain(|row| filter.matches_pods(row));
     if rows.is_empty()
         && let Some(pod) = filter.unknown_pod(|key| policies.is_some_and(|all| all.pod(key).is_some()))
@@ -89,28 +89,27 @@ pub(super) fn since(agent: &Agent, since: Option<Duration>) -> Result<Vec<v1::Dr
 }
 
 /// Rows as messages, in their order.
-pub(super) fn messages(policies: &Policies, drops: &[Drop]) -> Vec<v1::Drop> {
-    let clock = Clock::now();
-    let rows = named(Some(policies), drops);
-    reply(rows, 0, Some(policies), clock).drops
+pub(super) fn messages(agent: &Agent, drops: &[Drop]) -> Vec<v1::Drop> {
+    reply(named(agent, drops), 0, agent.policies(), Clock::now()).drops
 }
 
-/// The rows with the names of Pods.
-fn named(policies: Option<&Policies>, drops: &[Drop]) -> Vec<Row> {
-    let mut rows = Vec::with_capacity(drops.len());
-    for drops in drops.chunks(SLICE) {
-        let ends = drops.iter().flat_map(|drop| [(drop.source, drop.last), (drop.destination, drop.last)]);
-        let mut pods = policies.map(|policies| policies.pods_at(ends)).unwrap_or_default().into_iter();
-        let mut next = || pods.next().flatten();
-        rows.extend(drops.iter().map(|drop| Row { drop: *drop, source: next(), destination: next() }));
-    }
-    rows
+/// The rows with the names of their ends.
+fn named(agent: &Agent, drops: &[Drop]) -> Vec<Row> {
+    let ends = ends::of(agent, drops);
+    let rows = drops.iter().zip(ends);
+    rows.map(|(drop, [source, destination])| Row { drop: *drop, source, destination }).collect()
 }
 
 fn reply(rows: Vec<Row>, matching: u64, policies: Option<&Policies>, clock: Clock) -> v1::ListDropsReply {
     let rules = rows.iter().map(|row| policy::RuleId(row.drop.rule));
     let names = policies.map_or_else(|| vec![None; rows.len()], |policies| policies.rules_of(rules));
-    let drops = rows.into_iter().zip(names).map(|(row, name)| message(row, name.as_deref(), clock));
+    let interfaces: BTreeSet<u32> = rows.iter().map(|row| row.drop.interface).collect();
+    let interfaces: BTreeMap<u32, String> =
+        interfaces.into_iter().filter_map(|index| Some((index, link::name_of(index)?))).collect();
+    let drops = rows.into_iter().zip(names).map(|(row, name)| {
+        let interface = interfaces.get(&row.drop.interface).map(String::as_str);
+        message(row, name.as_deref(), interface, clock)
+    });
     v1::ListDropsReply { drops: drops.collect(), matching }
 }
 

@@ -44,5 +44,14 @@ pub(super) fn register(registry: &mut Registry, agent: &Agent) -> Result<()> {
         lines.get_or_create(&Told { result: outcome.name() }).inc_by(flows.lines().get(outcome));
     }
     registry.register("flow_log_lines", "Lines of the file of flows, and what became of them", lines);
+    let sent = Family::<Told, Counter>::default();
+    for outcome in Outcome::ALL {
+        sent.get_or_create(&Told { result: outcome.name() }).inc_by(flows.sent().get(outcome));
+    }
+    registry.register(
+        "flow_otlp_records",
+        "Flows for the OpenTelemetry collector, and what became of them",
+        sent,
+    );
     Ok(())
 }

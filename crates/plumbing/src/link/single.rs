@@ -65,3 +65,8 @@ pub(crate) fn rename(host: &mut Netlink, link: &Link, name: &str) -> Result<bool
 pub(crate) fn require(netlink: &mut Netlink, name: &str) -> Result<Link> {
     netlink.find(name)?.ok_or_else(|| Error::other(format!("find interface {name}"), "there is none"))
 }
+
+/// The name of the link with this index in this namespace; `None`: there is none.
+pub fn name_of(ifindex: u32) -> Option<String> {
+    nix::net::if_::if_indextoname(ifindex).ok()?.into_string().ok()
+}

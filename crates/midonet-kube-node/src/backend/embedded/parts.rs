@@ -11,10 +11,11 @@ use super::ports::Ports;
 use super::sets::Sets;
 use super::state::{Applied, Settings};
 use super::tables::Tables;
+use super::tracer::Tracing;
 use crate::repairs::Repairs;
 
 /// What the parts share. A lock is held for short work only; whoever needs several takes them in this order: `ports`,
-/// `nftables`, `tables`, `applied`. That of `sets` is nobody's business but its own.
+/// `nftables`, `tables`, `applied`. Those of `sets` and `tracing` are nobody's business but their own.
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) settings: Settings,
@@ -22,6 +23,7 @@ pub(super) struct Parts {
     pub(super) repairs: Repairs,
     pub(super) tables: Tables,
     pub(super) tracking: Tracking,
+    pub(super) tracing: Tracing,
     pub(super) sets: Sets,
     pub(super) ports: Mutex<Ports>,
     pub(super) nftables: Mutex<Nftables>,

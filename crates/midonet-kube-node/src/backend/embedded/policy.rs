@@ -6,7 +6,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use anyhow::Result;
-use datapath::drops::Drop;
 use datapath::policy::{Change, Counts, Found, Question, State};
 use policy::{Changes, LocalId, SetId};
 
@@ -57,12 +56,6 @@ impl PolicyTables for Parts {
 
     fn counts(&self) -> Result<HashMap<u32, Counts>> {
         Ok(self.tables.lock().datapath.policy_counts()?)
-    }
-
-    fn drops(&self) -> Result<Vec<Drop>> {
-        // Read without the lock: a large table takes long.
-        let drops = self.tables.lock().datapath.drops();
-        Ok(drops.all()?)
     }
 
     fn find(&self, question: &Question) -> Result<Option<Found>> {

@@ -30,7 +30,7 @@ fn flow() -> Flow {
 fn a_line_is_one_object_with_the_names_of_opentelemetry() {
     let wall = SystemTime::UNIX_EPOCH + 1_767_225_600 * SECOND;
     let now = Clock { wall, uptime: 1000 * SECOND };
-    let text = line("node1", &flow(), true, now);
+    let text = Line::new("node1", &flow(), true, now).json();
     assert!(!text.contains('\n'), "{text}");
     let line: Value = serde_json::from_str(&text).unwrap();
     for (name, want) in [
@@ -60,8 +60,7 @@ fn a_line_is_one_object_with_the_names_of_opentelemetry() {
 fn an_echo_has_no_port() {
     let mut ping = flow();
     ping.record.protocol = 1;
-    let line: Value =
-        serde_json::from_str(&line("n", &ping, false, Clock { wall: SystemTime::now(), uptime: SECOND }))
-            .unwrap();
+    let now = Clock { wall: SystemTime::now(), uptime: SECOND };
+    let line: Value = serde_json::from_str(&Line::new("n", &ping, false, now).json()).unwrap();
     assert_eq!((&line["event.name"], line.get("source.port")), (&"flow.goes_on".into(), None));
 }

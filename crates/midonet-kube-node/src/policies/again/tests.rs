@@ -206,12 +206,16 @@ fn a_drop_is_judged_with_the_pods_that_have_its_addresses_now() {
         reason: "policy_ingress",
         ingress: true,
         audit: false,
+        others: false,
         protocol,
-        source: ip(source),
+        source: Some(ip(source)),
         source_port: 40_000,
-        destination: ip(destination),
+        destination: Some(ip(destination)),
         port,
         rule: 5,
+        interface: 0,
+        claimed: None,
+        claimed_mac: None,
         packets: 1,
         bytes: 60,
         first: second,
@@ -223,4 +227,9 @@ fn a_drop_is_judged_with_the_pods_that_have_its_addresses_now() {
     assert_eq!(of(drop(1, 0, FAR, A)).unwrap().port, None);
     assert!(of(drop(6, 80, A, A)).unwrap().translated);
     assert_eq!(of(drop(17, 0, FAR, A)), None, "a fragment");
+    assert_eq!(
+        of(Drop { others: true, source: None, ..drop(0, 0, FAR, A) }),
+        None,
+        "nobody knows between whom"
+    );
 }

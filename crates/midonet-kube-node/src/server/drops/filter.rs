@@ -23,7 +23,7 @@ pub(super) struct Filter {
     pod: Option<Key>,
     /// Of the Pod of either end.
     namespace: Option<String>,
-    /// Of either end.
+    /// Of either end, or claimed.
     address: Option<IpAddr>,
     protocol: Option<u8>,
     /// The destination's.
@@ -77,7 +77,7 @@ impl Filter {
     /// Whether a row matches, but for its Pods. `now` is the time since boot.
     pub(super) fn matches(&self, drop: &Drop, now: Duration) -> bool {
         let Self { address, protocol, port, reason, since, .. } = self;
-        address.is_none_or(|address| [drop.source, drop.destination].contains(&address))
+        address.is_none_or(|address| [drop.source, drop.destination, drop.claimed].contains(&Some(address)))
             && protocol.is_none_or(|protocol| protocol == drop.protocol)
             && port.is_none_or(|port| port == drop.port)
             && reason.is_none_or(|reason| reason == drop.reason)
@@ -91,12 +91,9 @@ impl Filter {
 
     /// Whether the Pods of a row match.
     pub(super) fn matches_pods(&self, row: &Row) -> bool {
-        let ends = || row.source.iter().chain(&row.destination);
-        self.pod.as_ref().is_none_or(|pod| ends().any(|end| end == pod))
-            && self
-                .namespace
-                .as_deref()
-                .is_none_or(|namespace| ends().any(|end| end.namespace() == Some(namespace)))
+        let is_in = |namespace: &str| row.pods().any(|pod| pod.namespace() == Some(namespace));
+        self.pod.as_ref().is_none_or(|wanted| row.pods().any(|pod| pod == wanted))
+            && self.namespace.as_deref().is_none_or(is_in)
     }
 
     /// The Pod that is asked for, if it is not known.

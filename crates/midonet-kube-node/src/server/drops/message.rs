@@ -6,21 +6,16 @@ use nodeapi::v1;
 use objects::Key;
 use policy::RuleName;
 
+use super::super::remedy::remedy;
 use super::row::Row;
 use crate::clock::Clock;
+use crate::ends::Who;
 use crate::policies::words::Decision;
 use crate::protocols::protocol_name;
 
-/// A row; `rule` is the name of its rule, if it is known.
-pub(super) fn message(row: Row, rule: Option<&RuleName>, clock: Clock) -> v1::Drop {
+/// A row; `rule` is the name of its rule, and `interface` that of its interface, if they are known.
+pub(super) fn message(row: Row, rule: Option<&RuleName>, interface: Option<&str>, clock: Clock) -> v1::Drop {
     let Row { drop, source, destination } = row;
-    let end = |address: IpAddr, port: u16, pod: Option<Key>| {
-        let pod = pod.map(|key| v1::PodName {
-            namespace: key.namespace().unwrap_or_default().to_owned(),
-            name: key.name().to_owned(),
-        });
-        Some(v1::DropEnd { address: address.to_string(), port: port.into(), pod })
-    };
     let protocol = if drop.protocol == 0 { String::new() } else { protocol_name(drop.protocol) };
     let Decision { by, rule, why } = Decision::of(drop.reason, drop.audit, rule);
     v1::Drop {
@@ -32,13 +27,44 @@ pub(super) fn message(row: Row, rule: Option<&RuleName>, clock: Clock) -> v1::Dr
         direction: if drop.ingress { "ingress" } else { "egress" }.to_owned(),
         verdict: if drop.audit { "audit" } else { "deny" }.to_owned(),
         reason: drop.reason.to_owned(),
-        source: end(drop.source, drop.source_port, source),
-        destination: end(drop.destination, drop.port, destination),
+        source: Some(end(drop.source, drop.source_port, source)),
+        destination: Some(end(drop.destination, drop.port, destination)),
         protocol,
         decided_by: by.to_owned(),
         policies: rule.iter().flat_map(|rule| rule.policies.iter()).map(ToString::to_string).collect(),
         rule: rule.and_then(|rule| rule.rule),
         rule_name: rule.map(|rule| rule.name.to_string()).unwrap_or_default(),
         why,
+        remedy: remedy(drop.reason).to_owned(),
+        interface: interface.unwrap_or_default().to_owned(),
+        claimed_address: text(drop.claimed),
+        claimed_mac: drop.claimed_mac.map(mac).unwrap_or_default(),
+        others: drop.others,
     }
+}
+
+fn end(address: Option<IpAddr>, port: u16, who: Option<Who>) -> v1::DropEnd {
+    let parts = |key: Key| (key.namespace().unwrap_or_default().to_owned(), key.name().to_owned());
+    let mut end = v1::DropEnd { address: text(address), port: port.into(), ..v1::DropEnd::default() };
+    match who {
+        Some(Who::Pod(key)) => {
+            let (namespace, name) = parts(key);
+            end.pod = Some(v1::PodName { namespace, name });
+        }
+        Some(Who::Service(key)) => {
+            let (namespace, name) = parts(key);
+            end.service = Some(v1::ServiceName { namespace, name });
+        }
+        Some(Who::Node(name)) => end.node = name,
+        None => {}
+    }
+    end
+}
+
+fn text(address: Option<IpAddr>) -> String {
+    address.map(|address| address.to_string()).unwrap_or_default()
+}
+
+fn mac(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
 }

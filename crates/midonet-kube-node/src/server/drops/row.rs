@@ -3,10 +3,19 @@
 use datapath::drops::Drop;
 use objects::Key;
 
-/// A row, and the Pods that had its addresses when its last packet came.
+use crate::ends::Who;
+
+/// A row, and who is at its ends.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) drop: Drop,
-    pub(super) source: Option<Key>,
-    pub(super) destination: Option<Key>,
+    pub(super) source: Option<Who>,
+    pub(super) destination: Option<Who>,
+}
+
+impl Row {
+    /// The Pods at its ends.
+    pub(super) fn pods(&self) -> impl Iterator<Item = &Key> {
+        self.source.iter().chain(&self.destination).filter_map(Who::pod)
+    }
 }

@@ -7,6 +7,7 @@ use tonic::Code;
 use std::time::SystemTime;
 
 use super::*;
+use crate::ends::Who;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -20,12 +21,16 @@ fn drop() -> Drop {
         reason: "policy_ingress",
         ingress: true,
         audit: false,
+        others: false,
         protocol: 6,
-        source: "10.244.1.3".parse().unwrap(),
+        source: "10.244.1.3".parse().ok(),
         source_port: 44_312,
-        destination: "fd44::3".parse().unwrap(),
+        destination: "fd44::3".parse().ok(),
         port: 80,
         rule: 7,
+        interface: 0,
+        claimed: None,
+        claimed_mac: None,
         packets: 3,
         bytes: 222,
         first: 900 * SECOND,
@@ -34,8 +39,8 @@ fn drop() -> Drop {
 }
 
 fn row(drop: Drop) -> Row {
-    let (source, destination) = (Some(Key::namespaced("default", "a")), Some(Key::namespaced("shop", "b")));
-    Row { drop, source, destination }
+    let pod = |namespace, name| Some(Who::Pod(Key::namespaced(namespace, name)));
+    Row { drop, source: pod("default", "a"), destination: pod("shop", "b") }
 }
 
 fn rule(origin: Origin, rule: Option<u32>) -> RuleName {
@@ -53,7 +58,9 @@ fn a_row_says_who_whom_when_and_why() {
     let pod = |namespace: &str, name: &str| {
         Some(v1::PodName { namespace: namespace.to_owned(), name: name.to_owned() })
     };
-    let end = |address: &str, port, pod| Some(v1::DropEnd { address: address.to_owned(), port, pod });
+    let end = |address: &str, port, pod| {
+        Some(v1::DropEnd { address: address.to_owned(), port, pod, ..v1::DropEnd::default() })
+    };
     let want = v1::Drop {
         first: "2025-12-31T23:58:20.000Z".into(),
         last: "2025-12-31T23:59:00.000Z".into(),
@@ -71,14 +78,20 @@ fn a_row_says_who_whom_when_and_why() {
         rule: None,
         rule_name: String::new(),
         why: "the default deny of NetworkPolicy shop/db, shop/web denies it".into(),
+        remedy: "change the policy that is named, or add one that allows it: see `midokube policy explain`"
+            .into(),
+        interface: String::new(),
+        claimed_address: String::new(),
+        claimed_mac: String::new(),
+        others: false,
     };
     let default = rule(Origin::NetworkPolicy, None);
-    assert_eq!(message(row(drop()), Some(&default), clock()), want);
+    assert_eq!(message(row(drop()), Some(&default), None, clock()), want);
 
     let audited =
         Drop { audit: true, ingress: false, reason: "policy_egress", protocol: 1, port: 0, ..drop() };
     let admin = rule(Origin::Admin, Some(2));
-    let found = message(row(audited), Some(&admin), clock());
+    let found = message(row(audited), Some(&admin), None, clock());
     assert_eq!((&*found.verdict, &*found.direction, &*found.protocol), ("audit", "egress", "icmp"));
     assert_eq!((&*found.decided_by, found.rule, &*found.rule_name), ("admin", Some(2), "dns"));
     let why =
@@ -86,7 +99,7 @@ fn a_row_says_who_whom_when_and_why() {
     assert_eq!(found.why, why);
 
     for (protocol, name) in [(0, ""), (17, "udp"), (132, "sctp"), (47, "47")] {
-        let found = message(row(Drop { protocol, ..drop() }), None, clock());
+        let found = message(row(Drop { protocol, ..drop() }), None, None, clock());
         assert_eq!(found.protocol, name, "{protocol}");
     }
 }
@@ -101,11 +114,42 @@ fn what_nobody_decided_or_nobody_knows_any_more_says_so() {
     ] {
         let drop = Drop { reason, ..drop() };
         let row = Row { drop, source: None, destination: None };
-        let found = message(row, name, clock());
+        let found = message(row, name, None, clock());
         assert_eq!((&*found.decided_by, found.rule, found.policies.len()), ("unknown", None, 0), "{reason}");
         assert!(found.why.contains(want), "{}", found.why);
         assert_eq!((found.source.unwrap().pod, found.destination.unwrap().pod), (None, None));
     }
+}
+
+#[test]
+fn what_no_policy_dropped_has_the_reasons_words_and_who_is_there() {
+    let forged = Drop {
+        reason: "overlay_source",
+        rule: 0,
+        interface: 7,
+        destination: None,
+        port: 0,
+        protocol: 0,
+        others: true,
+        claimed: "192.0.2.66".parse().ok(),
+        claimed_mac: Some([2, 0, 0, 0, 0, 0xab]),
+        ..drop()
+    };
+    let row = Row { drop: forged, source: Some(Who::Node("node2".into())), destination: None };
+    let found = message(row, None, Some("midokube-vxlan"), clock());
+    let source = found.source.unwrap();
+    assert_eq!((&*source.address, &*source.node, source.pod), ("10.244.1.3", "node2", None));
+    let destination = found.destination.unwrap();
+    assert_eq!((&*destination.address, destination.port, destination.service), ("", 0, None));
+    assert_eq!((&*found.claimed_address, &*found.claimed_mac), ("192.0.2.66", "02:00:00:00:00:ab"));
+    assert_eq!((&*found.interface, found.others, &*found.decided_by), ("midokube-vxlan", true, "none"));
+    assert!(found.why.contains("came through the tunnel") && found.remedy.contains("midokube status peers"));
+
+    let service = Some(Who::Service(Key::namespaced("shop", "db")));
+    let refused = Row { drop: Drop { reason: "service_port", ..drop() }, source: None, destination: service };
+    let found = message(refused, None, None, clock());
+    let service = v1::ServiceName { namespace: "shop".into(), name: "db".into() };
+    assert_eq!(found.destination.unwrap().service, Some(service));
 }
 
 #[test]
@@ -167,11 +211,10 @@ fn what_can_match_nothing_is_refused() {
 }
 
 #[test]
-fn without_policies_rows_have_addresses_alone() {
-    let rows = named(None, &[drop(), drop()]);
-    assert!(rows.len() == 2 && rows.iter().all(|row| row.source.is_none() && row.destination.is_none()));
+fn without_policies_rows_have_no_rules() {
+    let rows = vec![row(drop()), row(drop())];
     let reply = reply(rows, 5, None, clock());
     assert_eq!((reply.drops.len(), reply.matching), (2, 5));
     let source: IpAddr = reply.drops[0].source.as_ref().unwrap().address.parse().unwrap();
-    assert_eq!(source, drop().source);
+    assert_eq!((Some(source), &*reply.drops[0].decided_by), (drop().source, "unknown"));
 }

@@ -90,7 +90,7 @@ pub(super) fn preview(
         notes: notes(&snapshot, &candidates, left_out),
         ..v1::PreviewPolicyReply::default()
     };
-    let mut dropped = recent(packets.policy().drops().map_err(|error| internal(&error))?, &at);
+    let mut dropped = recent(packets.drops().map_err(|error| internal(&error))?, &at);
     let names_now = judge(&mut ends, &at, &snapshot, |change, judgement| change.now = judgement);
     dropped.retain_mut(|(_, ends, judgement)| {
         *judgement = judge_again(ends, &at, &snapshot);
@@ -105,7 +105,7 @@ pub(super) fn preview(
         return Ok(reply);
     }
     let names_after = judge(&mut ends, &at, &snapshot, |change, judgement| change.after = judgement);
-    (reply.drops, reply.drop_count) = allowed_drops(policies, dropped, &at, &snapshot, limit);
+    (reply.drops, reply.drop_count) = allowed_drops(agent, dropped, &at, &snapshot, limit);
     drop(snapshot);
     ends.retain(|_, change| change.kind().is_some());
     ends.shrink_to_fit();
@@ -146,7 +146,7 @@ fn recent(drops: Vec<Drop>, at: &Whereabouts) -> Vec<(Drop, Ends, Judgement)> {
 
 /// What of it would pass, the last ones first, and how many there are.
 fn allowed_drops(
-    policies: &Policies,
+    agent: &Agent,
     mut dropped: Vec<(Drop, Ends, Judgement)>,
     at: &Whereabouts,
     snapshot: &Snapshot,
@@ -169,7 +169,7 @@ fn allowed_drops(
         add_names(&mut names, judgement, snapshot);
     }
     let rows: Vec<Drop> = dropped.iter().map(|(drop, ..)| *drop).collect();
-    let told = drops::messages(policies, &rows);
+    let told = drops::messages(agent, &rows);
     let told = told.into_iter().zip(&dropped).map(|(drop, (_, ends, now))| {
         let direction = now.denied().unwrap_or(Direction::Ingress);
         let after = after.get(ends).map(|after| ruling(after.of(direction), direction, &names));

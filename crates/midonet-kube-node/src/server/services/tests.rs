@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
 use datapath::records::{Events, Records};
-use datapath::{Counter, ServiceCounters, Sweep, TableUsage};
+use datapath::trace::{self, Entrance, Packet, Traced};
+use datapath::{Counter, ServiceCounters, State, Sweep, TableUsage};
 use model::{Changes, Family, Local, Problem, Protocol, Ranges, ServiceOptions};
 use nodeapi::v1::services_server::ServicesServer;
 use nodeapi::{Client, Message, Method, call};
@@ -102,6 +103,10 @@ impl Packets for Told {
         Ok(Vec::new())
     }
 
+    fn drops(&self) -> Result<Vec<datapath::drops::Drop>> {
+        Ok(Vec::new())
+    }
+
     fn services(&self, service: Option<&str>) -> Result<Vec<ServiceRecord>> {
         let is_asked = |record: &&ServiceRecord| service.is_none_or(|id| *record.key.service == *id);
         Ok(self.records.iter().filter(is_asked).cloned().collect())
@@ -140,6 +145,12 @@ impl Packets for Told {
     fn policy(&self) -> &dyn PolicyTables {
         panic!("nobody asks for it")
     }
+
+    fn trace(&self, _: Entrance, _: &Packet, _: &trace::State) -> Result<Traced> {
+        bail!("it only tells")
+    }
+
+    fn rest_tracer(&self, _: Duration) {}
 
     fn tables(&self) -> Vec<TableUsage> {
         vec![TableUsage { name: "connections", used: 3, limit: 131_072 }]

@@ -1,0 +1,148 @@
+//! What becomes of a packet: for `midokube trace`.
+
+mod request;
+mod words;
+
+use std::time::Duration;
+
+use datapath::trace::{Exit, Packet, Traced};
+use nodeapi::v1;
+use nodeapi::v1::traces_server::Traces;
+use tonic::{Request, Response, Status};
+
+use self::request::{Asked, EMBEDDED, MIDONET, find};
+use self::words::{Words, pod_name};
+use super::answers::internal;
+use super::remedy::remedy;
+use super::turn::Turn;
+use crate::agent::Agent;
+
+/// How long a call may wait for others.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The programs for tracing are unloaded when nobody asked for them for so long.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Serves [`Traces`]. One call is answered at a time.
+#[derive(Debug)]
+pub struct TracesService {
+    agent: Agent,
+    turn: Turn,
+}
+
+impl TracesService {
+    /// A service for this agent.
+    pub fn new(agent: Agent) -> Self {
+        Self { agent, turn: Turn::new("traces", PATIENCE) }
+    }
+}
+
+#[tonic::async_trait]
+impl Traces for TracesService {
+    async fn find_trace_end(
+        &self,
+        request: Request<v1::FindTraceEndRequest>,
+    ) -> Result<Response<v1::FindTraceEndReply>, Status> {
+        find(&self.agent, &request.into_inner()).map(Response::new)
+    }
+
+    async fn trace_packet(
+        &self,
+        request: Request<v1::TracePacketRequest>,
+    ) -> Result<Response<v1::TracePacketReply>, Status> {
+        let request = request.into_inner();
+        let done = self.turn.answer(&self.agent, move |agent| trace(agent, &request)).await;
+        let agent = self.agent.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(IDLE).await;
+            if let Ok(packets) = agent.packets() {
+                packets.rest_tracer(IDLE);
+            }
+        });
+        done
+    }
+}
+
+fn trace(agent: &Agent, request: &v1::TracePacketRequest) -> Result<v1::TracePacketReply, Status> {
+    let node = agent.node_name().to_owned();
+    let Ok(packets) = agent.packets() else {
+        return Ok(v1::TracePacketReply { network: MIDONET.into(), node, ..v1::TracePacketReply::default() });
+    };
+    let asked = Asked::read(agent, request)?;
+    let traced =
+        packets.trace(asked.entrance, &asked.packet, &asked.state).map_err(|error| match error
+            .downcast_ref::<datapath::Error>()
+        {
+            Some(datapath::Error::Trace(_)) => Status::failed_precondition(error.to_string()),
+            _ => internal(&error),
+        })?;
+    let words = Words::new(agent, packets, &asked, &traced);
+    let steps = words.steps()?;
+    let mut reply = v1::TracePacketReply {
+        network: EMBEDDED.into(),
+        node,
+        sent: Some(message(&traced.sent)),
+        steps,
+        reason: traced.reason.name.to_owned(),
+        fate: traced.reason.fate.name().to_owned(),
+        help: traced.reason.help.to_owned(),
+        remedy: remedy(traced.reason.name).to_owned(),
+        state: traced.state.0.iter().map(entry).collect(),
+        packet: Some(message(&traced.packet)),
+        ..v1::TracePacketReply::default()
+    };
+    leave(&mut reply, agent, &words, &traced)?;
+    Ok(reply)
+}
+
+/// Where it left.
+fn leave(
+    reply: &mut v1::TracePacketReply,
+    agent: &Agent,
+    words: &Words<'_>,
+    traced: &Traced,
+) -> Result<(), Status> {
+    let exit = match traced.exit {
+        Exit::Dropped { answered } => {
+            reply.told = answered;
+            reply.packet = None;
+            "dropped"
+        }
+        Exit::Answered => {
+            reply.packet = None;
+            "answered"
+        }
+        Exit::Port(ifindex) => {
+            reply.pod = words.port(ifindex).map(|port| pod_name(&port.pod()));
+            "pod"
+        }
+        Exit::Node => {
+            let to = traced.packet.destination.ip();
+            reply.own_address = agent.packets()?.policy().is_own(to);
+            "node"
+        }
+        Exit::Tunnel { end, own } => {
+            reply.next_node = words.node_at(end).unwrap_or_default();
+            (reply.tunnel_end, reply.tunnel_own) = (end.to_string(), own.to_string());
+            "tunnel"
+        }
+        Exit::Outside => "outside",
+    };
+    exit.clone_into(&mut reply.exit);
+    Ok(())
+}
+
+fn message(packet: &Packet) -> v1::TracePacket {
+    v1::TracePacket {
+        protocol: request::protocol_name(packet.transport).to_owned(),
+        source: packet.source.ip().to_string(),
+        source_port: packet.source.port().into(),
+        destination: packet.destination.ip().to_string(),
+        destination_port: packet.destination.port().into(),
+        reply: packet.reply,
+    }
+}
+
+fn entry(entry: &datapath::trace::Entry) -> v1::TraceEntry {
+    v1::TraceEntry { map: entry.map.clone(), key: entry.key.clone(), value: entry.value.clone() }
+}
