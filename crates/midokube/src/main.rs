@@ -5,11 +5,13 @@ mod agent;
 mod answer;
 mod cli;
 mod connections;
+mod connectivity;
 mod doctor;
 mod drops;
 mod flows;
 mod name;
 mod nodes;
+mod on;
 mod policy;
 mod port;
 mod service;
@@ -17,13 +19,14 @@ mod services;
 mod status;
 mod sysdump;
 mod trace;
+mod ui;
 mod version;
 mod watch;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::CommandFactory;
+use clap::{CommandFactory, Parser};
 use terminal::output;
 
 use cli::{Cli, Command};
@@ -41,12 +44,22 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Services(args) => services::run(&args),
         Command::Service(args) => service::run(&args),
         Command::Connections(args) => connections::run(&args),
+        Command::Connectivity(args) => connectivity::run(&args),
         Command::Drops(args) => drops::run(&args),
         Command::Flows(args) => flows::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Sysdump(args) => sysdump::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Trace(args) => trace::run(&args),
+        Command::TraceHop(args) => trace::run_hop(&args),
+        Command::On(args) => match Cli::try_parse_from(args.line()) {
+            Ok(there) => {
+                there.command.check_that_it_asks_one_agent()?;
+                on::run(&args)
+            }
+            Err(answer) => terminal::usage(&answer),
+        },
+        Command::Ui(args) => ui::run(&args),
         Command::Version { output, agent } => version::run(&agent, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -29,7 +29,10 @@ pub fn main<C: Parser>(run: impl FnOnce(C) -> Result<ExitCode>) -> ExitCode {
 }
 
 /// Prints the help or version that was asked for, or what is wrong with the command line.
-fn usage(answer: &clap::Error) -> Result<ExitCode> {
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn usage(answer: &clap::Error) -> Result<ExitCode> {
     if !answer.use_stderr() {
         output::write(&answer.render().ansi().to_string())?;
         return Ok(ExitCode::SUCCESS);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// How bad it is. The worst is the least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Severity {
+pub(crate) enum Severity {
     /// Packets are lost, or will be for a new Pod.
     Error,
     /// Something is not as it should be, or will be an error soon.
@@ -13,7 +13,7 @@ pub(super) enum Severity {
 }
 
 impl Severity {
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",
@@ -24,18 +24,18 @@ impl Severity {
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Finding {
-    pub(super) severity: Severity,
+pub(crate) struct Finding {
+    pub(crate) severity: Severity,
     /// What kind.
-    pub(super) what: String,
+    pub(crate) what: String,
     /// Which object.
-    pub(super) object: String,
+    pub(crate) object: String,
     /// What is wrong with it, and why.
-    pub(super) problem: String,
+    pub(crate) problem: String,
     /// What to do.
-    pub(super) remedy: String,
+    pub(crate) remedy: String,
     /// The nodes that tell it, or whose it is.
-    pub(super) nodes: Vec<String>,
+    pub(crate) nodes: Vec<String>,
 }
 
 impl Finding {

@@ -17,6 +17,7 @@ use terminal::{Format, output};
 
 pub(crate) use args::{DoctorArgs, HELP};
 use cluster::Cluster;
+pub(crate) use finding::{Finding, Severity};
 use view::View;
 
 use crate::agent::Agent;
@@ -48,7 +49,7 @@ fn gather(args: &DoctorArgs) -> Result<Cluster> {
     if args.cluster.this_node {
         return Ok(gather::agents(&args.sockets.agents()));
     }
-    gather::nodes(&Nodes::new(&args.cluster, args.sockets.timeout)?, args.sockets.timeout)
+    gather::nodes(&Nodes::new(&args.cluster.kubernetes, args.sockets.timeout)?, args.sockets.timeout)
 }
 
 fn look(cluster: &Cluster) -> View {
@@ -90,6 +91,11 @@ impl Examination {
             let facts = node.said.as_ref().map_err(|silence| anyhow!("{}", silence.why));
             (node.name.as_str(), facts.and_then(|facts| Ok(serde_json::to_string_pretty(facts)? + "\n")))
         })
+    }
+
+    /// What is wrong, the worst first.
+    pub(crate) fn findings(&self) -> &[Finding] {
+        &self.view.findings
     }
 
     /// The findings, as programs get them.

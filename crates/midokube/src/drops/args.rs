@@ -13,16 +13,18 @@ use crate::port::Port;
 use crate::watch::Repeat;
 
 pub(crate) const HELP: &str = "\
-A row is listed if it matches all options; the last packet of those that stand first came last. A row is one source,
-destination, port and rule; PACKETS counts what was dropped, of an audit the connections that would have been. A node
-knows what its own Pods were denied: of a connection between two nodes ask both. A Pod is named if the address was its
-own when the last packet came.
+A row is listed if it matches all options; the last packet of those that stand first came last. A row is one reason,
+source, destination, port and rule; PACKETS counts what was dropped, of an audit the connections that would have been. A
+node knows what it dropped itself: of a connection between two nodes ask both. A Pod is named if the address was its own
+when the last packet came. A source that may be forged is shown as claimed, under the Pod, the interface or the node that
+sent it. What one sender had dropped beyond the rows that it may have is one row for each reason: others.
 Exit status: 0, or 1 when nothing is known of such a Pod, or the agent cannot be asked. Ctrl-C ends --watch. The fields
 of -o json and -o yaml are described in docs/reference.md of the project.
 Examples:
   midokube drops
   midokube drops default/web --since 10m
   midokube drops -n shop --port tcp/5432 -o wide
+  midokube drops --reason source_ip
   midokube drops --address 192.0.2.7 -o json";
 
 /// Which drops to show, and how.
@@ -34,7 +36,7 @@ pub(crate) struct DropsArgs {
     /// Those of a namespace's Pods.
     #[arg(short, long)]
     pub(crate) namespace: Option<String>,
-    /// Those with this address, the source's or the destination's.
+    /// Those with this address, the source's or the destination's, or a claimed one.
     #[arg(long, value_name = "IP")]
     pub(crate) address: Option<IpAddr>,
     /// Those to this port: tcp/80, udp/53, sctp/7, icmp.

@@ -5,7 +5,7 @@ use super::*;
 
 fn end(address: &str, port: u32, pod: Option<&str>) -> Option<v1::DropEnd> {
     let pod = pod.map(|name| v1::PodName { namespace: "default".into(), name: name.into() });
-    Some(v1::DropEnd { address: address.into(), port, pod })
+    Some(v1::DropEnd { address: address.into(), port, pod, ..v1::DropEnd::default() })
 }
 
 fn drop() -> v1::Drop {
@@ -26,7 +26,59 @@ fn drop() -> v1::Drop {
         rule: None,
         rule_name: String::new(),
         why: "the default deny of NetworkPolicy default/only-db denies it".into(),
+        remedy: "change the policy that is named".into(),
+        ..v1::Drop::default()
     }
+}
+
+/// What no policy dropped: a forged packet, one for a Service, one of another node, one of nobody, and all others of a Pod.
+fn by_no_policy() -> [v1::Drop; 5] {
+    let none = v1::Drop {
+        decided_by: "none".into(),
+        policies: vec![],
+        interface: "mido7".into(),
+        why: "the reason's meaning".into(),
+        direction: "egress".into(),
+        ..drop()
+    };
+    let service = v1::ServiceName { namespace: "shop".into(), name: "db".into() };
+    [
+        v1::Drop {
+            reason: "source_ip".into(),
+            claimed_address: "192.0.2.66".into(),
+            claimed_mac: "0a:00:00:00:00:01".into(),
+            destination: end("10.244.2.3", 80, None),
+            ..none.clone()
+        },
+        v1::Drop {
+            reason: "service_port".into(),
+            destination: Some(v1::DropEnd {
+                address: "fd96::10".into(),
+                port: 81,
+                service: Some(service),
+                ..v1::DropEnd::default()
+            }),
+            ..none.clone()
+        },
+        v1::Drop {
+            reason: "overlay_peer".into(),
+            interface: "midokube-vxlan".into(),
+            source: Some(v1::DropEnd {
+                address: "172.30.0.12".into(),
+                node: "node2".into(),
+                ..v1::DropEnd::default()
+            }),
+            ..none.clone()
+        },
+        v1::Drop { reason: "port_not_bound".into(), source: end("", 0, None), ..none.clone() },
+        v1::Drop {
+            reason: "no_endpoint".into(),
+            protocol: String::new(),
+            destination: end("", 0, None),
+            others: true,
+            ..none
+        },
+    ]
 }
 
 fn reply() -> v1::ListDropsReply {
@@ -81,13 +133,55 @@ fn the_wide_form_has_everything_in_columns() {
     let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let lines: Vec<String> = text.lines().map(squeezed).collect();
     let want = [
-        "LAST FIRST DIRECTION VERDICT PROTOCOL SOURCE POD SOURCE DESTINATION POD DESTINATION PACKETS BYTES REASON WHY",
+        "LAST FIRST DIRECTION VERDICT PROTOCOL SENDER SOURCE RECEIVER DESTINATION PACKETS BYTES INTERFACE CLAIMED REASON WHY \
+         REMEDY",
         "2026-01-01T00:01:00.000Z 2026-01-01T00:00:00.000Z ingress deny TCP default/client 10.244.1.3:44312 \
-         default/web 10.244.2.3:80 12 888 B policy_ingress the default deny of NetworkPolicy default/only-db denies it",
+         default/web 10.244.2.3:80 12 888 B - - policy_ingress the default deny of NetworkPolicy default/only-db denies it \
+         change the policy that is named",
     ];
     assert_eq!(lines.len(), 4);
     assert_eq!(lines[..2], want);
     assert!(lines[2].contains("audit ICMP - fd44:0:0:1::3 - 2001:db8::1 12"), "{}", lines[2]);
+}
+
+#[test]
+fn what_no_policy_dropped_names_who_sent_it_and_the_reason() {
+    let reply = v1::ListDropsReply { drops: by_no_policy().into(), matching: 5 };
+    let text = shown(reply.clone(), false);
+    for want in [
+        "TCP default/client -> 10.244.2.3:80",
+        "source_ip: the reason's meaning (as 192.0.2.66",
+        "TCP default/client -> service shop/db:81",
+        "TCP node node2 -> default/web:80",
+        "TCP interface mido7 -> default/web:80",
+        "n/a default/client -> others",
+        "no_endpoint: the reason's meaning",
+    ] {
+        assert!(text.contains(want), "{want} is not in:\n{text}");
+    }
+    let text = shown(reply.clone(), true);
+    let squeezed: Vec<String> =
+        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for want in [
+        "default/client 10.244.1.3:44312 - 10.244.2.3:80 12 888 B mido7 192.0.2.66 0a:00:00:00:00:01 source_ip",
+        "default/client 10.244.1.3:44312 service shop/db [fd96::10]:81 12 888 B mido7 - service_port",
+        "node node2 172.30.0.12 default/web 10.244.2.3:80 12 888 B midokube-vxlan - overlay_peer",
+        "- - default/web 10.244.2.3:80 12 888 B mido7 - port_not_bound",
+        "default/client 10.244.1.3:44312 others - 12 888 B mido7 - no_endpoint",
+    ] {
+        assert!(squeezed.iter().any(|line| line.contains(want)), "{want} is not in:\n{squeezed:#?}");
+    }
+    let json = Format::Json.text(&View::from(reply), text::text).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let drops = &json["drops"];
+    assert_eq!(drops[0]["claimed"]["address"], "192.0.2.66");
+    assert_eq!(drops[1]["destination"]["service"], "shop/db");
+    assert_eq!((&drops[2]["source"]["node"], &drops[2]["claimed"]), (&"node2".into(), &().into()));
+    assert_eq!((&drops[3]["source"]["address"], &drops[3]["interface"]), (&().into(), &"mido7".into()));
+    assert_eq!(
+        (&drops[4]["others"], &drops[4]["remedy"]),
+        (&true.into(), &"change the policy that is named".into())
+    );
 }
 
 #[test]

@@ -9,6 +9,12 @@ use crate::answer::matching;
 /// What stands for nothing of its kind.
 const NONE: &str = "-";
 
+/// What stands for those that are not told apart.
+const OTHERS: &str = "others";
+
+/// Who decided what no policy did.
+const NO_POLICY: &str = "none";
+
 /// How long a line of the narrow form is that says why.
 const WHY: usize = 52;
 
@@ -21,20 +27,19 @@ pub(super) fn text(view: &View, wide: bool) -> String {
 
 fn narrow_table(drops: &[Drop]) -> String {
     let row = |drop: &Drop| {
-        let port = drop.destination.port.map(|port| format!(":{port}")).unwrap_or_default();
-        let destination = match &drop.destination.pod {
-            Some(pod) => format!("{pod}{port}"),
-            None => drop.destination.socket(),
+        let path = format!("{} {} -> {}", protocol(drop), source(drop), destination(drop));
+        let why = match &drop.claimed {
+            _ if drop.decided_by != NO_POLICY => format!("{} {}: {}", drop.direction, drop.verdict, drop.why),
+            Some(claimed) => format!("{}: {} (as {claimed})", drop.reason, drop.why),
+            None => format!("{}: {}", drop.reason, drop.why),
         };
-        let path = format!("{} {} -> {destination}", protocol(drop), who(&drop.source));
-        let why = format!("{} {}: {}", drop.direction, drop.verdict, drop.why);
         [path, wrap(Some(WHY), &why), drop.packets.to_string(), seconds(drop.last_seconds)]
     };
     table(Some(WIDTH), ["DROP", "WHY", "PACKETS", "LAST"], drops.iter().map(row))
 }
 
 fn wide_table(drops: &[Drop]) -> String {
-    let pod = |end: &End| end.pod.as_ref().map_or_else(|| NONE.to_owned(), ToString::to_string);
+    let text = |text: Option<String>| text.unwrap_or_else(|| NONE.to_owned());
     let row = |drop: &Drop| {
         [
             drop.last.clone(),
@@ -42,14 +47,17 @@ fn wide_table(drops: &[Drop]) -> String {
             drop.direction.clone(),
             drop.verdict.clone(),
             protocol(drop),
-            pod(&drop.source),
-            drop.source.socket(),
-            pod(&drop.destination),
-            drop.destination.socket(),
+            named(drop, &drop.source),
+            text(drop.source.socket()),
+            named(drop, &drop.destination),
+            text(drop.destination.socket()),
             drop.packets.to_string(),
             bytes(drop.bytes),
+            text(drop.interface.clone()),
+            text(drop.claimed.as_ref().map(ToString::to_string)),
             drop.reason.clone(),
             drop.why.clone(),
+            drop.remedy.clone(),
         ]
     };
     let header = [
@@ -58,23 +66,45 @@ fn wide_table(drops: &[Drop]) -> String {
         "DIRECTION",
         "VERDICT",
         "PROTOCOL",
-        "SOURCE POD",
+        "SENDER",
         "SOURCE",
-        "DESTINATION POD",
+        "RECEIVER",
         "DESTINATION",
         "PACKETS",
         "BYTES",
+        "INTERFACE",
+        "CLAIMED",
         "REASON",
         "WHY",
+        "REMEDY",
     ];
     table(None, header, drops.iter().map(row))
+}
+
+/// The name of an end of a row, if it has one.
+fn named(drop: &Drop, end: &End) -> String {
+    let nobody = if drop.others && end.address.is_none() { OTHERS } else { NONE };
+    end.name().unwrap_or_else(|| nobody.to_owned())
 }
 
 fn protocol(drop: &Drop) -> String {
     drop.protocol.as_ref().map_or_else(|| UNKNOWN.to_owned(), |protocol| protocol.to_uppercase())
 }
 
-/// The Pod, or the address alone.
-fn who(end: &End) -> String {
-    end.pod.as_ref().map_or_else(|| end.address.clone(), ToString::to_string)
+/// Who sent it: a Pod, a node, an address alone, or whatever is at an interface.
+fn source(drop: &Drop) -> String {
+    let End { address, .. } = &drop.source;
+    let interface = || drop.interface.as_ref().map(|interface| format!("interface {interface}"));
+    let others = || drop.others.then(|| OTHERS.to_owned());
+    let found = drop.source.name().or_else(|| address.clone()).or_else(interface).or_else(others);
+    found.unwrap_or_else(|| UNKNOWN.to_owned())
+}
+
+/// Whom it was for, with the port.
+fn destination(drop: &Drop) -> String {
+    let port = drop.destination.port.map(|port| format!(":{port}")).unwrap_or_default();
+    let named = drop.destination.name().map(|name| format!("{name}{port}"));
+    let others = || drop.others.then(|| OTHERS.to_owned());
+    let found = named.or_else(|| drop.destination.socket()).or_else(others);
+    found.unwrap_or_else(|| UNKNOWN.to_owned())
 }

@@ -13,8 +13,8 @@ use crate::nodes::{Cluster, ThisNode};
 use crate::port::Port;
 
 pub(crate) const HELP: &str = "\
-A flow is one connection, also if two nodes see it, and of what policy denies one row for each source, destination, port
-and reason. A flow is listed if it matches all options and none of --not; the last packet of those that stand first came
+A flow is one connection, also if two nodes see it, and of what is dropped one row for each source, destination, port and
+reason. A flow is listed if it matches all options and none of --not; the last packet of those that stand first came
 last. Nodes remember an hour, as far as they have space. Every node is asked, by the kubeconfig, through its agent's Pod;
 with --this-node the agent of this node alone. Nodes record flows if their agents run with --flows on.
 Exit status: 0, or 1 when a node cannot be asked, which is named. Ctrl-C ends --follow. The fields of -o json and

@@ -9,7 +9,8 @@ use nodeapi::v1::ListFlowsRequest;
 use super::args::FlowsArgs;
 use super::merge::merge;
 use super::view::{Flow, Node, View};
-use crate::nodes::{Nodes, Question};
+use crate::agent::Agent;
+use crate::nodes::{Nodes, Output, Question};
 
 /// How many pages are read at most: more than a node can have.
 const PAGES: usize = 512;
@@ -34,7 +35,7 @@ impl<'a> Source<'a> {
         if args.cluster.this_node {
             return Ok(Self::Agent(args, 0));
         }
-        Ok(Self::Nodes(args, Box::new(Nodes::new(&args.cluster, args.node.timeout)?)))
+        Ok(Self::Nodes(args, Box::new(Nodes::new(&args.cluster.kubernetes, args.node.timeout)?)))
     }
 
     /// What there is with a packet in so much time; of this node, when it is asked again, what changed since.
@@ -43,7 +44,7 @@ impl<'a> Source<'a> {
     /// The agent of this node, or the API server, does not answer.
     pub(super) fn ask(&mut self, since: Option<Duration>) -> Result<View> {
         match self {
-            Self::Agent(args, after) => ask_agent(args, after, since),
+            Self::Agent(args, after) => of_agent(&args.node.agent(), after, since),
             Self::Nodes(args, nodes) => ask_nodes(args, nodes, since),
         }
     }
@@ -54,8 +55,12 @@ fn whole_seconds(since: Option<Duration>) -> u64 {
     since.map_or(0, |since| since.as_secs() + u64::from(since.subsec_nanos() > 0))
 }
 
-fn ask_agent(args: &FlowsArgs, after: &mut u64, since: Option<Duration>) -> Result<View> {
-    let (agent, mut flows) = (args.node.agent(), Vec::new());
+/// What an agent knows behind `after`, which is how far it is known then.
+///
+/// # Errors
+/// It does not answer.
+pub(crate) fn of_agent(agent: &Agent, after: &mut u64, since: Option<Duration>) -> Result<View> {
+    let mut flows = Vec::new();
     let mut node = None;
     for page in 0..PAGES {
         let request =
@@ -73,14 +78,9 @@ fn ask_agent(args: &FlowsArgs, after: &mut u64, since: Option<Duration>) -> Resu
 }
 
 fn ask_nodes(args: &FlowsArgs, nodes: &Nodes, since: Option<Duration>) -> Result<View> {
-    let answers = nodes.ask(&question(args, since), |_| true)?;
     let (mut told, mut flows) = (Vec::new(), Vec::new());
-    for (name, said) in answers {
-        let read = said.and_then(|said| {
-            let read = serde_json::from_slice::<View>(&said.stdout).context("its answer cannot be read");
-            read.map_err(|error| format!("{error:#}: its agent has another version than this midokube"))
-        });
-        match read {
+    for (name, said) in of_nodes(nodes, args.node.timeout, since, |_| true)? {
+        match said {
             Ok(view) => {
                 told.extend(view.nodes);
                 flows.extend(view.flows);
@@ -91,12 +91,33 @@ fn ask_nodes(args: &FlowsArgs, nodes: &Nodes, since: Option<Duration>) -> Result
     Ok(View::new(told, merge(flows)))
 }
 
+/// What each node of these names knows, or why it says nothing.
+///
+/// # Errors
+/// The API server does not say which nodes there are.
+pub(crate) fn of_nodes(
+    nodes: &Nodes,
+    timeout: Duration,
+    since: Option<Duration>,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<(String, Result<View, String>)>> {
+    let answers = nodes.ask(&question(timeout, since), wanted)?;
+    let read = |(name, said): (String, Result<Output, String>)| {
+        let view = said.and_then(|said| {
+            let read = serde_json::from_slice::<View>(&said.stdout).context("its answer cannot be read");
+            read.map_err(|error| format!("{error:#}: its agent has another version than this midokube"))
+        });
+        (name, view)
+    };
+    Ok(answers.into_iter().map(read).collect())
+}
+
 /// What every node runs. What two nodes see is put together before it is compared with the options: one may know what the
 /// other does not.
-fn question(args: &FlowsArgs, since: Option<Duration>) -> Question {
+fn question(timeout: Duration, since: Option<Duration>) -> Question {
     let mut words: Vec<String> = ["flows", "--this-node", "--output", "json"].map(str::to_owned).into();
     words.extend(["--limit".to_owned(), MOST.to_string()]);
-    words.extend(["--timeout".to_owned(), format!("{}ms", args.node.timeout.as_millis())]);
+    words.extend(["--timeout".to_owned(), format!("{}ms", timeout.as_millis())]);
     if let Some(since) = since {
         words.extend(["--since".to_owned(), format!("{}s", whole_seconds(Some(since)))]);
     }

@@ -11,7 +11,7 @@ use crate::port::Port;
 
 /// What policy said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// It passes.
     Allow,
     /// It does not.
@@ -32,7 +32,7 @@ impl Verdict {
 
 /// One thing that a flow has or has not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Condition {
+pub(crate) enum Condition {
     Pod(Name),
     Namespace(String),
     Address(IpAddr),
@@ -98,16 +98,16 @@ impl FromStr for Condition {
 
 /// What flows have to match.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Filter {
+pub(crate) struct Filter {
     /// All of these.
-    pub(super) all: Vec<Condition>,
+    pub(crate) all: Vec<Condition>,
     /// None of these.
-    pub(super) none: Vec<Condition>,
+    pub(crate) none: Vec<Condition>,
 }
 
 impl Filter {
     /// Whether a flow matches.
-    pub(super) fn matches(&self, flow: &Flow) -> bool {
+    pub(crate) fn matches(&self, flow: &Flow) -> bool {
         self.all.iter().all(|condition| condition.is_met(flow))
             && !self.none.iter().any(|condition| condition.is_met(flow))
     }

@@ -15,7 +15,7 @@ fn path(flow: &Flow) -> Path {
 }
 
 /// Merges what several nodes know. A connection that two of them see is there once; each of them sees it once.
-pub(super) fn merge(flows: impl IntoIterator<Item = Flow>) -> Vec<Flow> {
+pub(crate) fn merge(flows: impl IntoIterator<Item = Flow>) -> Vec<Flow> {
     let mut merged = Vec::<Flow>::new();
     let mut by_path = HashMap::<Path, Vec<usize>>::new();
     for flow in flows {

@@ -16,7 +16,10 @@ use terminal::output;
 
 pub(crate) use args::{FlowsArgs, HELP};
 use ask::Source;
-use view::View;
+pub(crate) use ask::{of_agent, of_nodes};
+pub(crate) use filter::{Condition, Filter};
+pub(crate) use merge::merge;
+pub(crate) use view::{DENIED, End, Flow, Node, View};
 
 /// The exit status if a node has no answer.
 const FAILED: u8 = 1;

@@ -91,7 +91,7 @@ fn to_backend() -> v1::Flow {
 fn denied() -> v1::Drop {
     let end = |address: &str, port, pod: Option<(&str, &str)>| {
         let pod = pod.map(|(namespace, name)| v1::PodName { namespace: namespace.into(), name: name.into() });
-        Some(v1::DropEnd { address: address.into(), port, pod })
+        Some(v1::DropEnd { address: address.into(), port, pod, ..v1::DropEnd::default() })
     };
     v1::Drop {
         first: "1970-01-01T00:17:00Z".into(),

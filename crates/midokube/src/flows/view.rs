@@ -12,97 +12,101 @@ use crate::services::socket;
 /// The flows of one node, or of all.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct View {
-    pub(super) api_version: String,
-    pub(super) kind: String,
-    pub(super) nodes: Vec<Node>,
+pub(crate) struct View {
+    pub(crate) api_version: String,
+    pub(crate) kind: String,
+    pub(crate) nodes: Vec<Node>,
     /// How many match, listed or not.
-    pub(super) matching: u64,
-    pub(super) flows: Vec<Flow>,
+    pub(crate) matching: u64,
+    pub(crate) flows: Vec<Flow>,
 }
 
 /// What a node says of its flows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Node {
-    pub(super) node: String,
+pub(crate) struct Node {
+    pub(crate) node: String,
     /// Why there is no answer.
-    pub(super) error: Option<String>,
+    pub(crate) error: Option<String>,
     /// Events that its kernel made since its agent started, and those that could not be sent.
-    pub(super) events: u64,
-    pub(super) lost_events: u64,
+    pub(crate) events: u64,
+    pub(crate) lost_events: u64,
     /// Flows that had to go for others before their hour was over.
-    pub(super) dropped: u64,
+    pub(crate) dropped: u64,
 }
 
-/// A connection, or what policy denied to one source, destination and port.
+/// A connection, or what was denied to one source, destination and port: by policy, or for another reason.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Flow {
+pub(crate) struct Flow {
     /// Who sees it.
-    pub(super) nodes: Vec<String>,
+    pub(crate) nodes: Vec<String>,
     /// Tells it from all others of the first of these nodes.
-    pub(super) id: String,
+    pub(crate) id: String,
     /// `None`: it is not known.
-    pub(super) protocol: Option<String>,
-    pub(super) client: End,
+    pub(crate) protocol: Option<String>,
+    pub(crate) client: End,
     /// Where the client sent to: a Service's address, or the backend's own.
-    pub(super) frontend: End,
+    pub(crate) frontend: End,
     /// What the client is to the backend.
-    pub(super) source: End,
-    pub(super) backend: End,
-    pub(super) service: Option<String>,
-    pub(super) service_port: Option<String>,
+    pub(crate) source: End,
+    pub(crate) backend: End,
+    pub(crate) service: Option<String>,
+    pub(crate) service_port: Option<String>,
     /// "denied": it never began.
-    pub(super) state: String,
-    pub(super) ended: bool,
-    pub(super) verdict: String,
+    pub(crate) state: String,
+    pub(crate) ended: bool,
+    pub(crate) verdict: String,
     /// Of what is denied.
-    pub(super) reason: Option<String>,
-    pub(super) why: Option<String>,
-    pub(super) ingress: Option<Decision>,
-    pub(super) egress: Option<Decision>,
-    pub(super) client_packets: u64,
-    pub(super) client_bytes: u64,
-    pub(super) server_packets: u64,
-    pub(super) server_bytes: u64,
-    pub(super) round_trip_microseconds: Option<u64>,
-    pub(super) began: String,
-    pub(super) last: String,
-    pub(super) last_seconds: u64,
+    pub(crate) reason: Option<String>,
+    pub(crate) why: Option<String>,
+    pub(crate) ingress: Option<Decision>,
+    pub(crate) egress: Option<Decision>,
+    pub(crate) client_packets: u64,
+    pub(crate) client_bytes: u64,
+    pub(crate) server_packets: u64,
+    pub(crate) server_bytes: u64,
+    pub(crate) round_trip_microseconds: Option<u64>,
+    pub(crate) began: String,
+    pub(crate) last: String,
+    pub(crate) last_seconds: u64,
     /// It began before.
-    pub(super) late: bool,
+    pub(crate) late: bool,
     /// Since 1970.
-    pub(super) began_milliseconds: u64,
-    pub(super) last_milliseconds: u64,
+    pub(crate) began_milliseconds: u64,
+    pub(crate) last_milliseconds: u64,
 }
 
 /// One end.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct End {
-    pub(super) address: String,
+pub(crate) struct End {
+    /// Of what is denied it may be empty: it is not known.
+    pub(crate) address: String,
     /// `None`: the protocol has none, or it is not known.
-    pub(super) port: Option<u32>,
-    pub(super) pod: Option<String>,
+    pub(crate) port: Option<u32>,
+    pub(crate) pod: Option<String>,
 }
 
 /// What policy said in one direction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Decision {
-    pub(super) decided_by: String,
-    pub(super) policies: Vec<String>,
-    pub(super) rule: Option<u32>,
-    pub(super) rule_name: Option<String>,
-    pub(super) audit: bool,
+pub(crate) struct Decision {
+    pub(crate) decided_by: String,
+    pub(crate) policies: Vec<String>,
+    pub(crate) rule: Option<u32>,
+    pub(crate) rule_name: Option<String>,
+    pub(crate) audit: bool,
 }
 
+/// What stands for an end that is not known.
+const UNKNOWN: &str = "unknown";
+
 /// The state of what never began.
-pub(super) const DENIED: &str = "denied";
+pub(crate) const DENIED: &str = "denied";
 
 impl View {
     /// What these nodes say together.
-    pub(super) fn new(nodes: Vec<Node>, mut flows: Vec<Flow>) -> Self {
+    pub(crate) fn new(nodes: Vec<Node>, mut flows: Vec<Flow>) -> Self {
         flows.sort_by(|one, other| {
             let order = |flow: &Flow| (flow.last_milliseconds, flow.began_milliseconds);
             order(other).cmp(&order(one)).then_with(|| one.id.cmp(&other.id))
@@ -112,24 +116,24 @@ impl View {
     }
 
     /// Leaves so many, and says how many there were.
-    pub(super) fn cut_to(&mut self, limit: usize) {
+    pub(crate) fn cut_to(&mut self, limit: usize) {
         self.matching = self.flows.len() as u64;
         self.flows.truncate(limit);
     }
 
     /// Whether a node has no answer.
-    pub(super) fn has_errors(&self) -> bool {
+    pub(crate) fn has_errors(&self) -> bool {
         self.nodes.iter().any(|node| node.error.is_some())
     }
 }
 
 impl Node {
     /// A node without an answer.
-    pub(super) fn failed(node: String, error: String) -> Self {
+    pub(crate) fn failed(node: String, error: String) -> Self {
         Self { node, error: Some(error), events: 0, lost_events: 0, dropped: 0 }
     }
 
-    pub(super) fn new(node: &str, totals: v1::FlowTotals) -> Self {
+    pub(crate) fn new(node: &str, totals: v1::FlowTotals) -> Self {
         let v1::FlowTotals { events, lost, dropped, .. } = totals;
         Self { node: node.to_owned(), error: None, events, lost_events: lost, dropped }
     }
@@ -137,28 +141,33 @@ impl Node {
 
 impl End {
     /// Its address, with its port if there is one.
-    pub(super) fn socket(&self) -> String {
-        self.port.map_or_else(|| self.address.clone(), |port| socket(&self.address, port))
+    pub(crate) fn socket(&self) -> String {
+        let address = self.address();
+        self.port.map_or_else(|| address.to_owned(), |port| socket(address, port))
     }
 
     /// The Pod, or the address.
-    pub(super) fn name(&self) -> &str {
-        self.pod.as_deref().unwrap_or(&self.address)
+    pub(crate) fn name(&self) -> &str {
+        self.pod.as_deref().unwrap_or_else(|| self.address())
+    }
+
+    fn address(&self) -> &str {
+        if self.address.is_empty() { UNKNOWN } else { &self.address }
     }
 }
 
 impl Flow {
     /// Everybody who has to do with it.
-    pub(super) fn ends(&self) -> impl Iterator<Item = &End> {
+    pub(crate) fn ends(&self) -> impl Iterator<Item = &End> {
         [&self.client, &self.frontend, &self.source, &self.backend].into_iter()
     }
 
-    pub(super) fn pods(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn pods(&self) -> impl Iterator<Item = &str> {
         self.ends().filter_map(|end| end.pod.as_deref())
     }
 
     /// A flow that a node knows.
-    pub(super) fn new(node: &str, flow: v1::Flow) -> Self {
+    pub(crate) fn new(node: &str, flow: v1::Flow) -> Self {
         let has_ports = flow.protocol != "icmp";
         let end = |end: Option<v1::FlowEnd>| {
             let v1::FlowEnd { address, port, pod: of } = end.unwrap_or_default();
@@ -195,13 +204,16 @@ impl Flow {
         }
     }
 
-    /// What a node denied.
-    pub(super) fn denied(node: &str, drop: v1::Drop) -> Self {
+    /// What a node denied, or dropped for another reason.
+    pub(crate) fn denied(node: &str, drop: v1::Drop) -> Self {
         let end = |end: Option<v1::DropEnd>| {
-            let v1::DropEnd { address, port, pod: of } = end.unwrap_or_default();
+            let v1::DropEnd { address, port, pod: of, .. } = end.unwrap_or_default();
             End { address, port: number(port), pod: pod(of) }
         };
+        let service = drop.destination.as_ref().and_then(|end| end.service.as_ref());
+        let service = service.map(|service| format!("{}/{}", service.namespace, service.name));
         let (source, destination) = (end(drop.source), end(drop.destination));
+        let by_policy = drop.decided_by != "none";
         let decision = Decision {
             decided_by: drop.decided_by,
             policies: drop.policies,
@@ -214,25 +226,27 @@ impl Flow {
         Self {
             nodes: vec![node.to_owned()],
             id: format!(
-                "{}/{}/{}/{}/{}/{}",
+                "{}/{}/{}/{}/{}/{}{}",
                 drop.direction,
                 drop.verdict,
                 drop.protocol,
                 source.address,
                 destination.socket(),
-                drop.reason
+                drop.reason,
+                some(drop.interface).map(|interface| format!("/{interface}")).unwrap_or_default()
             ),
             protocol: some(drop.protocol),
             client: source.clone(),
             frontend: destination.clone(),
             source,
             backend: destination,
+            service,
             state: DENIED.to_owned(),
             verdict: drop.verdict,
             reason: some(drop.reason),
             why: some(drop.why),
-            ingress: is_ingress.then(|| decision.clone()),
-            egress: (!is_ingress).then_some(decision),
+            ingress: (by_policy && is_ingress).then(|| decision.clone()),
+            egress: (by_policy && !is_ingress).then_some(decision),
             client_packets: drop.packets,
             client_bytes: drop.bytes,
             began: drop.first,

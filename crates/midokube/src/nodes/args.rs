@@ -18,17 +18,24 @@ const DEFAULT: &str = ".kube/config";
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Cluster {
     /// Ask this node's agent alone, at its socket: no kubeconfig is needed.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["kubeconfig", "context"])]
     pub(crate) this_node: bool,
+    #[command(flatten)]
+    pub(crate) kubernetes: Kubernetes,
+}
+
+/// The cluster of a kubeconfig.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Kubernetes {
     /// The kubeconfig of the cluster whose nodes are asked [default: KUBECONFIG, or ~/.kube/config].
-    #[arg(long, value_name = "FILE", conflicts_with = "this_node")]
+    #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig [default: its current one].
-    #[arg(long, value_name = "NAME", conflicts_with = "this_node")]
+    #[arg(long, value_name = "NAME")]
     context: Option<String>,
     /// The namespace of the agents' Pods.
     #[arg(long, value_name = "NAME", default_value = "kube-system")]
-    pub(super) agent_namespace: String,
+    pub(crate) agent_namespace: String,
 }
 
 /// The agent of this node, where all nodes can be asked instead, and how long a node may take.
@@ -68,7 +75,7 @@ impl Sockets {
     }
 }
 
-impl Cluster {
+impl Kubernetes {
     /// What the kubeconfig says. Programs that it names for credentials are run.
     ///
     /// # Errors

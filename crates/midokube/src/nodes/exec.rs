@@ -88,7 +88,7 @@ async fn read(stream: Option<impl AsyncRead + Unpin>, most: u64) -> Vec<u8> {
 }
 
 /// The exit status of a command that was run; else why it was not.
-fn code(status: &Status) -> Result<u8, String> {
+pub(super) fn code(status: &Status) -> Result<u8, String> {
     if status.status.as_deref() == Some("Success") {
         return Ok(0);
     }
@@ -99,7 +99,7 @@ fn code(status: &Status) -> Result<u8, String> {
 }
 
 /// What a command that failed says.
-fn failed(code: u8, stderr: &str) -> String {
+pub(super) fn failed(code: u8, stderr: &str) -> String {
     let said = stderr.trim();
     let said = said.strip_prefix("midokube: ").unwrap_or(said);
     match code {
@@ -114,7 +114,7 @@ fn failed(code: u8, stderr: &str) -> String {
     }
 }
 
-fn refused(pod: &str, error: &kube::Error) -> String {
+pub(super) fn refused(pod: &str, error: &kube::Error) -> String {
     let said = error.to_string();
     if said.contains("403") {
         return format!(

@@ -4,6 +4,7 @@
 mod agents;
 mod args;
 mod exec;
+mod talk;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,9 +18,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
 use agents::{AgentPod, agents};
-pub(crate) use args::{Cluster, Sockets, ThisNode};
+pub(crate) use args::{Cluster, Kubernetes, Sockets, ThisNode};
 pub(crate) use exec::Output;
 use exec::exec;
+pub(crate) use talk::Talk;
 
 /// So many nodes are asked at a time.
 const AT_ONCE: usize = 32;
@@ -52,6 +54,9 @@ pub(crate) struct Question {
     pub(crate) answers: &'static [u8],
 }
 
+/// Where the agent of each node runs: its Pod and container; or why it does not.
+pub(crate) type Places = BTreeMap<String, Result<(String, String), String>>;
+
 /// What a node says, or why it says nothing.
 pub(crate) type Answer = (String, Result<Output, String>);
 
@@ -60,7 +65,7 @@ impl Nodes {
     ///
     /// # Errors
     /// There is no kubeconfig, or it cannot be used.
-    pub(crate) fn new(cluster: &Cluster, patience: Duration) -> Result<Self> {
+    pub(crate) fn new(cluster: &Kubernetes, patience: Duration) -> Result<Self> {
         let runtime =
             Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")?;
         let config = runtime.block_on(cluster.config(patience))?;
@@ -84,6 +89,21 @@ impl Nodes {
         let asked = async { timeout(self.patience, ask(&self.client)).await };
         let late = || anyhow!("the API server did not answer within {:?}", self.patience);
         self.runtime.block_on(asked).map_err(|_| late())
+    }
+
+    /// The API server.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The agents' Pods.
+    pub(crate) fn agents_api(&self) -> &Api<Pod> {
+        &self.agents
+    }
+
+    /// Waits for something that has a deadline of its own.
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
     }
 
     /// Asks every node, or those of the names that `wanted` takes; the answers are sorted by the nodes' names. A node that
@@ -150,22 +170,37 @@ impl Nodes {
         }
     }
 
+    /// Where the agent of each node runs: its Pod and container; or why it does not.
+    ///
+    /// # Errors
+    /// As of [`ask`](Self::ask).
+    pub(crate) fn places(&self) -> Result<Places> {
+        Ok(self.agents()?.into_iter().map(|agent| (agent.node, agent.running)).collect())
+    }
+
     /// The agents, one for each node that has or should have one.
     fn agents(&self) -> Result<Vec<AgentPod>> {
+        Ok(agents(&self.agent_pods()?))
+    }
+
+    /// The Pods of the agents.
+    ///
+    /// # Errors
+    /// As of [`ask`](Self::ask).
+    pub(crate) fn agent_pods(&self) -> Result<Vec<Pod>> {
         let list = async |_: &Client| self.agents.list(&ListParams::default().labels(LABEL)).await;
         let pods = self.with_client(list)?.with_context(|| {
             format!(
                 "cannot list the agents' Pods ({LABEL}): the right to list pods in their namespace is needed"
             )
         })?;
-        let agents = agents(&pods.items);
-        if agents.is_empty() {
+        if agents(&pods.items).is_empty() {
             return Err(anyhow!(
                 "there is no Pod with the label {LABEL}: name the namespace of the agents with --agent-namespace, or another \
                  cluster with --kubeconfig or --context"
             ));
         }
-        Ok(agents)
+        Ok(pods.items)
     }
 
     async fn ask_one(&self, pod: &str, container: &str, question: &Question) -> Result<Output, String> {

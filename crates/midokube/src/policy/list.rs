@@ -23,11 +23,12 @@ pub(super) fn run(pod: Option<&Name>, format: Format, agent: &Agent) -> Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-/// What applies to all Pods of the node, as programs get it.
+/// What applies to a Pod, or to all Pods of the node, as programs get it.
 ///
 /// # Errors
 /// The agent cannot be asked, or enforces nothing.
-pub(crate) fn document(agent: &Agent) -> Result<String> {
-    let reply = agent.ask(&call::LIST_POLICIES, &ListPoliciesRequest::default(), "its policies")?;
+pub(crate) fn document(pod: Option<&Name>, agent: &Agent) -> Result<String> {
+    let pod = pod.cloned().map(|Name { namespace, name }| PodName { namespace, name });
+    let reply = agent.ask(&call::LIST_POLICIES, &ListPoliciesRequest { pod }, "its policies")?;
     Format::Json.text(&View::from(reply), text)
 }

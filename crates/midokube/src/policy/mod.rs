@@ -13,8 +13,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-pub(crate) use args::{HELP, PolicyArgs};
-use args::{PolicyCommand, PolicyListArgs};
+use args::PolicyListArgs;
+pub(crate) use args::{HELP, PolicyArgs, PolicyCommand};
 pub(crate) use list::document;
 
 /// Asks the agent and prints its answer.

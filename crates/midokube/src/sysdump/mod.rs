@@ -103,7 +103,7 @@ fn of_nodes(
     mut writer: Writer<Target>,
     announce: impl Fn(usize),
 ) -> Result<Writer<Target>> {
-    let nodes = Nodes::new(&args.cluster, args.sockets.timeout)?;
+    let nodes = Nodes::new(&args.cluster.kubernetes, args.sockets.timeout)?;
     let names = nodes.names()?;
     announce(names.len());
     let examination = doctor::examine_nodes(&nodes, args.sockets.timeout)?;

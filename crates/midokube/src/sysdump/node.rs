@@ -44,7 +44,7 @@ pub(super) fn parts(agent: &Agent) -> Parts {
     parts.add("status.json", status::document(agent));
     parts.add("services.json", services::document(agent));
     parts.add("connections.json", connections::document(agent));
-    parts.add("policies.json", policy::document(agent));
+    parts.add("policies.json", policy::document(None, agent));
     parts.add("drops.json", drops::document(agent));
     let process = Process::of(agent);
     let process = process.as_ref();

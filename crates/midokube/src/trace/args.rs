@@ -1,50 +1,111 @@
 //! The command line of `midokube trace`.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::str::FromStr;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use terminal::Format;
 
 use crate::name::Name;
-use crate::nodes::Cluster;
+use crate::nodes::{Cluster, Sockets};
 use crate::port::Port;
 
 pub(crate) const HELP: &str = "\
-For clusters whose network is a MidoNet: what the Translations tell it is simulated, with the packet and its reply. Nothing is
-sent, and MidoNet is not asked. Of several endpoints of a Service one is chosen at random: another --seed may choose another.
-Exit status: 0: the packet arrives, and its reply; 4: one of them does not; 1: it cannot be told.
+The packet is judged by the programs and tables in the kernels of the nodes that it comes to, and so is its reply: who may
+send it, which endpoint a Service chooses, which rule of which policy decides, where it is routed and delivered. Nothing is
+sent, and no table or counter changes. What is outside the cluster, or listens in a Pod, is not followed. With --this-node the
+agents at each --socket are asked, as in a lab. A MidoNet's network is simulated instead, by the Translations that
+it is told: of several endpoints of a Service one is chosen by --seed.
+Exit status: 0: the packet arrives, and its reply; 4: one of them does not; 1: it cannot be told. The fields of -o json and
+-o yaml are described in docs/reference.md of the project.
 Examples:
   midokube trace default/client default/web tcp/8080
   midokube trace default/client service/default/web tcp/80
+  midokube trace default/client 2001:db8::1 udp/53
   midokube trace node/node1 10.1.2.3 icmp";
 
 /// What to trace, and how to show it.
 #[derive(Debug, Args)]
 pub(crate) struct TraceArgs {
-    /// Who sends: NAMESPACE/POD, or node/NAME.
-    #[arg(value_name = "FROM")]
-    pub(super) from: Place,
-    /// To whom: NAMESPACE/POD, service/NAMESPACE/NAME, node/NAME, or an IPv4 address.
-    #[arg(value_name = "TO")]
-    pub(super) to: Target,
-    /// The protocol and port: tcp/PORT, udp/PORT or icmp.
-    #[arg(value_name = "PORT")]
-    pub(super) port: Port,
-    /// What random choices are made by.
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
-    pub(super) seed: u64,
+    #[command(flatten)]
+    pub(super) packet: Packet,
     /// The output format.
     #[arg(short, long, value_enum, default_value_t)]
     pub(super) output: Format,
     #[command(flatten)]
     pub(super) cluster: Cluster,
+    #[command(flatten)]
+    pub(super) sockets: Sockets,
+}
+
+/// What to trace.
+#[derive(Debug, Args)]
+pub(crate) struct Packet {
+    /// Who sends: NAMESPACE/POD, or node/NAME.
+    #[arg(value_name = "FROM")]
+    pub(super) from: Place,
+    /// To whom: NAMESPACE/POD, service/NAMESPACE/NAME, node/NAME, or an address.
+    #[arg(value_name = "TO")]
+    pub(super) to: Target,
+    /// The protocol and port: tcp/PORT, udp/PORT, sctp/PORT or icmp.
+    #[arg(value_name = "PORT")]
+    pub(super) port: Port,
+    /// The family, where both ends have both [default: IPv4].
+    #[arg(long, value_enum)]
+    pub(super) family: Option<Family>,
+    /// The port from which it is sent, or the identifier of a ping: that of a live connection, for example [default: one
+    /// that is free].
+    #[arg(long, value_name = "PORT")]
+    pub(super) source_port: Option<u16>,
+    /// What random choices of a MidoNet are made by.
+    #[arg(long, value_name = "NUMBER", default_value_t = SEED)]
+    pub(super) seed: u64,
+}
+
+const SEED: u64 = 1;
+
+impl Packet {
+    /// A packet as it is named on the command line, without options.
+    ///
+    /// # Errors
+    /// In words.
+    pub(crate) fn named(from: &str, to: &str, port: &str) -> Result<Self, &'static str> {
+        Ok(Self {
+            from: from.parse()?,
+            to: to.parse()?,
+            port: port.parse()?,
+            family: None,
+            source_port: None,
+            seed: SEED,
+        })
+    }
+
+    /// A packet from a place to an address.
+    pub(crate) fn new(from: Place, to: IpAddr, port: Port) -> Self {
+        Self { from, to: Target::Address(to), port, family: None, source_port: None, seed: SEED }
+    }
+}
+
+/// A family of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+impl Family {
+    /// Whether an address is of it.
+    pub(super) fn has(self, address: IpAddr) -> bool {
+        address.is_ipv4() == (self == Self::Ipv4)
+    }
 }
 
 /// Who has an interface in the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     Pod(Name),
     Node(String),
 }
@@ -54,7 +115,7 @@ pub(super) enum Place {
 pub(super) enum Target {
     Place(Place),
     Service(Name),
-    Address(Ipv4Addr),
+    Address(IpAddr),
 }
 
 impl FromStr for Place {
@@ -74,7 +135,7 @@ impl FromStr for Target {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str = "NAMESPACE/POD, service/NAMESPACE/NAME, node/NAME or an IPv4 address is expected (MidoNet gets IPv4 alone)";
+        const EXPECTED: &str = "NAMESPACE/POD, service/NAMESPACE/NAME, node/NAME or an address is expected";
         if let Ok(address) = text.parse() {
             return Ok(Self::Address(address));
         }
@@ -111,10 +172,11 @@ mod tests {
             ("svc/default/web", Target::Service(name("default/web"))),
             ("node/node1", Target::Place(Place::Node("node1".into()))),
             ("10.0.0.1", Target::Address([10, 0, 0, 1].into())),
+            ("fd00::1", Target::Address("fd00::1".parse().unwrap())),
         ] {
             assert_eq!(text.parse::<Target>(), Ok(wanted), "{text}");
         }
-        for bad in ["", "web", "node/", "service//web", "service/a/b/c", "fd00::1", "10.0.0", "a/b/c"] {
+        for bad in ["", "web", "node/", "service//web", "service/a/b/c", "fd00::g", "10.0.0", "a/b/c"] {
             assert!(bad.parse::<Target>().is_err(), "{bad}");
         }
         assert!("10.0.0.1".parse::<Place>().is_err());

@@ -1,11 +1,11 @@
 //! What became of a packet, for people.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use super::view::View;
 
 /// A line for every step, then how it ends.
-pub(super) fn text(view: &View) -> String {
+pub(super) fn text<T: Display>(view: &View<T>) -> String {
     let View { from, to, protocol, port, parts, outcome, problems, .. } = view;
     let mut text = format!("{} ({}) to {}", from.name, from.address, to.name);
     if to.name != to.address.to_string() {
@@ -24,8 +24,15 @@ pub(super) fn text(view: &View) -> String {
     if !problems.is_empty() {
         text.push('\n');
     }
-    let verdict = if outcome.answered { "arrives" } else { "DOES NOT ARRIVE" };
+    let verdict = match (outcome.unknown, outcome.answered) {
+        (true, _) => "NOT KNOWN",
+        (false, true) => "arrives",
+        (false, false) => "DOES NOT ARRIVE",
+    };
     let _ = write!(text, "\nVerdict: {verdict}: {}\n", outcome.why);
+    if !outcome.answered && !outcome.reason.is_empty() {
+        let _ = writeln!(text, "Reason: {}", outcome.reason);
+    }
     if !outcome.remedy.is_empty() {
         let _ = writeln!(text, "Remedy: {}", outcome.remedy);
     }

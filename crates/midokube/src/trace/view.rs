@@ -1,44 +1,43 @@
 //! What became of a packet, as programs get it: see docs/reference.md.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use midonet_simulator::Trace;
 use serde::Serialize;
 
-use super::topology::Source;
 use crate::API_VERSION;
 use crate::port::Port;
 
-/// What became of a packet and its reply.
+/// What became of a packet and its reply. What a path is depends on the network.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct View {
+pub(super) struct View<T> {
     api_version: &'static str,
     kind: &'static str,
+    pub(super) network: &'static str,
     pub(super) from: End,
     pub(super) to: End,
     pub(super) protocol: &'static str,
     /// 0: the protocol has none.
     pub(super) port: u16,
     /// The packet, its reply, and what was asked for without an answer.
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<Part<T>>,
     pub(super) outcome: Outcome,
     /// What is wrong with what MidoNet is told.
     pub(super) problems: Vec<String>,
 }
 
 /// One end.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct End {
     pub(super) name: String,
-    pub(super) address: Ipv4Addr,
+    pub(super) address: IpAddr,
 }
 
 /// One packet's path.
 #[derive(Debug, Serialize)]
-pub(super) struct Part {
+pub(super) struct Part<T> {
     pub(super) what: &'static str,
-    pub(super) trace: Trace,
+    pub(super) trace: T,
 }
 
 /// How it ends.
@@ -46,26 +45,32 @@ pub(super) struct Part {
 pub(super) struct Outcome {
     /// Whether the reply arrives.
     pub(super) answered: bool,
+    /// Of an embedded network: under what the packet that came last is counted.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) reason: String,
     pub(super) why: String,
     /// What to do about it; nothing if all is well or nothing is known.
     pub(super) remedy: String,
+    /// A node on the path did not tell.
+    #[serde(skip)]
+    pub(super) unknown: bool,
 }
 
-impl View {
+impl<T> View<T> {
     pub(super) fn new(
-        from: &Source,
-        to_name: &str,
-        to: Ipv4Addr,
+        network: &'static str,
+        [from, to]: [End; 2],
         port: &Port,
-        parts: Vec<Part>,
+        parts: Vec<Part<T>>,
         outcome: Outcome,
         problems: Vec<String>,
     ) -> Self {
         Self {
             api_version: API_VERSION,
             kind: "Trace",
-            from: End { name: from.name.clone(), address: from.address },
-            to: End { name: to_name.to_owned(), address: to },
+            network,
+            from,
+            to,
             protocol: port.protocol,
             port: port.number,
             parts,
@@ -81,17 +86,36 @@ impl View {
 }
 
 impl Outcome {
+    fn new(answered: bool, why: String, remedy: &str) -> Self {
+        Self { answered, reason: String::new(), why, remedy: remedy.to_owned(), unknown: false }
+    }
+
     /// By whom, and where that is.
     pub(super) fn answered(by: &str, node: &str) -> Self {
-        Self { answered: true, why: format!("{by} on {node} answers"), remedy: String::new() }
+        Self::new(true, format!("{by} on {node} answers"), "")
     }
 
     /// One of MidoNet's own devices answers to a ping.
     pub(super) fn device() -> Self {
-        Self { answered: true, why: "the router answers".to_owned(), remedy: String::new() }
+        Self::new(true, "the router answers".to_owned(), "")
+    }
+
+    /// It comes as far as it is followed.
+    pub(super) fn left(why: String) -> Self {
+        Self::new(true, why, "")
     }
 
     pub(super) fn lost(why: String, remedy: &str) -> Self {
-        Self { answered: false, why, remedy: remedy.to_owned() }
+        Self::new(false, why, remedy)
+    }
+
+    /// A node did not tell.
+    pub(super) fn unknown(why: String, remedy: &str) -> Self {
+        Self { unknown: true, ..Self::new(false, why, remedy) }
+    }
+
+    /// With the reason that the last node counts.
+    pub(super) fn because(self, reason: &str) -> Self {
+        Self { reason: reason.to_owned(), ..self }
     }
 }

@@ -9,9 +9,11 @@ use super::drops::FakeDrops;
 use super::flows::FakeFlows;
 use super::policies::FakePolicies;
 use super::services::FakeServices;
-use super::support::{FakeAgent, full, starting};
+use super::support::{FakeAgent, full, midokube, starting};
+use super::traces::FakeTraces;
 
 const PREVIEW: &str = "policy preview --delete networkpolicy/shop/web --this-node";
+const TRACE: &str = "trace default/a default/b tcp/80 --this-node";
 const WAIT: &str = "policy wait networkpolicy/web --this-node";
 
 const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference.md"));
@@ -164,6 +166,17 @@ fn the_fields_of_doctor_are_those_that_are_documented() {
 }
 
 #[test]
+fn the_fields_of_traces_are_those_that_are_documented() {
+    compare("Trace\n", &[document(&FakeAgent::tracing(FakeTraces), TRACE)]);
+}
+
+#[test]
+fn the_fields_of_scenarios_are_those_that_are_documented() {
+    let output = midokube(&["connectivity", "test", "--list", "-o", "json"]).output().unwrap();
+    compare("ConnectivityScenarios\n", &[serde_json::from_slice(&output.stdout).unwrap()]);
+}
+
+#[test]
 fn the_fields_of_differences_are_those_that_are_documented() {
     let directory = tempfile::tempdir().unwrap();
     let folder = |name: &str, own: &str, text: String| {
@@ -227,6 +240,7 @@ fn the_documents_name_their_version() {
     let policies = FakeAgent::enforcing(FakePolicies);
     let drops = FakeAgent::dropping(FakeDrops);
     let flows = FakeAgent::telling(FakeFlows);
+    let traces = FakeAgent::tracing(FakeTraces);
     for (agent, command, kind) in [
         (&services, "status", "Status"),
         (&services, "version", "Version"),
@@ -241,6 +255,7 @@ fn the_documents_name_their_version() {
         (&flows, "flows --this-node", "Flows"),
         (&flows, "flows --this-node --by pod", "FlowGroups"),
         (&drops, "doctor --this-node", "Doctor"),
+        (&traces, TRACE, "Trace"),
     ] {
         let json = document(agent, command);
         assert_eq!((&json["apiVersion"], &json["kind"]), (&"midokube.midonet.org/v1".into(), &kind.into()));

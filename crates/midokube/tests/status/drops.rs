@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::support::{FakeAgent, full, text};
 
-/// An agent's drops: one that everything is known of, and one that nothing is.
+/// An agent's drops: one that everything is known of, one that nothing is, and two of nobody's policy.
 #[derive(Clone, Default)]
 pub(crate) struct FakeDrops;
 
@@ -20,7 +20,7 @@ impl Drops for FakeDrops {
         if request.reason == "because" {
             return Err(Status::invalid_argument("reason: \"because\" is no reason for drops"));
         }
-        let mut drops = vec![known(), unknown()];
+        let mut drops = vec![known(), unknown(), forged(), of_nobody()];
         if request.port == 80 {
             drops.truncate(1);
         }
@@ -30,7 +30,7 @@ impl Drops for FakeDrops {
 
 fn end(address: &str, port: u32, pod: Option<&str>) -> Option<v1::DropEnd> {
     let pod = pod.map(|name| v1::PodName { namespace: "default".into(), name: name.into() });
-    Some(v1::DropEnd { address: address.into(), port, pod })
+    Some(v1::DropEnd { address: address.into(), port, pod, ..v1::DropEnd::default() })
 }
 
 pub(crate) fn known() -> v1::Drop {
@@ -51,6 +51,8 @@ pub(crate) fn known() -> v1::Drop {
         rule: Some(1),
         rule_name: "dns".into(),
         why: "ingress[1] (\"dns\") of NetworkPolicy default/web denies it".into(),
+        remedy: "change the policy that is named".into(),
+        ..v1::Drop::default()
     }
 }
 
@@ -65,6 +67,47 @@ pub(crate) fn unknown() -> v1::Drop {
         rule_name: String::new(),
         why: "the first fragment was not seen".into(),
         ..known()
+    }
+}
+
+/// A packet from another node's tunnel with a source that may not be its own, for a Service.
+pub(crate) fn forged() -> v1::Drop {
+    let service = Some(v1::ServiceName { namespace: "default".into(), name: "db".into() });
+    v1::Drop {
+        reason: "overlay_source".into(),
+        source: Some(v1::DropEnd {
+            address: "172.30.0.12".into(),
+            node: "node2".into(),
+            ..v1::DropEnd::default()
+        }),
+        destination: Some(v1::DropEnd {
+            address: "10.96.0.10".into(),
+            port: 80,
+            service,
+            ..v1::DropEnd::default()
+        }),
+        interface: "midokube-vxlan".into(),
+        claimed_address: "192.0.2.66".into(),
+        decided_by: "none".into(),
+        policies: Vec::new(),
+        rule: None,
+        rule_name: String::new(),
+        why: "came through the tunnel with a source that is nobody's".into(),
+        ..known()
+    }
+}
+
+/// A frame from an interface that is no Pod's, with nothing in it that can be read.
+fn of_nobody() -> v1::Drop {
+    v1::Drop {
+        reason: "port_not_bound".into(),
+        source: end("", 0, None),
+        destination: end("", 0, None),
+        protocol: String::new(),
+        interface: "mido7".into(),
+        claimed_address: String::new(),
+        claimed_mac: "0a:00:00:00:00:01".into(),
+        ..forged()
     }
 }
 

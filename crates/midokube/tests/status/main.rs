@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail as tests do")]
 
 mod answers;
+mod connectivity;
 mod doctor;
 mod documents;
 mod drops;
@@ -15,3 +16,5 @@ mod preview;
 mod services;
 mod support;
 mod terminal;
+mod traces;
+mod ui;

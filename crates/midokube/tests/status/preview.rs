@@ -48,7 +48,12 @@ pub(super) fn preview(request: &PreviewPolicyRequest) -> Result<PreviewPolicyRep
     };
     let pod = || Some(v1::PodName { namespace: "shop".into(), name: "a".into() });
     let dropped = |protocol: &str, port, pod: Option<v1::PodName>| {
-        let end = |port| v1::DropEnd { address: "10.244.1.9".into(), port, pod: pod.clone() };
+        let end = |port| v1::DropEnd {
+            address: "10.244.1.9".into(),
+            port,
+            pod: pod.clone(),
+            ..v1::DropEnd::default()
+        };
         let drop = v1::Drop {
             last_seconds: 7,
             packets: 3,

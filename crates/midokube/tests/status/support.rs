@@ -9,6 +9,7 @@ use nodeapi::v1::node_server::{Node, NodeServer};
 use nodeapi::v1::paths_server::PathsServer;
 use nodeapi::v1::policies_server::PoliciesServer;
 use nodeapi::v1::services_server::ServicesServer;
+use nodeapi::v1::traces_server::TracesServer;
 use nodeapi::v1::{
     self, BindPortReply, BindPortRequest, CheckPortReply, ReadyReply, ReadyRequest, ReleasePortReply,
     ReleasePortRequest, StatusReply, StatusRequest,
@@ -22,6 +23,7 @@ use super::drops::FakeDrops;
 use super::flows::FakeFlows;
 use super::policies::FakePolicies;
 use super::services::FakeServices;
+use super::traces::FakeTraces;
 
 type Answer = dyn Fn() -> Result<StatusReply, Status> + Send + Sync;
 
@@ -38,6 +40,7 @@ struct Fakes {
     drops: Option<FakeDrops>,
     flows: Option<FakeFlows>,
     paths: Option<FakePaths>,
+    traces: Option<FakeTraces>,
 }
 
 impl FakeAgent {
@@ -73,6 +76,11 @@ impl FakeAgent {
         Self::start(move || Ok(reply.clone()), Fakes { paths: Some(paths), ..Fakes::default() })
     }
 
+    /// An agent that traces, too.
+    pub(crate) fn tracing(traces: FakeTraces) -> Self {
+        Self::start(|| Ok(full()), Fakes { traces: Some(traces), ..Fakes::default() })
+    }
+
     fn start(answer: impl Fn() -> Result<StatusReply, Status> + Send + Sync + 'static, fakes: Fakes) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -81,14 +89,15 @@ impl FakeAgent {
             nodeapi::listen(&dir.path().join("agent/api")).unwrap()
         };
         let service = NodeServer::new(Service(Box::new(answer)));
-        let Fakes { services, policies, drops, flows, paths } = fakes;
+        let Fakes { services, policies, drops, flows, paths, traces } = fakes;
         let server = tonic::transport::Server::builder()
             .add_service(service)
             .add_optional_service(services.map(ServicesServer::new))
             .add_optional_service(policies.map(PoliciesServer::new))
             .add_optional_service(drops.map(DropsServer::new))
             .add_optional_service(flows.map(FlowsServer::new))
-            .add_optional_service(paths.map(PathsServer::new));
+            .add_optional_service(paths.map(PathsServer::new))
+            .add_optional_service(traces.map(TracesServer::new));
         runtime.spawn(server.serve_with_incoming(nodeapi::incoming(listener, |_| {})));
         Self { dir, _runtime: runtime }
     }

@@ -52,7 +52,7 @@ fn ask_agent(args: &PreviewArgs) -> Result<view::View> {
 }
 
 fn ask_nodes(args: &PreviewArgs) -> Result<view::View> {
-    let nodes = Nodes::new(&args.cluster, args.node.timeout)?;
+    let nodes = Nodes::new(&args.cluster.kubernetes, args.node.timeout)?;
     let namespace = args.namespace.as_deref().unwrap_or(nodes.namespace());
     let policies = manifests::policies(&args.filename, namespace)?;
     let answers = nodes.ask(&question(args, &policies, namespace), |_| true)?;

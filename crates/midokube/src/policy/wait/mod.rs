@@ -63,7 +63,7 @@ fn ask_agent(args: &WaitArgs, until: Instant) -> Result<view::View> {
 
 /// Waits for all nodes.
 fn ask_nodes(args: &WaitArgs, until: Instant) -> Result<view::View> {
-    let nodes = Nodes::new(&args.cluster, PATIENCE)?;
+    let nodes = Nodes::new(&args.cluster.kubernetes, PATIENCE)?;
     let target = args.target(nodes.namespace());
     let read = || nodes.with_client(async |client| read(client, &target).await)?;
     let mut done = Done::default();

@@ -7,10 +7,10 @@ use translation::{
     ServicePort, Translator, Wanted,
 };
 
-use super::text::text;
 use super::topology::{Node, Snapshot, Source};
-use super::view::View;
 use super::walk::walk;
+use crate::trace::text::text;
+use crate::trace::view::View;
 
 const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 
@@ -99,7 +99,7 @@ fn cluster(change: impl FnOnce(&mut Translator)) -> Snapshot {
     snapshot
 }
 
-fn trace(snapshot: &Snapshot, from: (u8, u8), to: Ipv4Addr, port: &str) -> View {
+fn trace(snapshot: &Snapshot, from: (u8, u8), to: Ipv4Addr, port: &str) -> View<midonet_simulator::Trace> {
     let (number, last) = from;
     let name = format!("pod{number}-{last}");
     let source = Source {

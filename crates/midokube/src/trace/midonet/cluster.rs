@@ -10,9 +10,9 @@ use kube::core::GroupVersionKind;
 use kube::{Api, Client};
 use naming::{PodKey, annotation, interface};
 
-use super::args::{Place, Target};
 use super::topology::{Node, Snapshot, Source};
 use crate::name::Name;
+use crate::trace::args::{Place, Target};
 
 /// So many objects are asked for at a time.
 const PAGE: u32 = 500;
@@ -36,10 +36,7 @@ pub(super) async fn read(
         }
     }
     if snapshot.resources.is_empty() {
-        bail!(
-            "there are no Translations: the cluster's network is not MidoNet, or midonet-kube-controllers do not work. In an \
-             embedded network `midokube policy explain` and `midokube service` tell where a connection goes"
-        );
+        bail!("there are no Translations any more: midonet-kube-controllers do not work");
     }
     let nodes = Api::<core::Node>::all(client.clone());
     let listed = nodes.list(&ListParams::default()).await.context("cannot list the Nodes")?;
@@ -55,7 +52,8 @@ pub(super) async fn read(
         }
     };
     let target = match to {
-        Target::Address(address) => (address.to_string(), *address),
+        Target::Address(IpAddr::V4(address)) => (address.to_string(), *address),
+        Target::Address(IpAddr::V6(address)) => bail!("{address}: MidoNet gets IPv4 alone"),
         Target::Service(name) => (format!("Service {name}"), service(client, name).await?),
         Target::Place(place @ Place::Pod(name)) => {
             (place.to_string(), address(name, &pod(client, name).await?)?)
@@ -72,10 +70,20 @@ pub(super) async fn read(
     Ok((snapshot, source, target))
 }
 
-async fn translations(client: &Client) -> Result<Vec<DynamicObject>> {
+/// Whether a MidoNet is the cluster's network: there are Translations. Who may not list them has another network.
+pub(super) async fn is_there(client: &Client) -> bool {
+    let first = api(client).list_metadata(&ListParams::default().limit(1)).await;
+    first.is_ok_and(|list| !list.items.is_empty())
+}
+
+fn api(client: &Client) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("midonet.org", "v1", "Translation");
     let resource = ApiResource::from_gvk_with_plural(&kind, "translations");
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+    Api::all_with(client.clone(), &resource)
+}
+
+async fn translations(client: &Client) -> Result<Vec<DynamicObject>> {
+    let api = api(client);
     let (mut all, mut page) = (Vec::new(), ListParams::default().limit(PAGE));
     loop {
         let list = match api.list(&page).await {

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::remedy::remedy;
 use super::topology::{Node, Snapshot, Source};
-use super::view::{Outcome, Part, View};
 use crate::port::Port;
+use crate::trace::view::{End, Outcome, Part, View};
 
 /// The port that connections come from, and the id of pings.
 const SOURCE_PORT: u16 = 40_000;
@@ -26,7 +26,7 @@ pub(super) fn walk(
     (name, to): &(String, Ipv4Addr),
     port: &Port,
     seed: u64,
-) -> Result<View> {
+) -> Result<View<Trace>> {
     let transport = match port.protocol {
         "tcp" => Transport::Tcp { src_port: SOURCE_PORT, dst_port: port.number },
         "udp" => Transport::Udp { src_port: SOURCE_PORT, dst_port: port.number },
@@ -38,14 +38,18 @@ pub(super) fn walk(
     all.extend(problems.iter().map(ToString::to_string));
     let mut walk = Walk { snapshot, topology, state: State::new(seed), parts: Vec::new() };
     let outcome = walk.there_and_back(from, *to, &transport)?;
-    Ok(View::new(from, name, *to, port, walk.parts, outcome, all))
+    let ends = [
+        End { name: from.name.clone(), address: from.address.into() },
+        End { name: name.clone(), address: (*to).into() },
+    ];
+    Ok(View::new("midonet", ends, port, walk.parts, outcome, all))
 }
 
 struct Walk<'a> {
     snapshot: &'a Snapshot,
     topology: Topology,
     state: State,
-    parts: Vec<Part>,
+    parts: Vec<Part<Trace>>,
 }
 
 /// An interface in the network.

@@ -1,0 +1,181 @@
+//! Asking nodes: the agents at some sockets, or those of a cluster.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use nodeapi::v1::find_trace_end_request::End;
+use nodeapi::v1::{
+    FindTraceEndReply, FindTraceEndRequest, PodName, ServiceName, StatusRequest, TracePacketReply,
+    TracePacketRequest,
+};
+use nodeapi::{Message, call};
+
+use super::hop::What;
+use super::walk::Ask;
+use crate::agent::Agent;
+use crate::name::Name;
+use crate::nodes::{Nodes, Question};
+use crate::trace::args::{Place, Target};
+
+/// So much of the time that a node may take is for the way to it.
+const WAY: Duration = Duration::from_secs(2);
+
+fn question(of: &Target) -> Result<FindTraceEndRequest> {
+    let end = match of {
+        Target::Place(Place::Pod(Name { namespace, name })) => {
+            End::Pod(PodName { namespace: namespace.clone(), name: name.clone() })
+        }
+        Target::Service(Name { namespace, name }) => {
+            End::Service(ServiceName { namespace: namespace.clone(), name: name.clone() })
+        }
+        Target::Place(Place::Node(name)) => End::Node(name.clone()),
+        Target::Address(address) => bail!("{address} is an address"),
+    };
+    Ok(FindTraceEndRequest { end: Some(end) })
+}
+
+fn addresses(reply: &FindTraceEndReply) -> Vec<IpAddr> {
+    reply.addresses.iter().filter_map(|address| address.parse().ok()).collect()
+}
+
+/// The agents at some sockets, by the names of their nodes.
+pub(super) struct Agents(BTreeMap<String, Agent>);
+
+impl Agents {
+    /// Those that say their names.
+    ///
+    /// # Errors
+    /// None of them does.
+    pub(super) fn new(agents: Vec<Agent>) -> Result<Self> {
+        let (mut named, mut last) = (BTreeMap::new(), anyhow!("no agent is asked"));
+        for agent in agents {
+            match agent.ask(&call::STATUS, &StatusRequest {}, "its name") {
+                Ok(status) => {
+                    named.insert(status.agent.unwrap_or_default().node, agent);
+                }
+                Err(error) => last = error,
+            }
+        }
+        if named.is_empty() { Err(last) } else { Ok(Self(named)) }
+    }
+
+    fn agent(&self, node: &str) -> Result<&Agent> {
+        self.0.get(node).context(
+            "its agent is not asked, or does not answer: give its socket with another --socket, or a kubeconfig without \
+             --this-node",
+        )
+    }
+}
+
+impl Ask for Agents {
+    fn home(&mut self, from: &Place) -> Result<(String, Vec<IpAddr>)> {
+        let name = match from {
+            Place::Node(name) => {
+                self.agent(name).with_context(|| format!("node {name}"))?;
+                return Ok((name.clone(), Vec::new()));
+            }
+            Place::Pod(name) => name,
+        };
+        let request = question(&Target::Place(from.clone()))?;
+        let (mut last, mut elsewhere) = (anyhow!("no agent is asked"), None);
+        for agent in self.0.values() {
+            match agent.ask(&call::FIND_TRACE_END, &request, "the addresses of that name") {
+                Ok(reply) if self.0.contains_key(&reply.node) => {
+                    let found = addresses(&reply);
+                    return Ok((reply.node, found));
+                }
+                Ok(reply) => elsewhere = Some(reply.node),
+                Err(error) => last = error,
+            }
+        }
+        match elsewhere {
+            Some(node) => {
+                bail!(
+                    "Pod {name} is on node {node}, whose agent is not asked: run this there, give its socket with another \
+                     --socket, or a kubeconfig without --this-node"
+                )
+            }
+            None => Err(last),
+        }
+    }
+
+    fn find(&mut self, node: &str, to: &Target) -> Result<Vec<IpAddr>> {
+        let request = question(to)?;
+        let mut agents = vec![self.agent(node)?];
+        agents.extend(self.0.iter().filter(|(name, _)| *name != node).map(|(_, agent)| agent));
+        let mut last = anyhow!("no agent is asked");
+        for agent in agents {
+            match agent.ask(&call::FIND_TRACE_END, &request, "the addresses of that name") {
+                Ok(reply) => return Ok(addresses(&reply)),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn trace(&mut self, node: &str, request: &TracePacketRequest) -> Result<TracePacketReply> {
+        self.agent(node)?.ask(&call::TRACE_PACKET, request, "the trace")
+    }
+}
+
+/// The agents of a cluster.
+pub(super) struct Cluster<'a> {
+    nodes: &'a Nodes,
+    patience: Duration,
+}
+
+impl<'a> Cluster<'a> {
+    pub(super) fn new(nodes: &'a Nodes, patience: Duration) -> Self {
+        Self { nodes, patience }
+    }
+
+    fn ask<A: Message + Default>(&self, node: &str, what: What, request: &impl Message) -> Result<A> {
+        let timeout = format!("{}ms", self.patience.saturating_sub(WAY).max(WAY).as_millis());
+        let words = ["trace-hop", what.word(), "--timeout"].map(str::to_owned);
+        let question = Question {
+            words: words.into_iter().chain([timeout]).collect(),
+            input: Some(request.encode_to_vec()),
+            answers: &[0],
+        };
+        let answers = self.nodes.ask(&question, |name| name == node)?;
+        let (_, said) = answers.into_iter().next().with_context(|| format!("node {node} has no agent"))?;
+        let said = said.map_err(|why| anyhow!("node {node}: {why}"))?;
+        let read = A::decode(&*said.stdout);
+        read.with_context(|| format!("the answer of node {node} cannot be read: it has another version"))
+    }
+}
+
+impl Ask for Cluster<'_> {
+    fn home(&mut self, from: &Place) -> Result<(String, Vec<IpAddr>)> {
+        let name = match from {
+            Place::Node(name) => return Ok((name.clone(), Vec::new())),
+            Place::Pod(name) => name,
+        };
+        let read = async |client: &kube::Client| {
+            let pods: Api<Pod> = Api::namespaced(client.clone(), &name.namespace);
+            pods.get_opt(&name.name).await
+        };
+        let pod = self.nodes.with_client(read)?.with_context(|| format!("cannot read Pod {name}"))?;
+        let pod = pod.with_context(|| format!("there is no Pod {name}"))?;
+        let spec = pod.spec.unwrap_or_default();
+        let node = spec.node_name.with_context(|| format!("Pod {name} is on no node yet"))?;
+        if spec.host_network == Some(true) {
+            bail!("Pod {name} uses the addresses of its node (hostNetwork): trace from node/{node}");
+        }
+        let addresses = pod.status.unwrap_or_default().pod_ips.unwrap_or_default();
+        Ok((node, addresses.iter().filter_map(|one| one.ip.parse().ok()).collect()))
+    }
+
+    fn find(&mut self, node: &str, to: &Target) -> Result<Vec<IpAddr>> {
+        let reply: FindTraceEndReply = self.ask(node, What::Find, &question(to)?)?;
+        Ok(addresses(&reply))
+    }
+
+    fn trace(&mut self, node: &str, request: &TracePacketRequest) -> Result<TracePacketReply> {
+        self.ask(node, What::Packet, request)
+    }
+}

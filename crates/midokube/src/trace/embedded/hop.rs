@@ -1,0 +1,56 @@
+//! What every node runs for a trace: a question in, an answer out, as the agent's own messages.
+
+use std::io::{self, Read as _, Write as _};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use nodeapi::v1::{FindTraceEndRequest, TracePacketRequest};
+use nodeapi::{Message, call};
+
+use crate::agent::Agent;
+
+/// More than a question has.
+const LARGEST: u64 = 1 << 20;
+
+/// What another midokube asks of this node's agent.
+#[derive(Debug, Args)]
+pub(crate) struct HopArgs {
+    what: What,
+    #[command(flatten)]
+    agent: Agent,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum What {
+    Find,
+    Packet,
+}
+
+impl What {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Find => "find",
+            Self::Packet => "packet",
+        }
+    }
+}
+
+/// Hands the question on standard input to the agent, and its answer to standard output.
+pub(crate) fn run_hop(args: &HopArgs) -> Result<ExitCode> {
+    let mut question = Vec::new();
+    io::stdin().take(LARGEST).read_to_end(&mut question).context("cannot read the question")?;
+    let unread = "the question cannot be read: it is another midokube's";
+    let answer = match args.what {
+        What::Find => {
+            let request = FindTraceEndRequest::decode(&*question).context(unread)?;
+            args.agent.ask(&call::FIND_TRACE_END, &request, "the addresses of that name")?.encode_to_vec()
+        }
+        What::Packet => {
+            let request = TracePacketRequest::decode(&*question).context(unread)?;
+            args.agent.ask(&call::TRACE_PACKET, &request, "the trace")?.encode_to_vec()
+        }
+    };
+    io::stdout().write_all(&answer).context("cannot write the answer")?;
+    Ok(ExitCode::SUCCESS)
+}
