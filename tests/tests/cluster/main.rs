@@ -7,6 +7,7 @@
 
 mod commands;
 mod conformance;
+mod connectivity;
 mod deploy;
 mod kube_proxy;
 mod midonet;
@@ -267,6 +268,10 @@ fn a_real_kubernetes_works_and_nothing_is_left() {
     if std::env::var_os("MIDONET_ALONE").is_some() {
         return midonet::a_midonet_has_what_the_cluster_has(&Cluster::existing());
     }
+    // And on the test of connectivity.
+    if let Ok(wanted) = std::env::var("CONNECTIVITY_FAULTS") {
+        return connectivity::who_reaches_whom_is_tested(&Cluster::existing(), &wanted);
+    }
     commands_without_a_cluster();
     let cluster = Cluster::up();
     a_place_writes_nothing_to_the_host(&cluster);
@@ -280,6 +285,7 @@ fn a_real_kubernetes_works_and_nothing_is_left() {
     });
     cluster.annotations_are_right(&cluster.pods());
     policy::is_previewed_and_waited_for_on_every_node(&cluster, &pods);
+    connectivity::who_reaches_whom_is_tested(&cluster, "");
     kube_proxy::a_service_is_reached_by_name_and_number(&cluster, &pods);
     std::thread::scope(|scope| {
         let upstream = scope.spawn(|| conformance::upstreams_specs_pass(&cluster));

@@ -75,7 +75,7 @@ fn alerts_and_documentation_name_the_same_kinds_of_problems() {
         selectors[0].matchers[0].value.split('|').map(str::to_owned).collect()
     };
     let (critical, others) = (alternatives("MidonetKubePodsCutOff"), alternatives("MidonetKubeProblem"));
-    let with_alerts_of_their_own = ["deny_log", "flow_log"].map(str::to_owned);
+    let with_alerts_of_their_own = ["deny_log", "flow_log", "flow_otlp"].map(str::to_owned);
     let excluded: BTreeSet<_> = critical.iter().cloned().chain(with_alerts_of_their_own).collect();
     assert_eq!(excluded, others, "every kind has one alert");
 }

@@ -39,7 +39,8 @@ fn drop(scene: &Scene, at: u8, filter: &str, packets: u64) -> Value {
 /// One end of a drop.
 fn end(pod: &Pod, address: IpAddr, port: u16) -> Value {
     let (namespace, name) = (&pod.key.namespace, &pod.key.name);
-    json!({"address": address, "port": port, "pod": {"namespace": namespace, "name": name}})
+    let pod = json!({"namespace": namespace, "name": name});
+    json!({"address": address, "port": port, "pod": pod, "node": null, "service": null})
 }
 
 fn of_family(pod: &Pod, like: IpAddr) -> IpAddr {

@@ -22,7 +22,7 @@ const CASES: usize = 300;
 const PAIRS: usize = 40;
 
 /// How long an answer that is to come may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The file with all policies: they change at once.
 const FILE: &str = "policies";
@@ -38,15 +38,15 @@ const PODS: [(&str, &str, &str); 6] = [
 ];
 
 /// The Pods behind Services.
-const BEHIND: [usize; 2] = [0, 3];
+pub(crate) const BEHIND: [usize; 2] = [0, 3];
 
 /// The Pods that tell what is in force, by node.
 const MARKERS: [&str; 2] = ["marker/m1", "marker/m2"];
 
-struct Cluster {
-    scene: Scene,
-    pods: Vec<Pod>,
-    networks: Vec<NetNs>,
+pub(crate) struct Cluster {
+    pub(crate) scene: Scene,
+    pub(crate) pods: Vec<Pod>,
+    pub(crate) networks: Vec<NetNs>,
     _servers: Vec<Server>,
 }
 
@@ -59,7 +59,7 @@ enum To {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Protocol {
+pub(crate) enum Protocol {
     Tcp,
     Udp,
     Ping,
@@ -93,7 +93,7 @@ struct Sums {
 }
 
 impl Cluster {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let scene = Scene::of(2, &[SERVICE_CIDRS]);
         scene.namespace("marker", json!({}), &json!({}));
         // What is denied there is answered.
@@ -122,7 +122,7 @@ impl Cluster {
     }
 
     /// The addresses of a Pod's Service.
-    fn service(pod: usize) -> [IpAddr; 2] {
+    pub(crate) fn service(pod: usize) -> [IpAddr; 2] {
         CLUSTER_IPS.map(|address| match address.parse().unwrap() {
             IpAddr::V4(address) => {
                 IpAddr::from((u32::from(address) + u32::try_from(pod).unwrap()).to_be_bytes())
@@ -172,7 +172,7 @@ impl Cluster {
     }
 
     /// Replaces all policies, and waits until the new ones are in force on both nodes.
-    fn enforce(&self, mut policies: Vec<Value>, number: usize) {
+    pub(crate) fn enforce(&self, mut policies: Vec<Value>, number: usize) {
         // What tells that they are, of either kind.
         let name = format!("marker-{number}");
         let subject = json!({"namespaces": {"matchLabels": {"kubernetes.io/metadata.name": "marker"}}});
@@ -243,13 +243,7 @@ impl Cluster {
     /// Whether an answer comes within that time.
     fn is_answered(&self, told: &Told, deadline: Duration) -> bool {
         let Told { case, address, .. } = told;
-        let netns = &self.networks[case.from];
-        let to = SocketAddr::new(*address, case.port);
-        match case.protocol {
-            Protocol::Tcp => netns.run(|| TcpStream::connect_timeout(&to, deadline)).unwrap().is_ok(),
-            Protocol::Udp => udp(netns, to, deadline),
-            Protocol::Ping => ping(netns, *address, deadline).is_ok(),
-        }
+        case.protocol.is_answered(&self.networks[case.from], SocketAddr::new(*address, case.port), deadline)
     }
 
     /// Tries a connection, and compares with what was said.
@@ -261,6 +255,17 @@ impl Cluster {
         let mut sums = sums.lock().unwrap();
         sums.late += usize::from(late);
         *(if told.passes { &mut sums.passed } else { &mut sums.stopped }) += 1;
+    }
+}
+
+impl Protocol {
+    /// Whether an answer comes from there within that time.
+    pub(crate) fn is_answered(self, netns: &NetNs, to: SocketAddr, deadline: Duration) -> bool {
+        match self {
+            Self::Tcp => netns.run(|| TcpStream::connect_timeout(&to, deadline)).unwrap().is_ok(),
+            Self::Udp => udp(netns, to, deadline),
+            Self::Ping => ping(netns, to.ip(), deadline).is_ok(),
+        }
     }
 }
 
