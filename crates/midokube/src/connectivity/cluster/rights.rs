@@ -36,15 +36,20 @@ pub(in crate::connectivity) fn needed(agents: &str) -> Vec<Right> {
         namespace: Some(namespace.to_owned()),
     };
     [
-        vec![of(agents, "", "pods", "list"), of(agents, "", "pods/exec", "create")],
+        vec![
+            of(agents, "", "pods", "list"),
+            of(agents, "", "pods/exec", "create"),
+            of(agents, "", "pods/exec", "get"),
+        ],
         vec![
             of("default", "", "services", "get"),
             of("default", "discovery.k8s.io", "endpointslices", "list"),
         ],
         everywhere("", "nodes", &["list"]),
         everywhere("", "namespaces", &["list", "get", "create", "patch", "delete"]),
-        everywhere("", "pods", &["list", "create", "patch"]),
-        everywhere("", "pods/exec", &["create"]),
+        everywhere("", "pods", &["get", "list", "create", "patch"]),
+        // A WebSocket begins with a GET; newer API servers ask for both.
+        everywhere("", "pods/exec", &["get", "create"]),
         everywhere("", "services", &["list", "create"]),
         everywhere("networking.k8s.io", "networkpolicies", &["create", "delete"]),
     ]
