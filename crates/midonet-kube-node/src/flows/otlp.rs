@@ -149,7 +149,7 @@ impl Exporter {
                 warn!(error, endpoint = %self.shared.endpoint, "flows do not come to the OpenTelemetry collector; trying again");
             }
             (Some(_), None) => {
-                info!(endpoint = %self.shared.endpoint, "flows come to the OpenTelemetry collector again")
+                info!(endpoint = %self.shared.endpoint, "flows come to the OpenTelemetry collector again");
             }
             _ => {}
         }
