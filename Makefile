@@ -19,7 +19,7 @@ HAS_MUSL = $(shell [ -d "$$(rustc --print sysroot)/lib/rustlib/$(MUSL)" ] && ech
 PLUGIN_TARGET = $(if $(HAS_MUSL),$(MUSL),$(HOST))
 
 # Every script, by its first line; what they source comes with them.
-SCRIPTS = $(shell git grep -lE '^\#!/bin/(ba)?sh' -- .ci bench deploy fuzz tests)
+SCRIPTS = $(shell git grep -lE '^\#!/bin/(ba)?sh' -- .ci bench crates deploy fuzz tests)
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-19s %s\n", $$1, $$2}'
