@@ -41,6 +41,10 @@ impl Browser {
         ]);
         command.args(["--disable-background-networking", "--disable-component-update", "--hide-scrollbars"]);
         command.arg(format!("--user-data-dir={}", profile.path().display())).arg("about:blank");
+        // What else it keeps of its own goes with the profile, too.
+        for home in ["HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"] {
+            command.env(home, profile.path());
+        }
         let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = started.unwrap();
         let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
