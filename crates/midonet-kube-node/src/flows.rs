@@ -63,15 +63,12 @@ async fn follow(
     log: &FlowLog,
     readable: Option<AsyncFd<std::os::fd::OwnedFd>>,
 ) {
-    let (collector, exporter) = match &log.collector {
-        Some(Collector(endpoint)) => {
-            let (queue, exporter) = otlp::Queue::new(agent.node_name(), endpoint, flows.sent());
-            (Some(queue), Some(exporter))
-        }
-        None => (None, None),
-    };
     let mut sending = JoinSet::new();
-    exporter.map(|exporter| sending.spawn(exporter.run()));
+    let collector = log.collector.as_ref().map(|Collector(endpoint)| {
+        let (queue, exporter) = otlp::Queue::new(agent.node_name(), endpoint, flows.sent());
+        sending.spawn(exporter.run());
+        queue
+    });
     let reader = Reader::new(agent.node_name(), flows.clone(), log, collector);
     let reader = Arc::new(Mutex::new(reader));
     let mut told: Option<String> = None;

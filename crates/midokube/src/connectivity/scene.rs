@@ -10,13 +10,13 @@ use crate::name::Name;
 use crate::trace::Place;
 
 /// The Pods, by what they are there for. `CLIENT` asks most questions; `NEAR` is on its node, `FAR` on another one. `GUARDED`
-/// gets a policy for what comes in, `CONFINED` one for what it sends. `STRANGER` is in another namespace.
+/// gets a policy for what comes in, `CONFINED` one for what it sends. `OTHER_NAMESPACE` is in another namespace.
 pub(super) const CLIENT: &str = "client";
 pub(super) const NEAR: &str = "near";
 pub(super) const FAR: &str = "far";
 pub(super) const GUARDED: &str = "guarded";
 pub(super) const CONFINED: &str = "confined";
-pub(super) const STRANGER: &str = "stranger";
+pub(super) const OTHER_NAMESPACE: &str = "other-namespace";
 
 /// The ports that each Pod serves, over TCP and UDP. Policies tell them apart.
 pub(super) const PORT: u16 = 8080;

@@ -111,7 +111,7 @@ impl Kubernetes {
 
 fn missing(why: &str) -> String {
     format!(
-        "there is no kubeconfig: KUBECONFIG is not set, and {why}: name one with --kubeconfig, or ask the agent of this node \
-         alone with --this-node"
+        "there is no kubeconfig: KUBECONFIG is not set, and {why}: name one with --kubeconfig; on a node, commands that have \
+         --this-node ask its agent alone with that"
     )
 }

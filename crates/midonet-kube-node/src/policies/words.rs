@@ -3,7 +3,7 @@
 use datapath::drops::OF_POLICY;
 use datapath::reasons;
 use nodeapi::v1;
-use policy::{Direction, Origin, RuleName, SetId, Verdict};
+use policy::{Direction, Origin, RuleId, RuleName, SetId, Verdict};
 
 /// Who decides, as a label of metrics.
 pub(crate) fn tier_label(origin: Origin) -> &'static str {
@@ -58,6 +58,22 @@ impl<'a> Decision<'a> {
 fn help(reason: &str) -> String {
     let known = reasons().iter().find(|known| known.name == reason);
     known.map_or("a reason that this agent does not know", |known| known.help).to_owned()
+}
+
+/// What the datapath's tables say, as the judge has it.
+pub(crate) fn verdict_of(found: datapath::policy::Verdict) -> Verdict {
+    Verdict {
+        allow: found.allow,
+        audit: found.audit,
+        reject: found.reject,
+        origin: match found.origin {
+            datapath::policy::Origin::Admin => Origin::Admin,
+            datapath::policy::Origin::NetworkPolicy => Origin::NetworkPolicy,
+            datapath::policy::Origin::Baseline => Origin::Baseline,
+            datapath::policy::Origin::Nothing => Origin::Nothing,
+        },
+        rule: RuleId(found.rule),
+    }
 }
 
 /// What a Pod's set says to a connection, with the name of the rule that says so; `None`: nothing is known.

@@ -55,8 +55,15 @@ impl Traces for TracesService {
         let agent = self.agent.clone();
         tokio::spawn(async move {
             tokio::time::sleep(IDLE).await;
-            if let Ok(packets) = agent.packets() {
-                packets.rest_tracer(IDLE);
+            // A trace may hold it meanwhile, and unloading takes its time: not on the threads that serve calls.
+            let rest = |agent: &Agent| {
+                if let Ok(packets) = agent.packets() {
+                    packets.rest_tracer(IDLE);
+                }
+                Ok(())
+            };
+            if let Err(error) = agent.blocking(rest).await {
+                tracing::warn!(%error, "the programs for tracing stay loaded until the next trace");
             }
         });
         done

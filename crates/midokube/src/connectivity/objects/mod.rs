@@ -14,14 +14,14 @@ pub(super) use services::services;
 
 use std::net::IpAddr;
 
-use super::scene::{CLIENT, CONFINED, FAR, GUARDED, NEAR, STRANGER};
+use super::scene::{CLIENT, CONFINED, FAR, GUARDED, NEAR, OTHER_NAMESPACE};
 
 /// The namespaces of a test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Namespaces {
     /// Of all Pods but one.
     pub(super) own: String,
-    /// Of `STRANGER`.
+    /// Of `OTHER_NAMESPACE`.
     pub(super) other: String,
 }
 
@@ -34,7 +34,7 @@ impl Namespaces {
 
     /// The one that a Pod is in.
     pub(super) fn of_pod(&self, pod: &str) -> &str {
-        if pod == STRANGER { &self.other } else { &self.own }
+        if pod == OTHER_NAMESPACE { &self.other } else { &self.own }
     }
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Placement {
 impl Placement {
     /// The Pods, with their nodes.
     pub(super) fn pods(&self) -> Vec<(&'static str, &str)> {
-        let home = [CLIENT, NEAR, CONFINED, STRANGER].map(|pod| (pod, self.home.as_str()));
+        let home = [CLIENT, NEAR, CONFINED, OTHER_NAMESPACE].map(|pod| (pod, self.home.as_str()));
         let away = self.away.as_deref();
         let guarded = (GUARDED, away.unwrap_or(&self.home));
         home.into_iter().chain(away.map(|away| (FAR, away))).chain([guarded]).collect()

@@ -41,12 +41,12 @@ fn everything_has_its_place() {
         let placement = Placement { home: "a".into(), away: away.map(str::to_owned) };
         placement.pods().into_iter().map(|(pod, node)| format!("{pod}:{node}")).collect::<Vec<_>>()
     };
-    let home = ["client:a", "near:a", "confined:a", "stranger:a"];
+    let home = ["client:a", "near:a", "confined:a", "other-namespace:a"];
     assert_eq!(placed(Some("b")), [&home[..], &["far:b", "guarded:b"]].concat());
     assert_eq!(placed(None), [&home[..], &["guarded:a"]].concat());
     let namespaces = Namespaces::of("1a2b");
     assert_eq!(namespaces.of_pod(CLIENT), "midokube-connectivity-1a2b");
-    assert_eq!(namespaces.of_pod(STRANGER), "midokube-connectivity-1a2b-other");
+    assert_eq!(namespaces.of_pod(OTHER_NAMESPACE), "midokube-connectivity-1a2b-other");
     let made = serde_json::to_value(namespace(&namespaces.own, 77).unwrap()).unwrap();
     assert_eq!(made["metadata"]["labels"][LABEL], RUNNING);
     assert_eq!(made["metadata"]["annotations"][UNTIL], "77");

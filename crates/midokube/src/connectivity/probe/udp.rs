@@ -148,10 +148,10 @@ mod tests {
         for length in [SMALLEST, 1372, 4000, 65_507] {
             let asked = question(u32::MAX, length);
             assert_eq!(asked.len(), length);
-            let answered = answer(&Datagram(&asked), "stranger", CLIENT.parse().unwrap()).unwrap();
+            let answered = answer(&Datagram(&asked), "other-namespace", CLIENT.parse().unwrap()).unwrap();
             assert_eq!(answered.len(), length);
             let reply = reply(&answered, u32::MAX).unwrap();
-            assert!(reply.intact && reply.by == "stranger" && reply.client == CLIENT.parse().unwrap());
+            assert!(reply.intact && reply.by == "other-namespace" && reply.client == CLIENT.parse().unwrap());
             assert!(self::reply(&answered, 7).is_none(), "of another question");
         }
     }

@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use super::super::check::{Expect, Stage};
 use super::super::question::What;
 use super::super::scene::{
-    CLIENT, CONFINED, End, GUARDED, NEAR, PORT, PORT_BLOCK, PORT_EXCEPT, PORT_NAMESPACE, STRANGER, Scene,
+    CLIENT, CONFINED, End, GUARDED, NEAR, OTHER_NAMESPACE, PORT, PORT_BLOCK, PORT_EXCEPT, PORT_NAMESPACE,
+    Scene,
 };
 use super::plan::{BOTH, By, Checks, Plan, Scenario, answer_of, common};
 
@@ -29,7 +30,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         plan: |scene| {
             during(
                 scene,
-                &[(scene.pod(STRANGER)?, PORT_NAMESPACE, true), (scene.pod(STRANGER)?, PORT, false)],
+                &[
+                    (scene.pod(OTHER_NAMESPACE)?, PORT_NAMESPACE, true),
+                    (scene.pod(OTHER_NAMESPACE)?, PORT, false),
+                ],
             )
         },
     },

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use super::super::check::{Check, Expect, Stage, fault};
 use super::super::question::{Outcome, What};
 use super::super::scene::{
-    Abilities, ApiServer, CLIENT, CONFINED, End, FAR, Family, GUARDED, NEAR, Node, ONE_NODE, Resolver,
-    STRANGER, Scene, Service,
+    Abilities, ApiServer, CLIENT, CONFINED, End, FAR, Family, GUARDED, NEAR, Node, ONE_NODE, OTHER_NAMESPACE,
+    Resolver, Scene, Service,
 };
 use super::{Scenario, all};
 use crate::name::Name;
@@ -30,7 +30,7 @@ fn scene() -> Scene {
     };
     let pod = |(index, name): (usize, &str)| {
         let number = if [FAR, GUARDED].contains(&name) { 2 } else { 1 };
-        let namespace = if name == STRANGER { "ns-other" } else { "ns" };
+        let namespace = if name == OTHER_NAMESPACE { "ns-other" } else { "ns" };
         let end = End {
             place: Place::Pod(Name { namespace: namespace.into(), name: name.into() }),
             node: format!("node{number}"),
@@ -51,7 +51,11 @@ fn scene() -> Scene {
         namespace: "ns".into(),
         agents: (1..=3).map(|number| (format!("node{number}"), None)).collect(),
         nodes: (1..=3).map(node).collect(),
-        pods: [CLIENT, NEAR, FAR, GUARDED, CONFINED, STRANGER].into_iter().enumerate().map(pod).collect(),
+        pods: [CLIENT, NEAR, FAR, GUARDED, CONFINED, OTHER_NAMESPACE]
+            .into_iter()
+            .enumerate()
+            .map(pod)
+            .collect(),
         missing: Vec::new(),
         services: names.iter().enumerate().map(service).collect(),
         api: Ok(ApiServer {

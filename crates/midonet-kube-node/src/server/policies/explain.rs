@@ -8,13 +8,13 @@ use ipnet::IpNet;
 use model::{Backend, Model};
 use nodeapi::v1;
 use objects::{Key, Protocol};
-use policy::{Origin, RuleId, SetId};
+use policy::{RuleId, SetId};
 use tonic::Status;
 
 use crate::agent::Agent;
 use crate::backend::PortRecord;
 use crate::policies::Policies;
-use crate::policies::words::{decision, exempt};
+use crate::policies::words::{decision, exempt, verdict_of};
 use crate::server::answers::internal;
 
 /// So many endpoints of a Service are explained.
@@ -254,18 +254,7 @@ impl Asked<'_> {
             Direction::Ingress => policy::Direction::Ingress,
             Direction::Egress => policy::Direction::Egress,
         };
-        let verdict = verdict.map(|verdict| policy::Verdict {
-            allow: verdict.allow,
-            audit: verdict.audit,
-            reject: verdict.reject,
-            origin: match verdict.origin {
-                datapath::policy::Origin::Admin => Origin::Admin,
-                datapath::policy::Origin::NetworkPolicy => Origin::NetworkPolicy,
-                datapath::policy::Origin::Baseline => Origin::Baseline,
-                datapath::policy::Origin::Nothing => Origin::Nothing,
-            },
-            rule: RuleId(verdict.rule),
-        });
+        let verdict = verdict.map(verdict_of);
         let decided = decision(SetId(set), direction, verdict, name.as_deref());
         v1::PolicyDecision { class, list, ..decided }
     }

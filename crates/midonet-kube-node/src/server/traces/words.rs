@@ -9,13 +9,13 @@ use datapath::trace::{Entrance, Exit, Traced, Transport};
 use datapath::{Fate, Protocol};
 use naming::PodKey;
 use nodeapi::v1;
-use policy::{Origin, RuleId, SetId};
+use policy::{RuleId, SetId};
 use tonic::Status;
 
 use super::request::Asked;
 use crate::agent::Agent;
 use crate::backend::{Packets, PortRecord};
-use crate::policies::words::{Decision, decision, denied, exempt};
+use crate::policies::words::{Decision, decision, denied, exempt, verdict_of};
 use crate::server::answers::internal;
 
 /// What is known of a traced packet.
@@ -230,18 +230,7 @@ impl<'a> Words<'a> {
             policy.find(&Question { pod, direction, other, port }).map_err(|error| internal(&error))?;
         let Some(found) = found else { return Ok(exempt("no policy is asked")) };
         let direction = if is_ingress { policy::Direction::Ingress } else { policy::Direction::Egress };
-        let verdict = found.verdict.map(|verdict| policy::Verdict {
-            allow: verdict.allow,
-            audit: verdict.audit,
-            reject: verdict.reject,
-            origin: match verdict.origin {
-                datapath::policy::Origin::Admin => Origin::Admin,
-                datapath::policy::Origin::NetworkPolicy => Origin::NetworkPolicy,
-                datapath::policy::Origin::Baseline => Origin::Baseline,
-                datapath::policy::Origin::Nothing => Origin::Nothing,
-            },
-            rule: RuleId(verdict.rule),
-        });
+        let verdict = found.verdict.map(verdict_of);
         Ok(decision(SetId(found.set), direction, verdict, None))
     }
 
