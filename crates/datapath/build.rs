@@ -22,6 +22,8 @@ fn main() -> Result<()> {
     compile(&clang, Path::new("bpf/midokube.bpf.c"), &out.join("midokube.bpf.o"))?;
     // For single packets of traces and tests: test_run has no tunnel device, so a program stands in for it.
     compile(&clang, Path::new("bpf/tunnel.bpf.c"), &out.join("tunnel.bpf.o"))?;
+    // For packets at work, while somebody follows a connection.
+    compile(&clang, Path::new("bpf/follow.bpf.c"), &out.join("follow.bpf.o"))?;
     println!("cargo::rustc-env=DATAPATH_TUNNEL_OBJECT={}", out.join("tunnel.bpf.o").display());
 
     for header in fs::read_dir("bpf").context("bpf")? {

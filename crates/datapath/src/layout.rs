@@ -5,6 +5,7 @@
 mod address;
 pub(crate) mod connections;
 pub(crate) mod drops;
+pub(crate) mod follow;
 pub(crate) mod policy;
 pub(crate) mod records;
 pub(crate) mod services;

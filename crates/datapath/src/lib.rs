@@ -70,6 +70,8 @@ mod counters;
 mod drift;
 pub mod drops;
 mod error;
+mod exits;
+pub mod follow;
 mod layout;
 mod legacy;
 mod limits;

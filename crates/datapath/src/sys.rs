@@ -1,6 +1,7 @@
 //! The commands of bpf(2) that aya does not have: entries of maps as bytes, whatever their types are, and links by id.
 
 mod batch;
+mod probes;
 
 use std::ffi::CString;
 use std::io;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use aya::maps::{MapData, MapError, MapType};
 
 pub(crate) use batch::Cursor;
+pub(crate) use probes::{When, attach_tracing, btf, load_tracing};
 
 /// Commands of bpf(2) (linux/bpf.h).
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;

@@ -5,6 +5,7 @@ use std::mem::offset_of;
 
 use super::connections::*;
 use super::drops::*;
+use super::follow::*;
 use super::policy::*;
 use super::records::*;
 use super::services::*;
@@ -173,6 +174,18 @@ fn both_languages_see_the_same_bytes() {
         ("record_event", rust!(RecordEvent { key, record, what, pad })),
         ("record_budget", rust!(RecordBudget { window, made, over, full })),
         ("drop_counter", rust!(DropCounter { packets, bytes, first, last, claimed, source_port, mac })),
+    ] {
+        assert_eq!(c.get(name), Some(&rust), "struct {name}");
+    }
+}
+
+#[test]
+fn what_is_followed_has_the_same_bytes_in_both_languages() {
+    let c = structures(crate::follow::OBJECT);
+    for (name, rust) in [
+        ("followed", rust!(Followed { client, client_port, tunnel_port, ports, protocol, pad, due, lost })),
+        ("followed_frame", rust!(FollowedFrame { length, captured, bytes })),
+        ("followed_event", rust!(FollowedEvent { time, hook, ifindex, action, counted, pad, before, after })),
     ] {
         assert_eq!(c.get(name), Some(&rust), "struct {name}");
     }

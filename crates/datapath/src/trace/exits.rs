@@ -6,17 +6,14 @@ use super::packet::{Packet, TUNNEL, tunnel_destination};
 use super::{Exit, Tracer};
 use crate::counters::Reason;
 use crate::error::{Error, Result};
+use crate::exits::{Ending, REDIRECT, SHOT, ending};
 use crate::layout::Config;
 use crate::model::Fate;
-
-/// What a program did with a packet: TC_ACT_*.
-const SHOT: u32 = 2;
-const REDIRECT: u32 = 7;
 
 /// What a program left of a packet.
 #[derive(Debug)]
 pub(super) struct Ran {
-    pub(super) action: u32,
+    pub(super) action: i32,
     pub(super) frame: Vec<u8>,
     /// Under which reasons it was counted: under two, if it was dropped and its sender told through the tunnel.
     pub(super) counted: Vec<&'static Reason>,
@@ -36,23 +33,24 @@ impl Tracer {
     /// Where it left, and as which packet, if it is one that goes on.
     pub(super) fn exit(&self, config: &Config, ran: &Ran) -> Result<(Exit, Option<Packet>)> {
         let reason = ran.reason()?;
-        if reason.fate != Fate::Forward {
+        let ending = ending(reason);
+        if ending == Ending::Dropped {
             return Ok((Exit::Dropped { answered: ran.action == REDIRECT }, None));
         }
         if ran.action == SHOT {
             return Err(Error::Trace(format!("it was dropped and counted as {}", reason.name)));
         }
-        let inner = if reason.name == "direct_out" { TUNNEL } else { 0 };
-        let frame = ran.frame.get(inner..).unwrap_or_default();
-        let packet = Packet::read(frame);
-        let exit = match (reason.name, packet) {
-            ("to_node" | "external" | "via_node", Some(_)) => Exit::Node,
-            ("outside", Some(_)) => Exit::Outside,
-            ("direct_out", Some(_)) => {
+        let is_direct = reason.name == "direct_out";
+        let frame = ran.frame.get(if is_direct { TUNNEL } else { 0 }..).unwrap_or_default();
+        let Some(packet) = Packet::read(frame) else { return Ok((Exit::Answered, None)) };
+        let exit = match ending {
+            Ending::Node => Exit::Node,
+            Ending::Outside => Exit::Outside,
+            Ending::Tunnel if is_direct => {
                 let end = tunnel_destination(&ran.frame).ok_or_else(|| unknown("no tunnel"))?;
                 Exit::Tunnel { end, own: own_end(config, end) }
             }
-            ("overlay_out", Some(packet)) => {
+            Ending::Tunnel => {
                 let end = match self.shared.tunnel_end(packet.destination.ip())? {
                     Some(end) => Some(end),
                     None => self.own.client_tunnel()?.map(IpAddr::from),
@@ -60,16 +58,14 @@ impl Tracer {
                 let end = end.ok_or_else(|| unknown("no node where its tunnel ends"))?;
                 Exit::Tunnel { end, own: own_end(config, end) }
             }
-            ("local" | "overlay_in" | "direct_in" | "from_outside", Some(packet)) => {
-                if frame.get(..6) == Some(&config.node_mac[..]) {
-                    return Ok((Exit::Node, Some(packet)));
-                }
+            Ending::Delivered if frame.get(..6) == Some(&config.node_mac[..]) => Exit::Node,
+            Ending::Delivered => {
                 let endpoint = self.shared.endpoint(packet.destination.ip())?;
                 Exit::Port(endpoint.ok_or_else(|| unknown("nobody who has its destination"))?.ifindex)
             }
-            _ => return Ok((Exit::Answered, None)),
+            Ending::Answered | Ending::Dropped => return Ok((Exit::Answered, None)),
         };
-        Ok((exit, packet))
+        Ok((exit, Some(packet)))
     }
 }
 

@@ -19,7 +19,7 @@ const CONTEXT: usize = 192;
 const IFINDEX: std::ops::Range<usize> = 40..44;
 
 /// `TCX_NEXT`: the packet passes as it was.
-const NEXT: u32 = u32::MAX;
+const NEXT: i32 = -1;
 
 /// More than a traced packet becomes.
 const SPACE: usize = 2048;
@@ -143,7 +143,7 @@ impl Tracer {
         })?;
         out.truncate(usize::try_from(ran.data_size_out).unwrap_or(SPACE));
         let counted = counted(&before, &self.own.counters()?);
-        Ok(Ran { action: ran.return_value, frame: out, counted })
+        Ok(Ran { action: ran.return_value.cast_signed(), frame: out, counted })
     }
 }
 

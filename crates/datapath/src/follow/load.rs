@@ -1,0 +1,161 @@
+//! Loading the programs that follow, and attaching them to those at work.
+
+use std::collections::HashSet;
+use std::io::ErrorKind;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+
+use aya::maps::{Map, MapData, RingBuf};
+use aya::programs::SchedClassifier;
+use aya::{Ebpf, Endianness};
+use aya_obj::Object;
+use aya_obj::btf::BtfKind;
+
+use super::{FOLLOWED, RING};
+use crate::error::{Error, Result, chain};
+use crate::layout::Config;
+use crate::layout::follow::Followed;
+use crate::programs::{PROGRAMS, info};
+use crate::sys::{RawMap, When, attach_tracing, btf, load_tracing};
+
+pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/follow.bpf.o"));
+
+const WHAT: &str = "programs that follow packets";
+
+const LOCKED: &str = "the kernel lets no program watch others (EPERM): it is locked down (lockdown=confidentiality, see \
+    /sys/kernel/security/lockdown), or the agent lacks CAP_PERFMON; a trace without --live works";
+
+/// The programs at work, and what they count.
+pub struct Source {
+    programs: Vec<Traced>,
+    counters: MapData,
+    pub(super) tunnel_port: [u8; 2],
+    pub(super) node_mac: [u8; 6],
+}
+
+/// A program that is followed.
+struct Traced {
+    name: &'static str,
+    program: OwnedFd,
+    /// The id of its BTF.
+    btf: u32,
+}
+
+impl Source {
+    pub(super) fn new(ebpf: &Ebpf, counters: Option<MapData>, config: &Config) -> Result<Self> {
+        let traced = |name: &'static str| {
+            let id = info(ebpf, name)?.btf_id().ok_or_else(|| {
+                failed(&format!(
+                    "the kernel has no type information (BTF) of {name}: is CONFIG_DEBUG_INFO_BTF on?"
+                ))
+            })?;
+            let program: &SchedClassifier = ebpf
+                .program(name)
+                .and_then(|program| program.try_into().ok())
+                .ok_or_else(|| failed(&format!("{name} is missing")))?;
+            let fd = program.fd().map_err(|error| failed(&chain(&error)))?;
+            let program = fd.as_fd().try_clone_to_owned().map_err(|error| failed(&error.to_string()))?;
+            Ok(Traced { name, program, btf: id })
+        };
+        Ok(Self {
+            programs: PROGRAMS.into_iter().map(traced).collect::<Result<_>>()?,
+            counters: counters.ok_or_else(|| failed("no program uses map counters"))?,
+            tunnel_port: config.tunnel_port,
+            node_mac: config.node_mac,
+        })
+    }
+}
+
+/// What follows now.
+pub(super) struct Loaded {
+    pub(super) ring: RingBuf<MapData>,
+    pub(super) followed: RawMap,
+    pub(super) links: Vec<OwnedFd>,
+}
+
+/// Makes the maps and programs anew, and has them run.
+pub(super) fn load(source: &Source, followed: &Followed) -> Result<Loaded> {
+    let mut object = Object::parse(OBJECT).map_err(|error| failed(&chain(&error)))?;
+    let kernel = aya::Btf::from_sys_fs().map_err(|error| {
+        failed(&format!("the kernel's own type information (BTF) cannot be read: {}", chain(&error)))
+    })?;
+    object.relocate_btf(&kernel).map_err(|error| failed(&chain(&error)))?;
+    drop(kernel);
+    let maps = Maps::new(&mut object, source)?;
+    let followed_map = maps.own(FOLLOWED)?;
+    let ring = maps.own(RING)?;
+    let followed_map = RawMap::new(followed_map).map_err(|error| Error::map("open", FOLLOWED, &error))?;
+    let written = followed_map.set(&0u32.to_ne_bytes(), bytemuck::bytes_of(followed));
+    written.map_err(|error| Error::map("write", FOLLOWED, &error))?;
+    let ring = RingBuf::try_from(Map::RingBuf(ring)).map_err(|error| Error::map("open", RING, &error))?;
+    let mut links = Vec::new();
+    for traced in &source.programs {
+        let data = btf(traced.btf).map_err(|error| failed(&format!("BTF of {}: {error}", traced.name)))?;
+        let types = aya::Btf::parse(&data, Endianness::default()).map_err(|error| failed(&chain(&error)))?;
+        let function = types.id_by_type_name_kind(traced.name, BtfKind::Func);
+        let function = function.map_err(|error| failed(&chain(&error)))?;
+        // What sees packets return is there first: it wants to have seen them begin.
+        for (when, suffix) in [(When::Returns, "returns"), (When::Begins, "begins")] {
+            let name = format!("{}_{suffix}", traced.name);
+            links.push(attach(&object, &name, when, traced, function)?);
+        }
+    }
+    Ok(Loaded { ring, followed: followed_map, links })
+}
+
+fn attach(object: &Object, name: &str, when: When, traced: &Traced, function: u32) -> Result<OwnedFd> {
+    let program = object.programs.get(name);
+    let code = program.and_then(|program| object.functions.get(&program.function_key()));
+    let code = code.ok_or_else(|| failed(&format!("{name} is missing")))?;
+    let fd = load_tracing(when, &code.instructions, &object.license, traced.program.as_fd(), function);
+    let fd = fd.map_err(|(error, said)| {
+        if error.kind() == ErrorKind::PermissionDenied && said.is_empty() {
+            return failed(LOCKED);
+        }
+        failed(&format!("{name}: {error}: {said}"))
+    })?;
+    attach_tracing(&fd).map_err(|error| failed(&format!("{name} cannot be attached: {error}")))
+}
+
+/// The maps of the object: `counters` is the datapath's, the others are new.
+struct Maps(Vec<(String, MapData)>);
+
+impl Maps {
+    fn new(object: &mut Object, source: &Source) -> Result<Self> {
+        let mut made = Vec::new();
+        for (name, map) in &object.maps {
+            if name != "counters" {
+                // Without the numbers of its types, which mean nothing to the kernel: the object's BTF is not loaded.
+                let plain = aya_obj::Map::new_from_params(
+                    map.map_type(),
+                    map.key_size(),
+                    map.value_size(),
+                    map.max_entries(),
+                    map.map_flags(),
+                );
+                let map = MapData::create(plain, name, None);
+                made.push((name.clone(), map.map_err(|error| Error::map("make", FOLLOWED, &error))?));
+            }
+        }
+        let declared: Vec<_> = object.maps.drain().collect();
+        let fds = declared.iter().filter_map(|(name, map)| {
+            let own = made.iter().find(|(of, _)| of == name).map(|(_, own)| own);
+            let fd = own.unwrap_or(&source.counters).fd().as_fd().as_raw_fd();
+            Some((name.as_str(), fd, map))
+        });
+        let sections: HashSet<_> = object.functions.keys().map(|(section, _)| *section).collect();
+        object.relocate_maps(fds, &sections).map_err(|error| failed(&chain(&error)))?;
+        object.relocate_calls(&sections).map_err(|error| failed(&chain(&error)))?;
+        Ok(Self(made))
+    }
+
+    /// One of the new ones, again.
+    fn own(&self, name: &'static str) -> Result<MapData> {
+        let found = self.0.iter().find(|(of, _)| of == name).map(|(_, map)| map);
+        let id = crate::trace::id_of(found.ok_or_else(|| failed(&format!("map {name} is missing")))?)?;
+        MapData::from_id(id).map_err(|error| Error::map("open", name, &error))
+    }
+}
+
+fn failed(reason: &str) -> Error {
+    Error::Load { what: WHAT, reason: reason.to_owned() }
+}
