@@ -18,7 +18,10 @@ pub const fn needed(network: NetworkKind) -> &'static [(Capability, &'static str
         NetworkKind::Embedded => &[
             NET_ADMIN,
             (Capability::CAP_BPF, "eBPF maps and programs"),
-            (Capability::CAP_PERFMON, "eBPF programs that compare packet pointers"),
+            (
+                Capability::CAP_PERFMON,
+                "eBPF programs that compare packet pointers, and those that follow packets",
+            ),
             SYS_ADMIN,
         ],
         NetworkKind::Midonet => &[NET_ADMIN, SYS_ADMIN],

@@ -103,4 +103,8 @@ pub mod call {
     /// What becomes of a packet on a node.
     pub const TRACE_PACKET: Method<TracePacketRequest, TracePacketReply> =
         Method::new("/midonetkube.node.v1.Traces/TracePacket");
+
+    /// What the programs at work do with packets on a node.
+    pub const FOLLOW_PACKETS: Method<FollowPacketsRequest, FollowPacketsReply> =
+        Method::new("/midonetkube.node.v1.Traces/FollowPackets");
 }

@@ -37,6 +37,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use datapath::drops::Drop;
+use datapath::follow::{Filter, Follower};
 use datapath::records::{Events, Records};
 use datapath::trace::{Entrance, Packet, State, Traced};
 use datapath::{Counter, Datapath, ServiceCounters, Sweep, TableUsage};
@@ -408,6 +409,11 @@ impl Packets for Embedded {
 
     fn rest_tracer(&self, idle: Duration) {
         self.parts.tracing.rest(idle);
+    }
+
+    fn follow(&self, filter: &Filter) -> Result<Follower> {
+        let source = self.parts.tables.lock().datapath.follow_source()?;
+        Ok(Follower::open(&source, filter)?)
     }
 
     fn take_records(&self) -> Option<(Arc<Records>, Events)> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use datapath::drops::Drop;
+use datapath::follow::{Filter, Follower};
 use datapath::records::{Events, Records};
 use datapath::trace::{Entrance, Packet, State, Traced};
 use datapath::{Counter, ServiceCounters, Sweep, TableUsage};
@@ -85,6 +86,12 @@ pub trait Packets: fmt::Debug + Send + Sync {
 
     /// Unloads what tracing needs, if nobody traced for that long.
     fn rest_tracer(&self, idle: Duration);
+
+    /// Begins to follow packets. The datapath is held only to learn its programs.
+    ///
+    /// # Errors
+    /// The kernel does not take what that needs.
+    fn follow(&self, filter: &Filter) -> Result<Follower>;
 
     /// What enforces policy.
     fn policy(&self) -> &dyn PolicyTables;

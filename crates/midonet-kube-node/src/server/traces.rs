@@ -1,6 +1,8 @@
 //! What becomes of a packet: for `midokube trace`.
 
+mod follow;
 mod request;
+mod seen;
 mod words;
 
 use std::time::Duration;
@@ -10,6 +12,7 @@ use nodeapi::v1;
 use nodeapi::v1::traces_server::Traces;
 use tonic::{Request, Response, Status};
 
+use self::follow::Followers;
 use self::request::{Asked, EMBEDDED, MIDONET, find};
 use self::words::{Words, pod_name};
 use super::answers::internal;
@@ -23,17 +26,35 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The programs for tracing are unloaded when nobody asked for them for so long.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Serves [`Traces`]. One call is answered at a time.
+/// How often it is looked whether whoever follows packets still asks.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Serves [`Traces`]. Of packets that are not sent, one call is answered at a time.
 #[derive(Debug)]
 pub struct TracesService {
     agent: Agent,
     turn: Turn,
+    followers: Followers,
 }
 
 impl TracesService {
     /// A service for this agent.
     pub fn new(agent: Agent) -> Self {
-        Self { agent, turn: Turn::new("traces", PATIENCE) }
+        Self { agent, turn: Turn::new("traces", PATIENCE), followers: Followers::default() }
+    }
+}
+
+/// Ends a follower once nobody asks any more.
+async fn watch(agent: Agent, followers: Followers, number: u64) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let followers = followers.clone();
+        // Unloading takes its time: not on the threads that serve calls.
+        match agent.blocking(move |_| Ok(followers.end_if_idle(number))).await {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "the programs that follow packets stay until the next look"),
+        }
     }
 }
 
@@ -67,6 +88,23 @@ impl Traces for TracesService {
             }
         });
         done
+    }
+
+    async fn follow_packets(
+        &self,
+        request: Request<v1::FollowPacketsRequest>,
+    ) -> Result<Response<v1::FollowPacketsReply>, Status> {
+        let (request, followers) = (request.into_inner(), self.followers.clone());
+        let answered = self.agent.blocking(move |agent| {
+            let began = !followers.has(request.number);
+            let answer = followers.answer(agent, &request);
+            // Here, since whoever asked may be gone by now.
+            if began && followers.has(request.number) {
+                tokio::spawn(watch(agent.clone(), followers, request.number));
+            }
+            Ok(answer)
+        });
+        answered.await.map_err(|error| internal(&error))?.map(Response::new)
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
+use datapath::follow::{Filter, Follower};
 use datapath::records::{Events, Records};
 use datapath::trace::{self, Entrance, Packet, Traced};
 use datapath::{Counter, ServiceCounters, State, Sweep, TableUsage};
@@ -151,6 +152,10 @@ impl Packets for Told {
     }
 
     fn rest_tracer(&self, _: Duration) {}
+
+    fn follow(&self, _: &Filter) -> Result<Follower> {
+        bail!("it only tells")
+    }
 
     fn tables(&self) -> Vec<TableUsage> {
         vec![TableUsage { name: "connections", used: 3, limit: 131_072 }]

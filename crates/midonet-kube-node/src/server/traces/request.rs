@@ -1,5 +1,6 @@
 //! What is asked of a trace.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::{IpAddr, SocketAddr};
 
@@ -108,7 +109,7 @@ fn any_port() -> u16 {
     EPHEMERAL.start + u16::try_from(number).unwrap_or_default()
 }
 
-fn address(what: &str, text: &str) -> Result<IpAddr, Status> {
+pub(super) fn address(what: &str, text: &str) -> Result<IpAddr, Status> {
     let address: Result<IpAddr, _> = text.parse();
     let address = address.map(|address| address.to_canonical());
     address.map_err(|_| Status::invalid_argument(format!("{what}: {text:?} is no IP address")))
@@ -117,7 +118,7 @@ fn address(what: &str, text: &str) -> Result<IpAddr, Status> {
 const PROTOCOLS: [(&str, Transport); 4] =
     [("tcp", Transport::Tcp), ("udp", Transport::Udp), ("sctp", Transport::Sctp), ("icmp", Transport::Icmp)];
 
-fn transport(text: &str) -> Result<Transport, Status> {
+pub(super) fn transport(text: &str) -> Result<Transport, Status> {
     let known = PROTOCOLS.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
     known.map(|(_, transport)| transport).ok_or_else(|| {
         Status::invalid_argument(format!("protocol: {text:?} is none of tcp, udp, sctp and icmp"))
@@ -146,16 +147,41 @@ pub(super) fn find(
     request: &v1::FindTraceEndRequest,
 ) -> Result<v1::FindTraceEndReply, Status> {
     let network = if agent.packets().is_ok() { EMBEDDED } else { MIDONET };
+    let mut ports = Vec::new();
     let (mut addresses, node) = match &request.end {
         Some(End::Pod(pod)) => find_pod(agent, pod)?,
-        Some(End::Service(service)) => (find_service(agent, service)?, String::new()),
+        Some(End::Service(service)) => {
+            ports = service_ports(agent, service);
+            (find_service(agent, service)?, String::new())
+        }
         Some(End::Node(node)) => (find_node(agent, node)?, node.clone()),
         None => return Err(Status::invalid_argument("end: there is none")),
     };
     addresses.sort_by_key(IpAddr::is_ipv6);
     addresses.dedup_by_key(|address| address.is_ipv6());
     let addresses = addresses.iter().map(ToString::to_string).collect();
-    Ok(v1::FindTraceEndReply { addresses, node, network: network.to_owned() })
+    Ok(v1::FindTraceEndReply { addresses, node, network: network.to_owned(), ports })
+}
+
+/// The ports of a Service, and where its endpoints are. One of each family comes twice.
+fn service_ports(agent: &Agent, service: &v1::ServiceName) -> Vec<v1::TraceServicePort> {
+    let id = format!("{}/{}", service.namespace, service.name);
+    let view = agent.with_model(|model| model.service_view(&id)).flatten();
+    let ports = view.iter().flat_map(|view| &view.ports).filter_map(|port| {
+        let frontends = &port.row.as_ref()?.frontends;
+        let own = frontends.iter().find(|frontend| frontend.kind == FrontendKind::ClusterIp)?;
+        let endpoints = port.endpoints.iter();
+        let numbers: BTreeSet<u32> = endpoints.clone().filter_map(|one| one.port).map(u32::from).collect();
+        let nodes: BTreeSet<String> =
+            endpoints.filter_map(|one| one.node.as_deref()).map(str::to_owned).collect();
+        Some(v1::TraceServicePort {
+            protocol: port.key.protocol.to_string().to_lowercase(),
+            port: own.port.into(),
+            endpoint_ports: numbers.into_iter().collect(),
+            endpoint_nodes: nodes.into_iter().collect(),
+        })
+    });
+    ports.collect()
 }
 
 fn find_pod(agent: &Agent, pod: &v1::PodName) -> Result<(Vec<IpAddr>, String), Status> {

@@ -35,6 +35,13 @@ pub(super) fn pod_name(pod: &PodKey) -> v1::PodName {
     v1::PodName { namespace: pod.namespace.clone(), name: pod.name.clone() }
 }
 
+/// The node where a tunnel ends.
+pub(super) fn node_at(agent: &Agent, end: IpAddr) -> Option<String> {
+    let peers = agent.peers();
+    let found = peers.iter().find(|(_, peer)| peer.tunnel_address == end);
+    found.map(|(name, _)| name.to_string())
+}
+
 impl<'a> Words<'a> {
     pub(super) fn new(
         agent: &'a Agent,
@@ -52,9 +59,7 @@ impl<'a> Words<'a> {
 
     /// The node where a tunnel ends.
     pub(super) fn node_at(&self, end: IpAddr) -> Option<String> {
-        let peers = self.agent.peers();
-        let found = peers.iter().find(|(_, peer)| peer.tunnel_address == end);
-        found.map(|(name, _)| name.to_string())
+        node_at(self.agent, end)
     }
 
     /// The steps, in the order of the programs.
