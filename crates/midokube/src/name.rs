@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use clap::Args;
+
 /// An object of a namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Name {
@@ -26,6 +28,24 @@ impl FromStr for Name {
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Whose objects to show, as kubectl has it.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Namespaces {
+    /// Only what is of this namespace [default: all].
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// What is of any namespace, also with --namespace.
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+}
+
+impl Namespaces {
+    /// The one; `None`: all of them.
+    pub(crate) fn one(&self) -> Option<String> {
+        self.namespace.clone().filter(|_| !self.all_namespaces)
     }
 }
 

@@ -8,7 +8,7 @@ use nodeapi::v1::{ListDropsRequest, PodName};
 use terminal::{Format, units};
 
 use crate::agent::Agent;
-use crate::name::Name;
+use crate::name::{Name, Namespaces};
 use crate::port::Port;
 use crate::watch::Repeat;
 
@@ -33,9 +33,8 @@ pub(crate) struct DropsArgs {
     /// Those of a Pod, as the source or as the destination [default: all].
     #[arg(value_name = "NAMESPACE/POD")]
     pub(crate) pod: Option<Name>,
-    /// Those of a namespace's Pods.
-    #[arg(short, long)]
-    pub(crate) namespace: Option<String>,
+    #[command(flatten)]
+    pub(crate) namespaces: Namespaces,
     /// Those with this address, the source's or the destination's, or a claimed one.
     #[arg(long, value_name = "IP")]
     pub(crate) address: Option<IpAddr>,
@@ -69,7 +68,7 @@ impl DropsArgs {
         let seconds = |since: Duration| since.as_secs() + u64::from(since.subsec_nanos() > 0);
         ListDropsRequest {
             pod: self.pod.as_ref().map(pod),
-            namespace: self.namespace.clone().unwrap_or_default(),
+            namespace: self.namespaces.one().unwrap_or_default(),
             address: self.address.map(|address| address.to_string()).unwrap_or_default(),
             protocol: self.port.as_ref().map(|port| port.protocol.to_owned()).unwrap_or_default(),
             port: self.port.as_ref().map(|port| port.number.into()).unwrap_or_default(),

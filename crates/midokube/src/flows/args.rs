@@ -8,7 +8,7 @@ use terminal::{Format, units};
 
 use super::filter::{Condition, Filter, Verdict};
 use super::groups::By;
-use crate::name::Name;
+use crate::name::{Name, Namespaces};
 use crate::nodes::{Cluster, ThisNode};
 use crate::port::Port;
 
@@ -33,9 +33,8 @@ pub(crate) struct FlowsArgs {
     /// Those of a Pod, at either end [default: all].
     #[arg(value_name = "NAMESPACE/POD")]
     pub(super) pod: Option<Name>,
-    /// Those of a namespace's Pods and Services.
-    #[arg(short, long, value_name = "NAME")]
-    pub(super) namespace: Option<String>,
+    #[command(flatten)]
+    pub(super) namespaces: Namespaces,
     /// Those with this address, of either end or of the Service.
     #[arg(long, value_name = "IP")]
     pub(super) address: Option<IpAddr>,
@@ -81,7 +80,7 @@ impl FlowsArgs {
     pub(super) fn filter(&self) -> Filter {
         let all = [
             self.pod.clone().map(Condition::Pod),
-            self.namespace.clone().map(Condition::Namespace),
+            self.namespaces.one().map(Condition::Namespace),
             self.address.map(Condition::Address),
             self.port.clone().map(Condition::Port),
             self.verdict.map(Condition::Verdict),

@@ -14,6 +14,7 @@ use terminal::{Format, output};
 
 use crate::API_VERSION;
 use crate::agent::Agent;
+use crate::name::Namespaces;
 
 pub(crate) use port::{CLUSTER, LOCAL, Port, socket};
 pub(crate) use text::{affinity, connections, family, frontends, policy, port_name};
@@ -33,9 +34,8 @@ Examples:
 pub(crate) struct ServicesArgs {
     /// Only Services of this name.
     pub(crate) name: Option<String>,
-    /// Only Services of this namespace [default: all].
-    #[arg(short, long)]
-    pub(crate) namespace: Option<String>,
+    #[command(flatten)]
+    namespaces: Namespaces,
     /// The output format.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
@@ -62,7 +62,7 @@ impl From<ListServicesReply> for View {
 /// Asks the agent and prints its answer.
 pub(crate) fn run(args: &ServicesArgs) -> Result<ExitCode> {
     let request = ListServicesRequest {
-        namespace: args.namespace.clone().unwrap_or_default(),
+        namespace: args.namespaces.one().unwrap_or_default(),
         name: args.name.clone().unwrap_or_default(),
     };
     let reply = args.agent.ask(&call::LIST_SERVICES, &request, "its Services")?;

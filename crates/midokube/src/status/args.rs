@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 use terminal::Format;
 
 use crate::agent::Agent;
+use crate::name::Namespaces;
 use crate::watch::Repeat;
 
 pub(crate) const HELP: &str = "\
@@ -22,9 +23,8 @@ pub(crate) struct StatusArgs {
     /// The parts to show [default: all].
     #[arg(value_name = "PART")]
     pub(crate) parts: Vec<Part>,
-    /// Only the ports of this namespace's Pods.
-    #[arg(short, long)]
-    pub(crate) namespace: Option<String>,
+    #[command(flatten)]
+    pub(crate) namespaces: Namespaces,
     /// The output format.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,

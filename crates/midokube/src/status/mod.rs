@@ -25,8 +25,8 @@ const NOT_READY: u8 = 3;
 
 /// Asks the agent and prints its answer, once or again and again.
 pub(crate) fn run(args: StatusArgs) -> Result<ExitCode> {
-    let StatusArgs { parts, namespace, output, repeat, agent } = args;
-    let selection = Selection { parts, namespace };
+    let StatusArgs { parts, namespaces, output, repeat, agent } = args;
+    let selection = Selection { parts, namespace: namespaces.one() };
     let show = |report: &Report| output.text(&View::new(report, &selection), text::text);
     if let Some(period) = repeat.watch {
         return watch(period, output, || agent.report().and_then(|report| show(&report)));

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use terminal::Format;
+use terminal::{Format, units};
 
 use crate::name::Name;
 use crate::nodes::{Cluster, Sockets};
@@ -17,12 +18,16 @@ send it, which endpoint a Service chooses, which rule of which policy decides, w
 sent, and no table or counter changes. What is outside the cluster, or listens in a Pod, is not followed. With --this-node the
 agents at each --socket are asked, as in a lab. A MidoNet's network is simulated instead, by the Translations that
 it is told: of several endpoints of a Service one is chosen by --seed.
+With --live, real packets of the next connection are shown as each hook has them: where they came in, what the program did with
+them, as what and to where they left. The programs stay as they are; the kernel runs others beside them for that time (it needs
+BTF). Packets whose address at the client's end is another one, such as a masqueraded one outside the node, are not recognised.
 Exit status: 0: the packet arrives, and its reply; 4: one of them does not; 1: it cannot be told. The fields of -o json and
 -o yaml are described in docs/reference.md of the project.
 Examples:
   midokube trace default/client default/web tcp/8080
   midokube trace default/client service/default/web tcp/80
   midokube trace default/client 2001:db8::1 udp/53
+  midokube trace default/client service/default/web tcp/80 --live
   midokube trace node/node1 10.1.2.3 icmp";
 
 /// What to trace, and how to show it.
@@ -30,6 +35,21 @@ Examples:
 pub(crate) struct TraceArgs {
     #[command(flatten)]
     pub(super) packet: Packet,
+    /// Follow real packets of one connection instead, as the hooks of both nodes have them.
+    #[arg(long)]
+    pub(super) live: bool,
+    /// With --live: for how long to follow, for example 30s or 5m.
+    #[arg(
+        long = "for",
+        value_name = "DURATION",
+        requires = "live",
+        default_value = "30s",
+        value_parser = units::duration
+    )]
+    pub(super) duration: Duration,
+    /// With --live: how many packets to follow at most.
+    #[arg(long, value_name = "NUMBER", requires = "live", default_value_t = 20)]
+    pub(super) packets: u16,
     /// The output format.
     #[arg(short, long, value_enum, default_value_t)]
     pub(super) output: Format,
@@ -55,7 +75,7 @@ pub(crate) struct Packet {
     #[arg(long, value_enum)]
     pub(super) family: Option<Family>,
     /// The port from which it is sent, or the identifier of a ping: that of a live connection, for example [default: one
-    /// that is free].
+    /// that is free; with --live, that of the next connection].
     #[arg(long, value_name = "PORT")]
     pub(super) source_port: Option<u16>,
     /// What random choices of a MidoNet are made by.

@@ -3,6 +3,7 @@
 
 mod args;
 mod embedded;
+mod live;
 mod midonet;
 mod text;
 mod view;
@@ -11,7 +12,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::Serialize;
 use serde_json::Value;
 use terminal::output;
@@ -31,12 +32,26 @@ const UNKNOWN: u8 = 1;
 /// Traces and prints. A cluster whose objects have been translated for a MidoNet has its network.
 pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode> {
     if args.cluster.this_node {
+        if args.live {
+            let mut agents = embedded::Agents::new(args.sockets.agents())?;
+            let mut follow = live::Agents(agents.by_node().clone());
+            return live::run(args, &mut agents, &mut follow);
+        }
         return show(args, &embedded::of_agents(args.sockets.agents(), &args.packet)?);
     }
     let timeout = args.sockets.timeout;
     let nodes = Nodes::new(&args.cluster.kubernetes, timeout)?;
     if midonet::is_there(&nodes)? {
+        if args.live {
+            bail!(
+                "a MidoNet carries this cluster's packets: --live cannot follow them; MidoNet's own flow tracing can"
+            );
+        }
         return show(args, &midonet::trace(&nodes, &args.packet)?);
+    }
+    if args.live {
+        let mut follow = live::Cluster::new(&nodes, timeout);
+        return live::run(args, &mut embedded::Cluster::new(&nodes, timeout), &mut follow);
     }
     show(args, &embedded::of_nodes(&nodes, timeout, &args.packet)?)
 }

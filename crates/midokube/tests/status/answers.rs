@@ -73,6 +73,8 @@ fn ports_of_one_namespace() {
     let agent = FakeAgent::with(full());
     let shown = text(&agent.run(&["status", "ports", "-n", "kube-system"]).stdout);
     assert!(shown.contains("kube-system/dns") && !shown.contains("default/web"), "{shown}");
+    let all = text(&agent.run(&["status", "ports", "--namespace", "other", "-A"]).stdout);
+    assert!(all.contains("kube-system"), "{all}");
     let none = text(&agent.run(&["status", "ports", "--namespace", "other"]).stdout);
     assert_eq!(none, "Ports\n none\n");
 }

@@ -118,6 +118,7 @@ fn every_form_shows_drops() {
         (&["drops"][..], "TCP default/client -> default/web:80"),
         (&["drops", "default/web", "-o", "wide"], "10.244.1.3:44312"),
         (&["drops", "-n", "default", "-o", "yaml"], "decidedBy: networkPolicy"),
+        (&["drops", "-n", "other", "-A", "-o", "yaml"], "decidedBy: networkPolicy"),
         (&["drops", "--since", "1h", "-o", "json"], "\"protocol\": null"),
     ] {
         let output = agent.run(arguments);

@@ -2,8 +2,9 @@
 
 use nodeapi::v1::traces_server::Traces;
 use nodeapi::v1::{
-    FindTraceEndReply, FindTraceEndRequest, PodName, TracePacket, TracePacketReply, TracePacketRequest,
-    TraceStep, find_trace_end_request, trace_packet_request,
+    FindTraceEndReply, FindTraceEndRequest, FollowPacketsReply, FollowPacketsRequest, FollowedPacket,
+    PodName, SeenPacket, TracePacket, TracePacketReply, TracePacketRequest, TraceStep,
+    find_trace_end_request, trace_packet_request,
 };
 use tonic::{Request, Response, Status, async_trait};
 
@@ -29,6 +30,7 @@ impl Traces for FakeTraces {
                     addresses,
                     node: "node9".into(),
                     network: "embedded".into(),
+                    ..FindTraceEndReply::default()
                 }))
             }
             _ => {
@@ -37,6 +39,7 @@ impl Traces for FakeTraces {
                     addresses,
                     node: "node7".into(),
                     network: "embedded".into(),
+                    ..FindTraceEndReply::default()
                 }))
             }
         }
@@ -75,6 +78,44 @@ impl Traces for FakeTraces {
             ..TracePacketReply::default()
         };
         Ok(Response::new(reply))
+    }
+
+    /// Each call has seen a SYN from the client, which was dropped.
+    async fn follow_packets(
+        &self,
+        request: Request<FollowPacketsRequest>,
+    ) -> Result<Response<FollowPacketsReply>, Status> {
+        let FollowPacketsRequest { client, protocol, ports, number, .. } = request.into_inner();
+        let before = FollowedPacket {
+            protocol,
+            source: client,
+            source_port: 40_000,
+            destination: "10.244.1.3".into(),
+            destination_port: ports.first().copied().unwrap_or_default(),
+            what: "SYN".into(),
+            digest: number,
+            ..FollowedPacket::default()
+        };
+        let seen = SeenPacket {
+            time: 1_000_000_000,
+            hook: "from_endpoint".into(),
+            interface: "mido1".into(),
+            pod: Some(PodName { namespace: "default".into(), name: "a".into() }),
+            after: Some(before.clone()),
+            before: Some(before),
+            reason: "policy_egress".into(),
+            fate: "drop".into(),
+            help: "the meaning of it".into(),
+            remedy: "change the policy".into(),
+            exit: "dropped".into(),
+            ..SeenPacket::default()
+        };
+        Ok(Response::new(FollowPacketsReply {
+            node: "node7".into(),
+            packets: vec![seen],
+            lost: 0,
+            time: 2_000_000_000,
+        }))
     }
 }
 

@@ -15,7 +15,7 @@ use nodeapi::v1::{
 use nodeapi::{Message, call};
 
 use super::hop::What;
-use super::walk::Ask;
+use super::walk::{Ask, Found};
 use crate::agent::Agent;
 use crate::name::Name;
 use crate::nodes::{Nodes, Question};
@@ -42,15 +42,22 @@ fn addresses(reply: &FindTraceEndReply) -> Vec<IpAddr> {
     reply.addresses.iter().filter_map(|address| address.parse().ok()).collect()
 }
 
+/// Whom a reply is about.
+fn found(reply: FindTraceEndReply) -> Found {
+    let addresses = addresses(&reply);
+    let FindTraceEndReply { node, ports, .. } = reply;
+    Found { addresses, node: Some(node).filter(|node| !node.is_empty()), ports }
+}
+
 /// The agents at some sockets, by the names of their nodes.
-pub(super) struct Agents(BTreeMap<String, Agent>);
+pub(in crate::trace) struct Agents(BTreeMap<String, Agent>);
 
 impl Agents {
     /// Those that say their names.
     ///
     /// # Errors
     /// None of them does.
-    pub(super) fn new(agents: Vec<Agent>) -> Result<Self> {
+    pub(in crate::trace) fn new(agents: Vec<Agent>) -> Result<Self> {
         let (mut named, mut last) = (BTreeMap::new(), anyhow!("no agent is asked"));
         for agent in agents {
             match agent.ask(&call::STATUS, &StatusRequest {}, "its name") {
@@ -61,6 +68,11 @@ impl Agents {
             }
         }
         if named.is_empty() { Err(last) } else { Ok(Self(named)) }
+    }
+
+    /// They, by the names of their nodes.
+    pub(in crate::trace) fn by_node(&self) -> &BTreeMap<String, Agent> {
+        &self.0
     }
 
     fn agent(&self, node: &str) -> Result<&Agent> {
@@ -103,14 +115,14 @@ impl Ask for Agents {
         }
     }
 
-    fn find(&mut self, node: &str, to: &Target) -> Result<Vec<IpAddr>> {
+    fn find(&mut self, node: &str, to: &Target) -> Result<Found> {
         let request = question(to)?;
         let mut agents = vec![self.agent(node)?];
         agents.extend(self.0.iter().filter(|(name, _)| *name != node).map(|(_, agent)| agent));
         let mut last = anyhow!("no agent is asked");
         for agent in agents {
             match agent.ask(&call::FIND_TRACE_END, &request, "the addresses of that name") {
-                Ok(reply) => return Ok(addresses(&reply)),
+                Ok(reply) => return Ok(found(reply)),
                 Err(error) => last = error,
             }
         }
@@ -123,13 +135,13 @@ impl Ask for Agents {
 }
 
 /// The agents of a cluster.
-pub(super) struct Cluster<'a> {
+pub(in crate::trace) struct Cluster<'a> {
     nodes: &'a Nodes,
     patience: Duration,
 }
 
 impl<'a> Cluster<'a> {
-    pub(super) fn new(nodes: &'a Nodes, patience: Duration) -> Self {
+    pub(in crate::trace) fn new(nodes: &'a Nodes, patience: Duration) -> Self {
         Self { nodes, patience }
     }
 
@@ -170,9 +182,9 @@ impl Ask for Cluster<'_> {
         Ok((node, addresses.iter().filter_map(|one| one.ip.parse().ok()).collect()))
     }
 
-    fn find(&mut self, node: &str, to: &Target) -> Result<Vec<IpAddr>> {
+    fn find(&mut self, node: &str, to: &Target) -> Result<Found> {
         let reply: FindTraceEndReply = self.ask(node, What::Find, &question(to)?)?;
-        Ok(addresses(&reply))
+        Ok(found(reply))
     }
 
     fn trace(&mut self, node: &str, request: &TracePacketRequest) -> Result<TracePacketReply> {

@@ -9,6 +9,7 @@ use nodeapi::v1::{FindTraceEndRequest, TracePacketRequest};
 use nodeapi::{Message, call};
 
 use crate::agent::Agent;
+use crate::trace::live::run_follow;
 
 /// More than a question has.
 const LARGEST: u64 = 1 << 20;
@@ -25,6 +26,8 @@ pub(crate) struct HopArgs {
 pub(super) enum What {
     Find,
     Packet,
+    /// Question after question.
+    Follow,
 }
 
 impl What {
@@ -32,17 +35,21 @@ impl What {
         match self {
             Self::Find => "find",
             Self::Packet => "packet",
+            Self::Follow => "follow",
         }
     }
 }
 
 /// Hands the question on standard input to the agent, and its answer to standard output.
 pub(crate) fn run_hop(args: &HopArgs) -> Result<ExitCode> {
+    if matches!(args.what, What::Follow) {
+        return run_follow(&args.agent);
+    }
     let mut question = Vec::new();
     io::stdin().take(LARGEST).read_to_end(&mut question).context("cannot read the question")?;
     let unread = "the question cannot be read: it is another midokube's";
     let answer = match args.what {
-        What::Find => {
+        What::Follow | What::Find => {
             let request = FindTraceEndRequest::decode(&*question).context(unread)?;
             args.agent.ask(&call::FIND_TRACE_END, &request, "the addresses of that name")?.encode_to_vec()
         }

@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use self::ask::{Agents, Cluster};
+pub(in crate::trace) use self::ask::{Agents, Cluster};
 pub(crate) use self::hop::{HopArgs, run_hop};
 use self::path::Path;
-use self::walk::{Ask, Start, walk};
+pub(in crate::trace) use self::walk::{Ask, Found};
+use self::walk::{Start, walk};
 use super::args::{Packet, Place, Target};
 use super::view::{End, View};
 use crate::agent::Agent;
@@ -41,21 +42,10 @@ fn trace(mut ask: impl Ask, packet: &Packet) -> Result<View<Path>> {
     let (node, sources) = ask.home(&packet.from)?;
     let (name, targets) = match &packet.to {
         Target::Address(address) => (address.to_string(), vec![*address]),
-        Target::Service(service) => (format!("Service {service}"), ask.find(&node, &packet.to)?),
-        Target::Place(place) => (place.to_string(), ask.find(&node, &packet.to)?),
+        Target::Service(service) => (format!("Service {service}"), ask.find(&node, &packet.to)?.addresses),
+        Target::Place(place) => (place.to_string(), ask.find(&node, &packet.to)?.addresses),
     };
-    let address =
-        common(&sources, &targets, |address| packet.family.is_none_or(|family| family.has(address)));
-    let Some(address) = address else {
-        bail!(
-            "{} and {name} have no addresses of one family{}",
-            packet.from,
-            match packet.family {
-                Some(_) => " that --family allows",
-                None => "",
-            }
-        )
-    };
+    let address = choose(packet, &sources, &name, &targets)?;
     let start = Start {
         node,
         pod: match &packet.from {
@@ -69,6 +59,30 @@ fn trace(mut ask: impl Ask, packet: &Packet) -> Result<View<Path>> {
     let walked = walk(&mut ask, &start)?;
     let ends = [End { name: packet.from.to_string(), address: walked.source }, End { name, address }];
     Ok(View::new("embedded", ends, &packet.port, walked.parts, walked.outcome, Vec::new()))
+}
+
+/// The address of the target `name` that a packet is for.
+///
+/// # Errors
+/// They have no family in common that the packet may be of.
+pub(in crate::trace) fn choose(
+    packet: &Packet,
+    sources: &[IpAddr],
+    name: &str,
+    targets: &[IpAddr],
+) -> Result<IpAddr> {
+    let is_wanted = |address| packet.family.is_none_or(|family| family.has(address));
+    let Some(address) = common(sources, targets, is_wanted) else {
+        bail!(
+            "{} and {name} have no addresses of one family{}",
+            packet.from,
+            match packet.family {
+                Some(_) => " that --family allows",
+                None => "",
+            }
+        )
+    };
+    Ok(address)
 }
 
 /// The first target of a family that the source has, too; of a source whose addresses are not known, the first.

@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow};
 use nodeapi::v1::trace_packet_request::Entrance;
 use nodeapi::v1::{PodName, TraceEntry, TracePacket, TracePacketReply, TracePacketRequest, TraceStep};
 
-use super::walk::{Ask, Start, Walked, walk};
+use super::walk::{Ask, Found, Start, Walked, walk};
 use crate::trace::args::{Place, Target};
 use crate::trace::text::text;
 use crate::trace::view::{End, View};
@@ -24,7 +24,7 @@ impl Ask for Script {
         Err(anyhow!("nobody asks"))
     }
 
-    fn find(&mut self, _: &str, _: &Target) -> Result<Vec<IpAddr>> {
+    fn find(&mut self, _: &str, _: &Target) -> Result<Found> {
         Err(anyhow!("nobody asks"))
     }
 

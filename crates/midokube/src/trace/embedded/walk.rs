@@ -17,15 +17,25 @@ use crate::trace::view::{Outcome, Part};
 const MOST_NODES: usize = 4;
 
 /// The nodes.
-pub(super) trait Ask {
+pub(in crate::trace) trait Ask {
     /// The node of who sends, and its addresses; none: they are not known.
     fn home(&mut self, from: &Place) -> Result<(String, Vec<IpAddr>)>;
 
-    /// The addresses of whom it is for, as far as a node knows.
-    fn find(&mut self, node: &str, to: &Target) -> Result<Vec<IpAddr>>;
+    /// Whom it is for, as far as a node knows.
+    fn find(&mut self, node: &str, to: &Target) -> Result<Found>;
 
     /// What a node does with a packet.
     fn trace(&mut self, node: &str, request: &v1::TracePacketRequest) -> Result<v1::TracePacketReply>;
+}
+
+/// Whom a packet is for.
+#[derive(Debug, Default)]
+pub(in crate::trace) struct Found {
+    pub(in crate::trace) addresses: Vec<IpAddr>,
+    /// Of a Pod or a node.
+    pub(in crate::trace) node: Option<String>,
+    /// Of a Service.
+    pub(in crate::trace) ports: Vec<v1::TraceServicePort>,
 }
 
 /// What is traced.
