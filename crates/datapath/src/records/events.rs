@@ -87,6 +87,25 @@ impl Events {
     ///
     /// If it is not what the programs of this build send.
     pub fn read(&mut self) -> Result<Option<Event>> {
+        self.next(Clock::now())
+    }
+
+    /// Adds the oldest events to those that are there, until there are so many, or no more now.
+    ///
+    /// # Errors
+    ///
+    /// As of [`read`](Self::read).
+    pub fn read_some(&mut self, events: &mut Vec<Event>, most: usize) -> Result<()> {
+        let clock = Clock::now();
+        while events.len() < most
+            && let Some(event) = self.next(clock)?
+        {
+            events.push(event);
+        }
+        Ok(())
+    }
+
+    fn next(&mut self, clock: Clock) -> Result<Option<Event>> {
         let Some(item) = self.ring.next() else { return Ok(None) };
         let foreign = |value: String| Error::Foreign { map: "record_ring", value };
         let raw: RecordEvent = bytemuck::try_pod_read_unaligned(&item)
@@ -97,7 +116,7 @@ impl Events {
             RECORD_END => What::End,
             other => return Err(foreign(format!("an event of kind {other}"))),
         };
-        Ok(Some(Event { what, record: Record::new(raw.key, &raw.record, Clock::now()) }))
+        Ok(Some(Event { what, record: Record::new(raw.key, &raw.record, clock) }))
     }
 
     /// A descriptor that becomes readable with the first event after all were read.

@@ -46,15 +46,13 @@ impl Export {
         Self { node: node.to_owned(), file, collector }
     }
 
-    /// Whether a flow that goes on is to be told again.
-    pub(super) fn is_due(&self, flow: &Flow) -> bool {
-        let since = flow.written.max(flow.record.began);
-        (self.file.is_some() || self.collector.is_some()) && flow.record.last.saturating_sub(since) >= EVERY
-    }
-
-    /// Tells of a flow, for the last time or not.
-    pub(super) fn add(&mut self, flow: &Flow, last: bool) {
+    /// Tells of a flow: for the last time, or if it goes on and was not told of for a while.
+    pub(super) fn tell(&mut self, flow: &mut Flow, last: bool) {
         if self.file.is_none() && self.collector.is_none() {
+            return;
+        }
+        let since = flow.written.max(flow.record.began);
+        if !last && flow.record.last.saturating_sub(since) < EVERY {
             return;
         }
         let line = Line::new(&self.node, flow, last, Clock::now());
@@ -64,6 +62,7 @@ impl Export {
         if let Some(collector) = &self.collector {
             collector.add(otlp::record(&line));
         }
+        flow.written = flow.record.last;
     }
 
     /// Writes the lines. What cannot be written is counted and gone: the flows stay in memory. Returns what is wrong.

@@ -48,6 +48,14 @@ impl Flow {
         (record.protocol, record.source, record.backend, record.id)
     }
 
+    /// Whether it has all names that another record of it needs.
+    pub(super) fn is_named_for(&self, record: &Record) -> bool {
+        let has_ends = self.client.is_some() && self.server.is_some();
+        let has_service = record.service == 0 || self.service.is_some();
+        let is_judged_alike = (self.record.ingress, self.record.egress) == (record.ingress, record.egress);
+        has_ends && has_service && is_judged_alike
+    }
+
     /// Whether it only passes because a policy is on trial.
     pub(crate) fn is_audited(&self) -> bool {
         self.record.ingress.audited || self.record.egress.audited

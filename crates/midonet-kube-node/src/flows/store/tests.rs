@@ -1,5 +1,7 @@
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use objects::Key;
 use proptest::prelude::*;
 
 use super::*;
@@ -92,6 +94,57 @@ fn a_large_store_takes_several_pages() {
     assert_eq!(seen, (1..=10_000).collect::<Vec<_>>());
 }
 
+/// The same, whose Pods are known.
+fn named(port: u16, last: Duration) -> Flow {
+    let pod = |name| Some(Key::namespaced("default", name));
+    Flow { client: pod("client"), server: pod("server"), ..flow(port, last) }
+}
+
+#[test]
+fn a_record_renews_what_is_known_and_named() {
+    let mut store = Store::new(10);
+    store.put(named(1, SECOND));
+    store.put(flow(2, SECOND));
+    let page = store.page(0, None, SECOND);
+    let record = |port, last| flow(port, last).record;
+    assert!(matches!(store.renew(&record(1, SECOND), false), Known::Same(_)));
+    assert!(matches!(store.renew(&record(1, SECOND / 2), true), Known::Same(_)), "it is an older one");
+    assert!(matches!(store.renew(&record(2, 2 * SECOND), false), Known::No), "its Pods are not known yet");
+    assert!(matches!(store.renew(&record(3, SECOND), false), Known::No));
+    assert_eq!(ports(&store.page(page.next, None, SECOND)), [0u16; 0]);
+    assert!(matches!(store.renew(&record(1, 2 * SECOND), false), Known::Changed(_)));
+    assert!(matches!(store.renew(&record(1, 2 * SECOND), true), Known::Changed(_)), "it has ended");
+    assert!(matches!(store.renew(&record(1, 2 * SECOND), false), Known::Same(_)));
+    let changed = store.page(page.next, None, SECOND);
+    assert_eq!(ports(&changed), [1]);
+    assert!(changed.flows[0].ended && changed.flows[0].client.is_some());
+    let judged = datapath::records::Direction { rule: 7, audited: false };
+    let again = Record { ingress: judged, ..record(1, 3 * SECOND) };
+    assert!(matches!(store.renew(&again, false), Known::No), "another rule has another name");
+    // Names that were known stay.
+    let kept = store.put(flow(1, 4 * SECOND)).unwrap();
+    assert!(kept.client.is_some() && kept.ended);
+}
+
+#[test]
+fn what_has_no_record_at_a_look_is_told() {
+    let mut store = Store::new(10);
+    for port in 1..=3 {
+        store.put(named(port, SECOND));
+    }
+    store.look();
+    store.renew(&flow(1, SECOND).record, false);
+    store.renew(&flow(2, 2 * SECOND).record, true);
+    let gone = |store: &Store, now| {
+        let gone = store.without_record(10 * SECOND, now);
+        gone.iter().map(|record| record.client.port()).collect::<Vec<_>>()
+    };
+    assert_eq!(gone(&store, 11 * SECOND), [0u16; 0], "it was heard of not long ago");
+    assert_eq!(gone(&store, 12 * SECOND), [3]);
+    store.look();
+    assert_eq!(gone(&store, 12 * SECOND), [1, 3], "one that has ended is over");
+}
+
 proptest! {
     /// Whatever comes, what is listed is what is kept, once each, within the space.
     #[test]
@@ -101,7 +154,7 @@ proptest! {
         for (port, last) in puts {
             store.put(flow(port, last * SECOND));
             known.insert(port, last * SECOND);
-            prop_assert!(store.len() <= space && store.changes.len() == store.len());
+            prop_assert!(store.len() <= space && store.changes.len() <= 2 * store.len() + OUTDATED + 1);
         }
         store.expire(4000 * SECOND);
         let listed = store.page(0, None, Duration::ZERO).flows;
@@ -110,5 +163,38 @@ proptest! {
             prop_assert_eq!(known.remove(&flow.record.client.port()), Some(flow.record.last));
             prop_assert!(flow.record.last >= 400 * SECOND);
         }
+    }
+
+    /// Whatever comes, the order of changes is that of a list in which what changes goes to the end.
+    #[test]
+    fn the_order_is_that_of_the_last_change(
+        space in 1usize..8,
+        steps in prop::collection::vec((1u16..12, 0u32..100, any::<bool>()), 0..80),
+    ) {
+        let mut store = Store::new(space);
+        let mut naive: Vec<(u16, Duration)> = Vec::new();
+        for (port, last, renews) in steps {
+            let last = last * SECOND;
+            let known = naive.iter().position(|(known, _)| *known == port);
+            if renews {
+                let is_news = known.is_some_and(|at| naive[at].1 < last);
+                let changed = matches!(store.renew(&flow(port, last).record, false), Known::Changed(_));
+                prop_assert_eq!(changed, is_news);
+                if !is_news {
+                    continue;
+                }
+            } else {
+                store.put(named(port, last));
+            }
+            if let Some(at) = known {
+                naive.remove(at);
+            } else if naive.len() == space {
+                naive.remove(0);
+            }
+            naive.push((port, last));
+        }
+        let listed: Vec<_> =
+            store.page(0, None, SECOND).flows.iter().map(|flow| (flow.record.client.port(), flow.record.last)).collect();
+        prop_assert_eq!(listed, naive);
     }
 }
