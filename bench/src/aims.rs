@@ -82,6 +82,8 @@ const AIMS: &[Aim] = &[
     ratio("flows/rr", &["on, two nodes"], "off, two nodes", AtLeast(0.98)),
     ratio("flows/crr", &["on, two nodes"], "off, two nodes", AtLeast(0.98)),
     ratio("flows/udp", &["on, two nodes"], "off, two nodes", AtLeast(0.98)),
+    value("flow-load/cpu", &["on, 5,000"], AtMost(5.0)),
+    ratio("flow-load/rr", &["on, 100,000"], "off, 100,000", AtLeast(0.98)),
     ratio("datapath/cost", &["IPv4 Pod to Pod"], "empty program", AtMost(5.0)),
     ratio("datapath/cost", &["IPv6 Pod to Pod"], "empty program", AtMost(5.0)),
     ratio("datapath/cost", &["IPv4 ClusterIP"], "empty program", AtMost(7.3)),

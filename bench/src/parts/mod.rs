@@ -3,6 +3,7 @@
 mod add;
 mod datapath;
 mod denials;
+mod flow_load;
 mod heal;
 mod idle;
 mod network;
@@ -27,6 +28,7 @@ pub(crate) const PARTS: &[Entry] = &[
     Entry { name: "same-node", run: network::same_node },
     Entry { name: "cross-node", run: network::cross_node },
     Entry { name: "flows", run: network::flows },
+    Entry { name: "flow-load", run: flow_load::run },
     Entry { name: "services", run: services::run },
     Entry { name: "kube-proxy", run: services::beside_kube_proxy::run },
     Entry { name: "service-changes", run: services::changes::run },
