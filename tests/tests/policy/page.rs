@@ -13,14 +13,14 @@ use serde_json::Value;
 use crate::scene::{Scene, allow_from, app};
 
 /// The program, and a browser's memory.
-struct Page {
+pub(crate) struct Page {
     child: Child,
     address: String,
     directory: tempfile::TempDir,
 }
 
 impl Page {
-    fn open(scene: &Scene) -> Self {
+    pub(crate) fn open(scene: &Scene) -> Self {
         let mut command = Command::new(testkit::bin("midokube"));
         command.args(["ui", "--this-node", "--listen", "127.0.0.1:0"]);
         for node in ["node1", "node2"] {
@@ -52,7 +52,7 @@ impl Page {
     }
 
     /// A document for the page.
-    fn document(&self, path: &str) -> Value {
+    pub(crate) fn document(&self, path: &str) -> Value {
         let text = self.curl(&[&format!("{}{path}", self.address)]);
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
     }

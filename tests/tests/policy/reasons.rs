@@ -1,5 +1,5 @@
 //! What is dropped, for whatever reason, is told of the Pod that sent it and of whom it was for: by a counter, by
-//! `midokube drops` and `midokube flows`, and in the deny log.
+//! `midokube drops` and `midokube flows`, on the page and in the deny log; and a trace says it of a packet that is not sent.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
@@ -10,6 +10,7 @@ use naming::GATEWAY_MAC;
 use serde_json::{Value, json};
 use testkit::packet::{self, Ip, udp_to};
 
+use crate::page::Page;
 use crate::scene::{Scene, allow_from, app};
 
 const LOG: &str = "/run/deny.log";
@@ -122,11 +123,17 @@ fn what_is_dropped_is_told_of_its_sender_and_whom_it_was_for() {
     );
     scene.only(&[&guest], &[&web], &db);
 
+    let page = Page::open(&scene);
     for ipv4 in [true, false] {
         for case in cases(&web, &db, ipv4) {
+            // A trace sends with the Pod's own address.
+            if case.claimed.is_null() {
+                told_by_trace(&page, &case);
+            }
             provoke(&scene, &web, &case);
             told_by_drops(&scene, &case);
             told_by_flows(&scene, &case);
+            told_by_the_page(&page, &case);
             told_by_the_log(&scene, &case);
         }
     }
@@ -191,6 +198,33 @@ fn told_by_flows(scene: &Scene, case: &Case) {
     let receiver = if row["backend"]["pod"].is_null() { &row["service"] } else { &row["backend"]["pod"] };
     assert_eq!(*receiver, case.receiver, "{row}");
     assert_eq!(row["clientPackets"], json!(PACKETS), "{row}");
+}
+
+fn told_by_the_page(page: &Page, case: &Case) {
+    let port = destination_port(&case.packet);
+    let Case { reason, packet, .. } = case;
+    let path =
+        format!("/api/flows?verdict=deny&reason={reason}&address={}&port=udp/{port}", packet.destination);
+    let row = || page.document(&path)["flows"].as_array().unwrap().first().cloned();
+    testkit::wait_until(DEADLINE, &format!("{reason} is on the page"), || {
+        row().is_some_and(|row| row["clientPackets"] == json!(PACKETS))
+    });
+    let row = row().unwrap();
+    assert_eq!((&row["reason"], &row["client"]["pod"]), (&json!(reason), &case.sender), "{row}");
+    let receiver = if row["backend"]["pod"].is_null() { &row["service"] } else { &row["backend"]["pod"] };
+    assert_eq!(*receiver, case.receiver, "{row}");
+    assert!(row["why"].as_str().is_some_and(|why| !why.is_empty()), "{row}");
+}
+
+fn told_by_trace(page: &Page, case: &Case) {
+    let port = destination_port(&case.packet);
+    let from = case.sender.as_str().unwrap();
+    let path = format!("/api/trace?name={from}&to={}&port=udp/{port}", case.packet.destination);
+    let traced = page.document(&path);
+    assert_eq!(traced["outcome"]["reason"], case.reason, "{traced:#}");
+    assert_eq!(traced["outcome"]["answered"], false, "{traced:#}");
+    let hops = traced["parts"][0]["trace"]["hops"].as_array().unwrap();
+    assert_eq!(hops.last().unwrap()["node"], format!("node{}", case.at), "{traced:#}");
 }
 
 fn told_by_the_log(scene: &Scene, case: &Case) {
