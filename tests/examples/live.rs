@@ -89,11 +89,11 @@ fn a_connection_is_followed(lab: &TestLab, client: &Pod, server: &Pod) {
         let trace = live(lab, "service/default/web", "tcp/80", &["--family", family, "--for", "60s"]);
         say(lab, client, own);
         let (text, status) = rest(trace);
-        let there = format!("node1  from Pod default/client: through the tunnel to node node2, as ");
+        let there = "node1  from Pod default/client: through the tunnel to node node2, as ";
         let (to_service, to_backend) = (format!("> {own}\n"), format!("> {backend}\n"));
         assert_all(
             &text,
-            &["Packet 1: SYN, ", &to_service, &there, &to_backend, "SYN/ACK, ", "ACK, 5 bytes, "],
+            &["Packet 1: SYN, ", &to_service, there, &to_backend, "SYN/ACK, ", "ACK, 5 bytes, "],
         );
         assert_all(
             &text,
@@ -207,7 +207,7 @@ fn main() {
     let server = lab.add_pod_like("node2", "default", "server", labels).unwrap();
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}});
     lab.write_manifest("namespace-default", &namespace).unwrap();
-    write_service(&lab, "TCP", &[server.clone()]).unwrap();
+    write_service(&lab, "TCP", std::slice::from_ref(&server)).unwrap();
     serve(&lab, &server);
     let own = SocketAddr::new(CLUSTER_IPS[0].parse().unwrap(), PORT);
     let began = Instant::now();

@@ -210,7 +210,8 @@ INLINE bool fits(const struct linear *frame, const struct followed *what, const 
 		return false;
 	if (what->client_port && what->client_port != (by_client ? ports[0] : ports[1]))
 		return false;
-	return has_port(what, by_client ? ports[1] : ports[0]);
+	/* A Pod that is its own Service's endpoint serves at its own address: then that port is the server's. */
+	return has_port(what, ports[0]) || has_port(what, ports[1]);
 }
 
 /* Whether a frame is followed: it, or what it carries or quotes. */

@@ -168,6 +168,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Packets cannot be followed.
+    #[error("cannot follow packets: {0}")]
+    Follow(String),
     /// A packet that cannot be traced.
     #[error("cannot trace the packet: {0}")]
     Trace(String),

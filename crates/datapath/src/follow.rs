@@ -259,7 +259,7 @@ fn reason(number: u32) -> Option<&'static Reason> {
 fn entry(filter: &Filter, tunnel_port: [u8; 2]) -> Result<Followed> {
     if filter.ports.len() > PORTS {
         let count = filter.ports.len();
-        return Err(Error::Trace(format!("{count} ports cannot be followed at once: {PORTS} at most")));
+        return Err(Error::Follow(format!("{count} ports at once: {PORTS} at most")));
     }
     let mut ports = [[0u8; 2]; PORTS];
     for (place, port) in ports.iter_mut().zip(&filter.ports) {

@@ -69,7 +69,7 @@ impl Agent {
         match cause.map(io::Error::kind) {
             Some(ErrorKind::NotFound) => format!(
                 "there is no socket {}: midonet-kube-node does not run on this node, or has another socket: \
-                 start it, or give its socket with --socket",
+                 start it, or give its socket with --socket; another node's agent is asked with `midokube on NODE`",
                 self.socket.display()
             ),
             Some(ErrorKind::PermissionDenied) => format!("{name} is for root alone: {}", self.as_root()),

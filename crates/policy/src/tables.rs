@@ -193,7 +193,7 @@ impl fmt::Display for RuleName {
         let Self { origin, direction, policies, rule, name } = self;
         match rule {
             Some(rule) if name.is_empty() => write!(f, "{}[{rule}] of ", direction.name())?,
-            Some(rule) => write!(f, "{}[{rule}] (\"{name}\") of ", direction.name())?,
+            Some(rule) => write!(f, "{}[{rule}] (\"{}\") of ", direction.name(), name.escape_debug())?,
             None => f.write_str("the default deny of ")?,
         }
         f.write_str(match origin {

@@ -99,11 +99,7 @@ fn header(packet: &[u8], quotes: bool) -> Option<Header> {
     let length = match header.protocol {
         TCP => {
             header.ports = ports(0);
-            let tcp = || {
-                let [sequence, acknowledgment] = [word32(carried, 4)?, word32(carried, 8)?];
-                Some(Tcp { flags: *carried.get(13)?, sequence, acknowledgment })
-            };
-            header.tcp = tcp();
+            header.tcp = tcp(carried);
             usize::from(carried.get(12).map_or(5, |offset| offset >> 4)) * 4
         }
         UDP => {
@@ -165,6 +161,11 @@ fn ip(packet: &[u8]) -> Option<(Header, &[u8])> {
         }
         _ => None,
     }
+}
+
+fn tcp(carried: &[u8]) -> Option<Tcp> {
+    let [sequence, acknowledgment] = [word32(carried, 4)?, word32(carried, 8)?];
+    Some(Tcp { flags: *carried.get(13)?, sequence, acknowledgment })
 }
 
 fn icmp(carried: &[u8], v6: bool, quotes: bool) -> Option<Icmp> {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
 use aya::maps::{Map, MapData, RingBuf};
 use aya::programs::SchedClassifier;
@@ -18,8 +19,6 @@ use crate::programs::{PROGRAMS, info};
 use crate::sys::{RawMap, When, attach_tracing, btf, load_tracing};
 
 pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/follow.bpf.o"));
-
-const WHAT: &str = "programs that follow packets";
 
 const LOCKED: &str = "the kernel lets no program watch others (EPERM): it is locked down (lockdown=confidentiality, see \
     /sys/kernel/security/lockdown), or the agent lacks CAP_PERFMON; a trace without --live works";
@@ -72,14 +71,25 @@ pub(super) struct Loaded {
     pub(super) links: Vec<OwnedFd>,
 }
 
-/// Makes the maps and programs anew, and has them run.
-pub(super) fn load(source: &Source, followed: &Followed) -> Result<Loaded> {
+/// The object, fitted to this kernel. That takes the kernel's own types, some ten thousand of them: once.
+fn object() -> Result<Object> {
+    static FITTED: Mutex<Option<Object>> = Mutex::new(None);
+    let mut fitted = FITTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(object) = &*fitted {
+        return Ok(object.clone());
+    }
     let mut object = Object::parse(OBJECT).map_err(|error| failed(&chain(&error)))?;
     let kernel = aya::Btf::from_sys_fs().map_err(|error| {
         failed(&format!("the kernel's own type information (BTF) cannot be read: {}", chain(&error)))
     })?;
     object.relocate_btf(&kernel).map_err(|error| failed(&chain(&error)))?;
-    drop(kernel);
+    *fitted = Some(object.clone());
+    Ok(object)
+}
+
+/// Makes the maps and programs anew, and has them run.
+pub(super) fn load(source: &Source, followed: &Followed) -> Result<Loaded> {
+    let mut object = object()?;
     let maps = Maps::new(&mut object, source)?;
     let followed_map = maps.own(FOLLOWED)?;
     let ring = maps.own(RING)?;
@@ -137,10 +147,10 @@ impl Maps {
             }
         }
         let declared: Vec<_> = object.maps.drain().collect();
-        let fds = declared.iter().filter_map(|(name, map)| {
+        let fds = declared.iter().map(|(name, map)| {
             let own = made.iter().find(|(of, _)| of == name).map(|(_, own)| own);
             let fd = own.unwrap_or(&source.counters).fd().as_fd().as_raw_fd();
-            Some((name.as_str(), fd, map))
+            (name.as_str(), fd, map)
         });
         let sections: HashSet<_> = object.functions.keys().map(|(section, _)| *section).collect();
         object.relocate_maps(fds, &sections).map_err(|error| failed(&chain(&error)))?;
@@ -157,5 +167,5 @@ impl Maps {
 }
 
 fn failed(reason: &str) -> Error {
-    Error::Load { what: WHAT, reason: reason.to_owned() }
+    Error::Follow(reason.to_owned())
 }

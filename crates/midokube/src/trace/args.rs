@@ -48,7 +48,7 @@ pub(crate) struct TraceArgs {
     )]
     pub(super) duration: Duration,
     /// With --live: how many packets to follow at most.
-    #[arg(long, value_name = "NUMBER", requires = "live", default_value_t = 20)]
+    #[arg(long, value_name = "NUMBER", requires = "live", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(super) packets: u16,
     /// The output format.
     #[arg(short, long, value_enum, default_value_t)]
@@ -156,8 +156,8 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const EXPECTED: &str = "NAMESPACE/POD, service/NAMESPACE/NAME, node/NAME or an address is expected";
-        if let Ok(address) = text.parse() {
-            return Ok(Self::Address(address));
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self::Address(address.to_canonical()));
         }
         match text.split_once('/') {
             Some(("service" | "svc", name)) if name.contains('/') => {
@@ -192,6 +192,7 @@ mod tests {
             ("svc/default/web", Target::Service(name("default/web"))),
             ("node/node1", Target::Place(Place::Node("node1".into()))),
             ("10.0.0.1", Target::Address([10, 0, 0, 1].into())),
+            ("::ffff:10.0.0.1", Target::Address([10, 0, 0, 1].into())),
             ("fd00::1", Target::Address("fd00::1".parse().unwrap())),
         ] {
             assert_eq!(text.parse::<Target>(), Ok(wanted), "{text}");

@@ -114,7 +114,7 @@ impl Traces for FakeTraces {
             node: "node7".into(),
             packets: vec![seen],
             lost: 0,
-            time: 2_000_000_000,
+            more: false,
         }))
     }
 }

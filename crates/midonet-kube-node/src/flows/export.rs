@@ -33,6 +33,8 @@ struct File {
     file: Rotated,
     lines: Vec<String>,
     outcomes: Outcomes,
+    /// What was wrong when lines were written last.
+    problem: Option<Problem>,
 }
 
 impl Export {
@@ -42,6 +44,7 @@ impl Export {
             file: Rotated::new(path, log.size.0, log.files),
             lines: Vec::new(),
             outcomes: outcomes.clone(),
+            problem: None,
         });
         Self { node: node.to_owned(), file, collector }
     }
@@ -86,12 +89,17 @@ impl File {
         let (written, result) = self.file.append(&lines);
         self.outcomes.add(Outcome::Written, written);
         self.outcomes.add(Outcome::Failed, lines.len().saturating_sub(written));
-        let error = result.err()?;
-        Some(Problem::new(
-            "flow_log",
-            format!("the file of flows {}", self.file.path().display()),
-            format!("flows are not written: {error}"),
-            "free space, remove what is in its place, or give another --flow-log: the agent tries again by itself",
-        ))
+        if let Err(error) = result {
+            self.problem = Some(Problem::new(
+                "flow_log",
+                format!("the file of flows {}", self.file.path().display()),
+                format!("flows are not written: {error}"),
+                "free space, remove what is in its place, or give another --flow-log: the agent tries again by itself",
+            ));
+        } else if written > 0 {
+            self.problem = None;
+        }
+        // A file that can be opened may still have no space for a line: that shows when there is one.
+        self.problem.clone()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -9,8 +10,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use nodeapi::v1::find_trace_end_request::End;
 use nodeapi::v1::{
-    FindTraceEndReply, FindTraceEndRequest, PodName, ServiceName, StatusRequest, TracePacketReply,
-    TracePacketRequest,
+    FindTraceEndReply, FindTraceEndRequest, PodName, ServiceName, StatusReply, StatusRequest,
+    TracePacketReply, TracePacketRequest,
 };
 use nodeapi::{Message, call};
 
@@ -50,7 +51,11 @@ fn found(reply: FindTraceEndReply) -> Found {
 }
 
 /// The agents at some sockets, by the names of their nodes.
-pub(in crate::trace) struct Agents(BTreeMap<String, Agent>);
+pub(in crate::trace) struct Agents {
+    named: BTreeMap<String, Agent>,
+    /// Why others do not say their names.
+    silent: Vec<String>,
+}
 
 impl Agents {
     /// Those that say their names.
@@ -58,28 +63,45 @@ impl Agents {
     /// # Errors
     /// None of them does.
     pub(in crate::trace) fn new(agents: Vec<Agent>) -> Result<Self> {
-        let (mut named, mut last) = (BTreeMap::new(), anyhow!("no agent is asked"));
-        for agent in agents {
-            match agent.ask(&call::STATUS, &StatusRequest {}, "its name") {
+        let (mut named, mut silent) = (BTreeMap::new(), Vec::new());
+        let ask = |agent: &Agent| agent.ask::<_, StatusReply>(&call::STATUS, &StatusRequest {}, "its name");
+        let answers: Vec<_> = thread::scope(|scope| {
+            let asked: Vec<_> = agents.iter().map(|agent| scope.spawn(|| ask(agent))).collect();
+            asked
+                .into_iter()
+                .map(|asked| asked.join().unwrap_or_else(|_| Err(anyhow!("asking it failed"))))
+                .collect()
+        });
+        for (agent, answer) in agents.into_iter().zip(answers) {
+            match answer {
                 Ok(status) => {
                     named.insert(status.agent.unwrap_or_default().node, agent);
                 }
-                Err(error) => last = error,
+                Err(error) => silent.push(format!("{error:#}")),
             }
         }
-        if named.is_empty() { Err(last) } else { Ok(Self(named)) }
+        match silent.pop() {
+            Some(why) if named.is_empty() => Err(anyhow!(why)),
+            why => {
+                silent.extend(why);
+                Ok(Self { named, silent })
+            }
+        }
     }
 
     /// They, by the names of their nodes.
     pub(in crate::trace) fn by_node(&self) -> &BTreeMap<String, Agent> {
-        &self.0
+        &self.named
     }
 
     fn agent(&self, node: &str) -> Result<&Agent> {
-        self.0.get(node).context(
-            "its agent is not asked, or does not answer: give its socket with another --socket, or a kubeconfig without \
-             --this-node",
-        )
+        self.named.get(node).with_context(|| {
+            let silent = self.silent.iter().map(|why| format!("; {why}")).collect::<String>();
+            format!(
+                "its agent is not asked, or does not answer: give its socket with another --socket, or a kubeconfig without \
+                 --this-node{silent}"
+            )
+        })
     }
 }
 
@@ -94,9 +116,9 @@ impl Ask for Agents {
         };
         let request = question(&Target::Place(from.clone()))?;
         let (mut last, mut elsewhere) = (anyhow!("no agent is asked"), None);
-        for agent in self.0.values() {
+        for agent in self.named.values() {
             match agent.ask(&call::FIND_TRACE_END, &request, "the addresses of that name") {
-                Ok(reply) if self.0.contains_key(&reply.node) => {
+                Ok(reply) if self.named.contains_key(&reply.node) => {
                     let found = addresses(&reply);
                     return Ok((reply.node, found));
                 }
@@ -118,7 +140,7 @@ impl Ask for Agents {
     fn find(&mut self, node: &str, to: &Target) -> Result<Found> {
         let request = question(to)?;
         let mut agents = vec![self.agent(node)?];
-        agents.extend(self.0.iter().filter(|(name, _)| *name != node).map(|(_, agent)| agent));
+        agents.extend(self.named.iter().filter(|(name, _)| *name != node).map(|(_, agent)| agent));
         let mut last = anyhow!("no agent is asked");
         for agent in agents {
             match agent.ask(&call::FIND_TRACE_END, &request, "the addresses of that name") {

@@ -26,19 +26,38 @@ pub(in crate::trace) type Question<'a> = &'a (dyn Fn(&str) -> FollowPacketsReque
 
 /// The nodes.
 pub(in crate::trace) trait Follow {
-    /// Asks these nodes at once.
+    /// Asks these nodes at once. An agent forgets who does not ask for five seconds: no node may take longer than that.
     fn ask(&mut self, nodes: &[String], question: Question<'_>) -> Vec<Answer>;
+
+    /// The same for the first time, which may take long.
+    fn begin(&mut self, nodes: &[String], question: Question<'_>) -> Vec<Answer> {
+        self.ask(nodes, question)
+    }
 }
+
+/// How long a node may take to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The agents at some sockets, by the names of their nodes.
 pub(in crate::trace) struct Agents(pub(in crate::trace) BTreeMap<String, Agent>);
 
 impl Follow for Agents {
     fn ask(&mut self, nodes: &[String], question: Question<'_>) -> Vec<Answer> {
+        self.each(nodes, question, PATIENCE)
+    }
+
+    fn begin(&mut self, nodes: &[String], question: Question<'_>) -> Vec<Answer> {
+        self.each(nodes, question, Duration::MAX)
+    }
+}
+
+impl Agents {
+    fn each(&self, nodes: &[String], question: Question<'_>, patience: Duration) -> Vec<Answer> {
         let agents = &self.0;
         let ask = |node: &String| {
             let agent =
                 agents.get(node).ok_or("its agent is not asked: give its socket with another --socket")?;
+            let agent = Agent { timeout: agent.timeout.min(patience), ..agent.clone() };
             let said = agent.ask(&call::FOLLOW_PACKETS, &question(node), "what it sees");
             said.map_err(|error| format!("{error:#}"))
         };
@@ -66,7 +85,7 @@ impl<'a> Cluster<'a> {
     }
 
     /// Starts what is not there, or has ended.
-    fn start(&mut self, nodes: &[String]) -> BTreeMap<String, String> {
+    fn start(&mut self, nodes: &[String], patience: Duration) -> BTreeMap<String, String> {
         let mut failed = BTreeMap::new();
         self.talks.retain(|_, talk| !talk.has_ended());
         let missing: Vec<_> = nodes.iter().filter(|node| !self.talks.contains_key(*node)).collect();
@@ -81,7 +100,7 @@ impl<'a> Cluster<'a> {
                 }
             }
         }
-        let (places, patience) = (self.places.as_ref(), self.patience);
+        let places = self.places.as_ref();
         let api = self.nodes.agents_api();
         let start = |node: &'_ String| {
             let (node, place) = (node.clone(), places.and_then(|places| places.get(node)).cloned());
@@ -110,8 +129,18 @@ impl<'a> Cluster<'a> {
 
 impl Follow for Cluster<'_> {
     fn ask(&mut self, nodes: &[String], question: Question<'_>) -> Vec<Answer> {
-        let mut failed = self.start(nodes);
-        let (talks, patience) = (&self.talks, self.patience);
+        self.each(nodes, question, PATIENCE.min(self.patience))
+    }
+
+    fn begin(&mut self, nodes: &[String], question: Question<'_>) -> Vec<Answer> {
+        self.each(nodes, question, self.patience)
+    }
+}
+
+impl Cluster<'_> {
+    fn each(&mut self, nodes: &[String], question: Question<'_>, patience: Duration) -> Vec<Answer> {
+        let mut failed = self.start(nodes, patience);
+        let talks = &self.talks;
         let ask = |node: &String| {
             let (node, failed) = (node.clone(), failed.remove(node));
             let question = BASE64_STANDARD.encode(question(&node).encode_to_vec());

@@ -1,20 +1,22 @@
 //! The packets of one connection among those that were seen. No I/O of its own.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use nodeapi::v1::{FollowedPacket, SeenPacket};
 
 use super::plan::Plan;
 
-/// A packet is not seen again, as the same one, after that.
-const TOGETHER: Duration = Duration::from_secs(2);
+/// A packet is not seen again, as the same one, so many rounds later. Nodes are asked in rounds; their clocks may differ.
+const TOGETHER: usize = 8;
+
+/// So many are kept until it is known which connection it is.
+const MOST_WAITING: usize = 4000;
 
 /// So many connections that were there before are named.
 const MOST_OTHERS: usize = 5;
 
-/// So many are kept until it is known which connection it is.
-const MOST_WAITING: usize = 1000;
+/// What a later fragment is called. It has no ports.
+const FRAGMENT: &str = "a later fragment";
 
 /// A packet, and what hooks did with it.
 #[derive(Debug)]
@@ -34,37 +36,47 @@ pub(super) struct Row {
     pub(super) seen: SeenPacket,
     /// The index of its packet.
     pub(super) packet: usize,
+    /// When it was told.
+    pub(super) round: usize,
 }
 
-/// One connection: the first that a client makes to the target, or that of its port.
+/// An address and a port; of an echo, the identifier.
+type End = (String, u32);
+
+/// One connection: the first that a client begins with the target, or that of its port.
 #[derive(Debug)]
 pub(super) struct Connection {
     client: String,
     target: String,
-    /// The target, and what a node translates it to.
-    servers: BTreeSet<String>,
-    /// The client's port, or an echo's identifier, once it is known; then what a node translates it to.
-    ports: Vec<u32>,
-    is_tcp: bool,
-    waiting: Vec<(String, SeenPacket)>,
+    protocol: &'static str,
+    /// The client's port, if one is asked for.
+    asked: u32,
+    /// Client and server, as the client has them, and as nodes translate them. Nothing, until it is known which connection it is.
+    ends: Vec<[End; 2]>,
     /// The client's ports of connections that were there before.
     others: BTreeSet<u32>,
+    waiting: Vec<(String, SeenPacket)>,
     rows: Vec<Row>,
     packets: Vec<Packet>,
+    /// How many packets are filed at most.
+    most: usize,
+    round: usize,
 }
 
 impl Connection {
-    pub(super) fn new(plan: &Plan) -> Self {
+    pub(super) fn new(plan: &Plan, most: usize) -> Self {
         Self {
             client: plan.from.address.to_string(),
             target: plan.to.address.to_string(),
-            servers: [plan.to.address.to_string()].into(),
-            ports: Some(plan.source_port.into()).filter(|port| *port != 0).into_iter().collect(),
-            is_tcp: plan.port.protocol == "tcp",
-            waiting: Vec::new(),
+            protocol: plan.port.protocol,
+            asked: plan.source_port.into(),
+            ends: Vec::new(),
             others: BTreeSet::new(),
+            waiting: Vec::new(),
             rows: Vec::new(),
             packets: Vec::new(),
+            most,
+            round: 0,
         }
     }
 
@@ -72,51 +84,62 @@ impl Connection {
         &self.rows
     }
 
+    pub(super) fn packets(&self) -> &[Packet] {
+        &self.packets
+    }
+
     /// The client's ports of connections to the target that had begun before.
     pub(super) fn others(&self) -> &BTreeSet<u32> {
         &self.others
     }
 
-    pub(super) fn packets(&self) -> &[Packet] {
-        &self.packets
+    /// The number of the round that is going on.
+    pub(super) fn round(&self) -> usize {
+        self.round
     }
 
-    /// Takes what a node has seen.
-    pub(super) fn add(&mut self, node: &str, seen: SeenPacket) {
-        if self.waiting.len() < MOST_WAITING {
+    /// Whether no more packets are filed.
+    pub(super) fn is_full(&self) -> bool {
+        self.packets.len() >= self.most
+    }
+
+    /// Takes what a node has seen. Says whether there is space for it.
+    pub(super) fn add(&mut self, node: &str, seen: SeenPacket) -> bool {
+        let has_space = self.waiting.len() < MOST_WAITING;
+        if has_space {
             self.waiting.push((node.to_owned(), seen));
         }
+        has_space
     }
 
-    /// Puts in order what was taken: the indices of the rows that are new, packet by packet.
+    /// Puts in order what was taken in this round: the indices of the rows that are new, packet by packet.
     pub(super) fn settle(&mut self) -> Vec<usize> {
         self.waiting.sort_by_key(|(_, seen)| seen.time);
-        if self.ports.is_empty() {
-            self.ports.extend(self.waiting.iter().find_map(|(_, seen)| self.begins(seen)));
-            if self.ports.is_empty() {
-                let space = MOST_OTHERS.saturating_sub(self.others.len());
-                let others: BTreeSet<_> =
-                    self.waiting.iter().filter_map(|(_, seen)| self.client_port(seen)).collect();
-                self.others.extend(others.into_iter().take(space));
-                // Replies may have come before the packet that says which connection it is: those of the last moment stay.
-                let old = self.waiting.len().saturating_sub(MOST_WAITING / 2);
-                self.waiting.drain(..old);
-                return Vec::new();
-            }
-        }
-        let translated: Vec<_> = self.waiting.iter().filter_map(|(_, seen)| self.translated(seen)).collect();
-        for (port, server) in translated {
-            self.servers.insert(server);
-            if !self.ports.contains(&port) {
-                self.ports.push(port);
-            }
+        if self.ends.is_empty() {
+            self.ends.extend(self.waiting.iter().find_map(|(_, seen)| self.begins(seen)));
         }
         let first = self.rows.len();
-        for (node, seen) in std::mem::take(&mut self.waiting) {
-            if let Some(forward) = self.direction(&seen) {
-                self.file(node, seen, forward);
+        if self.ends.is_empty() {
+            let space = MOST_OTHERS.saturating_sub(self.others.len());
+            let ports: BTreeSet<_> =
+                self.waiting.iter().filter_map(|(_, seen)| self.client_port(seen)).collect();
+            self.others.extend(ports.into_iter().take(space));
+            // Replies may have come before the packet that says which connection it is: those of the last moment stay.
+            let old = self.waiting.len().saturating_sub(MOST_WAITING / 4);
+            self.waiting.drain(..old);
+        } else {
+            // What a node translates it to is known before the other node's rows are looked at.
+            for index in 0..self.waiting.len() {
+                let known = self.waiting.get(index).and_then(|(_, seen)| self.translated(seen));
+                self.ends.extend(known);
+            }
+            for (node, seen) in std::mem::take(&mut self.waiting) {
+                if let Some(forward) = self.direction(&seen) {
+                    self.file(node, seen, forward);
+                }
             }
         }
+        self.round += 1;
         let mut new: Vec<usize> = (first..self.rows.len()).collect();
         new.sort_by_key(|index| self.rows.get(*index).map(|row| (row.packet, row.seen.time)));
         new
@@ -125,48 +148,65 @@ impl Connection {
     /// The client's port, if this packet is from it to the target.
     fn client_port(&self, seen: &SeenPacket) -> Option<u32> {
         let before = seen.before.as_ref()?;
-        let is_it =
-            before.source == self.client && before.destination == self.target && before.source_port != 0;
+        let is_it = before.source == self.client
+            && before.destination == self.target
+            && before.protocol == self.protocol
+            && before.what != FRAGMENT;
         is_it.then_some(before.source_port)
     }
 
-    /// The same, if the connection begins with this packet; of other protocols than TCP, any does.
-    fn begins(&self, seen: &SeenPacket) -> Option<u32> {
+    /// The ends, if a connection begins with this packet, or has the port that is asked for; of other protocols than TCP, any
+    /// packet may begin one.
+    fn begins(&self, seen: &SeenPacket) -> Option<[End; 2]> {
         let port = self.client_port(seen)?;
-        let what = seen.before.as_ref().map_or("", |before| before.what.as_str());
-        (!self.is_tcp || what.split(',').next() == Some("SYN")).then_some(port)
+        let before = seen.before.as_ref()?;
+        let is_first = self.protocol != "tcp" || before.what.split(',').next() == Some("SYN");
+        let is_it = if self.asked == 0 { is_first } else { self.asked == port };
+        is_it.then(|| [(before.source.clone(), port), (before.destination.clone(), before.destination_port)])
     }
 
-    /// The port that the client's packet leaves with, and for whom.
-    fn translated(&self, seen: &SeenPacket) -> Option<(u32, String)> {
+    /// The ends that a packet of the client leaves with, if they are others than are known.
+    fn translated(&self, seen: &SeenPacket) -> Option<[End; 2]> {
         let (before, after) = (seen.before.as_ref()?, seen.after.as_ref()?);
-        let port = self.client_port(seen).filter(|port| self.ports.contains(port))?;
-        let is_its =
-            after.source == self.client && after.protocol == before.protocol && after.source_port != 0;
-        (is_its && port != 0).then(|| (after.source_port, after.destination.clone()))
+        let is_plain =
+            before.about_source.is_empty() && before.what != FRAGMENT && after.protocol == before.protocol;
+        if !is_plain || self.direction(seen) != Some(true) || after.source.is_empty() {
+            return None;
+        }
+        let ends =
+            [(after.source.clone(), after.source_port), (after.destination.clone(), after.destination_port)];
+        (!self.ends.contains(&ends)).then_some(ends)
     }
 
     /// Whether it is from the client; `None`: it belongs to another connection.
     fn direction(&self, seen: &SeenPacket) -> Option<bool> {
         let before = seen.before.as_ref()?;
-        let is_client =
-            |address: &str, port: u32| address == self.client && (port == 0 || self.ports.contains(&port));
-        let between = |[source, destination]: [&String; 2], [source_port, destination_port]: [u32; 2]| {
-            if is_client(source, source_port) && self.servers.contains(destination) {
-                return Some(true);
-            }
-            (is_client(destination, destination_port) && self.servers.contains(source)).then_some(false)
-        };
         if before.about_source.is_empty() {
-            let FollowedPacket { source, source_port, destination, destination_port, .. } = before;
-            return between([source, destination], [*source_port, *destination_port]);
+            if before.protocol != self.protocol {
+                return None;
+            }
+            let FollowedPacket { source, source_port, destination, destination_port, what, .. } = before;
+            return self
+                .between([(source, *source_port), (destination, *destination_port)], what == FRAGMENT);
         }
         // What an error is about went the other way.
         let FollowedPacket {
             about_source, about_source_port, about_destination, about_destination_port, ..
         } = before;
-        between([about_source, about_destination], [*about_source_port, *about_destination_port])
-            .map(|forward| !forward)
+        let about = [(about_source, *about_source_port), (about_destination, *about_destination_port)];
+        self.between(about, false).map(|forward| !forward)
+    }
+
+    /// Whether a packet between these ends is from the client.
+    fn between(&self, [source, destination]: [(&String, u32); 2], without_ports: bool) -> Option<bool> {
+        let is =
+            |end: &End, packet: (&String, u32)| end.0 == *packet.0 && (without_ports || end.1 == packet.1);
+        self.ends.iter().find_map(|[client, server]| {
+            if is(client, source) && is(server, destination) {
+                return Some(true);
+            }
+            (is(client, destination) && is(server, source)).then_some(false)
+        })
     }
 
     /// Adds a row to the packet that it is of, or to a new one.
@@ -179,18 +219,22 @@ impl Connection {
                     let is_there = row.node == node
                         && row.seen.hook == seen.hook
                         && row.seen.interface == seen.interface;
-                    !is_there && row.seen.time.abs_diff(seen.time) < nanoseconds(TOGETHER)
+                    !is_there && row.round + TOGETHER >= self.round
                 })
         };
-        let place = self.packets.iter().rposition(fits).unwrap_or_else(|| {
-            let number = self.packets.len() + 1;
-            self.packets.push(Packet { number, forward, digest, rows: Vec::new() });
-            number - 1
-        });
+        let place = match self.packets.iter().rposition(fits) {
+            Some(place) => place,
+            None if self.is_full() => return,
+            None => {
+                let number = self.packets.len() + 1;
+                self.packets.push(Packet { number, forward, digest, rows: Vec::new() });
+                number - 1
+            }
+        };
         if let Some(packet) = self.packets.get_mut(place) {
             packet.rows.push(self.rows.len());
         }
-        self.rows.push(Row { node, seen, packet: place });
+        self.rows.push(Row { node, seen, packet: place, round: self.round });
     }
 
     /// The rows of a packet.
@@ -198,24 +242,25 @@ impl Connection {
         packet.rows.iter().filter_map(|row| self.rows.get(*row))
     }
 
+    /// The packet as it was seen first.
+    pub(super) fn first_of(&self, packet: &Packet) -> Option<&FollowedPacket> {
+        self.rows_of(packet).next()?.seen.before.as_ref()
+    }
+
+    /// Whether a packet has a flag of TCP.
+    pub(super) fn has_flag(&self, packet: &Packet, flag: &str) -> bool {
+        let what =
+            self.first_of(packet).filter(|first| first.protocol == "tcp").map_or("", |first| &first.what);
+        what.split(',').next().unwrap_or_default().split('/').any(|one| one == flag)
+    }
+
     /// Whether a TCP connection has ended: by a reset, or from both sides.
     pub(super) fn is_over(&self) -> bool {
         let has = |forward: Option<bool>, flag: &str| {
-            self.packets.iter().any(|packet| {
-                let is_it = forward.is_none_or(|forward| packet.forward == forward);
-                is_it && self.rows_of(packet).next().is_some_and(|row| flags(row).any(|one| one == flag))
-            })
+            let asked =
+                self.packets.iter().filter(|packet| forward.is_none_or(|forward| packet.forward == forward));
+            asked.into_iter().any(|packet| self.has_flag(packet, flag))
         };
-        self.is_tcp && (has(None, "RST") || has(Some(true), "FIN") && has(Some(false), "FIN"))
+        has(None, "RST") || has(Some(true), "FIN") && has(Some(false), "FIN")
     }
-}
-
-/// The flags of a TCP segment.
-fn flags(row: &Row) -> impl Iterator<Item = &str> {
-    let what = row.seen.before.as_ref().map_or("", |before| before.what.as_str());
-    what.split(',').next().unwrap_or_default().split('/')
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    duration.as_nanos().try_into().unwrap_or(u64::MAX)
 }

@@ -1,7 +1,8 @@
 //! What the packets of a connection say together.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+
+use nodeapi::v1::FollowedPacket;
 
 use super::connection::{Connection, Packet, Row};
 use super::plan::Plan;
@@ -18,94 +19,123 @@ pub(super) struct Outcome {
     pub(super) remedy: String,
 }
 
-/// While all nodes were followed, by the clock of each: what passed one of them meanwhile has been seen on the others.
-#[derive(Debug, Default)]
-pub(super) struct Watched(BTreeMap<String, [u64; 2]>);
-
-/// A packet takes no longer from node to node.
-const ON_ITS_WAY: Duration = Duration::from_millis(500);
-
-impl Watched {
-    /// A node has told what it saw until then. It began before, and so did the others.
-    pub(super) fn told(&mut self, node: &str, time: u64) {
-        let [_, until] = self.0.entry(node.to_owned()).or_insert([time; 2]);
-        *until = time;
-    }
-
-    fn has(&self, row: &Row) -> bool {
-        let on_its_way = u64::try_from(ON_ITS_WAY.as_nanos()).unwrap_or(u64::MAX);
-        let is_within = |[from, until]: &[u64; 2]| {
-            row.seen.time >= *from && row.seen.time.saturating_add(on_its_way) <= *until
-        };
-        self.0.get(&row.node).is_some_and(is_within) && self.0.contains_key(&row.seen.next_node)
+impl Outcome {
+    fn new(arrives: Option<bool>, why: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { arrives, why: why.into(), reason: String::new(), remedy: remedy.into() }
     }
 }
 
-/// What the packets say. `lost`: how many were not told.
-pub(super) fn judge(connection: &Connection, plan: &Plan, watched: &Watched, lost: u64) -> Outcome {
+/// A packet that is told in a round has come to the other node by the round after the next.
+const ON_ITS_WAY: usize = 2;
+
+/// How far each node has told what it saw: the last round in which it told all.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    all: BTreeMap<String, usize>,
+    /// There are packets that nobody told.
+    is_partial: bool,
+}
+
+impl Told {
+    /// Somebody did not tell, or there were too many packets.
+    pub(super) fn partially(&mut self) {
+        self.is_partial = true;
+    }
+
+    /// A node has told all that it saw before this round.
+    pub(super) fn all(&mut self, node: &str, round: usize) {
+        self.all.insert(node.to_owned(), round);
+    }
+
+    /// Whether the next node would have told of this packet by now.
+    fn has(&self, row: &Row) -> bool {
+        self.all.get(&row.seen.next_node).is_some_and(|round| *round >= row.round + ON_ITS_WAY)
+    }
+}
+
+/// What the packets say.
+pub(super) fn judge(connection: &Connection, plan: &Plan, told: &Told) -> Outcome {
     let packets = connection.packets();
     if packets.is_empty() {
         return nothing(plan, connection.others());
     }
     if let Some((packet, row)) = dropped(connection) {
-        let told = if row.seen.told { ", and its sender is told" } else { "" };
+        let is_told = if row.seen.told { ", and its sender is told" } else { "" };
+        let why =
+            format!("packet {} is dropped on node {}{is_told}: {}", packet.number, row.node, row.seen.help);
         return Outcome {
-            arrives: Some(false),
-            why: format!("packet {} is dropped on node {}{told}: {}", packet.number, row.node, row.seen.help),
             reason: row.seen.reason.clone(),
-            remedy: row.seen.remedy.clone(),
+            ..Outcome::new(Some(false), why, row.seen.remedy.clone())
         };
     }
-    // Of packets that were too many, hops are missing, too.
-    if lost == 0
-        && let Some((packet, row)) = missing(connection, watched)
+    // Of packets that were not told, hops are missing, too.
+    if !told.is_partial
+        && let Some((packet, row)) = missing(connection, told)
     {
         let (from, to) = (&row.node, &row.seen.next_node);
-        return Outcome {
-            arrives: Some(false),
-            why: format!(
-                "packet {} leaves node {from} through the tunnel to node {to}, where it is not seen",
-                packet.number
-            ),
-            reason: String::new(),
-            remedy: format!("something between {from} and {to} drops it: see `midokube doctor`"),
-        };
+        let number = packet.number;
+        let why = format!(
+            "packet {number} leaves node {from} through the tunnel to node {to}, where it is not seen"
+        );
+        return Outcome::new(
+            Some(false),
+            why,
+            format!("something between {from} and {to} drops it: see `midokube doctor`"),
+        );
     }
-    let (there, back) =
-        (packets.iter().any(|packet| packet.forward), packets.iter().any(|packet| !packet.forward));
-    match (there, back) {
-        (true, true) => Outcome {
-            arrives: Some(true),
-            why: "packets pass in both directions".to_owned(),
-            reason: String::new(),
-            remedy: String::new(),
-        },
-        (false, _) => Outcome {
-            arrives: None,
-            why: format!("{} sent nothing meanwhile; what it got passes", plan.from.name),
-            reason: String::new(),
-            remedy: String::new(),
-        },
+    let is_error =
+        |packet: &&Packet| connection.first_of(packet).is_some_and(|first| !first.about_source.is_empty());
+    let back = || packets.iter().filter(|packet| !packet.forward);
+    let has_answer = back().any(|packet| !is_error(&packet));
+    if let Some(error) = back().find(is_error).and_then(|packet| connection.first_of(packet))
+        && !has_answer
+    {
+        return refused(error);
+    }
+    match (packets.iter().any(|packet| packet.forward), has_answer) {
+        (true, true) if back().all(|packet| connection.has_flag(packet, "RST")) => Outcome::new(
+            Some(true),
+            "packets pass in both directions, and the server refuses the connection (RST)",
+            "see whether a process listens there at that port",
+        ),
+        (true, true) => Outcome::new(Some(true), "packets pass in both directions", ""),
+        (false, _) => {
+            let why = format!("{} sent nothing meanwhile; what it got passes", plan.from.name);
+            Outcome::new(None, why, "")
+        }
         (true, false) => unanswered(connection, plan),
     }
 }
 
+/// All that comes back is an ICMP error.
+fn refused(error: &FollowedPacket) -> Outcome {
+    let what = error.what.split(", about ").next().unwrap_or_default();
+    let remedy = match what {
+        "port unreachable" => "no process listens there at that port",
+        "fragmentation needed" | "packet too big" => {
+            "the sender has to send smaller packets: see `midokube doctor` for the MTU"
+        }
+        "administratively prohibited" => "a policy or a firewall rejects it",
+        _ => "see whether that address can be reached from the node itself",
+    };
+    Outcome::new(Some(false), format!("{} answers with an ICMP error: {what}", error.source), remedy)
+}
+
 fn nothing(plan: &Plan, others: &BTreeSet<u32>) -> Outcome {
     let (from, to) = (&plan.from.name, &plan.to.name);
-    let (why, remedy) = match others.first() {
+    match others.first() {
         Some(port) => {
             let all = others.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            (
-                format!("no connection of {from} to {to} began; those from its ports {all} had begun before"),
-                format!("follow one of them with --source-port {port}"),
-            )
+            let why =
+                format!("no connection of {from} to {to} began; those from its ports {all} had begun before");
+            Outcome::new(None, why, format!("follow one of them with --source-port {port}"))
         }
-        None => (
+        None => Outcome::new(
+            None,
             format!("no packet of {from} to {to} was seen"),
-            "it sent none meanwhile, or to another address or port: what would become of one is told without --live".to_owned(),
+            "it sent none meanwhile, or to another address or port: what would become of one is told without --live",
         ),
-    };
-    Outcome { arrives: None, why, reason: String::new(), remedy }
+    }
 }
 
 /// The last packet that was dropped, if none passed that hook later.
@@ -123,55 +153,56 @@ fn dropped(connection: &Connection) -> Option<(&Packet, &Row)> {
     (!passes).then_some((packet, row))
 }
 
-/// The last packet that left through a tunnel, and is not seen where that ends, nor is any later one.
-fn missing<'a>(connection: &'a Connection, watched: &Watched) -> Option<(&'a Packet, &'a Row)> {
-    for forward in [true, false] {
-        let of = |packet: &&Packet| packet.forward == forward;
-        let sent = connection.packets().iter().rev().filter(of).find_map(|packet| {
-            let row = connection.rows_of(packet).find(|row| row.seen.exit == "tunnel")?;
-            watched.has(row).then_some((packet, row))
-        });
-        let Some((packet, row)) = sent else { continue };
-        // Segments are cut and put together on their way: any later one will do.
-        let mut later = connection.packets().iter().skip(packet.number - 1).filter(of);
-        let arrives = later.any(|later| connection.rows_of(later).any(|one| one.node == row.seen.next_node));
-        if !arrives {
-            return Some((packet, row));
-        }
-    }
-    None
+/// The last packet that left through a tunnel, and is not seen where that ends, nor is any other of its direction from then on.
+/// What is answered has arrived.
+fn missing<'a>(connection: &'a Connection, told: &Told) -> Option<(&'a Packet, &'a Row)> {
+    let forward = connection.packets().iter().all(|packet| packet.forward);
+    let of = |packet: &&Packet| packet.forward == forward;
+    let (packet, row) = connection.packets().iter().rev().filter(of).find_map(|packet| {
+        let row = connection.rows_of(packet).find(|row| row.seen.exit == "tunnel")?;
+        told.has(row).then_some((packet, row))
+    })?;
+    // Segments are cut and put together on their way: any other of that time will do.
+    let mut others = connection.packets().iter().filter(of).flat_map(|other| connection.rows_of(other));
+    let arrives = others.any(|other| other.node == row.seen.next_node && other.round + 1 >= row.round);
+    (!arrives).then_some((packet, row))
 }
 
+/// The furthest that a packet of the client came.
 fn unanswered(connection: &Connection, plan: &Plan) -> Outcome {
-    let rows = connection.packets().iter().rev().flat_map(|packet| connection.rows_of(packet).rev());
-    let last =
-        rows.into_iter().find(|row| matches!(row.seen.exit.as_str(), "pod" | "node" | "outside" | "tunnel"));
-    let (why, remedy) = match last {
-        Some(row) if row.seen.exit == "pod" => {
-            let to = row.seen.to.as_ref();
+    let forward = || connection.packets().iter().filter(|packet| packet.forward);
+    let rows = |exits: &[&str]| {
+        let all = forward().rev().flat_map(|packet| connection.rows_of(packet).rev());
+        all.into_iter().find(|row| exits.contains(&row.seen.exit.as_str()))
+    };
+    let Some(last) = rows(&["pod", "node", "outside"]).or_else(|| rows(&["tunnel"])) else {
+        return Outcome::new(Some(false), "no answer is seen", "see the packets above");
+    };
+    let node = &last.node;
+    let (why, remedy) = match last.seen.exit.as_str() {
+        "pod" => {
+            let to = last.seen.to.as_ref();
             let to =
                 to.map_or_else(|| plan.to.name.clone(), |pod| format!("Pod {}/{}", pod.namespace, pod.name));
             (
-                format!("{to} on node {} gets it, and no answer is seen", row.node),
+                format!("{to} on node {node} gets it, and no answer is seen"),
                 "see whether a process in the Pod listens at that port, on all its addresses",
             )
         }
-        Some(row) if row.seen.exit == "tunnel" => (
+        "tunnel" => (
             format!(
-                "it leaves node {} through the tunnel to another one, which is not followed, and no answer is seen",
-                row.node
+                "it leaves node {node} through the tunnel, it is not told what becomes of it, and no answer is seen"
             ),
-            "name the Pod or the Service instead of its address, or see `midokube doctor`",
+            "see whether the agent of the other node can be asked: `midokube doctor`",
         ),
-        Some(row) if row.seen.exit == "outside" || row.seen.reason == "external" => (
-            format!("it leaves the cluster at node {}, and no answer comes back", row.node),
-            "what is outside is not followed: see whether it can be reached from the node itself",
-        ),
-        Some(row) => (
-            format!("the network stack of node {} gets it, and no answer is seen", row.node),
+        "node" if last.seen.reason != "external" => (
+            format!("the network stack of node {node} gets it, and no answer is seen"),
             "see whether a process of the node listens at that port, and the node's firewall",
         ),
-        None => ("no answer is seen".to_owned(), "see the packets above"),
+        _ => (
+            format!("it leaves the cluster at node {node}, and no answer comes back"),
+            "what is outside is not followed: see whether it can be reached from the node itself",
+        ),
     };
-    Outcome { arrives: Some(false), why, reason: String::new(), remedy: remedy.to_owned() }
+    Outcome::new(Some(false), why, remedy)
 }

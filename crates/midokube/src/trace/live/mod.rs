@@ -4,32 +4,29 @@ mod ask;
 mod connection;
 mod judge;
 mod plan;
+mod session;
 #[cfg(test)]
 mod tests;
 mod text;
 mod view;
 
-use std::collections::BTreeSet;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
-use nodeapi::v1::{FollowPacketsReply, FollowPacketsRequest};
+use anyhow::Result;
 use terminal::{Format, output};
 
 use self::ask::Follow;
 pub(super) use self::ask::{Agents, Cluster, run_follow};
-use self::connection::Connection;
-use self::judge::{Watched, judge};
+use self::judge::judge;
 use self::plan::Plan;
+use self::session::Session;
 use self::view::View;
 use super::args::TraceArgs;
 use super::embedded::Ask;
 use super::{LOST, UNKNOWN};
-
-/// How long a node waits for packets before it answers.
-const WAIT: Duration = Duration::from_millis(250);
 
 /// After the last packet of a connection, and before it is said that one was lost.
 const GRACE: Duration = Duration::from_secs(1);
@@ -41,48 +38,36 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(super) fn run(args: &TraceArgs, ask: &mut impl Ask, follow: &mut impl Follow) -> Result<ExitCode> {
     let plan = Plan::new(ask, &args.packet)?;
     let streams = matches!(args.output, Format::Table | Format::Wide);
-    // The seed of a hasher is random.
-    let number = RandomState::new().build_hasher().finish().max(1);
-    let mut session = Session {
-        plan: &plan,
-        number,
-        nodes: plan.nodes.clone(),
-        connection: Connection::new(&plan),
-        problems: BTreeSet::new(),
-        watched: Watched::default(),
-        lost: 0,
-    };
-    session.begin(follow)?;
+    let mut session = Session::begin(&plan, follow, usize::from(args.packets))?;
+    let interrupted = interrupted();
     if streams {
-        output::write(&text::head(&plan, &session.nodes, args.duration))?;
-        for problem in &session.problems {
-            output::complain("midokube", problem);
-        }
+        output::write(&text::head(&plan, session.nodes(), args.duration))?;
     }
     let began = Instant::now();
     let (mut shown, mut over) = (None, None::<Instant>);
-    loop {
-        let rows = session.ask(follow, WAIT, false);
-        if streams && !output::write(&text::rows(&session.connection, &rows, &mut shown))? {
-            break;
+    let mut is_read = true;
+    while is_read {
+        if streams {
+            session.news().iter().for_each(|problem| output::complain("midokube", problem));
         }
-        let is_full = session.connection.packets().len() >= args.packets.into();
-        if session.connection.is_over() || is_full {
+        let rows = session.ask(follow);
+        is_read = !streams || output::write(&text::rows(session.connection(), &rows, &mut shown))?;
+        if session.connection().is_over() || session.connection().is_full() {
             over.get_or_insert_with(Instant::now);
         }
-        if over.is_some_and(|over| over.elapsed() >= GRACE) || began.elapsed() >= args.duration {
+        let is_over = over.is_some_and(|over| over.elapsed() >= GRACE) || began.elapsed() >= args.duration;
+        if is_over || interrupted.load(Ordering::Relaxed) {
             break;
         }
     }
-    let rows = session.ask(follow, Duration::ZERO, true);
-    let outcome = judge(&session.connection, &plan, &session.watched, session.lost);
+    let rows = session.end(follow);
+    let outcome = judge(session.connection(), &plan, session.told());
     if streams {
-        output::write(&text::rows(&session.connection, &rows, &mut shown))?;
-        output::write(&text::foot(&outcome, session.lost))?;
+        session.news().iter().for_each(|problem| output::complain("midokube", problem));
+        output::write(&text::rows(session.connection(), &rows, &mut shown))?;
+        output::write(&text::foot(&outcome, session.lost()))?;
     } else {
-        let view =
-            View::new(&plan, &session.nodes, &session.connection, &outcome, session.lost, &session.problems);
-        output::write(&args.output.text(&view, |_, _| String::new())?)?;
+        output::write(&args.output.text(&View::new(&plan, &session, &outcome), |_, _| String::new())?)?;
     }
     Ok(match outcome.arrives {
         Some(true) => ExitCode::SUCCESS,
@@ -91,65 +76,23 @@ pub(super) fn run(args: &TraceArgs, ask: &mut impl Ask, follow: &mut impl Follow
     })
 }
 
-struct Session<'a> {
-    plan: &'a Plan,
-    /// By which the agents know this.
-    number: u64,
-    nodes: Vec<String>,
-    connection: Connection,
-    problems: BTreeSet<String>,
-    watched: Watched,
-    lost: u64,
+/// Becomes true with Ctrl-C: what was seen until then is told. The second one ends the program.
+fn interrupted() -> Arc<AtomicBool> {
+    let interrupted = Arc::<AtomicBool>::default();
+    let flag = Arc::clone(&interrupted);
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let Ok(runtime) = runtime else { return };
+        runtime.block_on(async {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                if flag.swap(true, Ordering::Relaxed) {
+                    std::process::exit(INTERRUPTED);
+                }
+            }
+        });
+    });
+    interrupted
 }
 
-impl Session<'_> {
-    /// Has the nodes begin. One that cannot is told, unless it is the client's.
-    fn begin(&mut self, follow: &mut impl Follow) -> Result<()> {
-        let Self { plan, number, .. } = *self;
-        let question = |node: &str| FollowPacketsRequest { number, ..plan.request(node) };
-        for (node, answer) in follow.ask(&self.nodes, &question) {
-            match answer {
-                Ok(_) => {}
-                Err(why) if node == plan.home => bail!("packets of node {node} cannot be followed: {why}"),
-                Err(why) => {
-                    self.problems.insert(format!("packets of node {node} are not followed: {why}"));
-                    self.nodes.retain(|one| *one != node);
-                }
-            }
-        }
-        // What was seen until all had begun is only half of it.
-        for (node, answer) in follow.ask(&self.nodes, &question) {
-            if let Ok(reply) = answer {
-                self.watched.told(&node, reply.time);
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes what was seen since: the new rows of the connection.
-    fn ask(&mut self, follow: &mut impl Follow, wait: Duration, last: bool) -> Vec<usize> {
-        let wait_ms = wait.as_millis().try_into().unwrap_or(u32::MAX);
-        let Self { plan, number, .. } = *self;
-        let question = |node: &str| FollowPacketsRequest { number, wait_ms, last, ..plan.request(node) };
-        for (node, answer) in follow.ask(&self.nodes, &question) {
-            match answer {
-                Ok(reply) => {
-                    self.watched.told(&node, reply.time);
-                    self.take(&node, reply);
-                }
-                Err(why) => {
-                    let why = anyhow!("node {node} did not tell for a moment: {why}");
-                    self.problems.insert(why.to_string());
-                }
-            }
-        }
-        self.connection.settle()
-    }
-
-    fn take(&mut self, node: &str, reply: FollowPacketsReply) {
-        self.lost = self.lost.max(reply.lost);
-        for packet in reply.packets {
-            self.connection.add(node, packet);
-        }
-    }
-}
+/// The exit status of who is ended by SIGINT, as shells have it.
+const INTERRUPTED: i32 = 130;

@@ -11,7 +11,7 @@ use nodeapi::v1::{
 
 use super::ask::{Answer, Follow, Question};
 use super::connection::Connection;
-use super::judge::{Watched, judge};
+use super::judge::{Told, judge};
 use super::plan::Plan;
 use super::text::{foot, rows};
 use crate::trace::args::{Packet, Place, Target};
@@ -141,19 +141,16 @@ fn answers(time: u64, what: &str, digest: u64) -> [(&'static str, SeenPacket); 2
     ]
 }
 
-/// From the beginning, for ten seconds.
-fn watched() -> Watched {
-    let mut watched = Watched::default();
-    for node in ["node1", "node2"] {
-        watched.told(node, 0);
-        watched.told(node, 10_000 * MS);
-    }
-    watched
+/// Both nodes have told all for a long time.
+fn told() -> Told {
+    let mut told = Told::default();
+    ["node1", "node2"].into_iter().for_each(|node| told.all(node, 100));
+    told
 }
 
 fn connection(seen: impl IntoIterator<Item = (&'static str, SeenPacket)>) -> (Plan, Connection) {
     let plan = plan("service/default/web", "tcp/80");
-    let mut connection = Connection::new(&plan);
+    let mut connection = Connection::new(&plan, 1000);
     for (node, packet) in seen {
         connection.add(node, packet);
     }
@@ -185,7 +182,7 @@ fn hops_of_a_packet_come_together_whatever_the_clocks_say() {
         connection([("node2", comes(4 * MS, "SYN", 1)), ("node1", sent(5 * MS, "SYN", 1)), there, back]);
     let numbers: Vec<_> = connection.rows().iter().map(|row| (row.packet, row.node.as_str())).collect();
     assert_eq!(numbers, [(0, "node2"), (0, "node1"), (1, "node2"), (1, "node1")]);
-    assert_eq!(judge(&connection, &plan, &watched(), 0).arrives, Some(true));
+    assert_eq!(judge(&connection, &plan, &told()).arrives, Some(true));
     let text = rows(&connection, &[1, 0, 2, 3], &mut None);
     let wanted = "
 Packet 1: SYN, 10.244.1.3:40000 > 10.96.0.10:80
@@ -212,7 +209,7 @@ fn only_one_connection_is_shown() {
 #[test]
 fn what_came_before_it_was_known_which_connection_it_is_counts() {
     let plan = plan("service/default/web", "tcp/80");
-    let mut connection = Connection::new(&plan);
+    let mut connection = Connection::new(&plan, 1000);
     let [there, back] = answers(MS, "ACK, 5 bytes", 3);
     connection.add(there.0, there.1);
     connection.add(back.0, back.1);
@@ -220,7 +217,7 @@ fn what_came_before_it_was_known_which_connection_it_is_counts() {
     connection.add("node1", sent(3 * MS, "ACK", 4));
     // It had begun before: that is told, with how to follow it.
     assert_eq!(connection.settle(), [0usize; 0]);
-    let outcome = judge(&connection, &plan, &watched(), 0);
+    let outcome = judge(&connection, &plan, &told());
     assert_eq!(
         (outcome.arrives, outcome.remedy.as_str()),
         (None, "follow one of them with --source-port 40000")
@@ -268,11 +265,15 @@ fn the_verdict_names_where_and_why() {
         to: None,
         ..comes(time, "SYN", 1)
     };
-    let verdict = |seen: Vec<(&'static str, SeenPacket)>, lost| {
+    let verdict = |seen: Vec<(&'static str, SeenPacket)>, is_whole: bool| {
         let (plan, connection) = connection(seen);
-        judge(&connection, &plan, &watched(), lost)
+        let mut told = told();
+        if !is_whole {
+            told.partially();
+        }
+        judge(&connection, &plan, &told)
     };
-    let refused = verdict(vec![("node1", sent(MS, "SYN", 1)), ("node2", dropped(2 * MS))], 0);
+    let refused = verdict(vec![("node1", sent(MS, "SYN", 1)), ("node2", dropped(2 * MS))], true);
     assert_eq!((refused.arrives, refused.reason.as_str()), (Some(false), "policy_ingress"));
     assert_eq!(
         refused.why,
@@ -289,40 +290,42 @@ fn the_verdict_names_where_and_why() {
         there,
         back,
     ];
-    assert_eq!(verdict(mended, 0).arrives, Some(true));
+    assert_eq!(verdict(mended, true).arrives, Some(true));
 
-    let gone = verdict(vec![("node1", sent(MS, "SYN", 1))], 0);
+    let gone = verdict(vec![("node1", sent(MS, "SYN", 1))], true);
     assert_eq!(gone.arrives, Some(false));
     assert!(
         gone.why.contains("leaves node node1 through the tunnel to node node2, where it is not seen"),
         "{gone:?}"
     );
-    // What passed before both were followed, or just before the end, is not known to be gone.
-    for time in [0, 9_900 * MS] {
-        let (plan, connection) = connection([("node1", sent(time, "SYN", 1))]);
-        let mut later = Watched::default();
-        for time in [MS, 10_000 * MS] {
-            later.told("node1", time);
-            later.told("node2", time);
-        }
-        assert!(!judge(&connection, &plan, &later, 0).why.contains("where it is not seen"));
+    // What may be on its way yet, or was told by nobody, is not known to be gone.
+    let (plan, connection_) = connection([("node1", sent(MS, "SYN", 1))]);
+    for (round, is_lost) in [(0, false), (1, false), (2, true)] {
+        let mut told = Told::default();
+        told.all("node2", round);
+        let why = judge(&connection_, &plan, &told).why;
+        assert_eq!(why.contains("where it is not seen"), is_lost, "{why}");
     }
-    // If some were not told, that is not known.
-    let unknown = verdict(vec![("node1", sent(MS, "SYN", 1))], 3).why;
-    assert!(
-        unknown.contains("through the tunnel to another one") && !unknown.contains("where it is not seen")
-    );
+    let unknown = verdict(vec![("node1", sent(MS, "SYN", 1))], false).why;
+    assert!(unknown.contains("it is not told what becomes of it"), "{unknown}");
+    // Whatever the clock of the other node says, and whoever tells first.
+    for behind in [0, 100, 3000] {
+        let silent =
+            [("node2", comes(4000 * MS - behind * MS, "SYN", 1)), ("node1", sent(4000 * MS, "SYN", 1))];
+        let why = verdict(silent.to_vec(), true).why;
+        assert!(why.contains("Pod default/web on node node2 gets it"), "{why}");
+    }
 
-    let silent = verdict(vec![("node1", sent(MS, "SYN", 1)), ("node2", comes(2 * MS, "SYN", 1))], 0);
+    let silent = verdict(vec![("node1", sent(MS, "SYN", 1)), ("node2", comes(2 * MS, "SYN", 1))], true);
     assert_eq!(silent.arrives, Some(false));
     assert!(
         silent.why.contains("Pod default/web on node node2 gets it, and no answer is seen"),
         "{silent:?}"
     );
-    assert_eq!(verdict(vec![], 0).arrives, None);
+    assert_eq!(verdict(vec![], true).arrives, None);
     let only_back = answers(MS, "ACK", 2).to_vec();
     let (plan, mut connection) = connection([]);
-    assert_eq!(judge(&connection, &plan, &watched(), 0).arrives, None);
+    assert_eq!(judge(&connection, &plan, &told()).arrives, None);
     for (node, packet) in only_back {
         connection.add(node, packet);
     }
@@ -330,7 +333,7 @@ fn the_verdict_names_where_and_why() {
 }
 
 #[test]
-fn errors_about_packets_belong_to_the_connection() {
+fn errors_about_packets_belong_to_the_connection_and_are_no_answers() {
     let mut error = comes(2 * MS, "port unreachable, about SYN", 5);
     error.before = Some(FollowedPacket {
         protocol: "icmp".into(),
@@ -342,9 +345,66 @@ fn errors_about_packets_belong_to_the_connection() {
     });
     let mut foreign = error.clone();
     foreign.before.as_mut().unwrap().about_source_port = 40_001;
-    let (_, connection) = connection([("node1", sent(MS, "SYN", 1)), ("node1", error), ("node1", foreign)]);
+    let (plan, connection) =
+        connection([("node1", sent(MS, "SYN", 1)), ("node1", error), ("node1", foreign)]);
     let forward: Vec<_> = connection.packets().iter().map(|packet| packet.forward).collect();
     assert_eq!(forward, [true, false]);
+    let outcome = judge(&connection, &plan, &told());
+    assert_eq!(outcome.arrives, Some(false));
+    assert_eq!(outcome.why, "10.244.2.5 answers with an ICMP error: port unreachable");
+}
+
+#[test]
+fn a_reset_is_an_answer_that_is_named() {
+    let [there, back] = answers(2 * MS, "RST/ACK", 2);
+    let (plan, connection) = connection([("node1", sent(MS, "SYN", 1)), there, back]);
+    let outcome = judge(&connection, &plan, &told());
+    assert_eq!(outcome.arrives, Some(true));
+    assert!(outcome.why.ends_with("the server refuses the connection (RST)"), "{}", outcome.why);
+}
+
+#[test]
+fn what_is_alike_is_not_the_connections() {
+    // Of another protocol, without ports; and between the client's port and the endpoint, but not by the Service.
+    let fragment = SeenPacket {
+        before: Some(FollowedPacket {
+            protocol: "udp".into(),
+            ..packet("10.244.1.3:0", "10.96.0.10:0", "a later fragment", 3)
+        }),
+        ..sent(2 * MS, "", 3)
+    };
+    let mut translated = sent(MS, "SYN", 1);
+    translated.after.as_mut().unwrap().source_port = 61_000;
+    let direct = SeenPacket { before: Some(packet(CLIENT, SERVER, "SYN", 4)), ..sent(3 * MS, "SYN", 4) };
+    let (_, connection) = connection([("node1", translated), ("node1", fragment), ("node1", direct)]);
+    assert_eq!(connection.packets().len(), 1);
+}
+
+#[test]
+fn a_pod_that_reaches_itself_has_a_reply() {
+    let mut there = sent(MS, "SYN", 1);
+    there.after = Some(packet("10.244.1.1:40000", "10.244.1.3:8080", "SYN", 1));
+    (there.exit, there.next_node) = ("pod".into(), String::new());
+    let mut back = there.clone();
+    back.before = Some(packet("10.244.1.3:8080", "10.244.1.1:40000", "SYN/ACK", 2));
+    back.after = Some(packet(VIP, CLIENT, "SYN/ACK", 2));
+    back.time = 2 * MS;
+    let (plan, connection) = connection([("node1", there), ("node1", back)]);
+    assert_eq!(judge(&connection, &plan, &told()).arrives, Some(true));
+}
+
+#[test]
+fn no_more_packets_are_kept_than_are_wanted() {
+    let plan = plan("service/default/web", "tcp/80");
+    let mut connection = Connection::new(&plan, 3);
+    for digest in 1..=1000 {
+        connection.add("node1", sent(digest * MS, "SYN", digest));
+    }
+    connection.settle();
+    assert!(connection.is_full() && connection.packets().len() == 3);
+    // Their other hops still are.
+    connection.add("node2", comes(1001 * MS, "SYN", 3));
+    assert_eq!(connection.settle().len(), 1);
 }
 
 #[test]
@@ -381,6 +441,10 @@ fn a_node_that_cannot_follow_is_named_and_the_others_go_on() {
     let broken = || VecDeque::from([Err("it has no BTF".to_owned())]);
     let run = |script: Script| super::run(&args(&live), &mut Nodes, &mut { script });
     assert!(run(Script(BTreeMap::from([("node2", broken())]))).is_ok());
+    // One that is gone later keeps nobody waiting, and is told.
+    let later = VecDeque::from([Ok(FollowPacketsReply::default()), Ok(FollowPacketsReply::default())]);
+    let later = later.into_iter().chain((0..9).map(|_| Err("it is gone".to_owned())));
+    assert!(run(Script(BTreeMap::from([("node2", later.collect())]))).is_ok());
     let error = run(Script(BTreeMap::from([("node1", broken())]))).unwrap_err().to_string();
     assert_eq!(error, "packets of node node1 cannot be followed: it has no BTF");
     for bad in [["--for", "10s"], ["--packets", "3"]] {

@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime};
 use nodeapi::v1::{self, PodName};
 use serde::Serialize;
 
-use super::connection::{Connection, Row};
+use super::connection::Row;
 use super::judge;
 use super::plan::Plan;
+use super::session::Session;
 use crate::API_VERSION;
 use crate::trace::view::End;
 
@@ -89,16 +90,10 @@ struct Ends<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(
-        plan: &'a Plan,
-        nodes: &'a [String],
-        connection: &'a Connection,
-        outcome: &'a judge::Outcome,
-        lost: u64,
-        problems: &'a BTreeSet<String>,
-    ) -> Self {
+    pub(super) fn new(plan: &'a Plan, session: &'a Session<'_>, outcome: &'a judge::Outcome) -> Self {
+        let connection = session.connection();
         let packets = connection.packets().iter().map(|packet| {
-            let first = connection.rows_of(packet).find_map(|row| row.seen.before.as_ref());
+            let first = connection.first_of(packet);
             Packet {
                 number: packet.number,
                 what: first.map_or("", |first| &first.what),
@@ -114,11 +109,11 @@ impl<'a> View<'a> {
             to: &plan.to,
             protocol: plan.port.protocol,
             port: plan.port.number,
-            nodes,
+            nodes: session.nodes(),
             packets: packets.collect(),
-            lost,
+            lost: session.lost(),
             outcome: Outcome { arrives: *arrives, reason, why, remedy },
-            problems,
+            problems: session.problems(),
         }
     }
 }

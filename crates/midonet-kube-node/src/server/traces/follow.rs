@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use datapath::follow::{Filter, Follower};
@@ -12,6 +13,7 @@ use tonic::Status;
 use super::request::{address, transport};
 use super::seen::Reader;
 use crate::agent::Agent;
+use crate::memory;
 use crate::server::answers::internal;
 
 /// So many may follow packets at once: each costs every packet of the node some tens of nanoseconds.
@@ -19,6 +21,10 @@ const MOST: usize = 4;
 
 /// It ends when nobody asked for so long.
 const IDLE: Duration = Duration::from_secs(5);
+
+/// How long one who begins may wait for others who do.
+const PATIENCE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The longest wait of a call.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -28,7 +34,14 @@ const MOST_PACKETS: usize = 200;
 
 /// Those who follow, by their numbers.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Followers(Arc<Mutex<BTreeMap<u64, Following>>>);
+pub(super) struct Followers(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    all: Mutex<BTreeMap<u64, Following>>,
+    /// Held by whoever begins: that takes memory and time of the kernel.
+    beginning: Mutex<()>,
+}
 
 #[derive(Debug, Clone)]
 struct Following {
@@ -38,7 +51,7 @@ struct Following {
 
 impl Followers {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Following>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins, or goes on.
@@ -50,8 +63,11 @@ impl Followers {
         agent: &Agent,
         request: &v1::FollowPacketsRequest,
     ) -> Result<v1::FollowPacketsReply, Status> {
+        let node = agent.node_name().to_owned();
         let follower = match self.known(request.number) {
             Some(follower) => follower,
+            // It has ended by itself.
+            None if request.last => return Ok(v1::FollowPacketsReply { node, ..Default::default() }),
             None => self.begin(agent, request)?,
         };
         let mut held = follower.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,18 +75,24 @@ impl Followers {
         held.wait(patience).map_err(|error| internal(&error.into()))?;
         let reader = Reader::new(agent);
         let mut packets = Vec::new();
+        let mut more = true;
         while packets.len() < MOST_PACKETS {
-            let Some(seen) = held.read().map_err(|error| internal(&error.into()))? else { break };
+            let Some(seen) = held.read().map_err(|error| internal(&error.into()))? else {
+                more = false;
+                break;
+            };
             packets.push(reader.message(&seen));
         }
         let lost = held.lost().map_err(|error| internal(&error.into()))?;
-        if request.last {
-            self.lock().remove(&request.number);
+        drop(held);
+        if request.last && !more {
+            // Dropped without the lock: the kernel takes its time.
+            let ended = self.lock().remove(&request.number);
+            drop(ended);
         } else if let Some(following) = self.lock().get_mut(&request.number) {
             following.asked = Instant::now();
         }
-        let node = agent.node_name().to_owned();
-        Ok(v1::FollowPacketsReply { node, packets, lost, time: reader.time() })
+        Ok(v1::FollowPacketsReply { node, packets, lost, more })
     }
 
     fn known(&self, number: u64) -> Option<Arc<Mutex<Follower>>> {
@@ -80,6 +102,22 @@ impl Followers {
         Some(Arc::clone(&following.follower))
     }
 
+    /// Waits until nobody else begins.
+    fn alone(&self) -> Result<MutexGuard<'_, ()>, Status> {
+        let began = Instant::now();
+        loop {
+            match self.0.beginning.try_lock() {
+                Ok(alone) => return Ok(alone),
+                Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) if began.elapsed() < PATIENCE => thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => {
+                    let busy = "others are beginning to follow packets on this node: try again";
+                    return Err(Status::resource_exhausted(busy));
+                }
+            }
+        }
+    }
+
     fn begin(
         &self,
         agent: &Agent,
@@ -87,21 +125,21 @@ impl Followers {
     ) -> Result<Arc<Mutex<Follower>>, Status> {
         let filter = filter(request)?;
         let packets = agent.packets()?;
-        let full = || {
-            let many = format!("{MOST} follow packets on this node already: try again when one has ended");
-            Status::resource_exhausted(many)
-        };
+        let _alone = self.alone()?;
         if self.lock().len() >= MOST {
-            return Err(full());
+            let many = format!("{MOST} follow packets on this node already: try again when one has ended");
+            return Err(Status::resource_exhausted(many));
         }
-        let follower = packets.follow(&filter).map_err(|error| internal(&error))?;
+        let follower = packets.follow(&filter);
+        // What reading the kernel's types took.
+        memory::give_back();
+        let follower = follower.map_err(|error| match error.downcast_ref::<datapath::Error>() {
+            Some(datapath::Error::Follow(why)) => Status::failed_precondition(why.clone()),
+            _ => internal(&error),
+        })?;
         let follower = Arc::new(Mutex::new(follower));
         let following = Following { follower: Arc::clone(&follower), asked: Instant::now() };
-        let mut all = self.lock();
-        if all.len() >= MOST {
-            return Err(full());
-        }
-        all.insert(request.number, following);
+        self.lock().insert(request.number, following);
         Ok(follower)
     }
 

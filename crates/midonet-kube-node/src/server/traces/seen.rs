@@ -24,11 +24,6 @@ impl<'a> Reader<'a> {
         Self { agent, clock: Clock::now(), ports: agent.backend().ports() }
     }
 
-    /// The node's clock when this was made, in nanoseconds since 1970.
-    pub(super) fn time(&self) -> u64 {
-        self.nanoseconds(self.clock.uptime)
-    }
-
     fn nanoseconds(&self, uptime: Duration) -> u64 {
         self.clock.nanoseconds(uptime).try_into().unwrap_or(u64::MAX)
     }
