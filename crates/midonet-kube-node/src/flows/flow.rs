@@ -48,12 +48,20 @@ impl Flow {
         (record.protocol, record.source, record.backend, record.id)
     }
 
-    /// Whether it has all names that another record of it needs.
-    pub(super) fn is_named_for(&self, record: &Record) -> bool {
-        let has_ends = self.client.is_some() && self.server.is_some();
-        let has_service = record.service == 0 || self.service.is_some();
-        let is_judged_alike = (self.record.ingress, self.record.egress) == (record.ingress, record.egress);
-        has_ends && has_service && is_judged_alike
+    /// Whether the same rules let another record of it pass.
+    pub(super) fn is_judged_as(&self, record: &Record) -> bool {
+        (self.record.ingress, self.record.egress) == (record.ingress, record.egress)
+    }
+
+    /// How many of its names are known.
+    pub(super) fn names(&self) -> usize {
+        let known = [self.client.is_some(), self.server.is_some(), self.service.is_some()];
+        known.into_iter().filter(|known| *known).count()
+    }
+
+    /// Whether it has all that it can have.
+    pub(super) fn is_named(&self) -> bool {
+        self.client.is_some() && self.server.is_some() && (self.record.service == 0 || self.service.is_some())
     }
 
     /// Whether it only passes because a policy is on trial.

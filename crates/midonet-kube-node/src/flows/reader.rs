@@ -50,7 +50,8 @@ impl Reader {
             if events.is_empty() {
                 break;
             }
-            self.take_in(agent, events.iter().map(|event| (&event.record, event.what == What::End)))?;
+            let records = events.iter().map(|event| (&event.record, event.what == What::End));
+            self.take_in(agent, records, false)?;
         }
         if sweeps {
             self.sweep(agent)?;
@@ -72,7 +73,7 @@ impl Reader {
                         None => known.push(row),
                     }
                 }
-                self.take_in(agent, known.into_iter().map(|row| (row, false)))?;
+                self.take_in(agent, known.into_iter().map(|row| (row, false)), true)?;
                 self.finish(agent, &over)?;
             }
         }
@@ -84,28 +85,38 @@ impl Reader {
     }
 
     /// Puts records into the store, each with whether its flow has ended. What is known of one and has not changed is not touched.
+    /// `renames`: flows that lack names may get them now.
     fn take_in<'a>(
         &mut self,
         agent: &Agent,
         records: impl Iterator<Item = (&'a Record, bool)>,
+        renames: bool,
     ) -> Result<()> {
-        let (mut unnamed, mut ended) = (Vec::new(), Vec::new());
+        let (mut unnamed, mut unknown, mut ended) = (Vec::new(), Vec::new(), Vec::new());
         {
             let mut store = self.flows.store();
             for (record, is_over) in records {
                 match store.renew(record, is_over) {
-                    Known::Same(_) => {}
+                    // One that has ended gets them when it is over.
+                    Known::Same(flow) if !renames || flow.ended || flow.is_named() => {}
+                    Known::Same(_) => unnamed.push(*record),
+                    Known::Changed(flow) if renames && !flow.is_named() => unnamed.push(*record),
                     Known::Changed(flow) => self.export.tell(flow, false),
                     Known::No => {
-                        unnamed.push(*record);
+                        unknown.push(*record);
                         ended.push(is_over);
                     }
                 }
             }
         }
-        let named = names::of(agent, &unnamed)?;
+        let (unnamed, unknown) = (names::of(agent, &unnamed)?, names::of(agent, &unknown)?);
         let mut store = self.flows.store();
-        for (flow, ended) in named.into_iter().zip(ended) {
+        for flow in unnamed {
+            if let Some(flow) = store.name(flow) {
+                self.export.tell(flow, false);
+            }
+        }
+        for (flow, ended) in unknown.into_iter().zip(ended) {
             if let Some(flow) = store.put(Flow { ended, ..flow }) {
                 self.export.tell(flow, false);
             }
@@ -113,21 +124,29 @@ impl Reader {
         Ok(())
     }
 
-    /// Puts records of flows that are over into the store, and into the file.
+    /// Puts records of flows that are over into the store, and into the file. Who was not known when a flow began may be by now.
     fn finish(&mut self, agent: &Agent, records: &[Record]) -> Result<()> {
-        let mut unnamed = Vec::new();
+        let (mut unnamed, mut unknown) = (Vec::new(), Vec::new());
         {
             let mut store = self.flows.store();
             for record in records {
                 match store.renew(record, true) {
-                    Known::Same(flow) | Known::Changed(flow) => self.export.tell(flow, true),
-                    Known::No => unnamed.push(*record),
+                    Known::Same(flow) | Known::Changed(flow) if flow.is_named() => {
+                        self.export.tell(flow, true)
+                    }
+                    Known::Same(_) | Known::Changed(_) => unnamed.push(*record),
+                    Known::No => unknown.push(*record),
                 }
             }
         }
-        let named = names::of(agent, &unnamed)?;
+        let (unnamed, unknown) = (names::of(agent, &unnamed)?, names::of(agent, &unknown)?);
         let mut store = self.flows.store();
-        for flow in named {
+        for flow in unnamed {
+            if let Some(flow) = store.name(flow) {
+                self.export.tell(flow, true);
+            }
+        }
+        for flow in unknown {
             if let Some(flow) = store.put(Flow { ended: true, ..flow }) {
                 self.export.tell(flow, true);
             }

@@ -58,7 +58,7 @@ struct Place {
 /// What a record is to the store.
 #[derive(Debug)]
 pub(super) enum Known<'a> {
-    /// Nothing is known of the flow, or not all of its names.
+    /// Nothing is known of the flow, or other rules of policy.
     No,
     /// The flow has it, or something later.
     Same(&'a mut Flow),
@@ -131,7 +131,7 @@ impl Store {
         self.places.get_mut(usize::try_from(place).ok()?)
     }
 
-    /// Takes a record into a flow that is known, with all of its names, and the same rules of policy.
+    /// Takes a record into a flow that is known, with the same rules of policy. It gets no new names.
     pub(super) fn renew(&mut self, record: &Record, ended: bool) -> Known<'_> {
         let found = self.find(&Flow::identity(record));
         let (look, change) = (self.look, self.last + 1);
@@ -141,7 +141,7 @@ impl Store {
         let news = match &place.flow {
             Some(known) if known.record.last > record.last => false,
             Some(known) if known.record == *record && (known.ended || !ended) => false,
-            Some(known) if known.is_named_for(record) => true,
+            Some(known) if known.is_judged_as(record) => true,
             _ => return Known::No,
         };
         if news {
@@ -184,6 +184,25 @@ impl Store {
         let place = self.place_mut(index)?;
         (place.change, place.look) = (change, look);
         Some(place.flow.insert(flow))
+    }
+
+    /// Gives a flow that is known the names that it lacks, and returns it.
+    pub(super) fn name(&mut self, named: Flow) -> Option<&mut Flow> {
+        let index = self.find(&Flow::identity(&named.record))?;
+        let change = self.last + 1;
+        let place = self.place_mut(index)?;
+        let known = place.flow.as_mut()?;
+        let before = known.names();
+        known.client = known.client.take().or(named.client);
+        known.server = known.server.take().or(named.server);
+        known.service = known.service.take().or(named.service);
+        if known.names() != before {
+            place.change = change;
+            self.last = change;
+            self.changes.push_back((change, index));
+            self.tidy();
+        }
+        self.place_mut(index)?.flow.as_mut()
     }
 
     /// A place for a new flow.

@@ -101,7 +101,7 @@ fn named(port: u16, last: Duration) -> Flow {
 }
 
 #[test]
-fn a_record_renews_what_is_known_and_named() {
+fn a_record_renews_what_is_known() {
     let mut store = Store::new(10);
     store.put(named(1, SECOND));
     store.put(flow(2, SECOND));
@@ -109,7 +109,6 @@ fn a_record_renews_what_is_known_and_named() {
     let record = |port, last| flow(port, last).record;
     assert!(matches!(store.renew(&record(1, SECOND), false), Known::Same(_)));
     assert!(matches!(store.renew(&record(1, SECOND / 2), true), Known::Same(_)), "it is an older one");
-    assert!(matches!(store.renew(&record(2, 2 * SECOND), false), Known::No), "its Pods are not known yet");
     assert!(matches!(store.renew(&record(3, SECOND), false), Known::No));
     assert_eq!(ports(&store.page(page.next, None, SECOND)), [0u16; 0]);
     assert!(matches!(store.renew(&record(1, 2 * SECOND), false), Known::Changed(_)));
@@ -121,6 +120,15 @@ fn a_record_renews_what_is_known_and_named() {
     let judged = datapath::records::Direction { rule: 7, audited: false };
     let again = Record { ingress: judged, ..record(1, 3 * SECOND) };
     assert!(matches!(store.renew(&again, false), Known::No), "another rule has another name");
+    // Names that are known by now are added, once.
+    store.renew(&record(2, 2 * SECOND), true);
+    let page = store.page(0, None, SECOND);
+    let late = store.name(named(2, SECOND)).unwrap();
+    assert!(late.is_named() && late.ended && late.record.last == 2 * SECOND);
+    assert_eq!(ports(&store.page(page.next, None, SECOND)), [2]);
+    let page = store.page(0, None, SECOND);
+    assert!(store.name(named(2, SECOND)).is_some() && store.name(named(9, SECOND)).is_none());
+    assert_eq!(ports(&store.page(page.next, None, SECOND)), [0u16; 0]);
     // Names that were known stay.
     let kept = store.put(flow(1, 4 * SECOND)).unwrap();
     assert!(kept.client.is_some() && kept.ended);
