@@ -132,7 +132,7 @@ impl Reader {
             for record in records {
                 match store.renew(record, true) {
                     Known::Same(flow) | Known::Changed(flow) if flow.is_named() => {
-                        self.export.tell(flow, true)
+                        self.export.tell(flow, true);
                     }
                     Known::Same(_) | Known::Changed(_) => unnamed.push(*record),
                     Known::No => unknown.push(*record),
