@@ -139,12 +139,11 @@ INLINE __u32 since_began(const struct record *record)
  */
 NOINLINE int note_packet(struct context *ctx, const struct connection *entry, const struct tuple *found)
 {
-	const struct tuple *key = found;
 	bool server, tcp, opens, upper;
 	__u32 state, set = 0, what = 0;
 	struct scratch *memory;
+	struct tuple key, own;
 	struct counter *sent;
-	struct tuple other;
 	struct record *record;
 	__u64 now;
 
@@ -157,15 +156,14 @@ NOINLINE int note_packet(struct context *ctx, const struct connection *entry, co
 	/* It begins another connection in the place of this one. */
 	if (!server && ((opens && is_closed(state)) || (!tcp && state & CONNECTION_FAILED)))
 		return 0;
+	own = key = *found;
 	upper = state & CONNECTION_CLIENT_UPPER;
-	if ((state & CONNECTION_KIND) == CONNECTION_FORWARD) {
-		upper = other_tuple(&other, entry, found);
-		key = &other;
-	}
+	if ((state & CONNECTION_KIND) == CONNECTION_FORWARD)
+		upper = other_tuple(&key, entry, &own);
 	now = bpf_ktime_get_coarse_ns();
-	record = bpf_map_lookup_elem(&records, key);
+	record = bpf_map_lookup_elem(&records, &key);
 	if (!record) {
-		record = begin_late(entry, found, key, upper);
+		record = begin_late(entry, &own, &key, upper);
 		if (!record)
 			return 0;
 	}
@@ -204,7 +202,7 @@ NOINLINE int note_packet(struct context *ctx, const struct connection *entry, co
 	memory = scratch_memory();
 	if (what && memory) {
 		record->told = now;
-		memory->event.key = *key;
+		memory->event.key = key;
 		memory->event.record = *record;
 		tell(&memory->event, what, now);
 	}
