@@ -46,6 +46,13 @@ pub(crate) fn cpu(lab: &Lab, node: &str) -> Result<Duration> {
     Ok(sum)
 }
 
+/// The value of a series of its metrics.
+pub(crate) fn metric(lab: &Lab, node: &str, series: &str) -> Result<f64> {
+    let page = http::get(&lab.netns(&Target::Node(node.to_owned()))?, "/metrics")?;
+    let page = page.context("the agent has no metrics")?;
+    http::metric(&page, series).with_context(|| format!("the agent has no series {series}"))
+}
+
 fn pid(lab: &Lab, node: &str) -> Result<i32> {
     Ok(lab.state()?.node(node)?.agent.context("the agent does not run")?.pid)
 }

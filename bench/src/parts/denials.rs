@@ -1,17 +1,16 @@
 //! What it costs the agent to tell of what policy denies, under a flood of it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::SocketAddrV4;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use lab::{Family, Lab, Target};
 use serde_json::json;
 
 use super::services::{flood, make_service, wait};
 use crate::agent;
 use crate::context::Bench;
-use crate::http;
 use crate::maps::Frontend;
 use crate::objects::{self, CIDRS};
 use crate::results::{Better, Part, Table};
@@ -84,30 +83,20 @@ fn measure(bench: &Bench, part: &mut Part, case: &str, args: &[&str]) -> Result<
         }),
     )?;
     let begin = Instant::now();
-    while metric(&lab, "midonet_kube_node_policy_pods_policed")? < f64::from(objects::ENDPOINTS) {
+    while agent::metric(&lab, NODE, "midonet_kube_node_policy_pods_policed")? < f64::from(objects::ENDPOINTS)
+    {
         bench.check()?;
         ensure!(begin.elapsed() < PATIENCE, "the policy is not in force after {PATIENCE:?}");
         thread::sleep(Duration::from_millis(50));
     }
-    let node = match lab.state()?.node(NODE)?.addresses.first() {
-        Some(std::net::IpAddr::V4(address)) => std::net::SocketAddrV4::new(*address, NODE_PORT),
-        _ => anyhow::bail!("a node without IPv4"),
-    };
+    let node = SocketAddrV4::new(flood::node_address(&lab, NODE)?, NODE_PORT);
     let mut spoofed = Spoofed::new(&lab.netns(&Target::Outside)?, "198.18.0.0".parse()?)?;
     let duration = Duration::from_secs_f64(bench.seconds).max(ROUND);
     let rounds = bench.rounds.min(MOST_ROUNDS);
     for round in 1..=rounds {
         bench.progress.step(&format!("denials: {case}, round {round} of {rounds}"));
-        let over = AtomicBool::new(false);
-        let stop = || bench.interrupted.load(Ordering::Relaxed) || over.load(Ordering::Relaxed);
-        let measured = thread::scope(|scope| -> Result<Measured> {
-            let flood = scope.spawn(|| spoofed.send(node, Some(RATE), |_| stop()));
-            let measured = once(&lab, duration);
-            over.store(true, Ordering::Relaxed);
-            flood.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            bench.check()?;
-            measured
-        })?;
+        let (measured, _) =
+            flood::during(bench, &mut spoofed, node, (Some(RATE), 0), || once(&lab, duration))?;
         part.record(CPU, case, measured.cpu)?;
         part.record(DENIED, case, measured.denied)?;
         part.record(LINES, case, measured.lines)?;
@@ -129,9 +118,13 @@ struct Measured {
 fn once(lab: &Lab, duration: Duration) -> Result<Measured> {
     thread::sleep(WARM_UP);
     let denied = || {
-        metric(lab, "midonet_kube_node_datapath_packets_total{verdict=\"drop\",reason=\"policy_ingress\"}")
+        agent::metric(
+            lab,
+            NODE,
+            "midonet_kube_node_datapath_packets_total{verdict=\"drop\",reason=\"policy_ingress\"}",
+        )
     };
-    let lines = || metric(lab, "midonet_kube_node_deny_log_lines_total{result=\"written\"}");
+    let lines = || agent::metric(lab, NODE, "midonet_kube_node_deny_log_lines_total{result=\"written\"}");
     // The page itself costs the agent something: it is asked for outside of what is measured.
     let (denied_before, lines_before) = (denied()?, lines()?);
     let (asked, cpu_before, start) = (Instant::now(), agent::cpu(lab, NODE)?, Instant::now());
@@ -143,11 +136,4 @@ fn once(lab: &Lab, duration: Duration) -> Result<Measured> {
         denied: denied / between.as_secs_f64(),
         lines: lines / between.as_secs_f64(),
     })
-}
-
-/// The value of a series of the agent.
-fn metric(lab: &Lab, series: &str) -> Result<f64> {
-    let page = http::get(&lab.netns(&Target::Node(NODE.to_owned()))?, "/metrics")?;
-    let page = page.context("the agent has no metrics")?;
-    http::metric(&page, series).with_context(|| format!("the agent has no series {series}"))
 }

@@ -1,17 +1,15 @@
 //! What recording flows costs under many new connections: the agent, and traffic beside them.
 
-use std::net::{IpAddr, SocketAddrV4};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::SocketAddrV4;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use lab::{Family, Guard, Lab, Target};
 
 use super::services::{flood, make_service, wait};
 use crate::agent;
 use crate::context::Bench;
-use crate::http;
 use crate::maps::Frontend;
 use crate::objects::{self, CIDRS};
 use crate::results::{Better, Part, Table};
@@ -113,10 +111,7 @@ impl Node {
         let (service, _pods) = make_service(&lab, NODE, 83, Some(NODE_PORT))?;
         objects::write(&lab.manifests(), &service.name, service.objects())?;
         wait(bench, &lab, NODE, &[Frontend::NodePort(NODE_PORT)])?;
-        let flooded = match lab.state()?.node(NODE)?.addresses.first() {
-            Some(IpAddr::V4(address)) => SocketAddrV4::new(*address, NODE_PORT),
-            _ => bail!("a node without IPv4"),
-        };
+        let flooded = SocketAddrV4::new(flood::node_address(&lab, NODE)?, NODE_PORT);
         let spoofed = Spoofed::new(&lab.netns(&Target::Outside)?, "198.18.0.0".parse()?)?;
         let (a, b) = (lab.add_pod(NODE, "bench", "a")?, lab.add_pod(NODE, "bench", "b")?);
         let address = b.addresses().first().copied().context("a Pod without an address")?;
@@ -128,16 +123,8 @@ impl Node {
     fn measure(&mut self, bench: &Bench, rate: u32) -> Result<Measured> {
         let Self { lab, flooded, spoofed, beside, has_flows } = self;
         let duration = Duration::from_secs_f64(bench.seconds).max(ROUND);
-        let over = AtomicBool::new(false);
-        let stop = || bench.interrupted.load(Ordering::Relaxed) || over.load(Ordering::Relaxed);
-        thread::scope(|scope| -> Result<Measured> {
-            let flood = scope.spawn(|| spoofed.send(*flooded, Some(rate), |_| stop()));
-            let measured = once(lab, beside, duration, *has_flows);
-            over.store(true, Ordering::Relaxed);
-            flood.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            bench.check()?;
-            measured
-        })
+        let once = || once(lab, beside, duration, *has_flows);
+        Ok(flood::during(bench, spoofed, *flooded, (Some(rate), 0), once)?.0)
     }
 }
 
@@ -147,11 +134,9 @@ fn once(lab: &Lab, beside: &Path, duration: Duration, has_flows: bool) -> Result
         if !has_flows {
             return Ok((0.0, 0.0));
         }
-        let page = http::get(&lab.netns(&Target::Node(NODE.to_owned()))?, "/metrics")?;
-        let page = page.context("the agent has no metrics")?;
         let of = |result: &str| {
             let series = format!("midonet_kube_node_flow_events_total{{result=\"{result}\"}}");
-            http::metric(&page, &series).with_context(|| format!("the agent has no series {series}"))
+            agent::metric(lab, NODE, &series)
         };
         let lost = of("over_budget")? + of("no_space")?;
         Ok((of("sent")? + lost, lost))

@@ -1,13 +1,13 @@
 //! What established connections get while others are begun that nobody ever answers.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use lab::{Family, Lab, Target};
 use plumbing::NetNs;
 
@@ -66,10 +66,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Part> {
     let path =
         Path { from: near()?, servers: servers(&lab, &busy_pods, true)?, service: Some(busy.at(true)) };
     let mut idle = Idle::open(&near()?, &servers(&lab, &pods, true)?, &flooded)?;
-    let node = match lab.state()?.node(NODE)?.addresses.first() {
-        Some(std::net::IpAddr::V4(address)) => *address,
-        _ => anyhow::bail!("a node without IPv4"),
-    };
+    let node = node_address(&lab, NODE)?;
     let outside = lab.netns(&Target::Outside)?;
     let mut spoofed = Spoofed::new(&outside, "198.18.0.0".parse()?)?;
     let enough = 2 * u64::from(maps::size(&lab, NODE, "connections")?);
@@ -79,16 +76,17 @@ pub(crate) fn run(bench: &Bench) -> Result<Part> {
         bench.progress.step(&format!("flood: round {round} of {rounds}"));
         part.record("flood/rr", "quiet", requests_per_second(&path, duration)?)?;
         let before = maps::connections(&lab, NODE, flooded.at(true).ip())?;
-        let (rate, sent) = during(bench, &mut spoofed, SocketAddrV4::new(node, NODE_PORT), enough, || {
-            requests_per_second(&path, duration)
-        })?;
+        let (rate, sent) =
+            during(bench, &mut spoofed, SocketAddrV4::new(node, NODE_PORT), (None, enough), || {
+                requests_per_second(&path, duration)
+            })?;
         part.record("flood/rr", "flood", rate)?;
         part.record("flood/rate", "flood", sent)?;
         let after = maps::connections(&lab, NODE, flooded.at(true).ip())?;
         part.record("flood/idle", "in the table before it", count(before))?;
         part.record("flood/idle", "in the table after it", count(after))?;
         part.record("flood/idle", "that work after it", count(idle.working()))?;
-        let (rate, sent) = during(bench, &mut spoofed, SocketAddrV4::new(node, UNSERVED), 0, || {
+        let (rate, sent) = during(bench, &mut spoofed, SocketAddrV4::new(node, UNSERVED), (None, 0), || {
             requests_per_second(&path, duration)
         })?;
         part.record("flood/rr", "unserved port", rate)?;
@@ -97,18 +95,27 @@ pub(crate) fn run(bench: &Bench) -> Result<Part> {
     Ok(part)
 }
 
-/// Measures while packets with forged sources are sent, at least so many; what was measured, and their rate.
-fn during(
+/// The IPv4 address of a node.
+pub(crate) fn node_address(lab: &Lab, node: &str) -> Result<Ipv4Addr> {
+    match lab.state()?.node(node)?.addresses.first() {
+        Some(IpAddr::V4(address)) => Ok(*address),
+        _ => bail!("a node without IPv4"),
+    }
+}
+
+/// Measures while packets with forged sources are sent, at most so many a second, and at least so many; what was measured, and
+/// their rate.
+pub(crate) fn during<T>(
     bench: &Bench,
     spoofed: &mut Spoofed,
     to: SocketAddrV4,
-    least: u64,
-    measure: impl FnOnce() -> Result<f64>,
-) -> Result<(f64, f64)> {
+    (rate, least): (Option<u32>, u64),
+    measure: impl FnOnce() -> Result<T>,
+) -> Result<(T, f64)> {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let flood = scope.spawn(|| {
-            spoofed.send(to, None, |sent| {
+            spoofed.send(to, rate, |sent| {
                 bench.interrupted.load(Ordering::Relaxed) || (over.load(Ordering::Relaxed) && sent >= least)
             })
         });
