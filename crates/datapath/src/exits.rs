@@ -8,6 +8,12 @@ pub(crate) const SHOT: i32 = 2;
 /// TC_ACT_REDIRECT.
 pub(crate) const REDIRECT: i32 = 7;
 
+/// The reason of a packet among those under which something was counted meanwhile: one that is dropped, and whose sender is
+/// told through the tunnel, has two.
+pub(crate) fn reason_of(counted: &[&'static Reason]) -> Option<&'static Reason> {
+    counted.iter().find(|reason| reason.fate != Fate::Forward).or(counted.first()).copied()
+}
+
 /// Where packets leave that end under a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {

@@ -29,10 +29,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::api::{CONFIG, Datapath};
 use crate::counters::{Reason, reasons};
 use crate::error::{Error, Result};
-use crate::exits::{Ending, REDIRECT, ending};
+use crate::exits::{Ending, REDIRECT, ending, reason_of};
 use crate::layout::Address;
 use crate::layout::follow::{Followed, FollowedEvent, FollowedFrame, PORTS};
-use crate::model::Fate;
 use crate::sys::RawMap;
 
 pub use header::{Header, Icmp, Tcp};
@@ -215,9 +214,7 @@ impl Follower {
             other => return Err(Error::Foreign { map: RING, value: format!("an event of hook {other}") }),
         };
         let counted: Vec<_> = event.counted.iter().filter_map(|number| reason(*number)).collect();
-        // One that is dropped and whose sender is told through the tunnel has two.
-        let dropped = counted.iter().find(|reason| reason.fate != Fate::Forward);
-        let reason = dropped.or(counted.first()).copied();
+        let reason = reason_of(&counted);
         Ok(Seen {
             time: Duration::from_nanos(event.time),
             hook,

@@ -127,7 +127,7 @@ impl Datapath {
     }
 }
 
-pub(crate) fn id_of(map: &MapData) -> Result<u32> {
+fn id_of(map: &MapData) -> Result<u32> {
     let info = map.info().map_err(|error| Error::map("read", "of the programs", &error))?;
     Ok(info.id())
 }

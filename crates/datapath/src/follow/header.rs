@@ -35,7 +35,7 @@ pub struct Header {
     pub hops: u8,
     /// Bytes that the transport carries, headers not counted; of IP, if the transport is not read.
     pub payload: u32,
-    /// A later fragment.
+    /// A later fragment, or one whose extension headers (IPv6) are not read: it has no ports here.
     pub fragment: bool,
     /// With that protocol.
     pub tcp: Option<Tcp>,

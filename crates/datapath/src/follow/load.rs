@@ -1,6 +1,6 @@
 //! Loading the programs that follow, and attaching them to those at work.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::sync::{Mutex, PoisonError};
@@ -90,9 +90,10 @@ fn object() -> Result<Object> {
 /// Makes the maps and programs anew, and has them run.
 pub(super) fn load(source: &Source, followed: &Followed) -> Result<Loaded> {
     let mut object = object()?;
-    let maps = Maps::new(&mut object, source)?;
-    let followed_map = maps.own(FOLLOWED)?;
-    let ring = maps.own(RING)?;
+    // Those that nobody reads here are held until the programs have them.
+    let mut maps = make_maps(&mut object, source)?;
+    let mut take = |name: &str| maps.remove(name).ok_or_else(|| failed(&format!("map {name} is missing")));
+    let (followed_map, ring) = (take(FOLLOWED)?, take(RING)?);
     let followed_map = RawMap::new(followed_map).map_err(|error| Error::map("open", FOLLOWED, &error))?;
     let written = followed_map.set(&0u32.to_ne_bytes(), bytemuck::bytes_of(followed));
     written.map_err(|error| Error::map("write", FOLLOWED, &error))?;
@@ -126,44 +127,31 @@ fn attach(object: &Object, name: &str, when: When, traced: &Traced, function: u3
     attach_tracing(&fd).map_err(|error| failed(&format!("{name} cannot be attached: {error}")))
 }
 
-/// The maps of the object: `counters` is the datapath's, the others are new.
-struct Maps(Vec<(String, MapData)>);
-
-impl Maps {
-    fn new(object: &mut Object, source: &Source) -> Result<Self> {
-        let mut made = Vec::new();
-        for (name, map) in &object.maps {
-            if name != "counters" {
-                // Without the numbers of its types, which mean nothing to the kernel: the object's BTF is not loaded.
-                let plain = aya_obj::Map::new_from_params(
-                    map.map_type(),
-                    map.key_size(),
-                    map.value_size(),
-                    map.max_entries(),
-                    map.map_flags(),
-                );
-                let map = MapData::create(plain, name, None);
-                made.push((name.clone(), map.map_err(|error| Error::map("make", FOLLOWED, &error))?));
-            }
-        }
-        let declared: Vec<_> = object.maps.drain().collect();
-        let fds = declared.iter().map(|(name, map)| {
-            let own = made.iter().find(|(of, _)| of == name).map(|(_, own)| own);
-            let fd = own.unwrap_or(&source.counters).fd().as_fd().as_raw_fd();
-            (name.as_str(), fd, map)
-        });
-        let sections: HashSet<_> = object.functions.keys().map(|(section, _)| *section).collect();
-        object.relocate_maps(fds, &sections).map_err(|error| failed(&chain(&error)))?;
-        object.relocate_calls(&sections).map_err(|error| failed(&chain(&error)))?;
-        Ok(Self(made))
+/// Makes the object's maps, and has its programs use them, and the datapath's `counters`.
+fn make_maps(object: &mut Object, source: &Source) -> Result<HashMap<String, MapData>> {
+    let mut made = HashMap::new();
+    for (name, map) in object.maps.iter().filter(|(name, _)| *name != "counters") {
+        // Without the numbers of its types, which mean nothing to the kernel: the object's BTF is not loaded.
+        let plain = aya_obj::Map::new_from_params(
+            map.map_type(),
+            map.key_size(),
+            map.value_size(),
+            map.max_entries(),
+            map.map_flags(),
+        );
+        let map = MapData::create(plain, name, None);
+        let map = map.map_err(|error| failed(&format!("map {name} cannot be made: {}", chain(&error))))?;
+        made.insert(name.clone(), map);
     }
-
-    /// One of the new ones, again.
-    fn own(&self, name: &'static str) -> Result<MapData> {
-        let found = self.0.iter().find(|(of, _)| of == name).map(|(_, map)| map);
-        let id = crate::trace::id_of(found.ok_or_else(|| failed(&format!("map {name} is missing")))?)?;
-        MapData::from_id(id).map_err(|error| Error::map("open", name, &error))
-    }
+    let declared: Vec<_> = object.maps.drain().collect();
+    let fds = declared.iter().map(|(name, map)| {
+        let fd = made.get(name).unwrap_or(&source.counters).fd().as_fd().as_raw_fd();
+        (name.as_str(), fd, map)
+    });
+    let sections: HashSet<_> = object.functions.keys().map(|(section, _)| *section).collect();
+    object.relocate_maps(fds, &sections).map_err(|error| failed(&chain(&error)))?;
+    object.relocate_calls(&sections).map_err(|error| failed(&chain(&error)))?;
+    Ok(made)
 }
 
 fn failed(reason: &str) -> Error {

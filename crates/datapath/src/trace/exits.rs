@@ -6,24 +6,22 @@ use super::packet::{Packet, TUNNEL, tunnel_destination};
 use super::{Exit, Tracer};
 use crate::counters::Reason;
 use crate::error::{Error, Result};
-use crate::exits::{Ending, REDIRECT, SHOT, ending};
+use crate::exits::{Ending, REDIRECT, SHOT, ending, reason_of};
 use crate::layout::Config;
-use crate::model::Fate;
 
 /// What a program left of a packet.
 #[derive(Debug)]
 pub(super) struct Ran {
     pub(super) action: i32,
     pub(super) frame: Vec<u8>,
-    /// Under which reasons it was counted: under two, if it was dropped and its sender told through the tunnel.
+    /// Under which reasons it was counted.
     pub(super) counted: Vec<&'static Reason>,
 }
 
 impl Ran {
     /// The reason of the packet itself.
     pub(super) fn reason(&self) -> Result<&'static Reason> {
-        let dropped = self.counted.iter().find(|reason| reason.fate != Fate::Forward);
-        dropped.or(self.counted.first()).copied().ok_or_else(|| {
+        reason_of(&self.counted).ok_or_else(|| {
             Error::Trace(format!("the program did {} with it, and counted nothing", self.action))
         })
     }
