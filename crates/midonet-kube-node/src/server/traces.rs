@@ -35,12 +35,19 @@ pub struct TracesService {
     agent: Agent,
     turn: Turn,
     followers: Followers,
+    /// Of those who begin to follow.
+    beginning: Turn,
 }
 
 impl TracesService {
     /// A service for this agent.
     pub fn new(agent: Agent) -> Self {
-        Self { agent, turn: Turn::new("traces", PATIENCE), followers: Followers::default() }
+        Self {
+            agent,
+            turn: Turn::new("traces", PATIENCE),
+            followers: Followers::default(),
+            beginning: Turn::new("beginning to follow packets", PATIENCE),
+        }
     }
 }
 
@@ -95,7 +102,10 @@ impl Traces for TracesService {
         request: Request<v1::FollowPacketsRequest>,
     ) -> Result<Response<v1::FollowPacketsReply>, Status> {
         let (request, followers) = (request.into_inner(), self.followers.clone());
+        // While it waits for its turn, another call may have begun.
+        let turn = if followers.has(request.number) { None } else { Some(self.beginning.wait().await?) };
         let answered = self.agent.blocking(move |agent| {
+            let _turn = turn;
             let began = !followers.has(request.number);
             let answer = followers.answer(agent, &request);
             // Here, since whoever asked may be gone by now.

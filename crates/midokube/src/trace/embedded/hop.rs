@@ -5,8 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use nodeapi::v1::{FindTraceEndRequest, TracePacketRequest};
-use nodeapi::{Message, call};
+use nodeapi::{Message, Method, call};
 
 use crate::agent::Agent;
 use crate::trace::live::run_follow;
@@ -42,22 +41,23 @@ impl What {
 
 /// Hands the question on standard input to the agent, and its answer to standard output.
 pub(crate) fn run_hop(args: &HopArgs) -> Result<ExitCode> {
-    if matches!(args.what, What::Follow) {
-        return run_follow(&args.agent);
+    match args.what {
+        What::Follow => run_follow(&args.agent),
+        What::Find => hand_over(&args.agent, &call::FIND_TRACE_END, "the addresses of that name"),
+        What::Packet => hand_over(&args.agent, &call::TRACE_PACKET, "the trace"),
     }
+}
+
+/// One question, and its answer.
+fn hand_over<Q: Message + Default, A: Message + Default>(
+    agent: &Agent,
+    method: &Method<Q, A>,
+    what: &str,
+) -> Result<ExitCode> {
     let mut question = Vec::new();
     io::stdin().take(LARGEST).read_to_end(&mut question).context("cannot read the question")?;
-    let unread = "the question cannot be read: it is another midokube's";
-    let answer = match args.what {
-        What::Follow | What::Find => {
-            let request = FindTraceEndRequest::decode(&*question).context(unread)?;
-            args.agent.ask(&call::FIND_TRACE_END, &request, "the addresses of that name")?.encode_to_vec()
-        }
-        What::Packet => {
-            let request = TracePacketRequest::decode(&*question).context(unread)?;
-            args.agent.ask(&call::TRACE_PACKET, &request, "the trace")?.encode_to_vec()
-        }
-    };
+    let request = Q::decode(&*question).context("the question cannot be read: it is another midokube's")?;
+    let answer = agent.ask(method, &request, what)?.encode_to_vec();
     io::stdout().write_all(&answer).context("cannot write the answer")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -15,9 +15,6 @@ const MOST_WAITING: usize = 4000;
 /// So many connections that were there before are named.
 const MOST_OTHERS: usize = 5;
 
-/// What a later fragment is called. It has no ports.
-const FRAGMENT: &str = "a later fragment";
-
 /// A packet, and what hooks did with it.
 #[derive(Debug)]
 pub(super) struct Packet {
@@ -151,7 +148,7 @@ impl Connection {
         let is_it = before.source == self.client
             && before.destination == self.target
             && before.protocol == self.protocol
-            && before.what != FRAGMENT;
+            && !before.without_ports;
         is_it.then_some(before.source_port)
     }
 
@@ -169,7 +166,7 @@ impl Connection {
     fn translated(&self, seen: &SeenPacket) -> Option<[End; 2]> {
         let (before, after) = (seen.before.as_ref()?, seen.after.as_ref()?);
         let is_plain =
-            before.about_source.is_empty() && before.what != FRAGMENT && after.protocol == before.protocol;
+            before.about_source.is_empty() && !before.without_ports && after.protocol == before.protocol;
         if !is_plain || self.direction(seen) != Some(true) || after.source.is_empty() {
             return None;
         }
@@ -185,9 +182,9 @@ impl Connection {
             if before.protocol != self.protocol {
                 return None;
             }
-            let FollowedPacket { source, source_port, destination, destination_port, what, .. } = before;
-            return self
-                .between([(source, *source_port), (destination, *destination_port)], what == FRAGMENT);
+            let FollowedPacket { source, source_port, destination, destination_port, without_ports, .. } =
+                before;
+            return self.between([(source, *source_port), (destination, *destination_port)], *without_ports);
         }
         // What an error is about went the other way.
         let FollowedPacket {

@@ -38,7 +38,7 @@ impl Plan {
     /// # Errors
     /// Nobody knows who sends, or to whom, or it is no Pod that sends.
     pub(super) fn new(ask: &mut impl Ask, packet: &Packet) -> Result<Self> {
-        let Place::Pod(Name { .. }) = &packet.from else {
+        let Place::Pod(pod) = &packet.from else {
             bail!(
                 "--live follows what a Pod sends and gets, by its address: name the Pod first, also to see what {} sends to it",
                 packet.from
@@ -47,7 +47,7 @@ impl Plan {
         let (home, sources) = ask.home(&packet.from)?;
         let (name, found) = match &packet.to {
             Target::Address(address) => {
-                let node = node_of(ask, &home, &packet.from, *address, &packet.port);
+                let node = node_of(ask, &home, pod, *address, &packet.port);
                 (address.to_string(), Found { addresses: vec![*address], node, ports: Vec::new() })
             }
             Target::Service(service) => (format!("Service {service}"), ask.find(&home, &packet.to)?),
@@ -82,15 +82,14 @@ impl Plan {
 }
 
 /// The node of whoever has an address, as the client's node would send a packet there; `None`: not known, or outside.
-fn node_of(ask: &mut impl Ask, home: &str, from: &Place, to: IpAddr, port: &Port) -> Option<String> {
-    let Place::Pod(Name { namespace, name }) = from else { return None };
+fn node_of(ask: &mut impl Ask, home: &str, from: &Name, to: IpAddr, port: &Port) -> Option<String> {
     let packet = TracePacket {
         protocol: port.protocol.to_owned(),
         destination: to.to_string(),
         destination_port: port.number.into(),
         ..TracePacket::default()
     };
-    let pod = PodName { namespace: namespace.clone(), name: name.clone() };
+    let pod = PodName { namespace: from.namespace.clone(), name: from.name.clone() };
     let request =
         TracePacketRequest { entrance: Some(Entrance::Pod(pod)), packet: Some(packet), state: Vec::new() };
     ask.trace(home, &request).ok().map(|reply| reply.next_node)

@@ -29,7 +29,7 @@ pub(super) struct Session<'a> {
     nodes: Vec<String>,
     connection: Connection,
     problems: BTreeSet<String>,
-    /// How many of those have been told.
+    /// Those that have not been told yet.
     news: Vec<String>,
     failures: BTreeMap<String, usize>,
     told: Told,

@@ -369,6 +369,7 @@ fn what_is_alike_is_not_the_connections() {
     let fragment = SeenPacket {
         before: Some(FollowedPacket {
             protocol: "udp".into(),
+            without_ports: true,
             ..packet("10.244.1.3:0", "10.96.0.10:0", "a later fragment", 3)
         }),
         ..sent(2 * MS, "", 3)

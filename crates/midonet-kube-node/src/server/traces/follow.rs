@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use datapath::follow::{Filter, Follower};
@@ -22,10 +21,6 @@ const MOST: usize = 4;
 /// It ends when nobody asked for so long.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// How long one who begins may wait for others who do.
-const PATIENCE: Duration = Duration::from_secs(3);
-const PAUSE: Duration = Duration::from_millis(20);
-
 /// The longest wait of a call.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
@@ -34,14 +29,7 @@ const MOST_PACKETS: usize = 200;
 
 /// Those who follow, by their numbers.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Followers(Arc<Inner>);
-
-#[derive(Debug, Default)]
-struct Inner {
-    all: Mutex<BTreeMap<u64, Following>>,
-    /// Held by whoever begins: that takes memory and time of the kernel.
-    beginning: Mutex<()>,
-}
+pub(super) struct Followers(Arc<Mutex<BTreeMap<u64, Following>>>);
 
 #[derive(Debug, Clone)]
 struct Following {
@@ -51,7 +39,7 @@ struct Following {
 
 impl Followers {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Following>> {
-        self.0.all.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins, or goes on.
@@ -102,22 +90,7 @@ impl Followers {
         Some(Arc::clone(&following.follower))
     }
 
-    /// Waits until nobody else begins.
-    fn alone(&self) -> Result<MutexGuard<'_, ()>, Status> {
-        let began = Instant::now();
-        loop {
-            match self.0.beginning.try_lock() {
-                Ok(alone) => return Ok(alone),
-                Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
-                Err(TryLockError::WouldBlock) if began.elapsed() < PATIENCE => thread::sleep(PAUSE),
-                Err(TryLockError::WouldBlock) => {
-                    let busy = "others are beginning to follow packets on this node: try again";
-                    return Err(Status::resource_exhausted(busy));
-                }
-            }
-        }
-    }
-
+    /// Begins. Whoever calls this takes turns with others: it takes memory and time of the kernel.
     fn begin(
         &self,
         agent: &Agent,
@@ -125,7 +98,6 @@ impl Followers {
     ) -> Result<Arc<Mutex<Follower>>, Status> {
         let filter = filter(request)?;
         let packets = agent.packets()?;
-        let _alone = self.alone()?;
         if self.lock().len() >= MOST {
             let many = format!("{MOST} follow packets on this node already: try again when one has ended");
             return Err(Status::resource_exhausted(many));

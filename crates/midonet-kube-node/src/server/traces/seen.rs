@@ -104,6 +104,7 @@ fn packet(frame: &Frame) -> v1::FollowedPacket {
     (message.destination, message.destination_port) = (text(header.destination), destination_port.into());
     message.what = what(header);
     message.digest = header.digest;
+    message.without_ports = header.fragment;
     if let Some(about) = header.icmp.as_ref().and_then(|icmp| icmp.quoted.as_ref()) {
         let (source_port, destination_port) = ports(about);
         (message.about_source, message.about_source_port) = (text(about.source), source_port.into());
@@ -126,7 +127,8 @@ fn protocol(number: u8) -> String {
 /// What a packet is, in words.
 fn what(header: &Header) -> String {
     if header.fragment {
-        return "a later fragment".to_owned();
+        let what = if header.source.is_ipv4() { "a later fragment" } else { "with IPv6 extension headers" };
+        return what.to_owned();
     }
     let bytes = match header.payload {
         0 => String::new(),
@@ -211,6 +213,7 @@ mod tests {
             (Header { payload: 1, ..header(17) }, "1 byte"),
             (header(132), "empty"),
             (Header { fragment: true, ..header(17) }, "a later fragment"),
+            (v6(Header { fragment: true, ..header(44) }), "with IPv6 extension headers"),
             (icmp(8, 0, None), "echo request 3"),
             (icmp(0, 0, None), "echo reply 3"),
             (v6(icmp(128, 0, None)), "echo request 3"),
