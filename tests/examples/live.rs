@@ -6,7 +6,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,8 +32,8 @@ fn serve(lab: &TestLab, server: &Pod) {
     }
 }
 
-/// `midokube trace` as text or JSON, at work by the time that it is returned.
-fn live(lab: &TestLab, to: &str, port: &str, more: &[&str]) -> (Child, BufReader<std::process::ChildStdout>) {
+/// `midokube trace --live` of what the client sends, with its output.
+fn trace(lab: &TestLab, to: &str, port: &str, more: &[&str]) -> (Child, BufReader<ChildStdout>) {
     let mut command = Command::new(testkit::bin("midokube"));
     command.args(["trace", "default/client", to, port, "--live", "--this-node"]).args(more);
     for node in ["node1", "node2"] {
@@ -41,7 +41,13 @@ fn live(lab: &TestLab, to: &str, port: &str, more: &[&str]) -> (Child, BufReader
     }
     let command = command.env_remove("MIDONETKUBE_SOCKET").stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    let mut said = BufReader::new(child.stdout.take().unwrap());
+    let said = BufReader::new(child.stdout.take().unwrap());
+    (child, said)
+}
+
+/// The same as text, at work by the time that it is returned.
+fn live(lab: &TestLab, to: &str, port: &str, more: &[&str]) -> (Child, BufReader<ChildStdout>) {
+    let (mut child, mut said) = trace(lab, to, port, more);
     let mut line = String::new();
     while !line.starts_with("Following on ") {
         line.clear();
@@ -51,7 +57,7 @@ fn live(lab: &TestLab, to: &str, port: &str, more: &[&str]) -> (Child, BufReader
 }
 
 /// The rest of what it says, and its exit status.
-fn rest((mut child, mut said): (Child, BufReader<std::process::ChildStdout>)) -> (String, i32) {
+fn rest((mut child, mut said): (Child, BufReader<ChildStdout>)) -> (String, i32) {
     let mut text = String::new();
     said.read_to_string(&mut text).unwrap();
     (text, child.wait().unwrap().code().unwrap())
@@ -145,20 +151,14 @@ fn a_policy_denies(lab: &TestLab, client: &Pod, server: &Pod) {
 
 fn pings_are_documents(lab: &TestLab, client: &Pod, server: &Pod) {
     for address in server.addresses() {
-        let mut command = Command::new(testkit::bin("midokube"));
-        let words = ["--live", "--this-node", "-o", "json", "--packets", "4", "--for", "30s"];
-        command.args(["trace", "default/client", &address.to_string(), "icmp"]).args(words);
-        for node in ["node1", "node2"] {
-            command.arg("--socket").arg(lab.socket(node).unwrap());
-        }
-        let command = command.env_remove("MIDONETKUBE_SOCKET").stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let words = ["-o", "json", "--packets", "4", "--for", "30s"];
+        let (mut child, said) = trace(lab, &address.to_string(), "icmp", &words);
         // A document is one at the end: nothing says when it begins.
         while child.try_wait().unwrap().is_none() {
             let words = ["-c", "10", "-i", "0.2", "-W", "1", &address.to_string()];
             let _lost = lab.output(&pod(client), "ping", &words).unwrap();
         }
-        let document: Value = serde_json::from_reader(child.stdout.take().unwrap()).unwrap();
+        let document: Value = serde_json::from_reader(said).unwrap();
         assert_eq!(document["kind"], "LiveTrace");
         assert_eq!(document["outcome"]["arrives"], true, "{document:#}");
         let packets = document["packets"].as_array().unwrap();
