@@ -170,6 +170,11 @@ const COMMANDS: &[(Stage, &str)] = &[
     ),
     (Never("the same as a document"), "midokube trace default/client service/default/web tcp/80 -o json"),
     (
+        Never("`tests/examples/live.rs` follows packets of its own Pods, in virtual machines"),
+        "midokube trace default/client service/default/web tcp/80 --live",
+    ),
+    (Never("the same as a document"), "midokube trace default/client service/default/web tcp/80 --live -o json"),
+    (
         Never("`midonet.rs` runs it behind a stand-in for MidoNet"),
         "kubectl delete customresourcedefinition/translations.midonet.org --timeout=180s",
     ),

@@ -40,6 +40,8 @@ impl Browser {
             "--no-first-run",
         ]);
         command.args(["--disable-background-networking", "--disable-component-update", "--hide-scrollbars"]);
+        // With extensions, it makes a directory for them beside its program.
+        command.arg("--disable-extensions");
         command.arg(format!("--user-data-dir={}", profile.path().display())).arg("about:blank");
         // What else it keeps of its own goes with the profile, too.
         for home in ["HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"] {
