@@ -142,7 +142,7 @@ NOINLINE int note_packet(struct context *ctx, const struct connection *entry, co
 	bool server, tcp, opens, upper;
 	__u32 state, set = 0, what = 0;
 	struct scratch *memory;
-	struct tuple key, own;
+	struct tuple key;
 	struct counter *sent;
 	struct record *record;
 	__u64 now;
@@ -156,14 +156,15 @@ NOINLINE int note_packet(struct context *ctx, const struct connection *entry, co
 	/* It begins another connection in the place of this one. */
 	if (!server && ((opens && is_closed(state)) || (!tcp && state & CONNECTION_FAILED)))
 		return 0;
-	own = key = *found;
 	upper = state & CONNECTION_CLIENT_UPPER;
 	if ((state & CONNECTION_KIND) == CONNECTION_FORWARD)
-		upper = other_tuple(&key, entry, &own);
+		upper = other_tuple(&key, entry, found);
+	else
+		key = *found;
 	now = bpf_ktime_get_coarse_ns();
 	record = bpf_map_lookup_elem(&records, &key);
 	if (!record) {
-		record = begin_late(entry, &own, &key, upper);
+		record = begin_late(entry, found, &key, upper);
 		if (!record)
 			return 0;
 	}
@@ -199,8 +200,10 @@ NOINLINE int note_packet(struct context *ctx, const struct connection *entry, co
 		what = RECORD_END;
 	else if (now - record->told >= RECORD_INTERVAL && now > record->told && !(state & RECORD_ENDED))
 		what = RECORD_GOES_ON;
+	if (!what)
+		return 0;
 	memory = scratch_memory();
-	if (what && memory) {
+	if (memory) {
 		record->told = now;
 		memory->event.key = key;
 		memory->event.record = *record;
