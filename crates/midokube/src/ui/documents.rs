@@ -185,7 +185,8 @@ fn line(name: &str, node: &NodeState) -> Value {
     json!({
         "node": name,
         "error": node.error(),
-        "ready": at("/agent/ready").and_then(Value::as_bool).unwrap_or(false),
+        // What a node said last may be from before its agent died.
+        "ready": node.error().is_none() && at("/agent/ready").and_then(Value::as_bool).unwrap_or(false),
         "notReadyReason": at("/agent/notReadyReason"),
         "version": at("/agent/version"),
         "problems": length("/problems"),

@@ -224,6 +224,11 @@ fn documents_have_what_was_selected_and_who_said_nothing() {
     assert!(matches!(documents::node(&known, "node2"), Err(Fault::Unreachable(_))));
     assert!(matches!(documents::node(&known, "node3"), Err(Fault::Unknown(_))));
     assert_eq!(known.port("shop", "db-0").map(|(node, ..)| node), Some("node1"));
+    // What it said last stands, but nobody can know whether it is ready still.
+    known.hear_statuses(vec![("node1".to_owned(), Err("no answer".to_owned()))]);
+    let nodes: Value = serde_json::from_slice(&documents::nodes(&known)).unwrap();
+    let node = &nodes["nodes"][0];
+    assert_eq!((&node["ready"], &node["error"], &node["pods"]), (&json!(false), &json!("no answer"), &json!(1)));
     known.keep(&["node2".to_owned()]);
     assert_eq!(read(documents::flows(&known, &select(&[]), now))["known"], 0);
 }
