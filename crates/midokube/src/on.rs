@@ -48,10 +48,14 @@ impl OnArgs {
 pub(crate) fn run(args: &OnArgs) -> Result<ExitCode> {
     let nodes = Nodes::new(&args.cluster, args.timeout)?;
     let question = Question { words: args.words.clone(), input: None, answers: ANSWERS };
-    let answers = nodes.ask(&question, |name| name == args.node)?;
-    let (_, said) = answers.into_iter().next().with_context(|| {
-        format!("no node {} has an agent: `midokube doctor` lists the nodes that have one", args.node)
-    })?;
+    let (_, said) =
+        nodes.ask(&question, |name| name == args.node)?.into_iter().next().with_context(|| {
+            let near = nodes.near(&args.node);
+            format!(
+                "no node {} has an agent: `midokube doctor` lists the nodes that have one{near}",
+                args.node
+            )
+        })?;
     let said = match said {
         Ok(said) => said,
         Err(why) => bail!("node {}: {why}", args.node),

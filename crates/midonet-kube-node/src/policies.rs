@@ -403,6 +403,11 @@ impl Policies {
         self.state().objects.pods.get(key).cloned()
     }
 
+    /// The namespace and name of every Pod.
+    pub(crate) fn pod_names(&self) -> Vec<String> {
+        self.state().objects.pods.keys().map(ToString::to_string).collect()
+    }
+
     /// Whether nothing can be denied to a Pod of this node until [`Self::watch`] tells of another change.
     pub(crate) fn denies_nothing(&self) -> bool {
         let state = self.state();

@@ -9,6 +9,7 @@ mod grpc;
 pub mod http;
 mod legacy;
 mod metrics;
+mod near;
 mod paths;
 mod policies;
 mod policy_metrics;

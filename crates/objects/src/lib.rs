@@ -22,6 +22,7 @@ mod kind;
 mod kinds;
 mod listing;
 mod name;
+mod near;
 mod network;
 mod options;
 mod permissions;
@@ -54,6 +55,7 @@ pub use kinds::{
     Tier,
 };
 pub use listing::{ListError, Listing};
+pub use near::did_you_mean;
 pub use network::{Family, Protocol};
 pub use options::{ApiOptions, ConnectError};
 pub use policy_manifests::PolicyManifests;

@@ -1,9 +1,11 @@
 //! Which flows are wanted: pure.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use clap::ValueEnum;
+use objects::did_you_mean;
 
 use super::view::Flow;
 use crate::name::Name;
@@ -43,6 +45,31 @@ pub(crate) enum Condition {
 }
 
 impl Condition {
+    /// What is asked for by name.
+    fn name(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::Pod(name) => Some(("Pod", name.to_string())),
+            Self::Namespace(name) => Some(("namespace", name.clone())),
+            Self::Reason(name) => Some(("reason", name.clone())),
+            Self::Service(name) => Some(("Service", name.to_string())),
+            Self::Address(_) | Self::Port(_) | Self::Verdict(_) => None,
+        }
+    }
+
+    /// What a flow has of that kind.
+    fn names<'a>(&self, flow: &'a Flow) -> Vec<&'a str> {
+        match self {
+            Self::Pod(_) => flow.pods().collect(),
+            Self::Namespace(_) => {
+                let names = flow.pods().chain(flow.service.as_deref());
+                names.filter_map(|name| name.split_once('/')).map(|(namespace, _)| namespace).collect()
+            }
+            Self::Reason(_) => flow.reason.as_deref().into_iter().collect(),
+            Self::Service(_) => flow.service.as_deref().into_iter().collect(),
+            Self::Address(_) | Self::Port(_) | Self::Verdict(_) => Vec::new(),
+        }
+    }
+
     fn is_met(&self, flow: &Flow) -> bool {
         match self {
             Self::Pod(wanted) => flow.pods().any(|pod| {
@@ -106,6 +133,21 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
+    /// What no flow has that is asked for by name, in words.
+    pub(super) fn unknown(&self, flows: &[Flow]) -> Vec<String> {
+        let missing = self.all.iter().filter(|condition| !flows.iter().any(|flow| condition.is_met(flow)));
+        let told = missing.filter_map(|condition| {
+            let (what, wanted) = condition.name()?;
+            let known: BTreeSet<&str> = flows.iter().flat_map(|flow| condition.names(flow)).collect();
+            Some(format!(
+                "of {} flows none is of the {what} {wanted}{}",
+                flows.len(),
+                did_you_mean(&wanted, known)
+            ))
+        });
+        told.collect()
+    }
+
     /// Whether a flow matches.
     pub(crate) fn matches(&self, flow: &Flow) -> bool {
         self.all.iter().all(|condition| condition.is_met(flow))

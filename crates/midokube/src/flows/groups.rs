@@ -47,6 +47,9 @@ pub(super) struct Groups {
     kind: &'static str,
     pub(super) nodes: Vec<Node>,
     pub(super) groups: Vec<Group>,
+    /// As of [`View`].
+    #[serde(skip)]
+    pub(super) unknown: Vec<String>,
 }
 
 /// What stands for nothing of its kind.
@@ -68,7 +71,8 @@ impl Groups {
         }
         let mut groups: Vec<Group> = groups.into_values().collect();
         groups.sort_by(|one, other| other.flows.cmp(&one.flows).then_with(|| one.name.cmp(&other.name)));
-        Self { api_version: API_VERSION, kind: "FlowGroups", nodes: view.nodes, groups }
+        let View { nodes, unknown, .. } = view;
+        Self { api_version: API_VERSION, kind: "FlowGroups", nodes, groups, unknown }
     }
 }
 

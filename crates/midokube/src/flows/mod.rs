@@ -39,7 +39,9 @@ pub(crate) fn run(args: &FlowsArgs) -> Result<ExitCode> {
 /// An answer as it is asked for: what matches, grouped or not.
 fn shown(args: &FlowsArgs, mut view: View) -> Result<String> {
     let filter = args.filter();
+    let unknown = filter.unknown(&view.flows);
     view.flows.retain(|flow| filter.matches(flow));
+    view.unknown = unknown;
     match args.by {
         Some(by) => args.output.text(&groups::Groups::new(by, view), text::groups),
         None => {

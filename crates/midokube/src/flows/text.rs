@@ -14,7 +14,8 @@ const NONE: &str = "-";
 /// A row for each, what nodes could not tell, and how many others match.
 pub(super) fn flows(view: &View, wide: bool) -> String {
     let show = if wide { wide_table } else { narrow_table };
-    format!("{}{}", matching(&view.flows, view.matching, "flows", show), notes(&view.nodes, wide))
+    let rows = matching(&view.flows, view.matching, "flows", show);
+    format!("{rows}{}{}", unknown(&view.unknown, wide), notes(&view.nodes, wide))
 }
 
 /// A row for each group.
@@ -30,7 +31,7 @@ pub(super) fn groups(groups: &Groups, wide: bool) -> String {
     } else {
         table(width, header, groups.groups.iter().map(row))
     };
-    text + &notes(&groups.nodes, wide)
+    text + &unknown(&groups.unknown, wide) + &notes(&groups.nodes, wide)
 }
 
 /// Rows without anything else: those that follow others.
@@ -48,10 +49,19 @@ pub(super) fn header(wide: bool) -> String {
     if wide { wide_table(&[]) } else { narrow_table(&[]) }
 }
 
+/// Lines about names that nobody has.
+fn unknown(unknown: &[String], wide: bool) -> String {
+    unknown.iter().map(|text| note(text, wide)).collect()
+}
+
+/// A line below the rows.
+fn note(text: &str, wide: bool) -> String {
+    format!("\n {}", wrap((!wide).then_some(WIDTH), text).replace('\n', "\n "))
+}
+
 /// What cannot be seen in the rows.
 fn notes(nodes: &[Node], wide: bool) -> String {
-    let width = (!wide).then_some(WIDTH);
-    let note = |node: &Node| {
+    let told = |node: &Node| {
         let Node { node: name, error, events, lost_events, dropped } = node;
         let text = match error {
             Some(error) => format!("node {name} has no answer: {error}"),
@@ -64,10 +74,10 @@ fn notes(nodes: &[Node], wide: bool) -> String {
             }
             None => return String::new(),
         };
-        let text = format!("\n {}", wrap(width, &text).replace('\n', "\n "));
+        let text = note(&text, wide);
         if error.is_some() { paint(BAD, &text) } else { text }
     };
-    nodes.iter().map(note).collect()
+    nodes.iter().map(told).collect()
 }
 
 fn narrow_table(flows: &[Flow]) -> String {

@@ -19,6 +19,9 @@ pub(crate) struct View {
     /// How many match, listed or not.
     pub(crate) matching: u64,
     pub(crate) flows: Vec<Flow>,
+    /// What is asked for by a name that no flow has, for people.
+    #[serde(skip)]
+    pub(super) unknown: Vec<String>,
 }
 
 /// What a node says of its flows.
@@ -112,7 +115,14 @@ impl View {
             order(other).cmp(&order(one)).then_with(|| one.id.cmp(&other.id))
         });
         let matching = flows.len() as u64;
-        Self { api_version: API_VERSION.to_owned(), kind: "Flows".to_owned(), nodes, matching, flows }
+        Self {
+            api_version: API_VERSION.to_owned(),
+            kind: "Flows".to_owned(),
+            nodes,
+            matching,
+            flows,
+            unknown: Vec::new(),
+        }
     }
 
     /// Leaves so many, and says how many there were.

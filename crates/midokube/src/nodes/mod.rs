@@ -14,6 +14,7 @@ use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, LogParams};
 use kube::{Api, Client};
+use objects::did_you_mean;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
@@ -168,6 +169,12 @@ impl Nodes {
             Ok(log) => log.map_err(|error| format!("the log of its Pod {pod} cannot be read: {error}")),
             Err(_) => Err(format!("the log of its Pod {pod} did not come within {:?}", self.patience)),
         }
+    }
+
+    /// Nodes with an agent that may be meant instead of one that has none.
+    pub(crate) fn near(&self, name: &str) -> String {
+        let agents = self.agents().unwrap_or_default();
+        did_you_mean(name, agents.iter().map(|agent| agent.node.as_str()))
     }
 
     /// Where the agent of each node runs: its Pod and container; or why it does not.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use datapath::State;
 use nodeapi::v1;
+use objects::did_you_mean;
 use tonic::Status;
 
 use super::answers::{internal, split};
@@ -113,15 +114,20 @@ fn read(
     };
     let mut filter = Filter::default();
     if let Some(v1::PodName { namespace, name }) = &request.pod {
-        let pods = pods().into_iter().filter(|port| {
-            port.owner
-                .known()
-                .is_some_and(|owner| owner.pod.namespace == *namespace && owner.pod.name == *name)
-        });
-        let addresses: Vec<IpAddr> = pods.flat_map(|port| port.addresses).collect();
+        let wanted = format!("{namespace}/{name}");
+        let pods: Vec<_> = pods()
+            .into_iter()
+            .filter_map(|port| {
+                let owner = port.owner.known()?;
+                Some((format!("{}/{}", owner.pod.namespace, owner.pod.name), port.addresses))
+            })
+            .collect();
+        let own = pods.iter().filter(|(name, _)| *name == wanted);
+        let addresses: Vec<IpAddr> = own.flat_map(|(_, addresses)| addresses).copied().collect();
         if addresses.is_empty() {
+            let near = did_you_mean(&wanted, pods.iter().map(|(name, _)| name));
             return Err(Status::not_found(format!(
-                "this node has no Pod {namespace}/{name}: ask the agent of its node, or filter by its address"
+                "this node has no Pod {wanted}: ask the agent of its node, or filter by its address{near}"
             )));
         }
         filter.pod = Some(addresses);
@@ -131,8 +137,9 @@ fn read(
         let numbers: HashSet<u32> =
             services.iter().filter(|record| *record.key.service == id).map(|record| record.number).collect();
         if numbers.is_empty() {
+            let near = did_you_mean(&id, services.iter().map(|record| &*record.key.service));
             return Err(Status::not_found(format!(
-                "this node serves no Service {id}: `midokube service {id}` says why"
+                "this node serves no Service {id}: `midokube service {id}` says why{near}"
             )));
         }
         filter.service = Some(numbers);

@@ -18,6 +18,7 @@ use self::filter::{Filter, LARGEST_LIMIT as LARGEST};
 use self::message::message;
 use self::row::Row;
 use super::answers::internal;
+use super::near;
 use super::turn::Turn;
 use crate::agent::Agent;
 use crate::clock::Clock;
@@ -73,7 +74,8 @@ fn list(agent: &Agent, request: &v1::ListDropsRequest) -> Result<v1::ListDropsRe
         && let Some(pod) = filter.unknown_pod(|key| policies.is_some_and(|all| all.pod(key).is_some()))
     {
         return Err(Status::not_found(format!(
-            "there is no Pod {pod} with addresses of its own, and no drop that is known to be its: filter by its address"
+            "there is no Pod {pod} with addresses of its own, and no drop that is known to be its: filter by its address{}",
+            near::pod(agent, pod.namespace().unwrap_or_default(), pod.name())
         )));
     }
     let matching = rows.len() as u64;

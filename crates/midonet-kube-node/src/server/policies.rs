@@ -16,6 +16,7 @@ use policy::{Applied, Direction, LocalId, Origin, RuleName, SetId};
 use tonic::{Request, Response, Status};
 
 use super::answers::internal;
+use super::near;
 use super::status::problem_message;
 use super::turn::Turn;
 use crate::agent::Agent;
@@ -148,7 +149,8 @@ fn list(
         ports.retain(|port| port.pod().namespace == *namespace && port.pod().name == *name);
         if ports.is_empty() {
             return Err(Status::not_found(format!(
-                "there is no Pod {namespace}/{name} on this node; one with hostNetwork has no policy"
+                "there is no Pod {namespace}/{name} on this node; one with hostNetwork has no policy{}",
+                near::pod(agent, namespace, name)
             )));
         }
     }

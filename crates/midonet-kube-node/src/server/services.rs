@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 
 use super::answers::{internal, split};
 use super::connections;
+use super::near;
 use super::status::problem_message;
 use super::turn::Turn;
 use crate::agent::Agent;
@@ -103,7 +104,8 @@ fn get(
     let id = format!("{namespace}/{name}");
     let view = with_model(agent, |model| model.service_view(&id))?;
     let view = view.ok_or_else(|| {
-        Status::not_found(format!("there is no Service {id}, or this Node itself is not known yet"))
+        let near = near::service(agent, &id);
+        Status::not_found(format!("there is no Service {id}, or this Node itself is not known yet{near}"))
     })?;
     let records = records(agent, Some(&id))?;
     let active = active(agent, &records, until)?;

@@ -8,12 +8,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
+use kube::api::ListParams;
 use nodeapi::v1::find_trace_end_request::End;
 use nodeapi::v1::{
     FindTraceEndReply, FindTraceEndRequest, PodName, ServiceName, StatusReply, StatusRequest,
     TracePacketReply, TracePacketRequest,
 };
 use nodeapi::{Message, call};
+use objects::did_you_mean;
 
 use super::hop::What;
 use super::walk::{Ask, Found};
@@ -24,6 +26,9 @@ use crate::trace::args::{Place, Target};
 
 /// So much of the time that a node may take is for the way to it.
 const WAY: Duration = Duration::from_secs(2);
+
+/// So many Pods of a namespace are looked at for one that may be meant.
+const MOST_PODS: u32 = 2000;
 
 fn question(of: &Target) -> Result<FindTraceEndRequest> {
     let end = match of {
@@ -167,6 +172,17 @@ impl<'a> Cluster<'a> {
         Self { nodes, patience }
     }
 
+    /// Pods of the namespace that may be meant instead, as far as the API server says.
+    fn near(&self, name: &Name) -> String {
+        let list = async |client: &kube::Client| {
+            let pods: Api<Pod> = Api::namespaced(client.clone(), &name.namespace);
+            pods.list_metadata(&ListParams::default().limit(MOST_PODS)).await
+        };
+        let Ok(Ok(pods)) = self.nodes.with_client(list) else { return String::new() };
+        let names = pods.items.iter().filter_map(|pod| pod.metadata.name.as_deref());
+        did_you_mean(&name.to_string(), names.map(|pod| format!("{}/{pod}", name.namespace)))
+    }
+
     fn ask<A: Message + Default>(&self, node: &str, what: What, request: &impl Message) -> Result<A> {
         let timeout = format!("{}ms", self.patience.saturating_sub(WAY).max(WAY).as_millis());
         let words = ["trace-hop", what.word(), "--timeout"].map(str::to_owned);
@@ -176,7 +192,10 @@ impl<'a> Cluster<'a> {
             answers: &[0],
         };
         let answers = self.nodes.ask(&question, |name| name == node)?;
-        let (_, said) = answers.into_iter().next().with_context(|| format!("node {node} has no agent"))?;
+        let (_, said) = answers
+            .into_iter()
+            .next()
+            .with_context(|| format!("node {node} has no agent{}", self.nodes.near(node)))?;
         let said = said.map_err(|why| anyhow!("node {node}: {why}"))?;
         let read = A::decode(&*said.stdout);
         read.with_context(|| format!("the answer of node {node} cannot be read: it has another version"))
@@ -194,7 +213,7 @@ impl Ask for Cluster<'_> {
             pods.get_opt(&name.name).await
         };
         let pod = self.nodes.with_client(read)?.with_context(|| format!("cannot read Pod {name}"))?;
-        let pod = pod.with_context(|| format!("there is no Pod {name}"))?;
+        let pod = pod.with_context(|| format!("there is no Pod {name}{}", self.near(name)))?;
         let spec = pod.spec.unwrap_or_default();
         let node = spec.node_name.with_context(|| format!("Pod {name} is on no node yet"))?;
         if spec.host_network == Some(true) {

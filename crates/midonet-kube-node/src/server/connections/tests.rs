@@ -127,11 +127,20 @@ fn each_field_is_a_filter() {
 fn what_cannot_match_is_named() {
     let none = v1::ListConnectionsRequest::default;
     for (request, code, want) in [
-        (v1::ListConnectionsRequest { pod: pod("c"), ..none() }, Code::NotFound, "no Pod default/c"),
+        (
+            v1::ListConnectionsRequest { pod: pod("c"), ..none() },
+            Code::NotFound,
+            "no Pod default/c: ask the agent of its node, or filter by its address",
+        ),
         (
             v1::ListConnectionsRequest { service: service("x"), ..none() },
             Code::NotFound,
             "no Service default/x",
+        ),
+        (
+            v1::ListConnectionsRequest { service: service("wbe"), ..none() },
+            Code::NotFound,
+            "says why; did you mean default/web?",
         ),
         (v1::ListConnectionsRequest { address: "10.0".into(), ..none() }, Code::InvalidArgument, "\"10.0\""),
         (v1::ListConnectionsRequest { port: 65_536, ..none() }, Code::InvalidArgument, "65536"),

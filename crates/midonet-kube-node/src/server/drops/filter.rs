@@ -6,7 +6,7 @@ use std::time::Duration;
 use datapath::Fate;
 use datapath::drops::Drop;
 use nodeapi::v1;
-use objects::Key;
+use objects::{Key, did_you_mean};
 use tonic::Status;
 
 use super::row::Row;
@@ -62,9 +62,12 @@ impl Filter {
             filter.port = Some((*port).try_into().map_err(|_| invalid("port", port, "port"))?);
         }
         if !reason.is_empty() {
-            let known = datapath::reasons().iter().find(|known| known.name == reason);
-            let known = known.filter(|known| known.fate == Fate::Drop);
-            filter.reason = Some(known.ok_or_else(|| invalid("reason", reason, "reason for drops"))?.name);
+            let all = || datapath::reasons().iter().filter(|known| known.fate == Fate::Drop);
+            let unknown = || {
+                let near = did_you_mean(reason, all().map(|known| known.name));
+                invalid("reason", reason, &format!("reason for drops{near}"))
+            };
+            filter.reason = Some(all().find(|known| known.name == reason).ok_or_else(unknown)?.name);
         }
         let limit = match *limit {
             0 => LIMIT,

@@ -200,6 +200,10 @@ fn what_can_match_nothing_is_refused() {
             v1::ListDropsRequest { reason: "policy".into(), ..none() },
             "reason: \"policy\" is no reason for drops",
         ),
+        (
+            v1::ListDropsRequest { reason: "policy_igress".into(), ..none() },
+            "reason for drops; did you mean policy_egress or policy_ingress?",
+        ),
         // A reason, but not for drops.
         (v1::ListDropsRequest { reason: "local".into(), ..none() }, "reason: \"local\" is no reason"),
         (v1::ListDropsRequest { limit: 16_385, ..none() }, "limit: 16385 is no number up to 16384"),

@@ -16,6 +16,7 @@ use crate::backend::PortRecord;
 use crate::policies::Policies;
 use crate::policies::words::{decision, exempt, verdict_of};
 use crate::server::answers::internal;
+use crate::server::near;
 
 /// So many endpoints of a Service are explained.
 const ENDPOINTS: usize = 16;
@@ -67,8 +68,8 @@ pub(super) fn explain(
         ))
     })?;
     let ports = agent.backend().ports();
-    let source = end(policies, &ports, request.source.as_ref(), "source")?;
-    let destination = end(policies, &ports, request.destination.as_ref(), "destination")?;
+    let source = end(agent, policies, &ports, (request.source.as_ref(), "source"))?;
+    let destination = end(agent, policies, &ports, (request.destination.as_ref(), "destination"))?;
     let asked = Asked { agent, policies, source, destination, protocol, port };
     let mut paths = Vec::new();
     for source in asked.source.addresses.iter().copied() {
@@ -108,10 +109,10 @@ fn protocol(text: &str) -> Result<Option<Protocol>, Status> {
 }
 
 fn end(
+    agent: &Agent,
     policies: &Policies,
     ports: &[PortRecord],
-    of: Option<&v1::PolicyEnd>,
-    what: &str,
+    (of, what): (Option<&v1::PolicyEnd>, &str),
 ) -> Result<End, Status> {
     let Some(v1::PolicyEnd { pod, address }) = of else {
         return Err(Status::invalid_argument(format!("{what}: there is none")));
@@ -130,7 +131,8 @@ fn end(
     }
     let Some(pod) = policies.pod(&Key::namespaced(namespace, name)) else {
         return Err(Status::not_found(format!(
-            "{what}: there is no {label}, or it has ended, or uses its node's addresses (hostNetwork): give an address"
+            "{what}: there is no {label}, or it has ended, or uses its node's addresses (hostNetwork): give an address{}",
+            near::pod(agent, namespace, name)
         )));
     };
     if pod.addresses.is_empty() {

@@ -14,6 +14,7 @@ use tonic::Status;
 
 use crate::agent::Agent;
 use crate::backend::PortRecord;
+use crate::server::near;
 
 /// The network of a node whose packets are traced here.
 pub(super) const EMBEDDED: &str = "embedded";
@@ -197,7 +198,8 @@ fn find_pod(agent: &Agent, pod: &v1::PodName) -> Result<(Vec<IpAddr>, String), S
         Some(_) => Err(Status::not_found(format!("Pod {namespace}/{name} has no address yet"))),
         None => Err(Status::not_found(format!(
             "there is no Pod {namespace}/{name}, or it has ended, or uses its node's addresses (hostNetwork): give an \
-             address; a Service is named service/{namespace}/{name}"
+             address; a Service is named service/{namespace}/{name}{}",
+            near::pod(agent, namespace, name)
         ))),
     }
 }
@@ -214,7 +216,8 @@ fn find_service(agent: &Agent, service: &v1::ServiceName) -> Result<Vec<IpAddr>,
     if found.is_empty() {
         return Err(Status::not_found(format!(
             "this node serves no Service {id} with a cluster IP: see `midokube services`; give an address of a Service \
-             without one, or one of its Pods"
+             without one, or one of its Pods{}",
+            near::service(agent, &id)
         )));
     }
     Ok(found)
@@ -226,6 +229,7 @@ fn find_node(agent: &Agent, node: &str) -> Result<Vec<IpAddr>, Status> {
         return Ok(network.map(|network| network.local.tunnel_addresses.clone()).unwrap_or_default());
     }
     let peer = agent.peers().get(node).map(|peer| peer.tunnel_address);
-    let address = peer.ok_or_else(|| Status::not_found(format!("this node knows no Node {node}")))?;
+    let unknown = || Status::not_found(format!("this node knows no Node {node}{}", near::node(agent, node)));
+    let address = peer.ok_or_else(unknown)?;
     Ok(vec![address])
 }
