@@ -46,6 +46,7 @@ const COMMANDS: &[(Stage, &str)] = &[
     (Lab, "target/release/midokube-lab status"),
     (Lab, "target/release/midokube-lab exec node1 midokube status"),
     (Lab, "target/release/midokube-lab exec default/pod1-1 ping -c1 10.244.2.3"),
+    (Lab, "target/release/midokube-lab midokube trace default/pod1-1 default/pod2-1 icmp"),
     (Lab, "target/release/midokube-lab down"),
     (Lab, "target/release/midokube policy diff docs/policy-diff/old docs/policy-diff/new || test $? = 1"),
     (LabWith("ONLY=heal ROUNDS=1"), "make bench"),
@@ -173,7 +174,10 @@ const COMMANDS: &[(Stage, &str)] = &[
         Never("`tests/examples/live.rs` follows packets of its own Pods, in virtual machines"),
         "midokube trace default/client service/default/web tcp/80 --live",
     ),
-    (Never("the same as a document"), "midokube trace default/client service/default/web tcp/80 --live -o json"),
+    (
+        Never("the same as a document"),
+        "midokube trace default/client service/default/web tcp/80 --live -o json",
+    ),
     (
         Never("`midonet.rs` runs it behind a stand-in for MidoNet"),
         "kubectl delete customresourcedefinition/translations.midonet.org --timeout=180s",

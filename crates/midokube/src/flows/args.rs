@@ -9,14 +9,15 @@ use terminal::{Format, units};
 use super::filter::{Condition, Filter, Verdict};
 use super::groups::By;
 use crate::name::{Name, Namespaces};
-use crate::nodes::{Cluster, ThisNode};
+use crate::nodes::{Cluster, Sockets};
 use crate::port::Port;
 
 pub(crate) const HELP: &str = "\
 A flow is one connection, also if two nodes see it, and of what is dropped one row for each source, destination, port and
 reason. A flow is listed if it matches all options and none of --not; the last packet of those that stand first came
 last. Nodes remember an hour, as far as they have space. Every node is asked, by the kubeconfig, through its agent's Pod;
-with --this-node the agent of this node alone. Nodes record flows if their agents run with --flows on.
+with --this-node the agent of this node alone, or those at each --socket, as in a lab. Nodes record flows if their
+agents run with --flows on.
 Exit status: 0, or 1 when a node cannot be asked, which is named. Ctrl-C ends --follow. The fields of -o json and
 -o yaml are described in docs/reference.md of the project.
 Examples:
@@ -72,7 +73,7 @@ pub(crate) struct FlowsArgs {
     #[command(flatten)]
     pub(super) cluster: Cluster,
     #[command(flatten)]
-    pub(super) node: ThisNode,
+    pub(super) sockets: Sockets,
 }
 
 impl FlowsArgs {

@@ -1,10 +1,12 @@
 //! Asking for flows: the agent of this node, or all.
 
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nodeapi::call;
 use nodeapi::v1::ListFlowsRequest;
+use terminal::output;
 
 use super::args::FlowsArgs;
 use super::merge::merge;
@@ -20,8 +22,8 @@ const MOST: u32 = 50_000;
 
 /// Whom to ask.
 pub(super) enum Source<'a> {
-    /// The agent of this node, and how far its flows are known.
-    Agent(&'a FlowsArgs, u64),
+    /// The agent of this node, or those at several sockets, and how far the flows of each are known.
+    Agents(Vec<(Agent, u64)>),
     /// All nodes.
     Nodes(&'a FlowsArgs, Box<Nodes>),
 }
@@ -33,18 +35,21 @@ impl<'a> Source<'a> {
     /// There is no kubeconfig, or it cannot be used.
     pub(super) fn new(args: &'a FlowsArgs) -> Result<Self> {
         if args.cluster.this_node {
-            return Ok(Self::Agent(args, 0));
+            return Ok(Self::Agents(args.sockets.agents().into_iter().map(|agent| (agent, 0)).collect()));
         }
-        Ok(Self::Nodes(args, Box::new(Nodes::new(&args.cluster.kubernetes, args.node.timeout)?)))
+        Ok(Self::Nodes(args, Box::new(Nodes::new(&args.cluster.kubernetes, args.sockets.timeout)?)))
     }
 
-    /// What there is with a packet in so much time; of this node, when it is asked again, what changed since.
+    /// What there is with a packet in so much time; of agents at sockets, when they are asked again, what changed since.
     ///
     /// # Errors
     /// The agent of this node, or the API server, does not answer.
     pub(super) fn ask(&mut self, since: Option<Duration>) -> Result<View> {
         match self {
-            Self::Agent(args, after) => of_agent(&args.node.agent(), after, since),
+            Self::Agents(agents) => match agents.as_mut_slice() {
+                [(agent, after)] => of_agent(agent, after, since),
+                agents => Ok(of_agents(agents, since)),
+            },
             Self::Nodes(args, nodes) => ask_nodes(args, nodes, since),
         }
     }
@@ -77,9 +82,27 @@ pub(crate) fn of_agent(agent: &Agent, after: &mut u64, since: Option<Duration>) 
     Ok(View::new(node.into_iter().collect(), flows))
 }
 
+/// What the agents at some sockets know together. One that does not answer is named by its socket.
+fn of_agents(agents: &mut [(Agent, u64)], since: Option<Duration>) -> View {
+    let answers: Vec<_> = thread::scope(|scope| {
+        let ask = |(agent, after): &mut (Agent, u64)| {
+            let said = of_agent(agent, after, since).map_err(|error| output::explain(&error));
+            (agent.socket.display().to_string(), said)
+        };
+        let asked: Vec<_> = agents.iter_mut().map(|one| scope.spawn(move || ask(one))).collect();
+        asked.into_iter().filter_map(|asked| asked.join().ok()).collect()
+    });
+    together(answers)
+}
+
 fn ask_nodes(args: &FlowsArgs, nodes: &Nodes, since: Option<Duration>) -> Result<View> {
+    Ok(together(of_nodes(nodes, args.sockets.timeout, since, |_| true)?))
+}
+
+/// What nodes say, each or why it says nothing, as one.
+fn together(answers: Vec<(String, Result<View, String>)>) -> View {
     let (mut told, mut flows) = (Vec::new(), Vec::new());
-    for (name, said) in of_nodes(nodes, args.node.timeout, since, |_| true)? {
+    for (name, said) in answers {
         match said {
             Ok(view) => {
                 told.extend(view.nodes);
@@ -88,7 +111,7 @@ fn ask_nodes(args: &FlowsArgs, nodes: &Nodes, since: Option<Duration>) -> Result
             Err(error) => told.push(Node::failed(name, error)),
         }
     }
-    Ok(View::new(told, merge(flows)))
+    View::new(told, merge(flows))
 }
 
 /// What each node of these names knows, or why it says nothing.

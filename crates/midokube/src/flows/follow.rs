@@ -13,7 +13,7 @@ use super::ask::Source;
 use super::text;
 use super::view::{DENIED, Flow, View};
 
-/// How often this node's agent is asked, which answers from memory, and all nodes, which run a program each.
+/// How often agents at sockets are asked, which answer from memory, and all nodes, which run a program each.
 const PERIOD: Duration = Duration::from_secs(1);
 const PERIOD_OF_NODES: Duration = Duration::from_secs(3);
 
@@ -52,7 +52,7 @@ impl Shown {
 /// Shows them until nobody reads any more, or a signal ends the program. A node that does not answer is told once, and
 /// asked again.
 pub(super) fn follow(args: &FlowsArgs, source: &mut Source<'_>) -> Result<ExitCode> {
-    let period = if matches!(source, Source::Agent(..)) { PERIOD } else { PERIOD_OF_NODES };
+    let period = if matches!(source, Source::Agents(_)) { PERIOD } else { PERIOD_OF_NODES };
     let wide = args.output == Format::Wide;
     let is_text = matches!(args.output, Format::Table | Format::Wide);
     let (mut shown, filter) = (Shown::default(), args.filter());

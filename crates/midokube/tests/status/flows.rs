@@ -113,9 +113,43 @@ fn every_form_shows_flows_of_all_pages() {
         let shown = text(&output.stdout);
         assert!(shown.contains(want), "{arguments:?}: {want} is not in:\n{shown}");
     }
+    // What nobody has is said, with what may be meant.
+    for (arguments, want) in [
+        (
+            &["flows", "--this-node", "default/clent"][..],
+            "none is of the Pod default/clent; did you mean default/client?",
+        ),
+        (
+            &["flows", "--this-node", "--service", "default/wbe"],
+            "Service default/wbe; did you mean default/web?",
+        ),
+        (
+            &["flows", "--this-node", "--reason", "policy_igress"],
+            "reason policy_igress; did you mean policy_ingress?",
+        ),
+        (
+            &["flows", "--this-node", "-n", "defualt", "--by", "pod"],
+            "namespace defualt; did you mean default?",
+        ),
+    ] {
+        let shown = text(&agent.run(arguments).stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(shown.starts_with("none of ") && shown.contains(want), "{arguments:?}: {shown}");
+    }
     let not =
         text(&agent.run(&["flows", "--this-node", "--not", "port=icmp", "--not", "verdict=deny"]).stdout);
     assert!(not.contains("default/client") && !not.contains("fd44::"), "{not}");
+}
+
+#[test]
+fn several_agents_are_asked_at_their_sockets() {
+    let (one, other) = (FakeAgent::telling(FakeFlows), FakeAgent::with(full()));
+    let sockets = [&one, &other].map(|agent| agent.socket().display().to_string());
+    let command = ["flows", "--this-node", "--socket", &sockets[0], "--socket", &sockets[1]];
+    let output = one.command(&command).env_remove("MIDONETKUBE_SOCKET").output().unwrap();
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{shown}");
+    assert!(shown.contains("default/client -> default/web:8080"), "{shown}");
+    assert!(shown.contains(&format!("node {} has no answer", sockets[1])), "{shown}");
 }
 
 #[test]

@@ -25,7 +25,8 @@ Examples:
   midokube-lab demo                       three nodes, every path tried, everything removed
   midokube-lab up && midokube-lab status  a cluster that stays until `midokube-lab down`
   midokube-lab exec node1 midokube status
-  midokube-lab exec pod1-1 ping -c1 10.244.2.3";
+  midokube-lab exec pod1-1 ping -c1 10.244.2.3
+  midokube-lab midokube trace default/pod1-1 default/pod2-1 icmp";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -55,6 +56,17 @@ Examples:
         /// The program and its arguments.
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
+    },
+    /// Run a command of midokube that asks all nodes: flows, trace, doctor, sysdump or ui.
+    #[command(after_help = "\
+Examples:
+  midokube-lab midokube trace default/pod1-1 default/pod2-1 icmp
+  midokube-lab midokube flows default/pod1-1
+  midokube-lab midokube doctor")]
+    Midokube {
+        /// The command and its arguments, without --this-node and --socket.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
     /// Add or delete a Pod.
     #[command(subcommand)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use lab::{Lab, Options, Process, State};
 use terminal::output;
 use terminal::table::{WIDTH, join, table};
@@ -15,6 +15,9 @@ use crate::demo::{self, Progress};
 use crate::signals;
 use crate::size::{DEFAULT_NAMESPACE, Namespace, Size, add_pods, options};
 
+/// The commands of midokube that ask all nodes.
+const OF_ALL_NODES: [&str; 5] = ["flows", "trace", "doctor", "sysdump", "ui"];
+
 pub(crate) fn run(dir: &Path, command: Command) -> Result<ExitCode> {
     match command {
         Command::Up(size) => up(dir, &size)?,
@@ -22,6 +25,7 @@ pub(crate) fn run(dir: &Path, command: Command) -> Result<ExitCode> {
             output::write(&output.text(&state(dir, &namespace)?, show)?)?;
         }
         Command::Exec { namespace, place, command } => return exec(dir, &namespace, &place, &command),
+        Command::Midokube { arguments } => return midokube(dir, &arguments),
         Command::Pod(PodCommand::Add { namespace, node, name }) => {
             let mut key = lab::pod_key(&name, namespace.namespace.as_deref().unwrap_or_default())?;
             if key.namespace.is_empty() {
@@ -80,6 +84,32 @@ fn exec(dir: &Path, namespace: &Namespace, place: &str, command: &[String]) -> R
     let mut command = process::Command::new(program);
     command.args(arguments).env("PATH", format!("{path}:{}", lab.state()?.binaries.display()));
     let status = lab.enter(&target, &mut command)?.wait()?;
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
+}
+
+/// Runs midokube on this machine, which reaches the agent of each node at its socket.
+fn midokube(dir: &Path, arguments: &[String]) -> Result<ExitCode> {
+    let lab = Lab::open(dir)?;
+    let state = lab.state()?;
+    match arguments.first() {
+        Some(word) if OF_ALL_NODES.contains(&word.as_str()) => {}
+        _ => anyhow::bail!(
+            "of midokube's commands {} ask all nodes; the others ask one: {} exec node1 midokube {}",
+            OF_ALL_NODES.join(", "),
+            lab::command(dir),
+            arguments.join(" ")
+        ),
+    }
+    let mut command = process::Command::new(state.binaries.join("midokube"));
+    command.args(arguments).arg("--this-node");
+    for node in &state.nodes {
+        command.arg("--socket").arg(lab.socket(&node.name)?);
+    }
+    // A terminal's interrupt is for the program: this one waits for it.
+    let _ignored = signals::interrupted()?;
+    let status =
+        command.status().with_context(|| format!("cannot run {}", command.get_program().display()))?;
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
 }

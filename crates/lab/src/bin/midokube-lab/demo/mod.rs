@@ -184,11 +184,13 @@ fn look_around(dir: &Path, state: &State) -> String {
     let lab = lab::command(dir).replacen(lab::PROGRAM, &program, 1);
     let pod = state.pods.first().map_or("default/pod1-1".to_owned(), |pod| pod.key.to_string());
     format!(
-        "The lab stays. Look around:\n  \
+        "The lab stays; its Pods serve nothing any more. Look around:\n  \
            {lab} status\n  \
            {lab} exec node1 midokube status\n  \
            {lab} exec node1 midokube services\n  \
            {lab} exec node1 midokube connections\n  \
+           {lab} midokube trace {pod} service/default/web tcp/80\n  \
+           {lab} midokube doctor\n  \
            {lab} exec {pod} sh\n  \
            less {}\n\
          End it:\n  \
