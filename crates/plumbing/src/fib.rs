@@ -61,6 +61,22 @@ pub(crate) fn lookup(netlink: &mut Netlink, to: IpAddr, from: Option<(IpAddr, u3
     read(answer).ok_or_else(|| Error::other(what, "the kernel's answer is no route"))
 }
 
+/// Whether the kernel has a route to an address: for a packet of the node itself, or for one from a source by a link. What it
+/// refuses for another reason has one.
+///
+/// # Errors
+/// The kernel does not answer.
+pub fn has_route(netlink: &mut Netlink, to: IpAddr, from: Option<(IpAddr, u32)>) -> Result<bool> {
+    match lookup(netlink, to, from) {
+        Ok(route) => Ok(route.kind != RouteType::Unreachable),
+        Err(error) if error.is(libc::ENETUNREACH) || error.is(libc::EHOSTUNREACH) => Ok(false),
+        Err(error) if [libc::EINVAL, libc::EACCES, libc::EXDEV].iter().any(|errno| error.is(*errno)) => {
+            Ok(true)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 fn read(message: RouteNetlinkMessage) -> Option<FibRoute> {
     let RouteNetlinkMessage::NewRoute(message) = message else { return None };
     let header = message.header;

@@ -26,6 +26,7 @@ pub mod veth;
 pub use address::{addresses, delete_other_addresses};
 pub use error::{Error, Result};
 pub use family::Family;
+pub use fib::has_route;
 pub use link::{Link, Stats};
 pub use monitor::{Heard, Monitor};
 pub use netlink::Netlink;

@@ -140,7 +140,8 @@ fn a_packet_is_traced_from_a_form_and_from_a_drop() {
         page.browser.type_text(typed);
     }
     page.browser.press("Enter");
-    page.browser.wait(&format!("{answer}.includes('Pod shop/db-1 on node2 answers')"));
+    page.browser
+        .wait(&format!("{answer}.includes('at Pod shop/db-1 on node2, and a reply would come back')"));
     page.browser.wait("new URLSearchParams(location.search).get('trace') === 'shop/db-1 tcp/5432'");
     page.browser.value("document.querySelector('.trace-form .short').value = ''");
     page.browser.click(".trace-form .short");

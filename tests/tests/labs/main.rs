@@ -26,6 +26,7 @@ mod probe;
 mod responsive;
 mod security;
 mod services_chaos;
+mod traces;
 mod tunnels;
 mod uninstall;
 mod whole;

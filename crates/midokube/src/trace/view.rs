@@ -92,7 +92,10 @@ impl Outcome {
 
     /// By whom, and where that is.
     pub(super) fn answered(by: &str, node: &str) -> Self {
-        Self::new(true, format!("{by} on {node} answers"), "")
+        let why = format!(
+            "at {by} on {node}, and a reply would come back; whether a process sends one is not followed"
+        );
+        Self::new(true, why, "")
     }
 
     /// One of MidoNet's own devices answers to a ping.

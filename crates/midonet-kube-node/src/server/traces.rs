@@ -5,11 +5,13 @@ mod request;
 mod seen;
 mod words;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use datapath::trace::{Exit, Packet, Traced};
+use datapath::trace::{Entrance, Exit, Packet, Traced};
 use nodeapi::v1;
 use nodeapi::v1::traces_server::Traces;
+use plumbing::Netlink;
 use tonic::{Request, Response, Status};
 
 use self::follow::Followers;
@@ -146,7 +148,7 @@ fn trace(agent: &Agent, request: &v1::TracePacketRequest) -> Result<v1::TracePac
         packet: Some(message(&traced.packet)),
         ..v1::TracePacketReply::default()
     };
-    leave(&mut reply, agent, &words, &traced)?;
+    leave(&mut reply, agent, &words, (&asked, &traced))?;
     Ok(reply)
 }
 
@@ -155,7 +157,7 @@ fn leave(
     reply: &mut v1::TracePacketReply,
     agent: &Agent,
     words: &Words<'_>,
-    traced: &Traced,
+    (asked, traced): (&Asked, &Traced),
 ) -> Result<(), Status> {
     let exit = match traced.exit {
         Exit::Dropped { answered } => {
@@ -174,17 +176,38 @@ fn leave(
         Exit::Node => {
             let to = traced.packet.destination.ip();
             reply.own_address = agent.packets()?.policy().is_own(to);
+            reply.no_route =
+                !reply.own_address && is_unrouted(asked, traced).map_err(|error| internal(&error))?;
             "node"
         }
         Exit::Tunnel { end, own } => {
             reply.next_node = words.node_at(end).unwrap_or_default();
             (reply.tunnel_end, reply.tunnel_own) = (end.to_string(), own.to_string());
+            reply.no_route = !is_routed(end, None).map_err(|error| internal(&error))?;
             "tunnel"
         }
         Exit::Outside => "outside",
     };
     exit.clone_into(&mut reply.exit);
     Ok(())
+}
+
+/// Whether the node's network stack has no route for what it gets. Of what came through a tunnel nothing is said: rules may be
+/// for the interface alone that it comes from then.
+fn is_unrouted(asked: &Asked, traced: &Traced) -> anyhow::Result<bool> {
+    let to = traced.packet.destination.ip();
+    let forwarded = match asked.entrance {
+        Entrance::Port(ifindex) => Some((traced.packet.source.ip(), ifindex)),
+        Entrance::Node => None,
+        Entrance::Tunnel(_) => return Ok(false),
+    };
+    // Not found by either: a rule of the node's own may be for one of them.
+    Ok(!is_routed(to, None)? && (forwarded.is_none() || !is_routed(to, forwarded)?))
+}
+
+/// Whether the kernel has a route to an address.
+fn is_routed(to: IpAddr, from: Option<(IpAddr, u32)>) -> anyhow::Result<bool> {
+    Ok(plumbing::has_route(&mut Netlink::here()?, to, from)?)
 }
 
 fn message(packet: &Packet) -> v1::TracePacket {

@@ -154,7 +154,9 @@ impl Known {
                 "answered": false, "reason": "policy_ingress", "why": format!("the packet is dropped on node node2: {decided}"),
                 "remedy": format!("see `midokube policy {to}`"),
             }),
-            None => json!({"answered": true, "why": format!("Pod {to} on node2 answers"), "remedy": ""}),
+            None => {
+                json!({"answered": true, "why": format!("at Pod {to} on node2, and a reply would come back"), "remedy": ""})
+            }
         };
         Ok(bytes(&json!({
             "apiVersion": API_VERSION, "kind": "Trace", "network": "embedded", "from": {"name": from, "address": "10.244.1.3"},

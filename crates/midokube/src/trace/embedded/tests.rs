@@ -122,7 +122,10 @@ fn a_packet_and_its_reply_are_carried_with_what_each_node_has_to_know() {
     assert!(walked.outcome.answered, "{:?}", walked.outcome);
     assert_eq!(
         (walked.source, walked.outcome.why.as_str()),
-        ([10, 1, 1, 3].into(), "Pod default/b on n2 answers")
+        (
+            [10, 1, 1, 3].into(),
+            "at Pod default/b on n2, and a reply would come back; whether a process sends one is not followed"
+        )
     );
     let entrances: Vec<_> = asked.iter().map(|request| request.entrance.clone().unwrap()).collect();
     assert_eq!(
@@ -149,10 +152,36 @@ fn a_packet_and_its_reply_are_carried_with_what_each_node_has_to_know() {
         "  on node n1",
         "    delivery  tunnel at n1",
         "The reply",
-        "Verdict: arrives: Pod default/b on n2 answers",
+        "Verdict: arrives: at Pod default/b on n2, and a reply would come back; whether a process sends one is not followed",
     ] {
         assert!(text.contains(&format!("{line}\n")), "{line} in {text}");
     }
+}
+
+#[test]
+fn a_node_without_a_route_sends_nothing() {
+    let there = TracePacketReply {
+        no_route: true,
+        ..tunnel("n1", "n2", packet(CLIENT, VIP), packet(CLIENT, SERVER))
+    };
+    let outcome = trace(vec![("n1", there)]).0.unwrap().outcome;
+    assert!(
+        !outcome.answered && outcome.why.contains("by node n1's network stack: it has no route to 192.0.2.2"),
+        "{outcome:?}"
+    );
+    assert!(
+        outcome.why.contains("the tunnel to node n2 ends")
+            && outcome.remedy.contains("ip route get 192.0.2.2"),
+        "{outcome:?}"
+    );
+
+    let there = TracePacketReply {
+        no_route: true,
+        ..reply("n1", packet(CLIENT, "192.0.2.9:443"), "node", "external")
+    };
+    let outcome = trace(vec![("n1", there)]).0.unwrap().outcome;
+    assert!(!outcome.answered && outcome.why.ends_with("it has no route to 192.0.2.9"), "{outcome:?}");
+    assert_eq!(outcome.reason, "external");
 }
 
 #[test]

@@ -180,6 +180,22 @@ impl<A: Ask> Walk<'_, A> {
             }
             self.states.insert(node.clone(), reply.state.clone());
             path.hops.push(Hop::from(&reply));
+            if reply.no_route {
+                let (to, why) = match reply.exit.as_str() {
+                    "tunnel" => (
+                        reply.tunnel_end.clone(),
+                        format!(", where the tunnel to node {} ends", reply.next_node),
+                    ),
+                    _ => (reply.packet.unwrap_or_default().destination, String::new()),
+                };
+                let why = format!(
+                    "the {what} is dropped by node {node}'s network stack: it has no route to {to}{why}"
+                );
+                let remedy = format!(
+                    "see `ip route get {to}` on {node}, whether the interfaces that lead out of it are up, and what `midokube doctor` says"
+                );
+                return Ok((path, End::Over(Outcome::lost(why, &remedy).because(&reply.reason))));
+            }
             if reply.exit != "tunnel" {
                 let end = end(reply, &node, what)?;
                 return Ok((path, end));

@@ -125,7 +125,10 @@ fn a_packet_and_its_reply_are_followed() {
         let view = trace(&snapshot, (1, 3), to, port);
         let text = text(&view);
         assert!(view.is_answered(), "{text}");
-        assert!(text.contains(&format!("Verdict: arrives: {by} answers")), "{text}");
+        assert!(
+            text.contains(&format!("Verdict: arrives: at {by}, and a reply would come back; ")),
+            "{text}"
+        );
     }
     let view = trace(&snapshot, (1, 3), SERVICE, "tcp/80");
     let text = text(&view);
