@@ -66,7 +66,7 @@ pub(crate) enum Command {
     /// Show which policies apply to Pods of this node, and why a connection passes or not.
     #[command(after_help = policy::HELP)]
     Policy(PolicyArgs),
-    /// Show what policies did not let pass: who, whom, on which port, why, and how often.
+    /// Show what this node dropped, by policy or for another reason: of whom, to whom, on which port, why, and how often.
     #[command(after_help = drops::HELP)]
     Drops(DropsArgs),
     /// Show where a packet goes and its reply: through which nodes, Service and policies, and why it does not arrive.

@@ -1,6 +1,7 @@
 //! Loading the programs that follow, and attaching them to those at work.
 
 use std::collections::{HashMap, HashSet};
+use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::sync::{Mutex, PoisonError};
@@ -20,8 +21,22 @@ use crate::sys::{RawMap, When, attach_tracing, btf, load_tracing};
 
 pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/follow.bpf.o"));
 
-const LOCKED: &str = "the kernel lets no program watch others (EPERM): it is locked down (lockdown=confidentiality, see \
-    /sys/kernel/security/lockdown), or the agent lacks CAP_PERFMON; a trace without --live works";
+/// Capabilities that allow to watch programs (capabilities(7)): one of them is needed.
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
+
+/// Why the kernel lets nobody watch, by what /proc/self/status says.
+fn refused(status: &str) -> String {
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    let why = if [CAP_SYS_ADMIN, CAP_PERFMON].iter().any(|capability| effective & 1 << capability != 0) {
+        "it is locked down to confidentiality, by the boot parameter lockdown= or the distribution's rule for Secure Boot \
+         (kernel_lockdown(7))"
+    } else {
+        "the agent lacks CAP_PERFMON"
+    };
+    format!("the kernel lets no program watch others (EPERM): {why}; a trace without --live works")
+}
 
 /// The programs at work, and what they count.
 pub struct Source {
@@ -120,7 +135,7 @@ fn attach(object: &Object, name: &str, when: When, traced: &Traced, function: u3
     let fd = load_tracing(when, &code.instructions, &object.license, traced.program.as_fd(), function);
     let fd = fd.map_err(|(error, said)| {
         if error.kind() == ErrorKind::PermissionDenied && said.is_empty() {
-            return failed(LOCKED);
+            return failed(&refused(fs::read_to_string("/proc/self/status").unwrap_or_default().as_str()));
         }
         failed(&format!("{name}: {error}: {said}"))
     })?;
@@ -156,4 +171,22 @@ fn make_maps(object: &mut Object, source: &Source) -> Result<HashMap<String, Map
 
 fn failed(reason: &str) -> Error {
     Error::Follow(reason.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_refused_is_told_what_is_missing() {
+        for (mask, want) in [
+            ("000000c000201000", "locked down"),
+            ("0000000000200000", "locked down"),
+            ("0000008000001000", "lacks CAP_PERFMON"),
+            ("nonsense", "lacks CAP_PERFMON"),
+        ] {
+            let told = refused(&format!("Name:\tx\nCapEff:\t{mask}\nCapBnd:\t0\n"));
+            assert!(told.contains(want), "{mask}: {told}");
+        }
+    }
 }

@@ -228,7 +228,10 @@ fn documents_have_what_was_selected_and_who_said_nothing() {
     known.hear_statuses(vec![("node1".to_owned(), Err("no answer".to_owned()))]);
     let nodes: Value = serde_json::from_slice(&documents::nodes(&known)).unwrap();
     let node = &nodes["nodes"][0];
-    assert_eq!((&node["ready"], &node["error"], &node["pods"]), (&json!(false), &json!("no answer"), &json!(1)));
+    assert_eq!(
+        (&node["ready"], &node["error"], &node["pods"]),
+        (&json!(false), &json!("no answer"), &json!(1))
+    );
     known.keep(&["node2".to_owned()]);
     assert_eq!(read(documents::flows(&known, &select(&[]), now))["known"], 0);
 }

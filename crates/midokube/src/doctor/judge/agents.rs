@@ -71,8 +71,8 @@ fn of_facts(facts: &Facts) -> Vec<Finding> {
         findings.push(
             Finding::error("source", facts.source.as_str(), error)
                 .remedy(
-                    "correct the address, certificate, credentials or role that is named; what the agent knew before goes on, \
-                     and nothing new comes into force",
+                    "correct what is named: an address, certificate, credentials, role or file; what the agent knew of it before \
+                     goes on, and what it cannot read does not come into force",
                 )
                 .of([node]),
         );
