@@ -61,20 +61,29 @@ pub(crate) fn lookup(netlink: &mut Netlink, to: IpAddr, from: Option<(IpAddr, u3
     read(answer).ok_or_else(|| Error::other(what, "the kernel's answer is no route"))
 }
 
-/// Whether the kernel has a route to an address: for a packet of the node itself, or for one from a source by a link. What it
-/// refuses for another reason has one.
+/// Whether the kernel has a route to an address that carries packets: for a packet of the node itself, or for one from a source
+/// by a link. An address of the node itself has one.
 ///
 /// # Errors
 /// The kernel does not answer.
 pub fn has_route(netlink: &mut Netlink, to: IpAddr, from: Option<(IpAddr, u32)>) -> Result<bool> {
     match lookup(netlink, to, from) {
-        Ok(route) => Ok(route.kind != RouteType::Unreachable),
-        Err(error) if error.is(libc::ENETUNREACH) || error.is(libc::EHOSTUNREACH) => Ok(false),
-        Err(error) if [libc::EINVAL, libc::EACCES, libc::EXDEV].iter().any(|errno| error.is(*errno)) => {
-            Ok(true)
-        }
+        // An IPv6 route that carries nothing is an answer like others.
+        Ok(route) => Ok(!refuses(route.kind)),
+        Err(error) if is_refusal(&error) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Whether the kernel's answer to a look-up is that packets go nowhere.
+pub(crate) fn is_refusal(error: &Error) -> bool {
+    let errnos = [libc::ENETUNREACH, libc::EHOSTUNREACH, libc::EACCES, libc::EINVAL, libc::EXDEV];
+    errnos.iter().any(|errno| error.is(*errno))
+}
+
+/// Whether a route of this type takes packets and carries none.
+fn refuses(kind: RouteType) -> bool {
+    matches!(kind, RouteType::BlackHole | RouteType::Unreachable | RouteType::Prohibit | RouteType::Throw)
 }
 
 fn read(message: RouteNetlinkMessage) -> Option<FibRoute> {

@@ -10,6 +10,7 @@ use netlink_packet_route::route::{
 
 use crate::address::family;
 use crate::error::{Error, Result};
+use crate::fib::is_refusal;
 use crate::netlink::Netlink;
 use crate::{address, link};
 
@@ -82,11 +83,10 @@ pub fn path(netlink: &mut Netlink, from: IpAddr, to: IpAddr) -> Result<Option<Pa
     };
     message.attributes = vec![RouteAttribute::Destination(to.into()), RouteAttribute::Source(from.into())];
     let what = format!("look up the route from {from} to {to}");
-    let none = [libc::ENETUNREACH, libc::EHOSTUNREACH, libc::EACCES, libc::EINVAL];
     let message = match netlink.get(&what, RouteNetlinkMessage::GetRoute(message)) {
         Ok(RouteNetlinkMessage::NewRoute(message)) => message,
         Ok(_) => return Ok(None),
-        Err(error) if none.iter().any(|errno| error.is(*errno)) => return Ok(None),
+        Err(error) if is_refusal(&error) => return Ok(None),
         Err(error) => return Err(error),
     };
     // One of this node's own addresses, or a route that refuses.

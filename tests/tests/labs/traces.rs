@@ -41,6 +41,11 @@ fn a_node_without_a_route_is_named() {
             why.contains("node node1's network stack") && why.ends_with(&format!("no route to {outside}")),
             "{outcome}"
         );
+        // A route that carries nothing is none.
+        sh(&lab, &node("node1"), &format!("ip {family} route add blackhole default"));
+        let outcome = trace(&lab, a, outside, "tcp/443");
+        assert!(outcome["why"].as_str().unwrap().contains("no route to"), "{outcome}");
+        sh(&lab, &node("node1"), &format!("ip {family} route del blackhole default"));
         sh(&lab, &node("node1"), &format!("ip {family} route add {}", route.trim()));
         assert_eq!(trace(&lab, a, outside, "tcp/443")["answered"], true);
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use datapath::trace::{Entrance, Exit, Packet, Traced};
 use nodeapi::v1;
 use nodeapi::v1::traces_server::Traces;
-use plumbing::Netlink;
+use plumbing::{Netlink, underlay};
 use tonic::{Request, Response, Status};
 
 use self::follow::Followers;
@@ -183,7 +183,7 @@ fn leave(
         Exit::Tunnel { end, own } => {
             reply.next_node = words.node_at(end).unwrap_or_default();
             (reply.tunnel_end, reply.tunnel_own) = (end.to_string(), own.to_string());
-            reply.no_route = !is_routed(end, None).map_err(|error| internal(&error))?;
+            reply.no_route = !has_path(own, end).map_err(|error| internal(&error))?;
             "tunnel"
         }
         Exit::Outside => "outside",
@@ -203,6 +203,11 @@ fn is_unrouted(asked: &Asked, traced: &Traced) -> anyhow::Result<bool> {
     };
     // Not found by either: a rule of the node's own may be for one of them.
     Ok(!is_routed(to, None)? && (forwarded.is_none() || !is_routed(to, forwarded)?))
+}
+
+/// Whether the kernel has a route from this node's end of a tunnel to the other one.
+fn has_path(own: IpAddr, end: IpAddr) -> anyhow::Result<bool> {
+    Ok(underlay::path(&mut Netlink::here()?, own, end)?.is_some())
 }
 
 /// Whether the kernel has a route to an address.

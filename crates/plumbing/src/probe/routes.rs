@@ -109,11 +109,9 @@ impl Probe<'_> {
 
     fn foreign(&mut self, range: IpNet, found: &FibRoute) {
         let (dst, table, name) = (found.dst, found.table, self.name(found.ifindex).to_owned());
-        let leads = match found.kind {
-            RouteType::BlackHole | RouteType::Unreachable | RouteType::Prohibit | RouteType::Throw => {
-                format!("is a {} route", format!("{:?}", found.kind).to_lowercase())
-            }
-            _ => format!("leads out of {name}"),
+        let leads = match kind(found.kind) {
+            "" => format!("leads out of {name}"),
+            refusing => format!("is a {refusing} route"),
         };
         let object = if table == MAIN { dst.to_string() } else { format!("{dst} in table {table}") };
         let ip = if dst.addr().is_ipv4() { "ip" } else { "ip -6" };

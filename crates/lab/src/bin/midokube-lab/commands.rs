@@ -83,9 +83,13 @@ fn exec(dir: &Path, namespace: &Namespace, place: &str, command: &[String]) -> R
     let path = std::env::var("PATH").unwrap_or_default();
     let mut command = process::Command::new(program);
     command.args(arguments).env("PATH", format!("{path}:{}", lab.state()?.binaries.display()));
-    let status = lab.enter(&target, &mut command)?.wait()?;
+    Ok(exit_code(lab.enter(&target, &mut command)?.wait()?))
+}
+
+/// That of a program, as a shell has it.
+fn exit_code(status: process::ExitStatus) -> ExitCode {
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
+    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
 /// Runs midokube on this machine, which reaches the agent of each node at its socket.
@@ -108,10 +112,8 @@ fn midokube(dir: &Path, arguments: &[String]) -> Result<ExitCode> {
     }
     // A terminal's interrupt is for the program: this one waits for it.
     let _ignored = signals::interrupted()?;
-    let status =
-        command.status().with_context(|| format!("cannot run {}", command.get_program().display()))?;
-    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
+    let status = command.status();
+    Ok(exit_code(status.with_context(|| format!("cannot run {}", command.get_program().display()))?))
 }
 
 fn show(state: &State, wide: bool) -> String {
