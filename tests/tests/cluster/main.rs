@@ -24,10 +24,12 @@ mod service_surroundings;
 mod services;
 mod trouble;
 
+use std::io::Write as _;
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use commands::Stage;
 use naming::{PodKey, annotation};
@@ -192,6 +194,14 @@ impl Cluster {
         testkit::wait_until(Duration::from_secs(180), "the Pods are gone", || self.pods().is_empty());
     }
 
+    /// What a failure is looked at with: Pods, nodes, events, and the end of the agents' logs.
+    fn describe(&self) -> String {
+        let agents =
+            ["-n", "kube-system", "logs", "-l", "k8s-app=midonet-kube-node", "--prefix", "--tail=20"];
+        let all = [&["get", "pods,nodes,events", "-A", "-o", "wide"][..], &agents];
+        all.map(|args| self.tool("kubectl", args).unwrap_or_else(|error| error)).join("\n")
+    }
+
     /// What Pods leave on a node: links, addresses, routes and entries of the datapath.
     fn traces(&self, node: &str) -> String {
         let midokube = testkit::bin("midokube");
@@ -210,29 +220,9 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if !self.ours {
-            return;
+        if self.ours {
+            let _status = Command::new(&self.script).arg("down").status();
         }
-        if std::thread::panicking() {
-            for (tool, args) in [
-                ("kubectl", &["get", "pods,nodes,events", "-A", "-o", "wide"][..]),
-                (
-                    "kubectl",
-                    &[
-                        "-n",
-                        "kube-system",
-                        "logs",
-                        "-l",
-                        "k8s-app=midonet-kube-node",
-                        "--prefix",
-                        "--tail=20",
-                    ],
-                ),
-            ] {
-                eprintln!("{}", self.tool(tool, args).unwrap_or_else(|error| error));
-            }
-        }
-        let _status = Command::new(&self.script).arg("down").status();
     }
 }
 
@@ -272,34 +262,77 @@ fn a_real_kubernetes_works_and_nothing_is_left() {
     if let Ok(wanted) = std::env::var("CONNECTIVITY_FAULTS") {
         return connectivity::who_reaches_whom_is_tested(&Cluster::existing(), &wanted);
     }
-    commands_without_a_cluster();
-    let cluster = Cluster::up();
-    a_place_writes_nothing_to_the_host(&cluster);
-    let directory = typed_on_the_cluster(&cluster);
+    step("commands that take no cluster", commands_without_a_cluster);
+    let cluster = step("the cluster is made", Cluster::up);
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| from_state_to_state(&cluster))) {
+        eprintln!("{}", cluster.describe());
+        drop(cluster);
+        // Whoever reads the end of a log reads the cause.
+        eprintln!("\nwhat failed, once more: {}", message(&*panic));
+        resume_unwind(panic);
+    }
+}
+
+/// Runs a part of the test and says at once how long it took, whatever captures the test's output.
+fn step<T>(name: &str, run: impl FnOnce() -> T) -> T {
+    let begin = Instant::now();
+    let outcome = catch_unwind(AssertUnwindSafe(run));
+    let ended = if outcome.is_ok() { "ok" } else { "FAILED" };
+    let line = format!("cluster: {name} ... {ended} ({:.0} s)\n", begin.elapsed().as_secs_f64());
+    let _written = std::io::stderr().write_all(line.as_bytes());
+    outcome.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// What a panic said.
+fn message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message")
+}
+
+fn from_state_to_state(cluster: &Cluster) {
+    step("a place writes nothing to the host", || a_place_writes_nothing_to_the_host(cluster));
+    let directory = step("commands on the cluster", || typed_on_the_cluster(cluster));
     let before = NODES.map(|node| cluster.traces(node));
 
-    let pods = cluster.deploy();
-    cluster.everybody_answers(&pods);
-    testkit::wait_until(Duration::from_secs(60), "every Pod is annotated", || {
-        cluster.pods().iter().all(|pod| pod.annotations.get(annotation::PORT_ID).is_some())
+    let pods = step("Pods answer", || {
+        let pods = cluster.deploy();
+        cluster.everybody_answers(&pods);
+        testkit::wait_until(Duration::from_secs(60), "every Pod is annotated", || {
+            cluster.pods().iter().all(|pod| pod.annotations.get(annotation::PORT_ID).is_some())
+        });
+        cluster.annotations_are_right(&cluster.pods());
+        pods
     });
-    cluster.annotations_are_right(&cluster.pods());
-    policy::is_previewed_and_waited_for_on_every_node(&cluster, &pods);
-    connectivity::who_reaches_whom_is_tested(&cluster, "");
-    kube_proxy::a_service_is_reached_by_name_and_number(&cluster, &pods);
+    step("policy", || policy::is_previewed_and_waited_for_on_every_node(cluster, &pods));
+    step("connectivity", || connectivity::who_reaches_whom_is_tested(cluster, ""));
+    step("Services by name", || kube_proxy::a_service_is_reached_by_name_and_number(cluster, &pods));
     std::thread::scope(|scope| {
-        let upstream = scope.spawn(|| conformance::upstreams_specs_pass(&cluster));
-        services::work_without_kube_proxy(&cluster, "");
-        upstream.join().unwrap();
+        let upstream =
+            scope.spawn(|| step("upstream's specs", || conformance::upstreams_specs_pass(cluster)));
+        step("Services", || services::work_without_kube_proxy(cluster, ""));
+        upstream.join().unwrap_or_else(|panic| resume_unwind(panic));
     });
-    trouble::a_token_is_for_what_is_needed(&cluster, &pods);
-    trouble::a_cluster_in_trouble_loses_nothing(&cluster, &pods);
-    midonet::a_midonet_has_what_the_cluster_has(&cluster);
-    cluster.undeploy();
-    leaves_nothing(&cluster, &before);
-    readiness::a_node_is_ready_while_the_plugin_is(&cluster);
+    step("trouble", || {
+        trouble::a_token_is_for_what_is_needed(cluster, &pods);
+        trouble::a_cluster_in_trouble_loses_nothing(cluster, &pods);
+    });
+    step("MidoNet", || midonet::a_midonet_has_what_the_cluster_has(cluster));
+    step("nothing is left", || {
+        cluster.undeploy();
+        leaves_nothing(cluster, &before);
+    });
+    step("readiness", || readiness::a_node_is_ready_while_the_plugin_is(cluster));
+    step("Go plugin and kube-proxy", || the_go_plugin_and_kube_proxy(cluster, &before));
+    step("settings", || deploy::settings_come_from_the_config_map(cluster));
+    step("directories and monitoring", || {
+        deploy::other_distributions_have_their_directories(cluster);
+        deploy::the_pod_monitor_names_the_agents_and_their_port(cluster);
+    });
+    step("removal", || the_network_is_removed(cluster, &directory));
+}
 
-    // The same with the Go plugin, which the runtime's plugin executes.
+/// The same with the Go plugin, which the runtime's plugin executes, and with kube-proxy for Services.
+fn the_go_plugin_and_kube_proxy(cluster: &Cluster, before: &[String; 3]) {
     let daemonset = ["-n", "kube-system", "daemonset/midonet-kube-node"];
     let [n, ns, target] = daemonset;
     cluster.kubectl(&[n, ns, "set", "env", target, "MIDONETKUBE_IPAMTYPE=host-local"]);
@@ -310,21 +343,20 @@ fn a_real_kubernetes_works_and_nothing_is_left() {
     }
     let pods = cluster.deploy();
     cluster.everybody_answers(&pods);
-    deploy::services_are_switched(&cluster, Some("off"));
-    kube_proxy::kube_proxy_works_beside_it(&cluster, &pods);
+    deploy::services_are_switched(cluster, Some("off"));
+    kube_proxy::kube_proxy_works_beside_it(cluster, &pods);
     cluster.everybody_answers(&pods);
     cluster.undeploy();
-    deploy::a_host_port_is_served_or_refused(&cluster);
-    deploy::services_are_switched(&cluster, None);
-    leaves_nothing(&cluster, &before);
+    deploy::a_host_port_is_served_or_refused(cluster);
+    deploy::services_are_switched(cluster, None);
+    leaves_nothing(cluster, before);
+}
 
-    deploy::settings_come_from_the_config_map(&cluster);
-    deploy::other_distributions_have_their_directories(&cluster);
-    deploy::the_pod_monitor_names_the_agents_and_their_port(&cluster);
+/// Pods are there when it begins; at its end there is no cluster.
+fn the_network_is_removed(cluster: &Cluster, directory: &tempfile::TempDir) {
     cluster.deploy();
-    deploy::nothing_is_left_on_any_node(&cluster, &|line| with_kubectl(&cluster, &directory, line));
-
-    commands::run(Stage::NodeAtEnd, &|line| on_a_node(&cluster, &directory, line));
+    deploy::nothing_is_left_on_any_node(cluster, &|line| with_kubectl(cluster, directory, line));
+    commands::run(Stage::NodeAtEnd, &|line| on_a_node(cluster, directory, line));
     let left = cluster
         .enter("node1", &["sh", "-c", "ls /etc/cni/net.d /sys/fs/bpf /sys/class/net; nft list tables"]);
     assert!(!left.contains("mido"), "{left}");
