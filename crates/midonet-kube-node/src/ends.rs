@@ -1,7 +1,8 @@
 //! Who is at the ends of packets: Pods, nodes and Services.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use datapath::drops::Drop;
@@ -9,9 +10,16 @@ use model::Desired;
 use objects::Key;
 
 use crate::agent::Agent;
+use crate::protocols::protocol_number;
 
 /// So many rows get names before others get the policies.
 const SLICE: usize = 256;
+
+/// So many Services are named of one endpoint.
+const SERVICES: usize = 16;
+
+/// Where something is served: an address, a port, and the protocol's number.
+type Endpoint = (IpAddr, u16, u8);
 
 /// Who has an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +81,40 @@ pub(crate) fn pods_at(agent: &Agent, ends: &[(IpAddr, Duration)]) -> Vec<Option<
         local.extend(port.addresses.iter().map(|address| (*address, key.clone())));
     }
     ends.iter().map(|(address, _)| local.get(address).cloned()).collect()
+}
+
+/// The Services of which the destinations of these rows are endpoints now, by name.
+pub(crate) fn services_of(agent: &Agent, drops: &[Drop]) -> HashMap<Endpoint, Vec<Key>> {
+    let wanted: HashSet<Endpoint> = drops
+        .iter()
+        .filter(|drop| drop.port != 0)
+        .filter_map(|drop| Some((drop.destination?, drop.port, drop.protocol)))
+        .collect();
+    if wanted.is_empty() {
+        return HashMap::new();
+    }
+    let served = agent.with_model(|model| Some(endpoints(model.desired()?, &wanted))).flatten();
+    let name = |name: &str| name.split_once('/').map(|(namespace, name)| Key::namespaced(namespace, name));
+    let named = |services: BTreeSet<Arc<str>>| services.iter().filter_map(|service| name(service)).collect();
+    served.unwrap_or_default().into_iter().map(|(endpoint, services)| (endpoint, named(services))).collect()
+}
+
+/// The Services of these endpoints, of each those that come first by name.
+fn endpoints(desired: &Desired, wanted: &HashSet<Endpoint>) -> HashMap<Endpoint, BTreeSet<Arc<str>>> {
+    let mut found = HashMap::<_, BTreeSet<Arc<str>>>::new();
+    for (key, service) in desired.services.iter() {
+        for backend in service.serving.iter() {
+            let endpoint = (backend.address, backend.port, protocol_number(key.protocol));
+            if wanted.contains(&endpoint) {
+                let services = found.entry(endpoint).or_default();
+                services.insert(Arc::clone(&key.service));
+                if services.len() > SERVICES {
+                    services.pop_last();
+                }
+            }
+        }
+    }
+    found
 }
 
 /// Which of these addresses are of nodes and Services.

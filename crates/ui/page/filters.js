@@ -33,7 +33,7 @@ function suggestions(flows) {
     for (const { pod } of [flow.client, flow.backend]) {
       if (pod) found.add(`pod=${pod}`).add(`namespace=${pod.split('/')[0]}`);
     }
-    if (flow.service) found.add(`service=${flow.service}`);
+    for (const service of [flow.service, ...flow.endpointOf]) if (service) found.add(`service=${service}`);
     if (flow.reason) found.add(`reason=${flow.reason}`);
     if (flow.protocol && flow.backend.port) found.add(`port=${flow.protocol}/${flow.backend.port}`);
     if (found.size > SUGGESTIONS) break;

@@ -74,7 +74,7 @@ export function createFlows(inspect, { label = 'Flows' } = {}) {
     setAttribute(row.client, 'title', socket(flow.client));
     setText(row.server, endName(flow.backend));
     setAttribute(row.server, 'title', socket(flow.backend));
-    setText(row.via, flow.service ? `via ${flow.service}` : '');
+    setText(row.via, flow.service ? `via ${flow.service}` : flow.endpointOf.length ? `of ${flow.endpointOf.join(', ')}` : '');
     setText(row.port, `${portName(flow)} `);
     const denied = flow.state === 'denied';
     const texts = [

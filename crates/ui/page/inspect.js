@@ -51,6 +51,7 @@ function flowDetails(flow) {
       ['Asked for', asked ? `${flow.service ?? ''} ${socket(flow.frontend)}`.trim() : null],
       ['Client seen as', socket(flow.source) !== socket(flow.client) ? socket(flow.source) : null],
       ['Server', podLink(flow.backend)],
+      ['Endpoint of', flow.endpointOf.join(', ')],
       ['State', denied ? null : `${flow.state}${flow.ended ? ', over' : ''}`],
       ['Policy, client’s', decision(flow.egress, 'egress')],
       ['Policy, server’s', decision(flow.ingress, 'ingress')],

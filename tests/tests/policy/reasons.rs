@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use e2e::services::{CLUSTER_IPS, PORT, SERVICE_CIDRS, write_service};
+use e2e::services::{CLUSTER_IPS, PORT, SERVICE_CIDRS, TARGET, write_service};
 use e2e::{DEADLINE, node1, pod, sh};
 use lab::Pod;
 use naming::GATEWAY_MAC;
@@ -136,6 +136,7 @@ fn what_is_dropped_is_told_of_its_sender_and_whom_it_was_for() {
             told_by_the_page(&page, &case);
             told_by_the_log(&scene, &case);
         }
+        told_of_the_service(&scene, &web, &db, ipv4);
     }
     // The page of metrics counts them under their reasons, as the counters do.
     let page = sh(&scene.lab, &node1(), "curl -sf -m5 http://127.0.0.1:9454/metrics");
@@ -188,6 +189,35 @@ fn told_by_drops(scene: &Scene, case: &Case) {
     let by_policy = case.reason.starts_with("policy_");
     assert_eq!(row["interface"].is_null(), by_policy, "{row}");
     assert_eq!(row["decidedBy"] == "none", !by_policy, "{row}");
+}
+
+/// What policy denies behind a Service is found by the Service. The reason counts what went to the endpoint's own address, too.
+fn told_of_the_service(scene: &Scene, web: &Pod, db: &Pod, ipv4: bool) {
+    let to = CLUSTER_IPS[usize::from(!ipv4)].parse().unwrap();
+    let packet = udp_to(of_family(web, ipv4), to, PORT, b"x");
+    let case = Case {
+        reason: "policy_ingress",
+        at: 1,
+        packet,
+        sender: name(web),
+        receiver: name(db),
+        claimed: Value::Null,
+    };
+    provoke(scene, web, &case);
+    let (endpoint, service) = (of_family(db, ipv4), json!(["default/web"]));
+    let rows = |what: &str, filter: &str| {
+        let told = scene.document(1, &format!("{what} --address {endpoint} --port udp/{TARGET} {filter}"));
+        told[what.split(' ').next().unwrap()].clone()
+    };
+    let flow = only(&rows("flows --this-node", "--service default/web --verdict deny"), "flows");
+    assert_eq!((&flow["backend"]["pod"], &flow["endpointOf"]), (&name(db), &service), "{flow}");
+    assert_eq!((&flow["service"], &flow["clientPackets"]), (&Value::Null, &json!(PACKETS)), "{flow}");
+    let row = only(&rows("drops", ""), "drops");
+    assert_eq!(row["endpointOf"], service, "{row}");
+    // To another port of the Pod nobody was sent by a Service.
+    let other = format!("flows --this-node --address {endpoint} --port udp/4000 --reason policy_ingress");
+    let other = only(&scene.document(1, &other)["flows"], "flows to another port");
+    assert_eq!(other["endpointOf"], json!([]), "{other}");
 }
 
 fn told_by_flows(scene: &Scene, case: &Case) {

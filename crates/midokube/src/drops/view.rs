@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::API_VERSION;
 use crate::answer::{number, some};
-use crate::services::socket;
+use crate::services::{service_name, socket};
 
 /// The drops that match, as many as were asked for.
 #[derive(Debug, Serialize)]
@@ -36,6 +36,8 @@ pub(super) struct Drop {
     pub(super) interface: Option<String>,
     pub(super) source: End,
     pub(super) destination: End,
+    /// The Services of which the destination is an endpoint.
+    endpoint_of: Vec<String>,
     /// `None`: it is not known.
     pub(super) protocol: Option<String>,
     /// `None`: the source in the packet's header was its sender's own.
@@ -133,6 +135,7 @@ impl From<v1::Drop> for Drop {
             interface: some(drop.interface),
             source: end(drop.source),
             destination: end(drop.destination),
+            endpoint_of: drop.endpoint_of.into_iter().map(service_name).collect(),
             protocol: some(drop.protocol),
             claimed: Some(claimed).filter(|claimed| claimed.address.is_some() || claimed.mac.is_some()),
             others: drop.others,
@@ -149,7 +152,7 @@ impl From<v1::Drop> for Drop {
 impl From<v1::DropEnd> for End {
     fn from(v1::DropEnd { address, port, pod, node, service }: v1::DropEnd) -> Self {
         let pod = pod.map(|v1::PodName { namespace, name }| Pod { namespace, name });
-        let service = service.map(|v1::ServiceName { namespace, name }| format!("{namespace}/{name}"));
+        let service = service.map(service_name);
         Self { address: some(address), port: number(port), pod, node: some(node), service }
     }
 }

@@ -61,11 +61,11 @@ impl Condition {
         match self {
             Self::Pod(_) => flow.pods().collect(),
             Self::Namespace(_) => {
-                let names = flow.pods().chain(flow.service.as_deref());
+                let names = flow.pods().chain(flow.services());
                 names.filter_map(|name| name.split_once('/')).map(|(namespace, _)| namespace).collect()
             }
             Self::Reason(_) => flow.reason.as_deref().into_iter().collect(),
-            Self::Service(_) => flow.service.as_deref().into_iter().collect(),
+            Self::Service(_) => flow.services().collect(),
             Self::Address(_) | Self::Port(_) | Self::Verdict(_) => Vec::new(),
         }
     }
@@ -77,7 +77,7 @@ impl Condition {
                 namespace == wanted.namespace && name == wanted.name
             }),
             Self::Namespace(wanted) => {
-                let names = flow.pods().chain(flow.service.as_deref());
+                let names = flow.pods().chain(flow.services());
                 names.filter_map(|name| name.split_once('/')).any(|(namespace, _)| namespace == wanted)
             }
             Self::Address(wanted) => {
@@ -92,7 +92,10 @@ impl Condition {
             }
             Self::Verdict(wanted) => flow.verdict == wanted.name(),
             Self::Reason(wanted) => flow.reason.as_ref() == Some(wanted),
-            Self::Service(wanted) => flow.service.as_ref() == Some(&wanted.to_string()),
+            Self::Service(wanted) => {
+                let wanted = wanted.to_string();
+                flow.services().any(|service| service == wanted)
+            }
         }
     }
 }

@@ -76,7 +76,7 @@ impl Groups {
     }
 }
 
-/// The groups of a flow: one, but for its nodes.
+/// The groups of a flow: one, but for its nodes, and the Services whose endpoint is denied.
 fn names(by: By, flow: &Flow) -> Vec<String> {
     let namespace = |end: &End| {
         let pod = end.pod.as_deref().and_then(|pod| pod.split_once('/'));
@@ -86,7 +86,10 @@ fn names(by: By, flow: &Flow) -> Vec<String> {
     vec![match by {
         By::Namespace => format!("{} -> {}", namespace(&flow.client), namespace(&flow.backend)),
         By::Pod => format!("{} -> {}", flow.client.name(), flow.backend.name()),
-        By::Service => some(&flow.service),
+        By::Service => {
+            let services: Vec<String> = flow.services().map(str::to_owned).collect();
+            return if services.is_empty() { vec![NONE.to_owned()] } else { services };
+        }
         By::Port => match (&flow.protocol, flow.backend.port) {
             (Some(protocol), Some(port)) => format!("{protocol}/{port}"),
             (protocol, _) => some(protocol),

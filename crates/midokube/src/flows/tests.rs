@@ -110,6 +110,14 @@ fn denied() -> v1::Drop {
     }
 }
 
+/// The same of an endpoint of two Services.
+fn denied_endpoint() -> v1::Drop {
+    let mut drop = denied();
+    let service = |name: &str| v1::ServiceName { namespace: "front".into(), name: name.into() };
+    drop.endpoint_of = vec![service("read"), service("write")];
+    drop
+}
+
 fn one() -> Flow {
     Flow::new("node1", through())
 }
@@ -230,6 +238,36 @@ fn groups(by: By) -> Vec<(String, u64, u64)> {
     let view = View::new(vec![node("node1")], vec![one(), one(), dropped()]);
     let groups = Groups::new(by, view).groups;
     groups.into_iter().map(|group| (group.name, group.flows, group.denied)).collect()
+}
+
+#[test]
+fn what_is_denied_is_found_by_the_services_of_its_endpoint() {
+    let flow = Flow::denied("node2", denied_endpoint());
+    assert_eq!(flow.service, None);
+    for (words, want) in [
+        ("--service front/read", true),
+        ("--service front/write --verdict deny", true),
+        ("--service shop/sql", false),
+        ("-n front", true),
+        ("--not service=front/write", false),
+    ] {
+        assert_eq!(parse(words).unwrap().filter().matches(&flow), want, "{words}");
+    }
+    let view = |flows| View::new(vec![node("node1")], flows);
+    let groups = Groups::new(By::Service, view(vec![one(), flow.clone()])).groups;
+    let groups: Vec<_> =
+        groups.iter().map(|group| (group.name.as_str(), group.flows, group.denied)).collect();
+    assert_eq!(groups, [("front/read", 1, 1), ("front/write", 1, 1), ("shop/sql", 1, 0)]);
+    for wide in [false, true] {
+        let text = text::flows(&view(vec![flow.clone()]), wide);
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains("of front/read, front/write"), "{text}");
+    }
+    // An agent of before says nothing of it.
+    let mut json = serde_json::to_value(&flow).unwrap();
+    assert_eq!(json["endpointOf"], serde_json::json!(["front/read", "front/write"]));
+    json.as_object_mut().unwrap().remove("endpointOf");
+    assert_eq!(serde_json::from_value::<Flow>(json).unwrap().endpoint_of, Vec::<String>::new());
 }
 
 #[test]

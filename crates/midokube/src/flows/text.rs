@@ -87,7 +87,7 @@ fn narrow_table(flows: &[Flow]) -> String {
             Some(pod) => format!("{pod}{port}"),
             None => flow.backend.socket(),
         };
-        let service = flow.service.as_ref().map(|service| format!(" ({service})")).unwrap_or_default();
+        let service = service(flow).map(|service| format!(" ({service})")).unwrap_or_default();
         let path = format!("{} {} -> {server}{service}", protocol(flow), flow.client.name());
         let said = match (&*flow.verdict, &flow.reason) {
             ("allow", _) => flow.state.clone(),
@@ -118,7 +118,7 @@ fn wide_table(flows: &[Flow]) -> String {
             text(&flow.client.pod),
             flow.client.socket(),
             flow.frontend.socket(),
-            text(&flow.service),
+            text(&service(flow)),
             text(&flow.backend.pod),
             flow.backend.socket(),
             flow.client_packets.to_string(),
@@ -155,6 +155,12 @@ fn wide_table(flows: &[Flow]) -> String {
         "REASON",
     ];
     table(None, header, flows.iter().map(row))
+}
+
+/// The Service that it goes through, or those whose endpoint is denied.
+fn service(flow: &Flow) -> Option<String> {
+    let of = || Some(flow.endpoint_of.join(", ")).filter(|of| !of.is_empty()).map(|of| format!("of {of}"));
+    flow.service.clone().or_else(of)
 }
 
 fn protocol(flow: &Flow) -> String {

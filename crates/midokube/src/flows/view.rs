@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::API_VERSION;
 use crate::answer::{number, some};
-use crate::services::socket;
+use crate::services::{service_name, socket};
 
 /// The flows of one node, or of all.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +56,9 @@ pub(crate) struct Flow {
     pub(crate) backend: End,
     pub(crate) service: Option<String>,
     pub(crate) service_port: Option<String>,
+    /// Of what is denied: the Services of which the server is an endpoint. Which was asked for, if one was, is not known.
+    #[serde(default)]
+    pub(crate) endpoint_of: Vec<String>,
     /// "denied": it never began.
     pub(crate) state: String,
     pub(crate) ended: bool,
@@ -172,6 +175,11 @@ impl Flow {
         [&self.client, &self.frontend, &self.source, &self.backend].into_iter()
     }
 
+    /// The Services that it has to do with.
+    pub(crate) fn services(&self) -> impl Iterator<Item = &str> {
+        self.service.iter().chain(&self.endpoint_of).map(String::as_str)
+    }
+
     pub(crate) fn pods(&self) -> impl Iterator<Item = &str> {
         self.ends().filter_map(|end| end.pod.as_deref())
     }
@@ -191,8 +199,9 @@ impl Flow {
             frontend: end(flow.frontend),
             source: end(flow.source),
             backend: end(flow.backend),
-            service: flow.service.map(|service| format!("{}/{}", service.namespace, service.name)),
+            service: flow.service.map(service_name),
             service_port: some(flow.service_port),
+            endpoint_of: Vec::new(),
             state: flow.state,
             ended: flow.ended,
             verdict: flow.verdict,
@@ -220,8 +229,7 @@ impl Flow {
             let v1::DropEnd { address, port, pod: of, .. } = end.unwrap_or_default();
             End { address, port: number(port), pod: pod(of) }
         };
-        let service = drop.destination.as_ref().and_then(|end| end.service.as_ref());
-        let service = service.map(|service| format!("{}/{}", service.namespace, service.name));
+        let service = drop.destination.as_ref().and_then(|end| end.service.clone());
         let (source, destination) = (end(drop.source), end(drop.destination));
         let by_policy = drop.decided_by != "none";
         let decision = Decision {
@@ -250,7 +258,8 @@ impl Flow {
             frontend: destination.clone(),
             source,
             backend: destination,
-            service,
+            service: service.map(service_name),
+            endpoint_of: drop.endpoint_of.into_iter().map(service_name).collect(),
             state: DENIED.to_owned(),
             verdict: drop.verdict,
             reason: some(drop.reason),

@@ -16,7 +16,7 @@ use crate::API_VERSION;
 use crate::agent::Agent;
 use crate::name::Namespaces;
 
-pub(crate) use port::{CLUSTER, LOCAL, Port, socket};
+pub(crate) use port::{CLUSTER, LOCAL, Port, service_name, socket};
 pub(crate) use text::{affinity, connections, family, frontends, policy, port_name};
 
 pub(crate) const HELP: &str = "\

@@ -80,6 +80,11 @@ pub(crate) fn socket(address: &str, port: u32) -> String {
     if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
 }
 
+/// A Service's name, as it is written.
+pub(crate) fn service_name(v1::ServiceName { namespace, name }: v1::ServiceName) -> String {
+    format!("{namespace}/{name}")
+}
+
 impl From<v1::ServicePort> for Port {
     fn from(port: v1::ServicePort) -> Self {
         Self {

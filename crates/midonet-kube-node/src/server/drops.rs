@@ -22,7 +22,7 @@ use super::near;
 use super::turn::Turn;
 use crate::agent::Agent;
 use crate::clock::Clock;
-use crate::ends;
+use crate::ends::{self, Who};
 use crate::policies::Policies;
 
 /// How long a call may wait for others.
@@ -97,9 +97,13 @@ pub(super) fn messages(agent: &Agent, drops: &[Drop]) -> Vec<v1::Drop> {
 
 /// The rows with the names of their ends.
 fn named(agent: &Agent, drops: &[Drop]) -> Vec<Row> {
-    let ends = ends::of(agent, drops);
-    let rows = drops.iter().zip(ends);
-    rows.map(|(drop, [source, destination])| Row { drop: *drop, source, destination }).collect()
+    let services = ends::services_of(agent, drops);
+    let rows = drops.iter().zip(ends::of(agent, drops));
+    let row = |(drop, [source, destination]): (&Drop, [Option<Who>; 2])| {
+        let served = drop.destination.and_then(|address| services.get(&(address, drop.port, drop.protocol)));
+        Row { drop: *drop, source, destination, endpoint_of: served.cloned().unwrap_or_default() }
+    };
+    rows.map(row).collect()
 }
 
 fn reply(rows: Vec<Row>, matching: u64, policies: Option<&Policies>, clock: Clock) -> v1::ListDropsReply {

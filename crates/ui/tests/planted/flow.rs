@@ -101,7 +101,7 @@ impl Flow {
         );
         json!({
             "nodes": [self.node], "id": self.id, "protocol": protocol, "client": client, "frontend": frontend, "source": client,
-            "backend": server, "service": self.service, "servicePort": null,
+            "backend": server, "service": self.service, "servicePort": null, "endpointOf": [],
             "state": if denied { "denied" } else if self.ended { "closed" } else { "established" }, "ended": self.ended, "verdict": self.verdict,
             "reason": self.reason, "why": self.why, "ingress": decision, "egress": null, "clientPackets": self.packets,
             "clientBytes": self.packets * 74, "serverPackets": if denied { 0 } else { self.packets }, "serverBytes": if denied { 0 } else { self.packets * 810 },

@@ -9,12 +9,12 @@ use model::Problem;
 use plumbing::Family;
 use plumbing::nft::{Element, Elements};
 
-use super::node_ports::number;
 use super::parts::Parts;
 use super::ports::Ports;
 use super::services::host_ports::rows;
 use crate::backend::{BindError, BindRequest, HostPort, PodPort, PortRecord};
 use crate::drift::Drift;
+use crate::protocols::protocol_number;
 
 impl Ports {
     /// Whether no other Pod has one of these ports, and each leads somewhere.
@@ -159,7 +159,7 @@ fn targets<O>(port: &PodPort<O>) -> impl Iterator<Item = (&HostPort, SocketAddr)
 fn elements(port: Option<&PortRecord>) -> Elements {
     let element = |(host_port, to): (&HostPort, SocketAddr)| {
         let (at, family): (Option<IpAddr>, _) = (host_port.at(), Family::of(to.ip()));
-        let (protocol, port) = (number(host_port.protocol), host_port.port);
+        let (protocol, port) = (protocol_number(host_port.protocol), host_port.port);
         (Element::HostPort { at, family, protocol, port }, Some(to))
     };
     port.into_iter().flat_map(targets).map(element).collect()

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::{Diff, FrontendKind, Protocol, ServicePort, ServicePortKey};
+use model::{Diff, FrontendKind, ServicePort, ServicePortKey};
 use plumbing::nft::Element;
 
 use super::nftables::Nftables;
+use crate::protocols::protocol_number;
 
 /// The NodePorts of each row that has any.
 #[derive(Debug, Default)]
@@ -37,7 +38,7 @@ impl NodePorts {
 /// The NodePorts of a row.
 fn of(key: &ServicePortKey, port: &ServicePort) -> BTreeSet<Element> {
     let node_ports = port.frontends.iter().filter(|frontend| frontend.kind == FrontendKind::NodePort);
-    let (family, protocol) = (family(key.family), number(key.protocol));
+    let (family, protocol) = (family(key.family), protocol_number(key.protocol));
     node_ports.map(|frontend| Element::NodePort { family, protocol, port: frontend.port }).collect()
 }
 
@@ -48,18 +49,9 @@ pub(super) fn family(family: model::Family) -> plumbing::Family {
     }
 }
 
-/// The number of a protocol in IP headers.
-pub(super) fn number(protocol: Protocol) -> u8 {
-    match protocol {
-        Protocol::Tcp => 6,
-        Protocol::Udp => 17,
-        Protocol::Sctp => 132,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use model::{Family, Frontend, Policy};
+    use model::{Family, Frontend, Policy, Protocol};
 
     use super::*;
 

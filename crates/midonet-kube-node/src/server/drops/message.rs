@@ -15,7 +15,7 @@ use crate::protocols::protocol_name;
 
 /// A row; `rule` is the name of its rule, and `interface` that of its interface, if they are known.
 pub(super) fn message(row: Row, rule: Option<&RuleName>, interface: Option<&str>, clock: Clock) -> v1::Drop {
-    let Row { drop, source, destination } = row;
+    let Row { drop, source, destination, endpoint_of } = row;
     let protocol = if drop.protocol == 0 { String::new() } else { protocol_name(drop.protocol) };
     let Decision { by, rule, why } = Decision::of(drop.reason, drop.audit, rule);
     v1::Drop {
@@ -40,25 +40,26 @@ pub(super) fn message(row: Row, rule: Option<&RuleName>, interface: Option<&str>
         claimed_address: text(drop.claimed),
         claimed_mac: drop.claimed_mac.map(mac).unwrap_or_default(),
         others: drop.others,
+        endpoint_of: endpoint_of.iter().map(service).collect(),
     }
 }
 
 fn end(address: Option<IpAddr>, port: u16, who: Option<Who>) -> v1::DropEnd {
-    let parts = |key: Key| (key.namespace().unwrap_or_default().to_owned(), key.name().to_owned());
     let mut end = v1::DropEnd { address: text(address), port: port.into(), ..v1::DropEnd::default() };
     match who {
         Some(Who::Pod(key)) => {
-            let (namespace, name) = parts(key);
-            end.pod = Some(v1::PodName { namespace, name });
+            let namespace = key.namespace().unwrap_or_default().to_owned();
+            end.pod = Some(v1::PodName { namespace, name: key.name().to_owned() });
         }
-        Some(Who::Service(key)) => {
-            let (namespace, name) = parts(key);
-            end.service = Some(v1::ServiceName { namespace, name });
-        }
+        Some(Who::Service(key)) => end.service = Some(service(&key)),
         Some(Who::Node(name)) => end.node = name,
         None => {}
     }
     end
+}
+
+fn service(key: &Key) -> v1::ServiceName {
+    v1::ServiceName { namespace: key.namespace().unwrap_or_default().to_owned(), name: key.name().to_owned() }
 }
 
 fn text(address: Option<IpAddr>) -> String {

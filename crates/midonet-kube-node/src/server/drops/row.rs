@@ -11,6 +11,8 @@ pub(super) struct Row {
     pub(super) drop: Drop,
     pub(super) source: Option<Who>,
     pub(super) destination: Option<Who>,
+    /// The Services of which the destination is an endpoint.
+    pub(super) endpoint_of: Vec<Key>,
 }
 
 impl Row {

@@ -40,7 +40,7 @@ fn drop() -> Drop {
 
 fn row(drop: Drop) -> Row {
     let pod = |namespace, name| Some(Who::Pod(Key::namespaced(namespace, name)));
-    Row { drop, source: pod("default", "a"), destination: pod("shop", "b") }
+    Row { drop, source: pod("default", "a"), destination: pod("shop", "b"), endpoint_of: vec![] }
 }
 
 fn rule(origin: Origin, rule: Option<u32>) -> RuleName {
@@ -84,6 +84,7 @@ fn a_row_says_who_whom_when_and_why() {
         claimed_address: String::new(),
         claimed_mac: String::new(),
         others: false,
+        endpoint_of: vec![],
     };
     let default = rule(Origin::NetworkPolicy, None);
     assert_eq!(message(row(drop()), Some(&default), None, clock()), want);
@@ -113,7 +114,7 @@ fn what_nobody_decided_or_nobody_knows_any_more_says_so() {
         ("policy_ingress", None, "does not know any more"),
     ] {
         let drop = Drop { reason, ..drop() };
-        let row = Row { drop, source: None, destination: None };
+        let row = Row { drop, source: None, destination: None, endpoint_of: vec![] };
         let found = message(row, name, None, clock());
         assert_eq!((&*found.decided_by, found.rule, found.policies.len()), ("unknown", None, 0), "{reason}");
         assert!(found.why.contains(want), "{}", found.why);
@@ -135,7 +136,8 @@ fn what_no_policy_dropped_has_the_reasons_words_and_who_is_there() {
         claimed_mac: Some([2, 0, 0, 0, 0, 0xab]),
         ..drop()
     };
-    let row = Row { drop: forged, source: Some(Who::Node("node2".into())), destination: None };
+    let (node, endpoint_of) = (Some(Who::Node("node2".into())), vec![]);
+    let row = Row { drop: forged, source: node, destination: None, endpoint_of };
     let found = message(row, None, Some("midokube-vxlan"), clock());
     let source = found.source.unwrap();
     assert_eq!((&*source.address, &*source.node, source.pod), ("10.244.1.3", "node2", None));
@@ -146,10 +148,13 @@ fn what_no_policy_dropped_has_the_reasons_words_and_who_is_there() {
     assert!(found.why.contains("came through the tunnel") && found.remedy.contains("midokube status peers"));
 
     let service = Some(Who::Service(Key::namespaced("shop", "db")));
-    let refused = Row { drop: Drop { reason: "service_port", ..drop() }, source: None, destination: service };
+    let endpoint_of = vec![Key::namespaced("shop", "db"), Key::namespaced("shop", "sql")];
+    let drop = Drop { reason: "service_port", ..drop() };
+    let refused = Row { drop, source: None, destination: service, endpoint_of };
     let found = message(refused, None, None, clock());
-    let service = v1::ServiceName { namespace: "shop".into(), name: "db".into() };
-    assert_eq!(found.destination.unwrap().service, Some(service));
+    let service = |name: &str| v1::ServiceName { namespace: "shop".into(), name: name.into() };
+    assert_eq!(found.destination.unwrap().service, Some(service("db")));
+    assert_eq!(found.endpoint_of, [service("db"), service("sql")]);
 }
 
 #[test]
