@@ -273,14 +273,18 @@ fn a_real_kubernetes_works_and_nothing_is_left() {
     }
 }
 
-/// Runs a part of the test and says at once how long it took, whatever captures the test's output.
+/// Runs a part of the test and says at once how long it took, as [`tell`] does.
 fn step<T>(name: &str, run: impl FnOnce() -> T) -> T {
     let begin = Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(run));
     let ended = if outcome.is_ok() { "ok" } else { "FAILED" };
-    let line = format!("cluster: {name} ... {ended} ({:.0} s)\n", begin.elapsed().as_secs_f64());
-    let _written = std::io::stderr().write_all(line.as_bytes());
+    tell(&format!("{name} ... {ended} ({:.0} s)", begin.elapsed().as_secs_f64()));
     outcome.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// Prints a line at once, where what a test that passes prints is not captured.
+fn tell(line: &str) {
+    let _written = std::io::stderr().write_all(format!("cluster: {line}\n").as_bytes());
 }
 
 /// What a panic said.
@@ -474,12 +478,12 @@ fn leaves_nothing(cluster: &Cluster, before: &[String; 3]) {
 
 /// Like `testkit::wait_until`, for a caller that tells more than that it took too long.
 fn wait_for(deadline: Duration, mut done: impl FnMut() -> bool) -> bool {
-    let end = std::time::Instant::now() + deadline;
+    let end = Instant::now() + deadline;
     loop {
         if done() {
             return true;
         }
-        if std::time::Instant::now() > end {
+        if Instant::now() > end {
             return false;
         }
         std::thread::sleep(Duration::from_millis(200));

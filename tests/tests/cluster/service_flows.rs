@@ -11,30 +11,56 @@ use std::time::{Duration, Instant};
 use plumbing::NetNs;
 use serde_json::json;
 
-use super::service_scene::{CLIENT, From, Scene, dead, ready, terminating};
+use super::service_scene::{CLIENT, DEADLINE, From, Protocol, Scene, To, dead, ready, terminating};
+
+/// So many answers a socket gets before the change, and after it.
+const BEFORE: usize = 10;
+const AFTER: usize = 10;
 
 /// How often requests are made, all threads together.
 const RATE: u32 = 500;
 const THREADS: u32 = 16;
 
-/// One socket of a client sends a request five times a second; who answered, in that order. A line is empty when nobody did.
-fn one_socket(scene: &Scene<'_>, kind: &str, to: SocketAddr, change: impl FnOnce()) -> Vec<String> {
+/// One socket of a client sends a request five times a second, while `change` happens and until enough answers came after it.
+/// Who answered, in that order.
+fn one_socket(
+    scene: &Scene<'_>,
+    kind: &str,
+    to: SocketAddr,
+    change: impl FnOnce(),
+    enough: impl Fn(&[String]) -> bool,
+) -> Vec<String> {
     let request = match kind {
         "udp" => "echo hostname >&3",
         _ => r"printf 'GET /hostname HTTP/1.1\r\nHost: x\r\n\r\n' >&3",
     };
     let (address, port) = (to.ip(), to.port());
+    let (answers, stop) = ("/run/one-socket.answers", "/run/one-socket.stop");
+    // It ends by itself, too: a check that fails meanwhile waits for it.
     let line = format!(
-        "exec 3<>/dev/{kind}/{address}/{port} || exit; end=$((SECONDS + 12)); while [ $SECONDS -lt $end ]; do \
-         {request} 2>/dev/null; timeout 1 dd bs=9000 count=1 <&3 2>/dev/null | tail -n 1; echo; sleep 0.2; done"
+        "exec 3<>/dev/{kind}/{address}/{port} || exit; \
+         while [ ! -e {stop} ] && [ $SECONDS -lt {} ]; do \
+         {request} 2>/dev/null; timeout 1 dd bs=9000 count=1 <&3 2>/dev/null | tail -n 1; echo; sleep 0.2; done >{answers}",
+        2 * DEADLINE.as_secs()
     );
-    let said = std::thread::scope(|scope| {
-        let client = scope.spawn(|| scene.sh(From::Pod("node1"), &line));
-        std::thread::sleep(Duration::from_secs(3));
+    let client = From::Pod("node1");
+    let told = || -> Vec<String> {
+        let said = scene.sh(client, &format!("cat {answers} 2>/dev/null || true"));
+        said.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    };
+    scene.sh(client, &format!("rm -f {answers} {stop}"));
+    std::thread::scope(|scope| {
+        let socket = scope.spawn(|| scene.sh(client, &line));
+        testkit::wait_until(DEADLINE, &format!("{kind} {to} answers"), || told().len() >= BEFORE);
         change();
-        client.join().unwrap()
+        let before = told().len();
+        testkit::wait_until(DEADLINE, &format!("{kind} {to} answers after the change"), || {
+            told().get(before..).is_some_and(&enough)
+        });
+        scene.sh(client, &format!("touch {stop}"));
+        socket.join().unwrap();
     });
-    said.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    told()
 }
 
 /// A UDP flow, always from one port, leaves a backend that does not serve any more, and not one that terminates.
@@ -44,11 +70,17 @@ pub(super) fn udp_leaves_what_does_not_serve(scene: &Scene<'_>) {
         scene.endpoints(service.name, &[ready(1)]);
         scene.expect_all(From::Pod("node1"), &service.cluster(), &["web1"]);
         let to = SocketAddr::new(address, 80);
-        let said =
-            one_socket(scene, "udp", to, || scene.endpoints(service.name, &[terminating(1), ready(2)]));
-        assert!(!said.is_empty() && said.iter().all(|name| name == "web1"), "{to}: {said:?}");
+        let change = || {
+            scene.endpoints(service.name, &[terminating(1), ready(2)]);
+            // By then the node knows of it.
+            scene.expect(From::Pod("node1"), To(Protocol::Udp, address, 80), &["web2"]);
+        };
+        let said = one_socket(scene, "udp", to, change, |after| after.len() >= AFTER);
+        assert!(said.iter().all(|name| name == "web1"), "{to}: {said:?}");
 
-        let said = one_socket(scene, "udp", to, || scene.endpoints(service.name, &[dead(2), ready(3)]));
+        let change = || scene.endpoints(service.name, &[dead(2), ready(3)]);
+        let moved = |after: &[String]| after.iter().filter(|name| *name == "web3").count() >= AFTER;
+        let said = one_socket(scene, "udp", to, change, moved);
         let moved = said.iter().position(|name| name == "web3").unwrap_or_else(|| panic!("{to}: {said:?}"));
         assert!(moved > 0 && said[..moved].iter().all(|name| name == "web2"), "{to}: {said:?}");
         assert!(said[moved..].iter().all(|name| name == "web3"), "{to}: {said:?}");
@@ -62,12 +94,13 @@ pub(super) fn tcp_outlives_endpoint_and_service(scene: &Scene<'_>) {
         let service = scene.serve("tcp-flow", &json!({}), &[ready(1)]);
         scene.expect_all(From::Pod("node1"), &service.cluster(), &["web1"]);
         let to = SocketAddr::new(service.addresses[family], 80);
-        let said = one_socket(scene, "tcp", to, || {
+        let change = || {
             scene.endpoints(service.name, &[ready(2)]);
             scene.expect_all(From::Pod("node2"), &service.cluster(), &["web2"]);
             scene.forget(service.name);
-        });
-        assert!(said.len() > 20 && said.iter().all(|name| name == "web1"), "{to}: {said:?}");
+        };
+        let said = one_socket(scene, "tcp", to, change, |after| after.len() >= AFTER);
+        assert!(said.iter().all(|name| name == "web1"), "{to}: {said:?}");
     }
 }
 
@@ -81,8 +114,7 @@ pub(super) fn a_rolling_update_loses_no_request(scene: &Scene<'_>) {
     scene.cluster.kubectl(&roll_out);
     let service = scene.service("rolling");
     for address in service.addresses {
-        let to = super::service_scene::To(super::service_scene::Protocol::Tcp, address, 80);
-        scene.expect_some(From::Pod("node1"), to);
+        scene.expect_some(From::Pod("node1"), To(Protocol::Tcp, address, 80));
     }
     let netns = NetNs::open(&network_namespace(scene, "node1")).unwrap();
     let (stop, told) = (AtomicBool::new(false), Mutex::new(BTreeMap::<String, u32>::new()));
@@ -144,7 +176,8 @@ fn network_namespace(scene: &Scene<'_>, node: &str) -> PathBuf {
     format!("/proc/{}/root/run/netns/{CLIENT}", pid.trim()).into()
 }
 
-/// As every Deployment has to be that wants to lose none: ready before it counts, and serving on while it terminates.
+/// As every Deployment has to be that wants to lose none: ready before it counts, and serving on while it terminates, for longer
+/// than a busy cluster takes to tell all nodes of it.
 fn deployment() -> serde_json::Value {
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "rolling"}, "spec": {
         "replicas": 3, "selector": {"matchLabels": {"app": "rolling"}},
@@ -153,6 +186,6 @@ fn deployment() -> serde_json::Value {
             "terminationGracePeriodSeconds": 30,
             "containers": [{
                 "name": "web", "image": "localhost/agnhost:1", "imagePullPolicy": "Never",
-                "args": ["netexec", "--http-port=8080", "--delay-shutdown=5"],
+                "args": ["netexec", "--http-port=8080", "--delay-shutdown=15"],
                 "readinessProbe": {"httpGet": {"path": "/hostname", "port": 8080}, "periodSeconds": 1}}]}}}})
 }

@@ -9,7 +9,7 @@ use super::service_scene::{DEADLINE, From, Scene, ready, terminating};
 
 /// The status code, the headers in lower case, and the body.
 fn get(scene: &Scene<'_>, from: From, url: &str) -> (String, String, String) {
-    let said = scene.sh(from, &format!("curl -gism5 {url} | tr -d '\\r'"));
+    let said = scene.sh(from, &format!("curl -gism20 {url} | tr -d '\\r'"));
     let (head, body) = said.split_once("\n\n").unwrap_or((&said, ""));
     let (status, headers) = head.split_once('\n').unwrap_or((head, ""));
     let code = status.split(' ').nth(1).unwrap_or("none").to_owned();

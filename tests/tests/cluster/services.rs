@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use super::service_scene::Scene;
 use super::{
-    Cluster, service_everywhere as everywhere, service_flows as flows, service_objects as objects,
-    service_policy as policy, service_surroundings as surroundings,
+    Cluster, message, service_everywhere as everywhere, service_flows as flows, service_objects as objects,
+    service_policy as policy, service_surroundings as surroundings, tell,
 };
 
 type Check = fn(&Scene<'_>);
@@ -57,11 +57,12 @@ pub(super) fn work_without_kube_proxy(cluster: &Cluster, wanted: &str) {
     let mut failed = Vec::new();
     for (name, check) in &checks {
         let begin = Instant::now();
-        let passed = catch_unwind(AssertUnwindSafe(|| check(&scene))).is_ok();
+        let outcome = catch_unwind(AssertUnwindSafe(|| check(&scene)));
         let seconds = begin.elapsed().as_secs_f64();
-        eprintln!("Services: {name} ... {} ({seconds:.1} s)", if passed { "ok" } else { "FAILED" });
-        if !passed {
-            failed.push(*name);
+        let said = outcome.as_ref().map_or_else(|_| "FAILED", |()| "ok");
+        tell(&format!("Services: {name} ... {said} ({seconds:.0} s)"));
+        if let Err(panic) = outcome {
+            failed.push(format!("{name}: {}", message(&*panic)));
             // What it left would only confuse the next ones.
             scene.forget_all();
         }
