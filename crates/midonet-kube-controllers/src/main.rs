@@ -4,9 +4,8 @@ use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use midonet_kube_controllers::config::{Config, LogFormat, unknown_settings};
+use midonet_kube_controllers::config::{Config, unknown_settings};
 use midonet_kube_controllers::{dry_run, run};
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let config = match Config::try_parse() {
@@ -33,16 +32,9 @@ fn start(config: Config) -> anyhow::Result<()> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let problems: Vec<String> = config.problems().into_iter().chain(unknown_settings(names)).collect();
     anyhow::ensure!(problems.is_empty(), "the settings cannot be used:\n{}", problems.join("\n"));
-    // The Kubernetes client tells of every failed request, in its own words; this program says each cause once.
     // What is printed is no log: only what is wrong is said beside it.
     let level = if config.dry_run && config.log_level == "info" { "warn" } else { &config.log_level };
-    let filter = EnvFilter::try_new(format!("kube_client=off,{level}"))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    let log = log.log_internal_errors(false);
-    match config.log_format {
-        LogFormat::Text => log.with_ansi(false).init(),
-        LogFormat::Json => log.json().init(),
-    }
+    logging::start(level, config.log_format)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(async {
         if config.dry_run { dry_run::dry_run(&config).await } else { run::run(config).await }

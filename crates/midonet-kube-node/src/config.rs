@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use logging::{LogFormat, log_filter};
 
 pub use logs::{Collector, DenyLog, FlowLog, Size};
 
@@ -190,7 +189,7 @@ pub struct Config {
     #[arg(long, env = "MIDONETKUBE_PROXYMETRICSADDRESS", default_value = "127.0.0.1:10249")]
     pub proxy_metrics_address: SocketAddr,
 
-    /// What to log: a level (error, warn, info, debug, trace) or a filter like info,objects=debug.
+    /// What to log: a level (error, warn, info, debug, trace) or a filter like info,objects=debug. Libraries stay at info unless named, as in debug,h2=debug.
     #[arg(long, env = "MIDONETKUBE_LOG_LEVEL", default_value = "info", value_parser = log_filter)]
     pub log_level: String,
 
@@ -327,15 +326,6 @@ impl FromStr for NodePortAddress {
                 .map_err(|_| "give CIDRs such as 192.0.2.0/24, primary, localhost or all".to_owned()),
         }
     }
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// Something wrong with the settings.
@@ -485,22 +475,6 @@ fn problems_of_cidrs(flag: &str, cidrs: &[IpNet]) -> Vec<Problem> {
         }
     }
     problems
-}
-
-/// What is logged: the text as it was given, if it is a filter.
-fn log_filter(text: &str) -> Result<String, String> {
-    let allowed = "give a level (error, warn, info, debug, trace or off) or a filter like info,objects=debug";
-    // A word that is no level would be taken for the name of a part of the program, and silence all others.
-    // The library takes nothing at all for a level, too.
-    let is_level = |part: &str| !part.is_empty() && part.parse::<LevelFilter>().is_ok();
-    let unknown = |part: &&str| !part.contains(['=', '[']) && !is_level(part);
-    if let Some(part) = text.split(',').find(unknown) {
-        return Err(format!("{part:?} is no level: {allowed}"));
-    }
-    match EnvFilter::try_new(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!("{error}: {allowed}")),
-    }
 }
 
 fn overlap(a: &IpNet, b: &IpNet) -> bool {

@@ -5,12 +5,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use midonet_kube_node::cli::{Cli, Command, unknown_settings};
-use midonet_kube_node::config::{Config, LogFormat};
+use midonet_kube_node::config::Config;
 use midonet_kube_node::drift::events;
 use midonet_kube_node::proxy::cleanup;
 use midonet_kube_node::{capabilities, check, install, memory, run, stdout, uninstall};
 use nix::sys::signal::{SigSet, Signal};
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -56,15 +55,7 @@ fn start(args: Config) -> anyhow::Result<()> {
     let findings = check::quickly(&args, unknown());
     let complaint = check::complaint(&findings);
     anyhow::ensure!(complaint.is_empty(), "this node lacks what the network needs:\n{complaint}");
-    // The Kubernetes client tells of every failed request, in its own words; the agent says each cause once.
-    let filter = EnvFilter::try_new(format!("kube_client=off,{}", args.log_level))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    // That the log cannot be written is nothing to end for, as writing that to a closed standard error would.
-    let log = log.log_internal_errors(false);
-    match args.log_format {
-        LogFormat::Text => log.with_ansi(false).init(),
-        LogFormat::Json => log.json().init(),
-    }
+    logging::start(&args.log_level, args.log_format)?;
     for finding in findings.iter().filter(|finding| !finding.is_good()) {
         tracing::warn!("{finding}");
     }
