@@ -140,6 +140,9 @@ const FAULTS: &[Fault] = &[
     },
 ];
 
+/// Causes that agents find.
+const AGENTS_FIND: [&str; 3] = ["foreign_route", "forward_dropped", "input_dropped"];
+
 /// Denies everything that comes to the test's Pods.
 const POLICY: &str = r#"
 apiVersion: policy.networking.k8s.io/v1alpha2
@@ -207,6 +210,13 @@ fn is_found(cluster: &Cluster, fault: &Fault) {
     if fault.plant.contains("FILE") {
         let output = midokube(cluster, &["policy", "wait", "clusternetworkpolicy/no-tests"]);
         assert!(output.status.success(), "{output:?}");
+    }
+    // An agent looks for such faults now and then.
+    if AGENTS_FIND.contains(&fault.cause[0]) {
+        testkit::wait_until(DEADLINE, &format!("{} is found", fault.cause[0]), || {
+            let output = midokube(cluster, &["doctor"]);
+            String::from_utf8_lossy(&output.stdout).contains(fault.cause[0])
+        });
     }
     let words = fault.tests.iter().flat_map(|test| ["--test", test]).chain(["--timeout", "4s"]);
     let (document, code) = test(cluster, &words.collect::<Vec<_>>());

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use nix::time::{ClockId, clock_gettime};
 use plumbing::probe::{Fault, Probe};
 use tokio::time::Instant;
 use tracing::warn;
@@ -17,8 +18,9 @@ use crate::proxy::beside::Beside;
 /// The least time between two probes.
 const GAP: Duration = Duration::from_secs(1);
 
-/// So many times as long as the last probe took there is none: with large tables of routes and rules it takes long.
-const REST: u32 = 1000;
+/// So many times as long as the last probe took of a processor there is none: with large tables of routes and rules it takes long.
+/// Time that it waited for a processor does not count: a fault is to be noticed on a busy node, too.
+const REST: u32 = 200;
 
 /// The most time between two probes.
 const LONGEST_GAP: Duration = Duration::from_secs(30);
@@ -55,23 +57,24 @@ impl Prober {
         }
         let (mut probe, mut beside) = (std::mem::take(&mut self.probe), self.beside.take());
         let probed = agent.blocking(move |agent| {
+            let before = processor_time();
             let found = ask(agent, &mut probe);
             let kube_proxy = beside.as_mut().map(Beside::look);
-            Ok((probe, beside, found, kube_proxy))
+            Ok((probe, beside, found, kube_proxy, processor_time().saturating_sub(before)))
         });
-        let (found, kube_proxy) = match probed.await {
-            Ok((probe, beside, found, kube_proxy)) => {
+        let (found, kube_proxy, took) = match probed.await {
+            Ok((probe, beside, found, kube_proxy, took)) => {
                 (self.probe, self.beside) = (probe, beside);
-                (found, kube_proxy)
+                (found, kube_proxy, took)
             }
-            Err(error) => (Err(error), None),
+            Err(error) => (Err(error), None, Duration::ZERO),
         };
         match kube_proxy {
             Some(Ok(problems)) => agent.set_problems(Origin::KubeProxy, problems),
             Some(Err(error)) => warn!(error = format!("{error:#}"), "cannot look for kube-proxy"),
             None => {}
         }
-        self.next = Some(Instant::now() + (start.elapsed() * REST).clamp(GAP, LONGEST_GAP));
+        self.next = Some(Instant::now() + (took * REST).clamp(GAP, LONGEST_GAP));
         match found {
             Ok(faults) => agent.set_problems(Origin::Probe, faults.into_iter().map(problem).collect()),
             Err(error) => {
@@ -79,6 +82,11 @@ impl Prober {
             }
         }
     }
+}
+
+/// What this thread had of a processor so far; zero, if the kernel does not tell.
+fn processor_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
 fn ask(agent: &Agent, probe: &mut Probe) -> Result<Vec<Fault>> {
