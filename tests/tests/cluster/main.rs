@@ -273,18 +273,14 @@ fn a_real_kubernetes_works_and_nothing_is_left() {
     }
 }
 
-/// Runs a part of the test and says at once how long it took, as [`tell`] does.
+/// Runs a part of the test and says at once how long it took: on standard error itself, as macros print to what cargo captures.
 fn step<T>(name: &str, run: impl FnOnce() -> T) -> T {
     let begin = Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(run));
     let ended = if outcome.is_ok() { "ok" } else { "FAILED" };
-    tell(&format!("{name} ... {ended} ({:.0} s)", begin.elapsed().as_secs_f64()));
+    let line = format!("cluster: {name} ... {ended} ({:.0} s)\n", begin.elapsed().as_secs_f64());
+    let _written = std::io::stderr().write_all(line.as_bytes());
     outcome.unwrap_or_else(|panic| resume_unwind(panic))
-}
-
-/// Prints a line at once, where what a test that passes prints is not captured.
-fn tell(line: &str) {
-    let _written = std::io::stderr().write_all(format!("cluster: {line}\n").as_bytes());
 }
 
 /// What a panic said.

@@ -2,12 +2,11 @@
 //! that a packet comes from, over both families, TCP and UDP. SCTP is in `tests/kernels`: this machine's kernel may have none.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
 
 use super::service_scene::Scene;
 use super::{
     Cluster, message, service_everywhere as everywhere, service_flows as flows, service_objects as objects,
-    service_policy as policy, service_surroundings as surroundings, tell,
+    service_policy as policy, service_surroundings as surroundings, step,
 };
 
 type Check = fn(&Scene<'_>);
@@ -56,12 +55,8 @@ pub(super) fn work_without_kube_proxy(cluster: &Cluster, wanted: &str) {
     let scene = Scene::new(cluster);
     let mut failed = Vec::new();
     for (name, check) in &checks {
-        let begin = Instant::now();
-        let outcome = catch_unwind(AssertUnwindSafe(|| check(&scene)));
-        let seconds = begin.elapsed().as_secs_f64();
-        let said = outcome.as_ref().map_or_else(|_| "FAILED", |()| "ok");
-        tell(&format!("Services: {name} ... {said} ({seconds:.0} s)"));
-        if let Err(panic) = outcome {
+        let run = || step(&format!("Services: {name}"), || check(&scene));
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
             failed.push(format!("{name}: {}", message(&*panic)));
             // What it left would only confuse the next ones.
             scene.forget_all();
