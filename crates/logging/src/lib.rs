@@ -16,7 +16,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Libraries that tell of each frame and poll: below info they log what a filter names alone.
+/// Libraries that log each frame and each poll at debug. A level alone leaves them at info; a filter that names one overrides that.
 const LIBRARIES: [&str; 9] =
     ["aya", "aya_obj", "h2", "hyper", "hyper_util", "mio", "rustls", "tonic", "tower"];
 
@@ -53,7 +53,7 @@ pub fn start(filter: &str, format: LogFormat) -> Result<()> {
     Ok(())
 }
 
-/// The filter with what is left out unless it names it. Of two parts with one name the last one counts.
+/// The filter, after the defaults for libraries. It overrides them: of two parts with one name the last one counts.
 fn quiet(filter: &str) -> String {
     // The Kubernetes client tells of every failed request, in its own words; the daemons say each cause once.
     let mut parts = vec!["kube_client=off".to_owned()];

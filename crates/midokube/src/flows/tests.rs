@@ -263,7 +263,7 @@ fn what_is_denied_is_found_by_the_services_of_its_endpoint() {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(text.contains("of front/read, front/write"), "{text}");
     }
-    // An agent of before says nothing of it.
+    // An older agent does not send it.
     let mut json = serde_json::to_value(&flow).unwrap();
     assert_eq!(json["endpointOf"], serde_json::json!(["front/read", "front/write"]));
     json.as_object_mut().unwrap().remove("endpointOf");
