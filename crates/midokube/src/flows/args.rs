@@ -48,7 +48,7 @@ pub(crate) struct FlowsArgs {
     /// Those denied for this reason, for example policy_ingress.
     #[arg(long)]
     pub(super) reason: Option<String>,
-    /// Those through a Service.
+    /// Those through a Service, and what was denied to an endpoint of it.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub(super) service: Option<Name>,
     /// None that match this: pod=, namespace=, address=, port=, verdict=, reason=, service= with a value as the options have
